@@ -1,0 +1,1 @@
+"""fastnst: neural style transfer, the fast and the exact way."""

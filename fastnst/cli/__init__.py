@@ -1,0 +1,53 @@
+"""The command line: the only place that prints or exits. Each command's module is imported when it is called."""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App, CycloptsError
+
+COMMANDS = {
+    "stylize": "Paint pictures with a trained style.",
+    "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
+    "train": "Train a style picture into a network and export it to ONNX.",
+    "export": "Turn a trained network into an ONNX file.",
+}
+
+
+def installed_version() -> str:
+    """Version of the installed package."""
+    try:
+        return version("fastnst")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+app = App(
+    name="fastnst",
+    help="Neural style transfer: train a painting into a small network, run it in real time.",
+    version=installed_version,
+    help_format="plaintext",
+)
+for name, summary in COMMANDS.items():
+    app.command(f"fastnst.cli.{name}:{name}", name=name, help=summary)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Exits with 0; 1 after an error that one line explains; 2 after a wrong option; 130 after Ctrl-C.
+    """
+    from fastnst.errors import FastNSTError  # noqa: PLC0415 - keeps --help quick
+
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{error} See fastnst --help.", status=2)
+    except FastNSTError as error:
+        _fail(str(error), status=1)
+    except KeyboardInterrupt:
+        _fail("stopped", status=130)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"fastnst: {message}", file=sys.stderr)
+    sys.exit(status)

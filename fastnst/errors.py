@@ -1,0 +1,61 @@
+"""Every error that a user can cause, as one tree.
+
+FastNSTError
+|-- InputError        a picture, folder or film that cannot be read or used
+|-- OutputError       a result that cannot be written, or would overwrite something
+|-- SettingError      a setting with an impossible or unknown value
+|-- StyleError        a style that is not there, or a network file that is not one of ours
+|-- WeightsError      loss-network weights that are missing, damaged or of the wrong shape
+|-- CheckpointError   a checkpoint that cannot be used to go on
+|-- DownloadError     something that could not be fetched whole
+`-- DivergedError     an optimisation or a training that left the finite numbers
+
+Each message says in one line what was given, what was expected and what to do. The command line prints
+it without a traceback and exits with status 1.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FastNSTError(Exception):
+    """Base of all errors that fastnst raises on purpose."""
+
+
+class InputError(FastNSTError):
+    """A picture, folder or film that cannot be read or used."""
+
+
+class OutputError(FastNSTError):
+    """A result that cannot be written, or would overwrite something."""
+
+
+class SettingError(FastNSTError):
+    """A setting with an impossible or unknown value."""
+
+
+class StyleError(FastNSTError):
+    """A style that is not there, or a network file that is not one of ours."""
+
+
+class WeightsError(FastNSTError):
+    """Loss-network weights that are missing, damaged or of the wrong shape."""
+
+
+class CheckpointError(FastNSTError):
+    """A checkpoint that cannot be used to go on."""
+
+
+class DownloadError(FastNSTError):
+    """Something that could not be fetched whole."""
+
+
+class DivergedError(FastNSTError):
+    """An optimisation or a training that left the finite numbers."""
+
+
+def nearest_hint(given: str, known: Iterable[str]) -> str:
+    """Return `did you mean X?`, or the known words where none is near."""
+    words = sorted(known)
+    near = get_close_matches(given, words, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(words) or 'none'}"

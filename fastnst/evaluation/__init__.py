@@ -1,0 +1,1 @@
+"""Measuring stylized pictures and the networks that made them."""

@@ -1,0 +1,1 @@
+"""The exact method: Gatys et al., optimising the pixels themselves."""

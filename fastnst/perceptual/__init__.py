@@ -1,0 +1,1 @@
+"""The perceptual loss that the exact and the fast method share."""

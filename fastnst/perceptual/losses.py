@@ -1,0 +1,60 @@
+"""The formulas of the perceptual loss, each a function of tensors alone.
+
+Shapes: B batch, C channels, H and W height and width of a feature map.
+Every loss returns one value per image, (B,).
+"""
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+StyleStatistic: TypeAlias = Literal["gram", "covariance"]
+
+# Keeps a flat picture, whose features or differences have no energy, from dividing by zero. Features of natural
+# pictures have a mean square of 1e-2 (torchvision's weights) to 1e5 (Caffe's).
+EPSILON = 1e-8
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Correlate every pair of channels over all pixels: (B, C, H, W) -> (B, C, C).
+
+    Divided by H*W, so that images of different sizes compare. Johnson et al. (2016, eq. 3) also divide by C;
+    Gatys et al. (2016, eq. 3) leave both factors to the loss.
+    """
+    height, width = features.shape[2:]
+    flat = features.flatten(2)
+    return flat @ flat.mT / (height * width)
+
+
+def covariance_matrix(features: Tensor) -> Tensor:
+    """Gram matrix of the features less each channel's spatial mean: (B, C, H, W) -> (B, C, C)."""
+    return gram_matrix(features - features.mean(dim=(2, 3), keepdim=True))
+
+
+def squared_error(given: Tensor, reference: Tensor) -> Tensor:
+    """Sum of squared differences of each image: (B, ...), (B or 1, ...) -> (B,)."""
+    return (given - reference).square().flatten(1).sum(1)
+
+
+def relative_error(given: Tensor, reference: Tensor) -> Tensor:
+    """Squared error over the reference's own energy: (B, ...), (B or 1, ...) -> (B,); 0 equal, 1 as bad as nothing."""
+    energy = reference.square().flatten(1).sum(1)
+    return squared_error(given, reference) / (energy + EPSILON * reference[0].numel())
+
+
+def total_variation(image: Tensor, kind: Literal["l1", "squared"]) -> Tensor:
+    """Sum over all horizontal and vertical neighbours of |difference| or its square: (B, 3, H, W) -> (B,).
+
+    l1 is eq. 5 of Johnson-type papers (anisotropic); squared is the usual smooth form.
+    """
+    across = image[..., :, 1:] - image[..., :, :-1]
+    down = image[..., 1:, :] - image[..., :-1, :]
+    norm = torch.abs if kind == "l1" else torch.square
+    return norm(across).flatten(1).sum(1) + norm(down).flatten(1).sum(1)
+
+
+def differences(image: Tensor) -> int:
+    """Count the terms that total_variation sums for one image."""
+    channels, height, width = image.shape[1:]
+    return int(channels * (height * (width - 1) + (height - 1) * width))

@@ -1,0 +1,49 @@
+"""The settings of the perceptual loss; the exact and the fast method take the same ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+LossNetworkName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """What the picture is judged by."""
+
+    content_weight: float = 1.0
+    """Weight of the content term: how much of the photo stays."""
+
+    style_weight: float = 5.0
+    """Weight of the style term: how much of the painting comes in."""
+
+    tv_weight: float = 0.0
+    """Weight of the total variation: how smooth the picture must be."""
+
+    content_layers: tuple[str, ...] = ("relu4_2",)
+    """Layers that content is compared at."""
+
+    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    """Layers that style is compared at, weighted equally."""
+
+    style_statistic: Literal["gram", "covariance"] = "gram"
+    """What style compares: the Gram matrix (Gatys), or each channel's mean and the channels' covariance."""
+
+    normalization: Literal["balanced", "paper"] = "balanced"
+    """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
+    paper: the formulas of Gatys et al. (2016), pixels in 0..255."""
+
+    tv_kind: Literal["l1", "squared"] = "squared"
+    """Form of the total variation: absolute differences or their squares."""
+
+    loss_network: LossNetworkName = "vgg19"
+    """Network that judges the pictures; -caffe are the authors' own weights, the others torchvision's."""
+
+    loss_weights: Path | None = None
+    """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""
+
+    pool: Literal["average", "max"] = "average"
+    """Pooling between the loss network's blocks."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the networks; auto takes bfloat16 where the processor has it."""

@@ -1,0 +1,153 @@
+"""Where the loss network's weights come from: a file the user names, or a download checked by its hash."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fastnst.errors import WeightsError
+from fastnst.perceptual.settings import LossNetworkName, LossSettings
+from fastnst.perceptual.vgg import Architecture, Normalization, VGGFeatures
+
+ENVIRONMENT_VARIABLE = "FASTNST_LOSS_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published set of weights. The eight characters before `.pth` begin the file's SHA-256."""
+
+    architecture: Architecture
+    url: str
+    normalization: Normalization
+    blue_first: bool
+    """Trained on BGR pictures: the first convolution's input channels are turned round on loading."""
+
+
+SOURCES: dict[LossNetworkName, Source] = {
+    # torchvision.models.VGG19_Weights.IMAGENET1K_V1 and VGG16_Weights.IMAGENET1K_V1.
+    "vgg19": Source("vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "torchvision", False),
+    "vgg16": Source("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", "torchvision", False),
+    # Simonyan and Zisserman's own weights, converted by Justin Johnson: Caffe's BGR order.
+    "vgg19-caffe": Source(
+        "vgg19", "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth", "caffe", True
+    ),
+    "vgg16-caffe": Source(
+        "vgg16", "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth", "caffe", True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights as loaded, with what is needed to use them and to say afterwards which they were."""
+
+    state: Mapping[str, Tensor]
+    architecture: Architecture
+    normalization: Normalization
+    provenance: str
+
+
+def load_loss_network(settings: LossSettings, device: torch.device | None = None) -> tuple[VGGFeatures, str]:
+    """Build the loss network that the settings ask for, deep enough for their layers, and say which weights it has.
+
+    Raises WeightsError where no weights can be had, SettingError for an unknown layer.
+    """
+    weights = find_weights(settings.loss_network, settings.loss_weights)
+    layers = settings.content_layers + settings.style_layers
+    network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
+    network.load_torchvision(weights.state)
+    network.to(device=device, memory_format=torch.channels_last)
+    return network, weights.provenance
+
+
+def find_weights(name: LossNetworkName, file: Path | None = None) -> LossWeights:
+    """Load the weights of a loss network from `file`, from the environment's file, or from the download.
+
+    Raises WeightsError for a file that is not there or not one of weights, and for a failed download.
+    """
+    if file is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        file = Path(os.environ[ENVIRONMENT_VARIABLE])
+    return _from_file(name, file) if file else _from_download(name)
+
+
+def _from_file(name: LossNetworkName, file: Path) -> LossWeights:
+    source = SOURCES[name]
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file; expected the weights of {name} (.safetensors or .pth)")
+    normalization, blue_first = source.normalization, source.blue_first
+    if file.suffix == ".safetensors":
+        state, metadata = _read_safetensors(file)
+        # A safetensors file says itself how its pictures are prepared; its channels are RGB.
+        normalization = _stated_normalization(file, metadata, normalization)
+        blue_first = False
+    else:
+        state = _read_pth(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    kind = f"{source.architecture}, {normalization} normalisation"
+    return LossWeights(
+        _red_first(state) if blue_first else state,
+        source.architecture,
+        normalization,
+        f"{kind}, {file.name} (sha256 {digest})",
+    )
+
+
+def _stated_normalization(file: Path, metadata: Mapping[str, str], default: Normalization) -> Normalization:
+    stated = metadata.get("normalization", default)
+    if stated == "caffe":
+        return "caffe"
+    if stated == "torchvision":
+        return "torchvision"
+    raise WeightsError(f"{file}: states normalization {stated!r}; expected torchvision or caffe")
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            state = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118 - no mapping
+            return state, opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file}: not a readable safetensors file ({error})") from error
+
+
+def _read_pth(file: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its readers raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{file}: not a readable file of weights alone ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{file}: expected a dictionary of tensors under torchvision's names")
+    return state
+
+
+def _from_download(name: LossNetworkName) -> LossWeights:
+    source = SOURCES[name]
+    try:
+        state = torch.hub.load_state_dict_from_url(
+            source.url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
+            f"again, or give a file by --loss-weights FILE or {ENVIRONMENT_VARIABLE}=FILE"
+        ) from error
+    file = source.url.rsplit("/", 1)[1]
+    return LossWeights(
+        _red_first(state) if source.blue_first else state,
+        source.architecture,
+        source.normalization,
+        f"{source.architecture}, {source.normalization} normalisation, {file}",
+    )
+
+
+def _red_first(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    turned = dict(state)
+    if "features.0.weight" in turned:
+        turned["features.0.weight"] = turned["features.0.weight"].flip(1)
+    return turned

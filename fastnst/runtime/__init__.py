@@ -1,0 +1,1 @@
+"""Running exported networks through ONNX Runtime. Nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""Training a feed-forward network on a style image."""
