@@ -33,12 +33,8 @@ SOURCES: dict[LossNetworkName, Source] = {
     "vgg19": Source("vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "torchvision", False),
     "vgg16": Source("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", "torchvision", False),
     # Simonyan and Zisserman's own weights, converted by Justin Johnson: Caffe's BGR order.
-    "vgg19-caffe": Source(
-        "vgg19", "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth", "caffe", True
-    ),
-    "vgg16-caffe": Source(
-        "vgg16", "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth", "caffe", True
-    ),
+    "vgg19-caffe": Source("vgg19", "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth", "caffe", True),
+    "vgg16-caffe": Source("vgg16", "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth", "caffe", True),
 }
 
 
@@ -61,7 +57,7 @@ def load_loss_network(settings: LossSettings, device: torch.device | None = None
     layers = settings.content_layers + settings.style_layers
     network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
     network.load_torchvision(weights.state)
-    network.to(device=device, memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last).to(device)
     return network, weights.provenance
 
 
@@ -129,9 +125,7 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
 def _from_download(name: LossNetworkName) -> LossWeights:
     source = SOURCES[name]
     try:
-        state = torch.hub.load_state_dict_from_url(
-            source.url, map_location="cpu", check_hash=True, weights_only=True
-        )
+        state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
