@@ -102,7 +102,7 @@ class PerceptualLoss:
         return torch.stack(losses).sum(0) / len(self.settings.style_layers)
 
     def smoothness_term(self, image: Tensor) -> Tensor:
-        """Total variation of each image, (B,): balanced, the mean difference of pixels in 0..1; paper, the sum in 0..255."""
+        """Total variation of each image, (B,): mean over differences of pixels in 0..1, or paper: sum in 0..255."""
         if self.settings.normalization == "paper":
             return total_variation(image * 255, self.settings.tv_kind)
         return total_variation(image, self.settings.tv_kind) / max(1, differences(image))
