@@ -14,9 +14,10 @@ import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -296,6 +297,15 @@ def _collate(samples: list[Sample]) -> Batch:
 def _start_worker(_number: int) -> None:
     """Leave Ctrl-C to the main process, which ends its workers; torch itself limits each to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the main process is killed: torch watches the worker's parent, here the fork server."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _worker_context() -> BaseContext:

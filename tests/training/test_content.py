@@ -1,5 +1,10 @@
 """Content pictures: which one sample n is, what is skipped, and that neither workers nor resuming change it."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,7 +235,7 @@ def test_going_on_at_step_k_sees_what_an_uninterrupted_run_sees(photos: Path, wo
     whole = list(content_batches(dataset, 3, 0, 8, 0))
     rest = list(content_batches(dataset, 3, 5, 3, workers))
     assert len(rest) == 3
-    torch.testing.assert_close(collect(rest), collect(whole[5:]), rtol=0, atol=0)
+    assert torch.equal(collect(rest), collect(whole[5:]))
     assert [batch.skipped for batch in rest] == [batch.skipped for batch in whole[5:]]
     assert sum(len(batch.skipped) for batch in whole) == 3  # 24 samples of 8 files: three epochs
 
@@ -239,7 +244,7 @@ def test_processes_share_the_sequence_of_one(photos: Path) -> None:
     dataset = ContentImages(photos, 32)
     alone = collect(list(content_batches(dataset, 4, 2, 3, 0)))
     shares = [collect(list(content_batches(dataset, 4, 2, 3, 0, rank=rank, world_size=2))) for rank in range(2)]
-    torch.testing.assert_close(torch.cat(shares, dim=1), alone, rtol=0, atol=0)
+    assert torch.equal(torch.cat(shares, dim=1), alone)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(photos: Path) -> None:
@@ -254,6 +259,39 @@ def test_reading_batches_leaves_the_random_state_alone(photos: Path, workers: in
     assert torch.equal(torch.get_rng_state(), before)
 
 
+RUN = """
+import sys, time
+from pathlib import Path
+from fastnst.training.content import ContentImages, content_batches
+if __name__ == "__main__":
+    try:
+        for _ in content_batches(ContentImages(Path(sys.argv[1]), 32), 2, 0, 100_000, 1):
+            print("running", flush=True)
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_workers_end_quietly_with_the_main_process(photos: Path, tmp_path: Path, how: str) -> None:
+    (tmp_path / "run.py").write_text(RUN)
+    command = [sys.executable, tmp_path / "run.py", photos]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "running\n"
+        # Ctrl-C reaches the whole group, kill only the process it names.
+        (os.killpg if how == "SIGINT" else os.kill)(run.pid, signal.Signals[how])
+        try:
+            _, errors = run.communicate(timeout=60)  # returns once no worker holds the pipes any more
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+    assert "Traceback" not in errors
+
+
 # Held-out pictures
 
 
@@ -264,7 +302,7 @@ def test_held_out_pictures_are_spread_over_the_folder_and_the_same_each_time(pho
     # Of 7 files, numbers 1 (7 / 4) and 5 (21 / 4).
     assert kept.names == [names[1], names[5]]
     assert (kept.images.shape, kept.images.dtype) == ((2, 3, 24, 24), torch.uint8)
-    torch.testing.assert_close(held_out(photos, 2, 24).images, kept.images, rtol=0, atol=0)
+    assert torch.equal(held_out(photos, 2, 24).images, kept.images)
     everything = held_out(photos, 99, 24)
     assert sorted(everything.names) == [name for name in names if name != names[3]]
     assert [entry.name for entry in everything.skipped] == [names[3]]
