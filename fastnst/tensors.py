@@ -12,7 +12,7 @@ from fastnst.images import Frame
 
 def to_image(frame: Frame) -> Tensor:
     """Frame, uint8 (H, W, 3), to image, float32 (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
 
 
 def to_frame(image: Tensor) -> Frame:

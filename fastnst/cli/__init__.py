@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError
 
 COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
@@ -21,6 +21,14 @@ def installed_version() -> str:
         return "unknown (not installed)"
 
 
+def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Let `fastnst train` take settings from its recipe or checkpoint, for cyclopts."""
+    if commands == ("train",):
+        from fastnst.cli.train import apply_recipe  # noqa: PLC0415 - as lazy as the command
+
+        apply_recipe(app, arguments)
+
+
 app = App(
     name="fastnst",
     help="Neural style transfer: train a painting into a small network, run it in real time.",
@@ -29,6 +37,7 @@ app = App(
 )
 for name, summary in COMMANDS.items():
     app.command(f"fastnst.cli.{name}:{name}", name=name, help=summary)
+app.config = [read_settings_file]
 
 
 def main(arguments: list[str] | None = None) -> None:

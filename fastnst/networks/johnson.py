@@ -64,4 +64,5 @@ class TransformNet(nn.Module):
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
         # Centred and scaled to about unit variance: a photograph's mean is near 0.45, its deviation near 0.25.
         stylized: Tensor = self.body((image - 0.45) / 0.25)
-        return 0.45 + 0.25 * stylized
+        # In float32 also under autocast: bfloat16 has but 128 steps between 0.5 and 1.
+        return 0.45 + 0.25 * stylized.float()

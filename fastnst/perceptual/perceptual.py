@@ -35,7 +35,7 @@ class LossTerms:
 
     def floats(self) -> dict[str, float]:
         """The four values as plain numbers, by name."""
-        return {name: float(getattr(self, name)) for name in ("total", "content", "style", "total_variation")}
+        return {name: float(getattr(self, name).detach()) for name in ("total", "content", "style", "total_variation")}
 
 
 class PerceptualLoss:
@@ -68,14 +68,17 @@ class PerceptualLoss:
     def measure_style(self, image: Tensor) -> StyleStatistics:
         """Style reference of a style image, (1, 3, H, W) in [0, 1]."""
         with torch.no_grad():
-            return self.style_of(self.features(image))
+            features = self.features(image)
+            with torch.autocast(image.device.type, enabled=False):
+                return self.style_of(features)
 
     def terms(self, image: Tensor, content: Features, style: StyleStatistics) -> LossTerms:
         """Loss of an image, (B, 3, H, W) in [0, 1], against its content reference and a style reference."""
         features = self.features(image)
-        content_term = self.content_term(features, content).mean()
-        style_term = self.style_term(features, style).mean()
-        smooth_term = self.smoothness_term(image.float()).mean()
+        with torch.autocast(image.device.type, enabled=False):
+            content_term = self.content_term(features, content).mean()
+            style_term = self.style_term(features, style).mean()
+            smooth_term = self.smoothness_term(image.float()).mean()
         s = self.settings
         total = s.content_weight * content_term + s.style_weight * style_term + s.tv_weight * smooth_term
         return LossTerms(content_term, style_term, smooth_term, total)

@@ -1,0 +1,42 @@
+"""`fastnst export`: a trained network's file becomes an ONNX file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from fastnst.errors import OutputError
+
+
+def export(
+    model: Path,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    layout: Literal["nhwc-uint8", "nchw-float"] = "nhwc-uint8",
+    overwrite: bool = False,
+) -> None:
+    """Turn a trained network into an ONNX file that takes pictures of any size.
+
+    The file is compared with torch at three odd sizes before it is written.
+
+    Parameters
+    ----------
+    model:
+        Trained network, the .safetensors file that a training ends with.
+    output:
+        ONNX file; by default beside the model.
+    layout:
+        nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB
+        in 0..255, for programs that already prepare their input so.
+    overwrite:
+        Replace a file that is there.
+    """
+    output = output or model.with_suffix(".onnx")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
+    from fastnst.export import export_model  # noqa: PLC0415 - imports torch
+
+    difference = export_model(model, output, layout)
+    console = Console(stderr=True)
+    console.print(f"{output}: within {difference} levels of 255 of torch", highlight=False, soft_wrap=True)

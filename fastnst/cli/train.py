@@ -1,0 +1,115 @@
+"""`fastnst train`: a style picture becomes a trained network and an ONNX file."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts.config import Dict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastnst.errors import InputError
+from fastnst.training.recipe import read_recipe
+from fastnst.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from fastnst.training import loop
+
+
+def apply_recipe(app: App, arguments: ArgumentCollection) -> None:
+    """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file."""
+    given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
+    if "--resume" in given:
+        from fastnst.training.checkpoint import saved_settings  # noqa: PLC0415 - imports torch
+
+        source, values = given["--resume"], saved_settings(Path(given["--resume"]))
+    elif "--recipe" in given:
+        source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
+    else:
+        return
+    values = {name.replace("_", "-"): value for name, value in values.items()}
+    Dict(values, source=source, use_commands_as_keys=False)(app, ("train",), arguments)
+
+
+def train(
+    *,
+    settings: Annotated[TrainSettings, Parameter(name="*")],
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    recipe: Path | None = None,  # noqa: ARG001 - apply_recipe has read it
+    resume: Path | None = None,
+) -> None:
+    """Train a style picture into a network and export it to ONNX.
+
+    Everything goes into one folder: checkpoint, TensorBoard events, preview.png, and at the end NAME.onnx,
+    NAME.safetensors and NAME.md. Nothing else is asked.
+
+    Parameters
+    ----------
+    output:
+        Folder of the training; by default runs/NAME.
+    recipe:
+        TOML file of settings; options given here override it.
+    resume:
+        Folder of a training that was stopped: go on exactly where its checkpoint stands, with its settings.
+    """
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.training.finish import finish  # noqa: PLC0415
+    from fastnst.training.loop import train as run  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    folder = resume or output or Path("runs") / settings.style_name
+    content = _content_folder(settings.content, console)
+    console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
+    with _progress(console) as bar:
+        result = run(settings, content, folder, resume=resume is not None, on_step=_show(bar, settings))
+    files = finish(result, settings, folder)
+    if result.skipped:
+        console.print(f"{len(result.skipped)} content pictures could not be used:")
+        for path, reason in result.skipped.items():
+            console.print(f"  {path}: {reason}", highlight=False)
+    console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Paint with it:")
+    console.print(f"  fastnst stylize photo.jpg --style {files.onnx} -o painted.png", highlight=False, soft_wrap=True)
+
+
+def _content_folder(content: str, console: Console) -> Path:
+    folder = Path(content)
+    if folder.is_dir():
+        return folder
+    if content not in ("val2017", "train2017"):
+        raise InputError(f"{content}: no such folder; --content expects a folder of pictures, val2017 or train2017")
+    from fastnst.training.coco import coco_folder, default_root  # noqa: PLC0415
+
+    with Progress(console=console) as bar:
+        task = bar.add_task(f"COCO {content}", total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        return coco_folder(content, default_root(), announce=console.print, progress=show)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=120,
+    )
+
+
+def _show(bar: Progress, settings: TrainSettings) -> "loop.Callback":
+    task = bar.add_task("starting", total=settings.steps)
+
+    def show(progress: "loop.Progress") -> None:
+        losses = progress.losses
+        bar.update(
+            task,
+            completed=progress.step,
+            description=f"content {losses['content']:.3f} style {losses['style']:.3f} "
+            f"{progress.images_per_s:.1f} images/s",
+        )
+
+    return show

@@ -1,0 +1,205 @@
+"""A trained network as one ONNX file that takes a picture as it is and gives one of the same size back.
+
+The contract is written down in exports/README.md. torch exports the network; what stands before and after it
+(casts, transposes, padding, cropping, rounding) is written here in ONNX's own text form.
+"""
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import ModelProto, compose, parser, version_converter
+
+from fastnst.errors import CheckpointError
+from fastnst.files import write_atomically
+from fastnst.images import Frame
+from fastnst.networks.apply import SMALLEST_SIDE, stylize_frame
+from fastnst.networks.johnson import TransformNet
+from fastnst.networks.model import ModelInfo, load_model
+
+Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
+
+# From opset 19 on, ONNX Runtime's CUDA provider leaves Pad and Resize to the CPU in many releases.
+OPSET = 18
+CONTRACT_VERSION = "1"
+CHECKED_SIZES = ((97, 131), (64, 201), (37, 45))
+LARGEST_DIFFERENCE = 2
+
+_HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
+
+# frame -> image, float (N, 3, H', W') in [0, 1], H' and W' at least 64 and multiples of the stride.
+_PAD = f"""
+    size = Shape <start = {{first}}, end = {{last}}> (frame)
+    smallest = Constant <value = int64[2] {{{{{SMALLEST_SIDE}, {SMALLEST_SIDE}}}}}> ()
+    stride = Constant <value = int64[2] {{{{{{stride}}, {{stride}}}}}}> ()
+    large = Max (size, smallest)
+    missing = Sub (large, size)
+    over = Mod (large, stride)
+    under = Sub (stride, over)
+    rest = Mod (under, stride)
+    nothing = Constant <value = int64[6] {{{{0, 0, 0, 0, 0, 0}}}}> ()
+    edge_pads = Concat <axis = 0> (nothing, missing)
+    reflect_pads = Concat <axis = 0> (nothing, rest)
+    extended = Pad <mode = "edge"> (scaled, edge_pads)
+    image = Pad <mode = "reflect"> (extended, reflect_pads)
+"""
+
+_BEFORE: dict[Layout, str] = {
+    "nhwc-uint8": """
+prepare (uint8[N, H, W, 3] frame) => (float[N, 3, PH, PW] image, int64[2] size) {{
+    planes = Transpose <perm = [0, 3, 1, 2]> (frame)
+    levels = Cast <to = 1> (planes)
+    white = Constant <value = float {{255}}> ()
+    scaled = Div (levels, white)
+    PAD
+}}""",
+    "nchw-float": """
+prepare (float[N, 3, H, W] frame) => (float[N, 3, PH, PW] image, int64[2] size) {{
+    white = Constant <value = float {{255}}> ()
+    scaled = Div (frame, white)
+    PAD
+}}""",
+}
+
+_CROP = """
+    zero = Constant <value = float {0}> ()
+    one = Constant <value = float {1}> ()
+    full = Constant <value = float {255}> ()
+    origin = Constant <value = int64[2] {0, 0}> ()
+    axes = Constant <value = int64[2] {2, 3}> ()
+    cropped = Slice (raw, origin, size, axes)
+    clipped = Clip (cropped, zero, one)
+    levels = Mul (clipped, full)
+"""
+
+_AFTER: dict[Layout, str] = {
+    "nhwc-uint8": f"""
+finish (float[N, 3, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
+    {_CROP}
+    rounded = Round (levels)
+    whole = Cast <to = 2> (rounded)
+    stylized = Transpose <perm = [0, 2, 3, 1]> (whole)
+}}""",
+    "nchw-float": f"""
+finish (float[N, 3, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
+    {_CROP}
+    stylized = Identity (levels)
+}}""",
+}
+
+
+def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8") -> int:
+    """Export a model file, compare the result with torch, and write it; return the largest difference in levels.
+
+    Raises CheckpointError for a file that is no model, and where ONNX Runtime and torch differ by more than two
+    levels of 255 anywhere in three pictures of odd sizes: then nothing is written.
+    """
+    network, info = load_model(model)
+    exported = to_onnx(network, info, layout)
+    difference = largest_difference(exported, network, layout)
+    if difference > LARGEST_DIFFERENCE:
+        raise CheckpointError(
+            f"{model}: exported, it differs from torch by {difference} levels of 255; at most {LARGEST_DIFFERENCE} "
+            "are allowed. Nothing was written; please report it with the versions of torch and onnxruntime"
+        )
+    write_atomically(output, exported.SerializeToString())
+    return difference
+
+
+def to_onnx(network: TransformNet, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
+    """Put a network's graph between what prepares its input and what finishes its output."""
+    core = _core(network)
+    first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
+    pad = _PAD.format(first=first, last=last, stride=network.stride)
+    before = parser.parse_model(_HEADER + _BEFORE[layout].format().replace("PAD", pad))
+    after = parser.parse_model(_HEADER + _AFTER[layout])
+    for part, prefix in ((before, "before_"), (after, "after_")):
+        compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False, inplace=True)
+    whole = compose.merge_models(before, core, io_map=[("image", "image")], outputs=["raw", "size"])
+    whole = compose.merge_models(whole, after, io_map=[("raw", "raw"), ("size", "size")])
+    del whole.opset_import[1:]  # merging repeats the entry
+    whole.producer_name = "fastnst"
+    whole.graph.name = info.style
+    onnx.helper.set_model_props(whole, metadata(network, info, layout))
+    onnx.checker.check_model(whole, full_check=True)
+    return whole
+
+
+def metadata(network: TransformNet, info: ModelInfo, layout: Layout) -> dict[str, str]:
+    """What an exported file says of itself."""
+    weights = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        weights.update(name.encode() + value.detach().half().cpu().numpy().tobytes())
+    return {
+        "fastnst_format": CONTRACT_VERSION,
+        "layout": layout,
+        "style": info.style,
+        "network": " ".join(str(value) for value in info.network.values()),
+        "provenance": info.provenance,
+        "licence": info.licence,
+        "weights_sha256": weights.hexdigest(),
+    }
+
+
+def largest_difference(exported: ModelProto, network: TransformNet, layout: Layout) -> int:
+    """Largest difference, in levels of 255, between ONNX Runtime and torch over three pictures of odd sizes."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(exported.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    differences = []
+    for seed, size in enumerate(CHECKED_SIZES):
+        frame = _patterned(size, seed)
+        given = frame[None] if layout == "nhwc-uint8" else frame.transpose(2, 0, 1)[None].astype(np.float32)
+        (result,) = session.run(["stylized"], {"frame": given})
+        own = result[0] if layout == "nhwc-uint8" else np.rint(result[0]).transpose(1, 2, 0)
+        reference = stylize_frame(network, frame)
+        if own.shape != reference.shape:
+            raise CheckpointError(f"exported, the network turns {frame.shape} into {own.shape}; nothing was written")
+        differences.append(int(np.abs(own.astype(int) - reference.astype(int)).max()))
+    return max(differences)
+
+
+def _core(network: TransformNet) -> ModelProto:
+    """The bare network, image -> raw, float (N, 3, H, W) with H and W multiples of the stride."""
+    network = network.cpu().eval()
+    height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
+    example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own future
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=({0: torch.export.Dim("batch"), 2: height, 3: width},),
+            input_names=["image"],
+            output_names=["raw"],
+            verbose=False,
+        )
+    assert program is not None  # without a file name, export returns the program
+    core: ModelProto = program.model_proto
+    opset = next(entry.version for entry in core.opset_import if entry.domain == "")
+    if opset != OPSET:
+        core = version_converter.convert_version(core, OPSET)
+    core.ir_version = 10
+    for node in core.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return core
+
+
+def _patterned(size: tuple[int, int], seed: int) -> Frame:
+    """A picture with flat parts, edges and noise, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[: size[0], : size[1]]
+    waves = np.stack([np.sin(down / 9), np.cos(across / 7), np.sin((down + across) / 23)], axis=-1)
+    levels = 127 + 90 * waves + rng.normal(0, 20, (*size, 3))
+    levels[size[0] // 3 : size[0] // 2] = (255, 0, 40)
+    return levels.clip(0, 255).astype(np.uint8)

@@ -1,0 +1,102 @@
+"""The whole state of a training as one safetensors file, replaced in one go: a killed run leaves the last good one."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from fastnst.errors import CheckpointError
+from fastnst.files import write_atomically
+from fastnst.networks.johnson import TransformNet
+from fastnst.networks.model import read_safetensors
+
+FORMAT = "fastnst checkpoint 1"
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of the file inside a training's folder."""
+
+
+@dataclass
+class TrainState:
+    """All that changes while a network is trained. The order of the pictures follows from `step` alone."""
+
+    network: TransformNet
+    optimizer: torch.optim.Adam
+    step: int = 0
+    """Updates done."""
+    elapsed_s: float = 0.0
+    """Seconds of training, over all runs."""
+    losses: list[dict[str, float]] = field(default_factory=list)
+    """Losses on the held-out pictures so far, each with its step."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Content pictures that could not be used, and why."""
+
+
+def save_checkpoint(path: Path, state: TrainState, settings: dict[str, Any], style_sha256: str) -> None:
+    """Write network, optimiser, random state and progress; settings and style are kept to be compared on resuming."""
+    tensors: dict[str, Tensor] = {"random.torch": torch.get_rng_state()}
+    tensors |= {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    progress = {
+        field.name: getattr(state, field.name)
+        for field in dataclasses.fields(state)
+        if field.name not in ("network", "optimizer")
+    }
+    metadata = {
+        "format": FORMAT,
+        "progress": json.dumps(progress),
+        "settings": json.dumps(settings),
+        "style_sha256": style_sha256,
+    }
+    write_atomically(path, save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
+
+
+def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]:
+    """Put a checkpoint's content into `state`; return the settings it was saved with and the SHA-256 of its style.
+
+    Raises CheckpointError for a file that is not a checkpoint, or one of another network.
+    """
+    tensors, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint; expected the checkpoint.safetensors of a training folder")
+    try:
+        state.network.load_state_dict(_below("network.", tensors))
+        _load_optimizer(state.optimizer, _below("optimizer.", tensors))
+        for name, value in json.loads(metadata["progress"]).items():
+            setattr(state, name, value)
+        settings: dict[str, Any] = json.loads(metadata["settings"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: does not fit this training ({reason})") from error
+    torch.set_rng_state(tensors["random.torch"])
+    return settings, metadata["style_sha256"]
+
+
+def saved_settings(folder: Path) -> dict[str, Any]:
+    """Settings that the training in `folder` was run with; raises CheckpointError where there is none."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no training to go on with; expected a folder with {CHECKPOINT} in it")
+    _, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
+    settings: dict[str, Any] = json.loads(metadata["settings"])
+    return settings
+
+
+def _load_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, kind = name.split(".")
+        moments.setdefault(int(index), {})[kind] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,75 @@
+"""The settings of a training, each written once: recipes and command-line options only override them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fastnst.errors import SettingError
+from fastnst.perceptual.settings import LossSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(LossSettings):
+    """How a network is trained."""
+
+    style: Path
+    """Style picture."""
+
+    name: str = ""
+    """Name of the style; by default the picture's file name."""
+
+    licence: str = "not stated"
+    """Terms under which the trained weights may be used; written into the files."""
+
+    content: str = "val2017"
+    """Content pictures: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
+
+    network: Literal["johnson"] = "johnson"
+    """Kind of network."""
+
+    width: int = 32
+    """Channels of the network at full size: 32 in Johnson et al. (2016); 16 runs in a third of the time."""
+
+    blocks: int = 5
+    """Residual blocks of the network."""
+
+    steps: int = 4000
+    """Optimiser updates."""
+
+    batch: int = 4
+    """Pictures per step."""
+
+    crop: int = 256
+    """Side of the square crops, pixels; a multiple of 4."""
+
+    learning_rate: float = 1e-3
+    """Adam's learning rate at its highest, after 50 steps of warm-up; it falls to 0 along a cosine."""
+
+    style_size: int = 512
+    """Long side of the style picture, pixels: the larger, the larger the strokes."""
+
+    seed: int = 0
+    """Seed of the network's first weights and of the order and the crops of the pictures."""
+
+    workers: int = 2
+    """Processes that read pictures."""
+
+    preview_every: int = 250
+    """Steps between two sheets of stylized held-out pictures."""
+
+    checkpoint_every_s: float = 300.0
+    """Seconds between two checkpoints."""
+
+    @property
+    def style_name(self) -> str:
+        """The name that the results are called by."""
+        return self.name or self.style.stem
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
+        if self.crop % 4 or self.crop < 64:
+            raise SettingError(f"--crop is {self.crop}; expected a multiple of 4 from 64 pixels on")
+        if not self.learning_rate > 0:
+            raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
