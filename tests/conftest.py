@@ -1,0 +1,52 @@
+"""Pictures, styles and a loss network small enough for every test: nothing is fetched, nothing is large."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def draw_picture(seed: int, size: tuple[int, int]) -> np.ndarray:
+    """Waves of random colours and directions, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[: size[0], : size[1]]
+    waves = [
+        np.sin(down * rng.uniform(0.05, 0.4) + across * rng.uniform(0.05, 0.4) + rng.uniform(0, 6)) for _ in range(3)
+    ]
+    return (127.5 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of eight drawn pictures of different sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(8):
+        Image.fromarray(draw_picture(seed, (72 + 4 * seed, 100 - 3 * seed))).save(folder / f"photo{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def style_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn style picture of 96 x 80 pixels."""
+    path = tmp_path_factory.mktemp("style") / "waves.png"
+    Image.fromarray(draw_picture(100, (80, 96))).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def loss_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of VGG-19 from conv1_1 to conv2_1, enough for the layers up to relu2_1."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for index, (inputs, outputs) in {0: (3, 64), 2: (64, 64), 5: (64, 128)}.items():
+        scale = (2 / (9 * inputs)) ** 0.5
+        state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * scale
+        state[f"features.{index}.bias"] = torch.zeros(outputs)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(state, path, metadata={"normalization": "torchvision"})
+    return path

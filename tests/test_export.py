@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from fastnst import export
+from fastnst.errors import CheckpointError
+from fastnst.networks.apply import padded, stylize_frame
+from fastnst.networks.johnson import TransformNet
+from fastnst.networks.model import ModelInfo, load_model, save_model
+
+SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
+INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", licence="CC0-1.0")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("model") / "waves.safetensors"
+    save_model(path, TransformNet(width=4, blocks=1), INFO)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "waves.onnx"
+    assert export.export_model(model, path) <= export.LARGEST_DIFFERENCE
+    return path
+
+
+def run(path: Path, frame: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    result: np.ndarray = session.run(["stylized"], {"frame": frame})[0]
+    return result
+
+
+def test_contract_names_types_and_opset(exported: Path) -> None:
+    graph = onnx.load(exported)
+    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 18)]
+    (frame,), (stylized,) = graph.graph.input, graph.graph.output
+    for value, name in ((frame, "frame"), (stylized, "stylized")):
+        shape = value.type.tensor_type.shape.dim
+        assert value.name == name
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        assert [dimension.dim_param for dimension in shape] == ["N", "H", "W", ""]
+        assert shape[3].dim_value == 3
+
+
+def test_contract_metadata(exported: Path) -> None:
+    metadata = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    assert metadata["fastnst_format"] == "1"
+    assert metadata["layout"] == "nhwc-uint8"
+    assert metadata["style"] == "waves"
+    assert metadata["provenance"] == "made by a test"
+    assert metadata["licence"] == "CC0-1.0"
+    assert len(metadata["weights_sha256"]) == 64
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (7, 200), (64, 64), (65, 66), (161, 119)])
+def test_output_size_is_input_size(exported: Path, size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    assert run(exported, frame).shape == frame.shape
+
+
+def test_graph_equals_torch_also_for_tiny_pictures(exported: Path, model: Path) -> None:
+    network, _ = load_model(model)
+    for size in ((3, 5), (70, 91)):
+        frame = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+        difference = run(exported, frame[None])[0].astype(int) - stylize_frame(network, frame)
+        assert np.abs(difference).max() <= 1
+
+
+def test_pictures_of_a_batch_do_not_influence_each_other(exported: Path) -> None:
+    frames = np.random.default_rng(3).integers(0, 256, (3, 66, 70, 3), dtype=np.uint8)
+    together = run(exported, frames).astype(int)
+    alone = np.concatenate([run(exported, frame[None]) for frame in frames])
+    assert np.abs(together - alone).max() <= 1
+
+
+def test_float_layout_agrees_with_the_uint8_one(exported: Path, model: Path, tmp_path: Path) -> None:
+    export.export_model(model, tmp_path / "float.onnx", "nchw-float")
+    frame = np.random.default_rng(4).integers(0, 256, (1, 67, 71, 3), dtype=np.uint8)
+    planes = run(tmp_path / "float.onnx", frame.transpose(0, 3, 1, 2).astype(np.float32))
+    assert planes.dtype == np.float32
+    assert np.abs(np.rint(planes).transpose(0, 2, 3, 1) - run(exported, frame)).max() <= 1
+
+
+def test_a_network_that_differs_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A reference that is three levels off stands for an exporter that got something wrong.
+    def off(network: TransformNet, frame: np.ndarray) -> np.ndarray:
+        return stylize_frame(network, frame) ^ 4
+
+    monkeypatch.setattr(export, "stylize_frame", off)
+    with pytest.raises(CheckpointError, match="differs from torch by"):
+        export.export_model(model, tmp_path / "wrong.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_padding_by_hand() -> None:
+    # 2 x 3 pixels: the last row and column are repeated up to 64, which is a multiple of 4.
+    image = torch.arange(6.0).view(1, 1, 2, 3)
+    tall = padded(image, stride=4)
+    assert tall.shape == (1, 1, 64, 64)
+    assert tall[0, 0, 63, 63] == 5
+    assert tall[0, 0, 0, 63] == 2
+    # 65 rows: three more, mirrored about the last: rows 63, 62, 61.
+    column = torch.arange(65.0).view(1, 1, 65, 1).expand(1, 1, 65, 64)
+    assert padded(column, stride=4)[0, 0, 65:, 0].tolist() == [63, 62, 61]

@@ -1,0 +1,154 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.testing import assert_close
+
+from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
+from fastnst.networks.model import read_safetensors
+from fastnst.training import loop
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.settings import TrainSettings
+
+
+@pytest.fixture
+def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
+    return TrainSettings(
+        style=style_picture,
+        width=2,
+        blocks=1,
+        steps=6,
+        batch=2,
+        crop=64,
+        style_size=64,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        workers=0,
+        preview_every=3,
+        precision="float32",
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    tensors, _ = read_safetensors(folder / CHECKPOINT)
+    return {name: value for name, value in tensors.items() if name.startswith("network.")}
+
+
+def test_the_loss_falls(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    seen: list[float] = []
+    settings = dataclasses.replace(settings, steps=40, learning_rate=1e-2)
+    loop.train(settings, photos, tmp_path, on_step=lambda progress: seen.append(progress.losses["total"]))
+    assert len(seen) == 40
+    assert sum(seen[-5:]) < 0.6 * sum(seen[:5])
+
+
+def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    whole: dict[int, float] = {}
+    loop.train(settings, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
+
+    def stop_after_two(progress: loop.Progress) -> None:
+        if progress.step == 3:
+            raise RuntimeError("stopped")
+
+    eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(eager, photos, tmp_path / "b", on_step=stop_after_two)
+    rest: dict[int, float] = {}
+    loop.train(settings, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]}))
+    assert sorted(rest) == [3, 4, 5, 6]
+    assert all(rest[step] == whole[step] for step in rest)
+    for name, value in weights(tmp_path / "a").items():
+        assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
+
+
+def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    loop.train(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
+    options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
+    options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
+    options += [f"--loss-weights={settings.loss_weights}", "--precision=float32", "--checkpoint-every-s=0"]
+    command = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style}", f"--content={photos}"]
+    killed = subprocess.Popen([*command, *options, f"-o={tmp_path / 'b'}"], stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "b" / CHECKPOINT
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    killed.wait()
+    with safe_open(checkpoint, framework="pt") as opened:
+        assert json.loads(opened.metadata()["progress"])["step"] < 30
+    again = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style}", f"--resume={tmp_path / 'b'}"]
+    finished = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    for name, value in weights(tmp_path / "a").items():
+        assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
+    assert {file.name for file in (tmp_path / "b").glob("waves.*")} == {"waves.onnx", "waves.safetensors", "waves.md"}
+
+
+def test_a_training_is_not_overwritten(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, steps=1)
+    loop.train(settings, photos, tmp_path)
+    with pytest.raises(OutputError, match="--resume"):
+        loop.train(settings, photos, tmp_path)
+
+
+def test_resuming_with_another_setting_or_style_is_refused(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    loop.train(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    with pytest.raises(CheckpointError, match="steps = 1, now it is 6"):
+        loop.train(settings, photos, tmp_path, resume=True)
+    other = dataclasses.replace(settings, steps=1, style=photos / "photo0.png")
+    with pytest.raises(CheckpointError, match="another style picture"):
+        loop.train(other, photos, tmp_path, resume=True)
+
+
+def test_resuming_nothing_is_refused(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        loop.train(settings, photos, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_term(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    broken = dataclasses.replace(settings, learning_rate=1e30)
+    with pytest.raises(DivergedError, match=r"step \d: the (content|style) loss is (nan|inf)"):
+        loop.train(broken, photos, tmp_path)
+
+
+def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    loop.train(settings, photos, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"train/total", "train/content", "train/style", "train/learning_rate", "speed/images_per_s"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events.Images("held-out")] == [3, 6]
+    assert (tmp_path / "preview.png").stat().st_size > 0
+
+
+def test_learning_rate_by_hand(settings: TrainSettings) -> None:
+    long = dataclasses.replace(settings, steps=150, learning_rate=1.0)
+    assert loop.learning_rate_at(0, long) == pytest.approx(1 / 50)
+    assert loop.learning_rate_at(49, long) == 1.0
+    assert loop.learning_rate_at(100, long) == pytest.approx(0.5)
+    assert 0 < loop.learning_rate_at(149, long) < 1e-3
+
+
+def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> None:
+    with pytest.raises(SettingError, match="--crop is 66"):
+        dataclasses.replace(settings, crop=66)
+    with pytest.raises(SettingError, match="--steps is 0"):
+        dataclasses.replace(settings, steps=0)
+    with pytest.raises(SettingError, match="--learning-rate is nan"):
+        dataclasses.replace(settings, learning_rate=float("nan"))
