@@ -1,0 +1,104 @@
+"""Pillow's pictures of any mode to uint8 RGB and alpha.
+
+Arrays are (H, W, C): height, width, channels; colours in the order red, green, blue.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+Levels = npt.NDArray[np.uint8]
+
+# Pictures are converted this many rows at a time: a 100-megapixel one then needs no second copy of itself.
+_ROWS = 1024
+
+
+def to_rgb_and_alpha(picture: Image.Image, profile: bytes | None) -> tuple[Levels, Levels | None, bytes | None]:
+    """Convert a decoded picture.
+
+    Args:
+        picture: any mode that Pillow reads.
+        profile: the ICC profile found in its file.
+
+    Returns:
+        frame (H, W, 3); alpha (H, W) or None where the picture has none; and the profile, which is None
+        where the colours went through it to sRGB (CMYK, grey, Lab) or where it does not describe RGB.
+    """
+    if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
+        grey = _grey_levels(picture)
+        return np.repeat(grey[..., None], 3, axis=2), None, None
+    if picture.has_transparency_data:
+        frame, alpha = _convert_rows(picture, lambda rows: rows.convert("RGBA"))
+        return frame, alpha, _rgb_only(profile)
+    if picture.mode in {"RGB", "P", "1", "YCbCr"}:
+        return _convert_rows(picture, lambda rows: rows.convert("RGB"))[0], None, _rgb_only(profile)
+    return _convert_rows(picture, _srgb_conversion(picture.mode, profile))[0], None, None
+
+
+def _convert_rows(picture: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> tuple[Levels, Levels | None]:
+    width, height = picture.size
+    frame = np.empty((height, width, 3), np.uint8)
+    alpha: Levels | None = None
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        rows = np.asarray(convert(picture.crop((0, top, width, bottom))))
+        frame[top:bottom] = rows[..., :3]
+        if rows.shape[2] == 4:
+            alpha = np.empty((height, width), np.uint8) if alpha is None else alpha
+            alpha[top:bottom] = rows[..., 3]
+    return frame, alpha
+
+
+def _rgb_only(profile: bytes | None) -> bytes | None:
+    """The profile if it describes RGB: bytes 16 to 19 of its header name the colour space (ICC.1:2022, 7.2.6)."""
+    return profile if profile is not None and profile[16:20] == b"RGB " else None
+
+
+def _srgb_conversion(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
+    """How rows of a mode other than RGB become sRGB: through the profile where it fits, else Pillow's plain formula."""
+    try:
+        source: Any = ImageCms.createProfile("LAB") if mode == "LAB" else None
+        if source is None and profile is not None and profile[16:20] == {"CMYK": b"CMYK", "L": b"GRAY"}.get(mode):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source is None:
+            return lambda rows: rows.convert("RGB")
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ImportError):
+        # A damaged profile, or a Pillow without LittleCMS: roughly right colours are better than no picture.
+        return lambda rows: rows.convert("RGB")
+    return lambda rows: ImageCms.applyTransform(rows, transform) or rows
+
+
+def _grey_levels(picture: Image.Image) -> Levels:
+    """Scale grey of 16 or 32 bits or of floats to 0..255, uint8 (H, W).
+
+    16 bits are full scale at 65535. Files of 32 bits and floats do not say what is white: it is the first of 1 (floats
+    only), 255, 65535 that no pixel exceeds, else the brightest pixel.
+    """
+    values = np.asarray(picture)
+    if values.dtype.itemsize == 2:
+        table: Levels = np.rint(np.arange(65536) / 257).astype(np.uint8)
+        sixteen_bit: Levels = table[values]
+        return sixteen_bit
+    levels = np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0)
+    white = _white(picture, float(levels.max()))
+    scaled: Levels = np.rint(np.clip(levels / white, 0, 1) * 255).astype(np.uint8)
+    return scaled
+
+
+def _white(picture: Image.Image, brightest: float) -> float:
+    if picture.mode == "I" and picture.format in {"PNG", "PPM"}:
+        return 65535  # older versions of Pillow read their 16 bits as 32
+    scales = (1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 65535.0)
+    return next((scale for scale in scales if brightest <= scale), brightest)
