@@ -1,0 +1,64 @@
+"""Between frames and a network's inputs and outputs.
+
+N pictures, H height, W width, S styles that a network can mix. Frames are uint8 RGB.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastnst.errors import InputError, SettingError
+from fastnst.images import Frame
+from fastnst.runtime.backend import Array
+from fastnst.runtime.contract import Contract
+
+
+def as_batch(frames: Frame) -> Frame:
+    """Check a frame or a batch and return it as (N, H, W, 3), without a copy where the memory is in order.
+
+    Raises InputError for any other type or shape.
+    """
+    if not isinstance(frames, np.ndarray):
+        raise InputError(f"a {type(frames).__name__}; expected a numpy array, uint8 (H, W, 3) or (N, H, W, 3) RGB")
+    if frames.dtype != np.uint8 or frames.ndim not in {3, 4} or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise InputError(f"an array {frames.dtype} {frames.shape}; expected uint8 (H, W, 3) or (N, H, W, 3) RGB")
+    return np.ascontiguousarray(frames if frames.ndim == 4 else frames[None])
+
+
+def to_layout(batch: Frame, contract: Contract) -> Array:
+    """Frames (N, H, W, 3) in the form that the network takes; without a copy where that is the same."""
+    if contract.layout == "nhwc-uint8":
+        return batch
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def from_layout(painted: Array, contract: Contract) -> Frame:
+    """What the network gave as frames (N, H, W, 3); the other way round from `to_layout`."""
+    if contract.layout == "nhwc-uint8":
+        return painted
+    return np.ascontiguousarray(np.rint(painted).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def extra_feeds(
+    count: int, contract: Contract, style_weights: Sequence[float] | None, strength: float | None
+) -> dict[str, Array]:
+    """The optional inputs that this network has, the same for each of `count` pictures.
+
+    Raises SettingError for those it does not have, or values that cannot be.
+    """
+    feeds: dict[str, Array] = {}
+    if contract.styles is not None:
+        shares = np.full(contract.styles, 1 / contract.styles) if style_weights is None else np.array(style_weights)
+        if shares.shape != (contract.styles,) or not np.isfinite(shares).all():
+            raise SettingError(f"style weights {style_weights}; expected {contract.styles} finite numbers")
+        feeds["style_weights"] = np.tile(shares.astype(np.float32), (count, 1))
+    elif style_weights is not None:
+        raise SettingError("style weights given, but this network knows one style; leave them out")
+    if contract.strength:
+        value = 1.0 if strength is None else strength
+        if not np.isfinite(value):
+            raise SettingError(f"strength {strength}; expected a number, 0 for the photo to 1 for the full style")
+        feeds["strength"] = np.full((count, 1), value, np.float32)
+    elif strength is not None:
+        raise SettingError("a strength given, but this network has no such input; leave it out")
+    return feeds

@@ -1,0 +1,298 @@
+"""Stylizer: any exported network on any frame."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnst
+from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.runtime import backend, session
+from fastnst.runtime.backend import UnavailableError
+from fastnst.runtime.session import Stylizer
+
+FRAME = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+
+
+def test_invert_by_hand(invert: Path) -> None:
+    frame = np.array([[[0, 1, 2], [255, 100, 7]]], np.uint8)
+    before = frame.copy()
+    painted = Stylizer(invert)(frame)
+    np.testing.assert_array_equal(painted, [[[255, 254, 253], [0, 155, 248]]])
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (2000, 7), (7, 2000), (479, 641)])
+def test_size_is_kept(invert: Path, size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    np.testing.assert_array_equal(Stylizer(invert)(frame), 255 - frame)
+
+
+def test_batch_is_painted_picture_by_picture(invert: Path) -> None:
+    batch = np.stack([FRAME, FRAME[::-1]])
+    np.testing.assert_array_equal(Stylizer(invert)(batch), 255 - batch)
+
+
+def test_views_need_no_copy_by_the_caller(invert: Path) -> None:
+    np.testing.assert_array_equal(Stylizer(invert)(FRAME[::-1, ::2, ::-1]), 255 - FRAME[::-1, ::2, ::-1])
+
+
+def test_contiguous_frame_is_not_copied(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stylizer = Stylizer(invert, provider="cpu")
+    seen: list[np.ndarray] = []
+    run = backend.OnnxBackend.run
+    monkeypatch.setattr(
+        backend.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1]
+    )
+    stylizer(FRAME)
+    assert np.shares_memory(seen[0], FRAME)
+
+
+def test_what_the_file_says_of_itself(invert: Path) -> None:
+    stylizer = Stylizer(invert)
+    assert stylizer.style == "inverted"
+    assert stylizer.metadata["licence"] == "MIT"
+    assert stylizer.path == invert
+    assert stylizer.styles == 1
+
+
+def test_style_is_called_like_its_file_where_it_says_nothing(write_network: Any) -> None:
+    assert Stylizer(write_network(name="dots.onnx")).style == "dots"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        FRAME.astype(np.float32),
+        FRAME.astype(np.int64),
+        FRAME[..., 0],
+        FRAME[..., :2],
+        FRAME[:0],
+        FRAME[None, None],
+        FRAME.tolist(),
+    ],
+    ids=["float", "int64", "grey", "two channels", "no rows", "five axes", "list"],
+)
+def test_other_arrays_are_refused_by_name(invert: Path, frames: Any) -> None:
+    with pytest.raises(InputError, match=r"expected .*uint8 \(H, W, 3\) or \(N, H, W, 3\) RGB"):
+        Stylizer(invert)(frames)
+
+
+def test_closed_stylizer_says_so(invert: Path) -> None:
+    with Stylizer(invert) as stylizer:
+        stylizer(FRAME)
+    with pytest.raises(StyleError, match="closed"):
+        stylizer(FRAME)
+
+
+# Networks with more inputs
+
+
+MIX = """
+g (float[N, 1] strength, uint8[N, H, W, 3] frame, float[N, 2] style_weights) => (uint8[N, H, W, 3] stylized)
+<int64[4] whole = {-1, 1, 1, 2}, float[2] levels = {40, 200}, int64[1] last = {3}, int64[4] one = {-1, 1, 1, 1}> {
+    shares = Reshape(style_weights, whole)
+    parts = Mul(shares, levels)
+    mixed = ReduceSumSquare<axes = [3], keepdims = 1>(parts)
+    level = Sqrt(mixed)
+    times = Reshape(strength, one)
+    added = Mul(level, times)
+    black = Sub(frame, frame)
+    zeros = Cast<to = 1>(black)
+    sum = Add(zeros, added)
+    stylized = Cast<to = 2>(sum)
+}"""
+"""A flat picture of level strength * sqrt((40 a)^2 + (200 b)^2) for the style weights (a, b)."""
+
+
+def test_style_weights_and_strength(write_network: Any) -> None:
+    stylizer = Stylizer(write_network(MIX))
+    assert stylizer.styles == 2
+    assert stylizer(FRAME, style_weights=(1, 0))[0, 0, 0] == 40
+    assert stylizer(FRAME, style_weights=[0, 1], strength=0.5)[0, 0, 0] == 100
+    assert stylizer(np.stack([FRAME, FRAME]), style_weights=(0, 1))[1, 4, 6, 2] == 200
+
+
+def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> None:
+    assert Stylizer(write_network(MIX))(FRAME)[0, 0, 0] == 101  # sqrt(20^2 + 100^2) = 101.98
+
+
+def test_weights_that_do_not_fit(write_network: Any) -> None:
+    with pytest.raises(SettingError, match="expected 2 finite numbers"):
+        Stylizer(write_network(MIX))(FRAME, style_weights=(1, 0, 0))
+    with pytest.raises(SettingError, match="expected a number"):
+        Stylizer(write_network(MIX))(FRAME, strength=float("nan"))
+
+
+def test_weights_for_a_network_of_one_style(invert: Path) -> None:
+    with pytest.raises(SettingError, match="knows one style"):
+        Stylizer(invert)(FRAME, style_weights=(1,))
+    with pytest.raises(SettingError, match="no such input"):
+        Stylizer(invert)(FRAME, strength=0.5)
+
+
+def test_embedders_layout(write_network: Any) -> None:
+    graph = """
+    g (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) <float half = {0.5}, float most = {300}> {
+        less = Sub(most, frame)
+        stylized = Add(less, half)
+    }"""
+    frame = np.array([[[44, 45, 47], [254, 253, 255]]], np.uint8)
+    # 300.5 - x, rounded to even and clipped: 256.5, 255.5, 253.5; 46.5, 47.5, 45.5
+    np.testing.assert_array_equal(Stylizer(write_network(graph))(frame), [[[255, 255, 254], [46, 48, 46]]])
+
+
+# Files that are no networks of ours
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network at all", b"\x08\x07\x12\x04junk"])
+def test_malformed_file_is_one_line(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(StyleError, match="not a readable ONNX network") as caught:
+        Stylizer(tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_truncated_file(invert: Path) -> None:
+    invert.write_bytes(invert.read_bytes()[:60])
+    with pytest.raises(StyleError, match="not a readable ONNX network"):
+        Stylizer(invert)
+
+
+def test_network_of_another_project(write_network: Any) -> None:
+    graph = "g (float[1, 3, 224, 224] input1) => (float[1, 3, 224, 224] output1) { output1 = Identity(input1) }"
+    with pytest.raises(StyleError, match=r"'input1' float32 \(1, 3, 224, 224\).*expected input 'frame'"):
+        Stylizer(write_network(graph))
+
+
+def test_network_that_pads_and_does_not_crop(write_network: Any) -> None:
+    graph = """
+    g (uint8[N, H, W, 3] frame) => (uint8[N, V, U, 3] stylized)
+    <int64[8] pads = {0, 0, 0, 0, 0, 1, 3, 0}> { stylized = Pad<mode = "edge">(frame, pads) }"""
+    with pytest.raises(StyleError, match=r"turns \(1, 67, 65, 3\) into \(1, 68, 68, 3\); expected the same size"):
+        Stylizer(write_network(graph))
+
+
+FAILS = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64[4] size = {1, 9, 9, 3}> {
+    stylized = Reshape(frame, size)
+}"""
+
+
+def test_network_that_fails_is_found_out_at_once(write_network: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StyleError, match="fails on a test picture") as caught:
+        Stylizer(write_network(FAILS))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_failure_on_one_size_names_the_size(write_network: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = """
+    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64[4] size = {1, 67, 65, 3}> {
+        stylized = Reshape(frame, size)
+    }"""
+    with pytest.raises(InputError, match=r"1 picture\(s\) of 7x5") as caught:
+        Stylizer(write_network(graph), provider="cpu")(FRAME)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+# Providers
+
+
+def test_cpu_by_name(invert: Path) -> None:
+    stylizer = Stylizer(invert, provider="cpu", threads=1)
+    assert stylizer.provider == "cpu"
+    assert not stylizer.skipped
+
+
+def no_gpu() -> None:
+    raise UnavailableError("no NVIDIA driver was found")
+
+
+def test_auto_falls_to_the_cpu_and_remembers_why(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_prepare_cuda", no_gpu)
+    stylizer = Stylizer(invert)
+    assert stylizer.provider == "cpu"
+    assert stylizer.skipped == {"cuda": "no NVIDIA driver was found"}
+    np.testing.assert_array_equal(stylizer(FRAME), 255 - FRAME)
+
+
+def test_cuda_by_name_never_falls_to_the_cpu(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_prepare_cuda", no_gpu)
+    with pytest.raises(SettingError, match="provider cuda cannot run here: no NVIDIA driver"):
+        Stylizer(invert, provider="cuda")
+
+
+def test_cuda_that_onnx_runtime_quietly_swaps_is_found_out(
+    invert: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # The list of providers names CUDA, the driver seems to be there; the session then runs on the CPU all the same.
+    monkeypatch.setattr(backend, "_prepare_cuda", lambda: None)
+    opened = backend._open
+    monkeypatch.setattr(backend, "_open", lambda path, _provider, threads: opened(path, "cpu", threads))
+    with pytest.raises(SettingError, match="could not load it"):
+        Stylizer(invert, provider="cuda")
+    assert Stylizer(invert).provider == "cpu"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_cuda_that_fails_when_it_runs(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(backend.OnnxBackend):
+        def __init__(self, path: Path, provider: backend.Provider, threads: int | None = None) -> None:
+            super().__init__(path, "cpu", threads)
+            self.provider = provider
+
+        def run(self, feeds: Any) -> Any:
+            if self.provider == "cuda":
+                raise RuntimeError("CUDNN_STATUS_NOT_SUPPORTED\nat line 7")
+            return super().run(feeds)
+
+    monkeypatch.setattr(session, "OnnxBackend", Failing)
+    stylizer = Stylizer(invert)
+    assert stylizer.provider == "cpu"
+    assert stylizer.skipped == {"cuda": "a test picture failed (CUDNN_STATUS_NOT_SUPPORTED)"}
+    with pytest.raises(SettingError, match="provider cuda cannot run here: a test picture failed"):
+        Stylizer(invert, provider="cuda")
+
+
+def test_looking_for_a_gpu_prints_nothing(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Stylizer(invert)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"), [("provider", "gpu", "expected auto, cpu or cuda"), ("threads", 0, "at least 1")]
+)
+def test_impossible_settings(invert: Path, name: str, value: Any, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        Stylizer(invert, **{name: value})
+
+
+def test_fewer_threads_where_the_system_allows_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 3}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert backend._default_threads() == 2
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert backend._default_threads() == 0
+
+
+def test_public_names_need_no_torch(invert: Path) -> None:
+    code = (
+        "import sys, fastnst; assert 'onnxruntime' not in sys.modules; from fastnst import Stylizer; import numpy;"
+        f"Stylizer({str(invert)!r})(numpy.zeros((2, 2, 3), 'uint8'));"
+        "assert not {'torch', 'cv2', 'onnx'} & set(sys.modules), 'imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+def test_every_public_name_is_there() -> None:
+    assert {name: getattr(fastnst, name) for name in fastnst.__all__}.keys() == set(fastnst.__all__)
+    assert set(fastnst.__all__) <= set(dir(fastnst))
+    with pytest.raises(AttributeError, match="nonsense"):
+        fastnst.nonsense  # noqa: B018
