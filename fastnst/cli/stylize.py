@@ -1,0 +1,96 @@
+"""`fastnst stylize`: paint pictures with a trained style."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from fastnst.runtime.batch import BatchResult, Outcome
+    from fastnst.runtime.outputs import Job
+    from fastnst.runtime.session import Stylizer
+
+POSITIVE = validators.Number(gte=1)
+
+
+def stylize(
+    photos: Annotated[list[str], Parameter(name="PHOTO", negative="")],
+    /,
+    *,
+    style: str,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+) -> None:
+    """Paint pictures with a trained style.
+
+    Size, orientation, transparency, colour profile and format of the photos are kept.
+
+    Parameters
+    ----------
+    photos:
+        Pictures, folders (searched with their sub-folders) or patterns like 'photos/*.jpg'.
+    style:
+        Name of an installed style, or an .onnx file.
+    output:
+        A file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
+        mirroring the photos' names and sub-folders.
+    overwrite:
+        Replace results that are there already. Photos themselves are never overwritten.
+    size:
+        Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
+        result has its photo's size.
+    provider:
+        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+    threads:
+        Threads on the CPU. By default one for each core.
+    """
+    # ONNX Runtime takes a moment to import: only now that the options are known to be right.
+    from fastnst.runtime.outputs import plan_outputs  # noqa: PLC0415
+    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+
+    jobs = plan_outputs(photos, output, overwrite=overwrite)
+    console = Console(stderr=True, highlight=False)
+    with Stylizer(style, provider=provider, threads=threads) as stylizer:
+        result = _paint(stylizer, jobs, size, overwrite, console)
+        if len(jobs) == 1 and result.failed:
+            raise result.failed[0].error or AssertionError
+        _summarise(result, stylizer, output, console)
+    if result.failed:
+        sys.exit(1)
+
+
+def _paint(
+    stylizer: "Stylizer", jobs: "list[Job]", size: int | None, overwrite: bool, console: Console
+) -> "BatchResult":
+    from fastnst.runtime.batch import stylize_files  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = len(jobs) == 1 or not console.is_terminal
+    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
+        bar = progress.add_task(escape(stylizer.style), total=len(jobs))
+
+        def show(outcome: "Outcome") -> None:
+            progress.advance(bar)
+            if outcome.error is not None and len(jobs) > 1:
+                console.print(f"failed: {outcome.error}", style="red", markup=False, soft_wrap=True)
+            if outcome.animated:
+                name = outcome.job.source
+                console.print(f"{name}: animated; its first picture was painted", markup=False, soft_wrap=True)
+
+        return stylize_files(stylizer, jobs, size=size, overwrite=overwrite, on_done=show)
+
+
+def _summarise(result: "BatchResult", stylizer: "Stylizer", output: Path, console: Console) -> None:
+    done, failed = len(result.written), len(result.failed)
+    pictures = "1 picture" if done == 1 else f"{done} pictures"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {stylizer.provider}"
+    if failed:
+        line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
+    console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,131 @@
+"""`fastnst stylize` as a user sees it: pictures, one line, exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fastnst.cli import main
+from fastnst.images import read_frame
+
+INVERT = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> str:
+    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
+    return str(tmp_path / "invert.onnx")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    Image.fromarray(np.full((48, 64, 3), (250, 200, 100), np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code is None or isinstance(caught.value.code, int)
+    return caught.value.code or 0
+
+
+def test_one_photo(photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png", "--provider", "cpu") == 0
+    np.testing.assert_array_equal(read_frame(tmp_path / "out.png")[5, 5], [5, 55, 155])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"{tmp_path / 'out.png'}: 1 picture in ")
+    assert err.endswith(" s on cpu\n")
+    assert err.count("\n") == 1
+
+
+def test_size_reduces_and_never_enlarges(photo: Path, style: str, tmp_path: Path) -> None:
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "a.png", "--size", "32") == 0
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "b.png", "--size", "3200") == 0
+    assert read_frame(tmp_path / "a.png").shape == (24, 32, 3)
+    assert read_frame(tmp_path / "b.png").shape == (48, 64, 3)
+
+
+def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.jpg").write_text("text")
+    out = tmp_path / "out"
+    assert run("stylize", photo, tmp_path / "bad.jpg", tmp_path / "gone.jpg", "--style", style, "-o", out) == 1
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith(f"failed: {tmp_path / 'bad.jpg'}: is not a picture")
+    assert lines[1] == f"failed: {tmp_path / 'gone.jpg'}: no such file"
+    assert lines[2].startswith(f"{out}: 1 picture in ")
+    assert lines[2].endswith(f"; 2 failed: {tmp_path / 'bad.jpg'}, {tmp_path / 'gone.jpg'}")
+    assert len(lines) == 3
+
+
+def test_animation_says_that_its_first_picture_was_painted(
+    style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    moving = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    moving[0].save(tmp_path / "a.gif", save_all=True, append_images=moving[1:])
+    assert run("stylize", tmp_path / "a.gif", "--style", style, "-o", tmp_path / "out") == 0
+    assert "a.gif: animated; its first picture was painted" in capfd.readouterr().err
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["gone.png", "--style", "STYLE", "-o", "out.png"], 1, "gone.png: no such file"),
+        (["photo.png", "--style", "STYLE", "-o", "photo.png", "--overwrite"], 1, "is one of the photos"),
+        (["photo.png", "--style", "STYLE", "-o", "there.png"], 1, "--overwrite replaces it"),
+        (["photo.png", "--style", "STYLE", "-o", "out.gif"], 1, "suffix '.gif'"),
+        (["photo.png", "--style", "nonsuch", "-o", "out.png"], 1, "no style 'nonsuch'"),
+        (["photo.png", "--style", "photo.png", "-o", "out.png"], 1, "is a picture; painting with it takes"),
+        (["*.xyz", "--style", "STYLE", "-o", "out"], 1, "no picture matches"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--size", "0"], 2, "size"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--provider", "gpu"], 2, "provider"),
+        (["photo.png", "--style", "STYLE"], 2, "output"),
+        (["--style", "STYLE", "-o", "out.png"], 2, "PHOTO"),
+    ],
+)
+def test_mistakes_get_one_line(
+    arguments: list[str],
+    status: int,
+    words: str,
+    photo: Path,
+    style: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("there.png").touch()
+    assert run("stylize", *[style if argument == "STYLE" else argument for argument in arguments]) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.startswith("fastnst: ")
+    assert err.count("\n") == 1
+    assert Path("there.png").stat().st_size == 0
+    assert not Path("out.png").exists()
+
+
+def test_overwrite(photo: Path, style: str, tmp_path: Path) -> None:
+    (tmp_path / "out.png").touch()
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png", "--overwrite") == 0
+    assert (tmp_path / "out.png").stat().st_size > 0
+
+
+def test_painting_needs_neither_torch_nor_opencv(photo: Path, style: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fastnst.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'torch', 'cv2', 'onnx', 'torchvision'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, "stylize", str(photo), "--style", style, "-o", str(tmp_path / "out.png")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+    assert (tmp_path / "out.png").exists()
