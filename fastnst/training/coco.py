@@ -1,0 +1,184 @@
+"""COCO's photographs (https://cocodataset.org), the usual content pictures for training, fetched once.
+
+The pictures are those of Flickr users, each under a licence of its own; nothing of them is kept in a trained style.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from fastnst.errors import DownloadError, SettingError, nearest_hint
+from fastnst.training.download import Announce, Progress, bytes_in, check_md5, fetch
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A ZIP file of pictures on a server."""
+
+    url: str
+
+    size: int
+    """Bytes, to announce it; what the server says counts."""
+
+    md5: str
+
+    pictures: int
+    """How many it holds, to announce it."""
+
+
+ARCHIVES: Mapping[str, Archive] = {
+    "val2017": Archive(
+        url="http://images.cocodataset.org/zips/val2017.zip",
+        size=815_585_330,
+        md5="442b8da7639aecaf257c1dceb8ba8c80",
+        pictures=5_000,
+    ),
+    "train2017": Archive(
+        url="http://images.cocodataset.org/zips/train2017.zip",
+        size=19_336_861_798,
+        md5="cced6f7f71b7629ddf16f17bbcfab6b2",
+        pictures=118_287,
+    ),
+}
+"""The splits of COCO, by name."""
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def default_root() -> Path:
+    """Where COCO is looked for and put: data/coco below the current folder if that is there, else the user's cache."""
+    here = Path("data", "coco")
+    return here if here.is_dir() else user_cache_path("fastnst") / "coco"
+
+
+def coco_folder(
+    split: str,
+    root: Path | None = None,
+    *,
+    announce: Announce,
+    progress: Progress,
+    archives: Mapping[str, Archive] = ARCHIVES,
+) -> Path:
+    """Return the folder `root`/`split` of pictures; downloads, checks and unpacks them where they are not there.
+
+    The folder appears only when it is complete, so one that is there is trusted. `progress` is called with bytes,
+    first of the download, then of the unpacking. Raises SettingError for an unknown split and DownloadError for
+    anything that goes wrong; a later call goes on from there.
+    """
+    if split not in archives:
+        raise SettingError(f"COCO {split}: no such split; {nearest_hint(split, archives)}")
+    root = root or default_root()
+    folder = root / split
+    if _holds_files(folder):
+        return folder
+    with _disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root / f".{split}.lock", announce):
+            if not _holds_files(folder):
+                _fetch_and_unpack(archives[split], folder, announce, progress)
+    return folder
+
+
+def _fetch_and_unpack(archive: Archive, folder: Path, announce: Announce, progress: Progress) -> None:
+    packed = folder.with_name(f"{folder.name}.zip")
+    if not packed.exists():
+        have = bytes_in(packed.with_name(f"{packed.name}.part"))
+        announce(
+            f"COCO {folder.name}: {archive.pictures:,} photographs are downloaded once, {_gigabytes(archive.size)} "
+            f"from {archive.url} to {folder}" + (f"; {_gigabytes(have)} are there." if have else ".")
+        )
+
+        def check_room(coming: int, total: int) -> None:  # photographs do not compress: unpacked they are as large
+            _check_room(folder.parent, coming + total)
+
+        fetch(archive.url, packed, announce=announce, progress=progress, check_room=check_room)
+    announce(f"Checking and unpacking {packed}.")
+    check_md5(packed, archive.md5, archive.url)
+    _unpack(packed, folder, progress)
+    packed.unlink()
+
+
+def _unpack(packed: Path, folder: Path, progress: Progress) -> None:
+    """Unpack the pictures of an archive, whatever folders they lie in there, straight into `folder`."""
+    unfinished = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    try:
+        with ZipFile(packed) as archive:
+            pictures = [entry for entry in archive.infolist() if _is_picture(entry)]
+            total = sum(entry.file_size for entry in pictures)
+            _check_room(folder.parent, total)
+            unfinished.mkdir()
+            done = 0
+            for entry in pictures:
+                # The bare name, by the stricter system's rules, so that no archive can write anywhere else.
+                with (
+                    archive.open(entry) as source,
+                    (unfinished / PureWindowsPath(entry.filename).name).open("wb") as to,
+                ):
+                    shutil.copyfileobj(source, to)
+                done += entry.file_size
+                progress(done, total)
+        if folder.exists():  # empty, or it would not be unpacked
+            folder.rmdir()
+        unfinished.replace(folder)
+    except BadZipFile as error:
+        packed.unlink()
+        raise DownloadError(
+            f"{packed}: is no archive of pictures ({error}); removed it, run the command again"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _is_picture(entry: ZipInfo) -> bool:
+    name = PureWindowsPath(entry.filename)
+    return not entry.is_dir() and name.suffix.lower() in PICTURE_SUFFIXES and not name.name.startswith(".")
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DownloadError(
+            f"{folder}: {_gigabytes(free)} free, {_gigabytes(needed)} needed for the archive and its pictures; "
+            "make room, or give a folder of your own photographs with --content"
+        )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
+
+
+@contextmanager
+def _alone(lock_file: Path, announce: Announce) -> Iterator[None]:
+    """Keep other processes from fetching the same, such as a second training; they wait."""
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        announce(f"Another process is fetching {lock_file.parent}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"{error.filename or root}: cannot be written ({error.strerror or error}); make room or choose another "
+            "folder, then run the command again"
+        ) from error
