@@ -93,22 +93,21 @@ class PerceptualLoss:
 
     def style_term(self, features: Features, reference: StyleStatistics) -> Tensor:
         """Style loss of each image, (B,), the mean over the style layers (w_l = 1 / number of layers)."""
-        losses = []
-        for layer in self.settings.style_layers:
-            pairs = list(zip(self._statistic(features[layer]), reference[layer], strict=True))
-            if self.settings.normalization == "paper":
-                # Gatys et al. (2016), eq. 4: 1 / (4 N^2 M^2); the matrices are already divided by M = H*W.
-                channels = features[layer].shape[1]
-                losses += [squared_error(own, given) / (4 * channels**2) for own, given in pairs]
-            else:
-                losses.append(_mean([relative_error(own, given) for own, given in pairs]))
-        return torch.stack(losses).sum(0) / len(self.settings.style_layers)
+        return _mean([self._layer_style(features[layer], reference[layer]) for layer in self.settings.style_layers])
 
     def smoothness_term(self, image: Tensor) -> Tensor:
         """Total variation of each image, (B,): mean over differences of pixels in 0..1, or paper: sum in 0..255."""
         if self.settings.normalization == "paper":
             return total_variation(image * 255, self.settings.tv_kind)
         return total_variation(image, self.settings.tv_kind) / max(1, differences(image))
+
+    def _layer_style(self, features: Tensor, reference: tuple[Tensor, ...]) -> Tensor:
+        pairs = list(zip(self._statistic(features), reference, strict=True))
+        if self.settings.normalization == "paper":
+            # Gatys et al. (2016), eq. 4: 1 / (4 N^2 M^2); the matrices are already divided by M = H*W.
+            errors = [squared_error(own, given) for own, given in pairs]
+            return torch.stack(errors).sum(0) / (4 * features.shape[1] ** 2)
+        return _mean([relative_error(own, given) for own, given in pairs])
 
     def _statistic(self, features: Tensor) -> tuple[Tensor, ...]:
         if self.settings.style_statistic == "gram":
@@ -117,4 +116,5 @@ class PerceptualLoss:
 
 
 def _mean(values: list[Tensor]) -> Tensor:
-    return torch.stack(values).mean(0)
+    """Mean over layers, (B,); a term without layers is 0, for studies of the other term alone."""
+    return torch.stack(values).mean(0) if values else torch.zeros(1)

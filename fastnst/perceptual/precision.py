@@ -1,6 +1,8 @@
-"""Which arithmetic the networks run in: float32, or bfloat16 where the processor computes in it."""
+"""Which arithmetic the networks run in, float32 or, where the processor computes in it, bfloat16; and on what."""
 
+import platform
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
@@ -40,3 +42,23 @@ def has_bfloat16(device: torch.device) -> bool:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Context in which networks compute in `dtype`; None, as resolve_precision gives it, changes nothing."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def hardware(device: torch.device, dtype: torch.dtype | None = None) -> str:
+    """Say in words what computes and in which arithmetic, for cards and reports."""
+    arithmetic = str(dtype or torch.float32).removeprefix("torch.")
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {arithmetic}"
+    if device.type != "cpu":
+        return f"{device.type}, {arithmetic}"
+    return f"{_processor()}, {torch.get_num_threads()} threads, {arithmetic}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # Linux alone has that file
+    return platform.processor() or platform.machine()

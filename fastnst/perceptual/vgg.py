@@ -86,6 +86,11 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", std.view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
+    @property
+    def smallest_side(self) -> int:
+        """Shortest side, in pixels, that an image may have: each pooling on the way halves it, rounding down."""
+        return 1 << sum(name.startswith("pool") for name in self.path)
+
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Take weights under torchvision's names, `features.N.weight` and `features.N.bias`; extra ones are ignored.
 

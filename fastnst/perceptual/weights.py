@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -126,7 +127,7 @@ def _from_download(name: LossNetworkName) -> LossWeights:
     source = SOURCES[name]
     try:
         state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is wrong
         raise WeightsError(
             f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
             f"again, or give a file by --loss-weights FILE or {ENVIRONMENT_VARIABLE}=FILE"
