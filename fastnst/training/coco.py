@@ -110,30 +110,30 @@ def _unpack(packed: Path, folder: Path, progress: Progress) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
     try:
         with ZipFile(packed) as archive:
-            pictures = [entry for entry in archive.infolist() if _is_picture(entry)]
-            total = sum(entry.file_size for entry in pictures)
-            _check_room(folder.parent, total)
             unfinished.mkdir()
-            done = 0
-            for entry in pictures:
-                # The bare name, by the stricter system's rules, so that no archive can write anywhere else.
-                with (
-                    archive.open(entry) as source,
-                    (unfinished / PureWindowsPath(entry.filename).name).open("wb") as to,
-                ):
-                    shutil.copyfileobj(source, to)
-                done += entry.file_size
-                progress(done, total)
-        if folder.exists():  # empty, or it would not be unpacked
+            _write_pictures(archive, unfinished, progress)
+        if folder.exists():  # empty, or nothing would be unpacked; Windows moves nothing onto it
             folder.rmdir()
         unfinished.replace(folder)
     except BadZipFile as error:
         packed.unlink()
-        raise DownloadError(
-            f"{packed}: is no archive of pictures ({error}); removed it, run the command again"
-        ) from error
+        raise DownloadError(f"{packed}: no archive of pictures ({error}); removed it, run the command again") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_pictures(archive: ZipFile, folder: Path, progress: Progress) -> None:
+    pictures = [entry for entry in archive.infolist() if _is_picture(entry)]
+    total = sum(entry.file_size for entry in pictures)
+    _check_room(folder, total)
+    done = 0
+    for entry in pictures:
+        # The bare name, by the stricter system's rules, so that no archive can write anywhere else.
+        path = folder / PureWindowsPath(entry.filename).name
+        with archive.open(entry) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        done += entry.file_size
+        progress(done, total)
 
 
 def _is_picture(entry: ZipInfo) -> bool:

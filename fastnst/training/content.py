@@ -11,7 +11,6 @@ import copy
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
@@ -23,34 +22,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fastnst.errors import InputError, SettingError
-from fastnst.images import Frame, read_frame
-
-MIN_SHORT_SIDE = 32
-"""Pixels; a smaller picture has too little in it to learn from and is skipped."""
-
-MAX_ZOOM = 1.25
-"""The shorter side is scaled to a random length of 1 to this many crops."""
+from fastnst.images import Frame
+from fastnst.training.crops import Framing, Skipped, draw_framing, first_usable, list_pictures
 
 HELD_OUT_SHARE = 20
 """Pictures are held out of training only where there are this many times more."""
 
-UNREADABLE_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Pillow recognises these, but needs another program to decode them."""
-
-# Keep the random streams of files and of crops apart.
-_ORDER_STREAM, _CROP_STREAM = 0, 1
-
-
-class Skipped(NamedTuple):
-    """A file of the folder that cannot be used, and why."""
-
-    name: str
-    reason: str
+_ORDER_STREAM = 0  # other than CROP_STREAM: keeps the order of files apart from their crops
 
 
 class Sample(NamedTuple):
@@ -75,95 +57,10 @@ class HeldOut(NamedTuple):
     skipped: list[Skipped]
 
 
-class Framing(NamedTuple):
-    """Which square of a picture is taken: everything in [0, 1] but `zoom`, the shorter side in crops."""
-
-    zoom: float = 1.0
-    across: float = 0.5
-    down: float = 0.5
-    mirror: bool = False
-
-
-def find_pictures(folder: Path) -> list[str]:
-    """List the picture files of a folder and its subfolders: paths relative to it, with /, in alphabetical order.
-
-    Pictures are known by suffix; hidden files and folders are passed over, links to folders are followed.
-    Raises InputError where there are none.
-    """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "not there"
-        raise InputError(f"{folder}: {found}; expected a folder of photographs, nested or not")
-    suffixes = _picture_suffixes()
-    names = [name for name in _walk(folder) if Path(name).suffix.lower() in suffixes]
-    if not names:
-        raise InputError(f"{folder}: no pictures in it or below; expected JPEG, PNG, WebP ... files")
-    return sorted(names)
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(parent).relative_to(folder)
-        yield from ((below / name).as_posix() for name in files if not name.startswith("."))
-
-
-@lru_cache(maxsize=1)
-def _picture_suffixes() -> frozenset[str]:
-    known = Image.registered_extensions()
-    readable = set(Image.OPEN) - UNREADABLE_FORMATS
-    return frozenset(suffix for suffix, name in known.items() if name in readable)
-
-
 @lru_cache(maxsize=4)
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Order in which an epoch visits `count` files: a permutation that (seed, epoch) alone decide."""
     return np.random.default_rng((_ORDER_STREAM, seed, epoch)).permutation(count)
-
-
-def draw_framing(seed: int, n: int) -> Framing:
-    """Zoom, position and mirror of sample n; they do not depend on the file or the crop size."""
-    zoom, across, down, mirror = np.random.default_rng((_CROP_STREAM, seed, n)).random(4)
-    return Framing(1 + (MAX_ZOOM - 1) * float(zoom), float(across), float(down), bool(mirror < 0.5))
-
-
-def read_square(path: Path, crop: int, framing: Framing) -> Frame:
-    """Read a square of a picture, uint8 (crop, crop, 3) RGB; small pictures are enlarged.
-
-    Raises InputError for a picture under MIN_SHORT_SIDE, and whatever the decoder raises for a broken one.
-    """
-    with Image.open(path) as opened:
-        if min(opened.size) < MIN_SHORT_SIDE:
-            width, height = opened.size
-            raise InputError(f"{width} x {height} pixels; the shorter side must have {MIN_SHORT_SIDE}")
-        picture = _upright(opened, path, at_least=crop * framing.zoom)
-        return _cut(picture, crop, framing)
-
-
-def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:
-    """Decode, EXIF orientation applied; a JPEG no larger than needed for a shorter side of `at_least` pixels."""
-    if opened.format != "JPEG" or opened.mode not in {"RGB", "L"}:
-        return Image.fromarray(read_frame(path))
-    short_side = int(np.ceil(at_least))
-    opened.draft(None, (short_side, short_side))  # decodes at 1/2, 1/4 or 1/8 where that is enough
-    ImageOps.exif_transpose(opened, in_place=True)
-    return opened
-
-
-def _cut(picture: Image.Image, crop: int, framing: Framing) -> Frame:
-    width, height = picture.size
-    side = min(width, height) / framing.zoom
-    left, top = framing.across * (width - side), framing.down * (height - side)
-    box = (left, top, min(left + side, width), min(top + side, height))
-    square = picture.resize((crop, crop), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
-    if framing.mirror:
-        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.array(square.convert("RGB"))
 
 
 class ContentImages(Dataset[Sample]):
@@ -179,7 +76,7 @@ class ContentImages(Dataset[Sample]):
         self.folder = folder
         self.crop = crop
         self.seed = seed
-        self.names = find_pictures(folder)
+        self.names = list_pictures(folder)
         if exclude and len(self.names) >= HELD_OUT_SHARE * len(exclude):
             excluded = set(exclude)
             self.names = [name for name in self.names if name not in excluded]
@@ -198,24 +95,10 @@ class ContentImages(Dataset[Sample]):
         epoch, place = divmod(n, len(self.names))
         order = epoch_order(len(self.names), self.seed, epoch)
         candidates = (self.names[order[(place + i) % len(order)]] for i in range(len(order)))
-        frame, _, skipped = _first_usable(self.folder, candidates, self.crop, draw_framing(self.seed, n))
+        frame, _, skipped = first_usable(self.folder, candidates, self.crop, draw_framing(self.seed, n))
         if frame is None:
             raise nothing_usable(self.folder, skipped)
         return Sample(_to_tensor(frame), skipped)
-
-
-def _first_usable(
-    folder: Path, names: Iterator[str], crop: int, framing: Framing
-) -> tuple[Frame | None, str, list[Skipped]]:
-    skipped: list[Skipped] = []
-    for name in names:
-        try:
-            with warnings.catch_warnings():  # Pillow warns of damaged EXIF data and of very large pictures
-                warnings.simplefilter("ignore")
-                return read_square(folder / name, crop, framing), name, skipped
-        except Exception as error:  # noqa: BLE001, RUF100 - decoders of broken files raise anything
-            skipped.append(Skipped(name, str(error) or type(error).__name__))
-    return None, "", skipped
 
 
 def nothing_usable(folder: Path, skipped: Sequence[Skipped]) -> InputError:
@@ -233,7 +116,7 @@ def held_out(folder: Path, count: int, size: int) -> HeldOut:
 
     Fewer where the folder has fewer that can be used; raises InputError where it has none.
     """
-    names = find_pictures(folder)
+    names = list_pictures(folder)
     frames: list[Frame] = []
     chosen: list[str] = []
     skipped: list[Skipped] = []
@@ -241,7 +124,7 @@ def held_out(folder: Path, count: int, size: int) -> HeldOut:
         start = (2 * i + 1) * len(names) // (2 * min(count, len(names)))
         passed_over = {*chosen, *(entry.name for entry in skipped)}
         candidates = (name for name in names[start:] + names[:start] if name not in passed_over)
-        frame, name, unusable = _first_usable(folder, candidates, size, Framing())
+        frame, name, unusable = first_usable(folder, candidates, size, Framing())
         skipped += unusable
         if frame is None:
             break
@@ -285,7 +168,7 @@ def content_batches(
     try:
         yield from loader
     except InputError:  # a worker's error arrives with its traceback in the message: say it again in one line
-        _, _, skipped = _first_usable(dataset.folder, iter(dataset.names), dataset.crop, Framing())
+        _, _, skipped = first_usable(dataset.folder, dataset.names, dataset.crop, Framing())
         raise nothing_usable(dataset.folder, skipped) from None
 
 

@@ -264,7 +264,7 @@ def test_a_wrong_checksum_removes_the_file(server: Server, tmp_path: Path, log: 
 
 def test_a_file_that_is_no_archive_is_an_error(server: Server, tmp_path: Path, log: Log) -> None:
     server.content = b"a page of a hotel's network"
-    with pytest.raises(DownloadError, match="no archive of pictures"):
+    with pytest.raises(DownloadError, match=r"val2017\.zip: no archive of pictures"):
         log.fetch(tmp_path, server.archive)
     assert not (tmp_path / "val2017").exists()
 

@@ -13,17 +13,8 @@ import torch
 from PIL import Image
 
 from fastnst.errors import InputError, SettingError
-from fastnst.training.content import (
-    Batch,
-    ContentImages,
-    Framing,
-    content_batches,
-    draw_framing,
-    epoch_order,
-    find_pictures,
-    held_out,
-    read_square,
-)
+from fastnst.training.content import Batch, ContentImages, content_batches, epoch_order, held_out
+from fastnst.training.crops import Framing, draw_framing, list_pictures, read_square
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -47,14 +38,14 @@ def collect(batches: list[Batch]) -> torch.Tensor:
 # Listing
 
 
-def test_find_pictures_is_nested_sorted_and_passes_over_hidden_and_other_files(tmp_path: Path) -> None:
+def test_list_pictures_is_nested_sorted_and_passes_over_hidden_and_other_files(tmp_path: Path) -> None:
     for name in ("z.jpg", "a/k.PNG", "a/b.webp", ".hidden.jpg", ".git/x.jpg", "notes.txt", "film.mpg", "a.tiff"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_pictures(tmp_path) == ["a.tiff", "a/b.webp", "a/k.PNG", "z.jpg"]
+    assert list_pictures(tmp_path) == ["a.tiff", "a/b.webp", "a/k.PNG", "z.jpg"]
 
 
-def test_find_pictures_follows_a_link_but_not_in_a_circle(tmp_path: Path, photos: Path) -> None:
+def test_list_pictures_follows_a_link_but_not_in_a_circle(tmp_path: Path, photos: Path) -> None:
     folder = tmp_path / "linked"
     folder.mkdir()
     try:
@@ -62,18 +53,18 @@ def test_find_pictures_follows_a_link_but_not_in_a_circle(tmp_path: Path, photos
         (photos / "back").symlink_to(photos, target_is_directory=True)
     except OSError:
         pytest.skip("no symbolic links here")
-    assert len(find_pictures(folder)) == 7
+    assert len(list_pictures(folder)) == 7
 
 
 @pytest.mark.parametrize(("kind", "words"), [("missing", "not there"), ("file", "a file"), ("empty", "no pictures")])
-def test_find_pictures_says_what_is_wrong(tmp_path: Path, kind: str, words: str) -> None:
+def test_list_pictures_says_what_is_wrong(tmp_path: Path, kind: str, words: str) -> None:
     folder = tmp_path / "given"
     if kind == "file":
         folder.touch()
     elif kind == "empty":
         folder.mkdir()
     with pytest.raises(InputError, match=f"given: .*{words}") as caught:
-        find_pictures(folder)
+        list_pictures(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -132,6 +123,14 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
     square = read_square(tmp_path / f"turned.{suffix}", 48, Framing())
     assert square[:, :20].max() < 30
     assert square[:, 28:].min() > 220
+
+
+def test_a_damaged_exif_block_is_no_reason_to_skip(tmp_path: Path) -> None:
+    picture = noise(48, 40)
+    picture.save(tmp_path / "a.jpg", exif=b"Exif\x00\x00garbage")
+    picture.save(tmp_path / "b.jpg")
+    damaged, plain = (read_square(tmp_path / name, 32, Framing()) for name in ("a.jpg", "b.jpg"))
+    np.testing.assert_array_equal(damaged, plain)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "CMYK", "I;16"])
@@ -296,8 +295,8 @@ def test_workers_end_quietly_with_the_main_process(photos: Path, tmp_path: Path,
 
 
 def test_held_out_pictures_are_spread_over_the_folder_and_the_same_each_time(photos: Path) -> None:
-    (photos / find_pictures(photos)[3]).write_text("not a picture")
-    names = find_pictures(photos)
+    (photos / list_pictures(photos)[3]).write_text("not a picture")
+    names = list_pictures(photos)
     kept = held_out(photos, 2, 24)
     # Of 7 files, numbers 1 (7 / 4) and 5 (21 / 4).
     assert kept.names == [names[1], names[5]]

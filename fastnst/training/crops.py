@@ -1,0 +1,132 @@
+"""Squares cut from the picture files of a folder: which files there are, and how one is read quickly.
+
+A frame is uint8 (H, W, 3) RGB; its height and width are the crop.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fastnst.errors import InputError
+from fastnst.folders import READ_SUFFIXES
+from fastnst.images import Frame, read_frame
+
+MIN_SHORT_SIDE = 32
+"""Pixels; a smaller picture has too little in it to learn from and is skipped."""
+
+MAX_ZOOM = 1.25
+"""The shorter side is scaled to a random length of 1 to this many crops."""
+
+CROP_STREAM = 1
+"""Keeps these random numbers apart from others drawn from the same seed."""
+
+
+class Skipped(NamedTuple):
+    """A file of the folder that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+class Framing(NamedTuple):
+    """Which square of a picture is taken: everything in [0, 1] but `zoom`, the shorter side in crops."""
+
+    zoom: float = 1.0
+    across: float = 0.5
+    down: float = 0.5
+    mirror: bool = False
+
+
+def list_pictures(folder: Path) -> list[str]:
+    """List the picture files of a folder and its subfolders: paths relative to it, with /, in alphabetical order.
+
+    Pictures are known by suffix; hidden files and folders are passed over, links to folders are followed.
+    Raises InputError where there are none.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "not there"
+        raise InputError(f"{folder}: {found}; expected a folder of photographs, nested or not")
+    names = [name for name in _walk(folder) if Path(name).suffix.lower() in READ_SUFFIXES]
+    if not names:
+        raise InputError(f"{folder}: no pictures in it or below; expected JPEG, PNG, WebP ... files")
+    return sorted(names)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    seen = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(parent).relative_to(folder)
+        yield from ((below / name).as_posix() for name in files if not name.startswith("."))
+
+
+def draw_framing(seed: int, n: int) -> Framing:
+    """Zoom, position and mirror of sample n; they do not depend on the file or the crop size."""
+    zoom, across, down, mirror = np.random.default_rng((CROP_STREAM, seed, n)).random(4)
+    return Framing(1 + (MAX_ZOOM - 1) * float(zoom), float(across), float(down), bool(mirror < 0.5))
+
+
+def read_square(path: Path, crop: int, framing: Framing) -> Frame:
+    """Read a square of a picture, uint8 (crop, crop, 3) RGB; small pictures are enlarged.
+
+    Raises InputError for a picture under MIN_SHORT_SIDE, and whatever the decoder raises for a broken one.
+    """
+    with Image.open(path) as opened:
+        if min(opened.size) < MIN_SHORT_SIDE:
+            width, height = opened.size
+            raise InputError(f"{width} x {height} pixels; the shorter side must have {MIN_SHORT_SIDE}")
+        picture = _upright(opened, path, at_least=crop * framing.zoom)
+        return _cut(picture, crop, framing)
+
+
+def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:
+    """Decode, EXIF orientation applied; a JPEG no larger than needed for a shorter side of `at_least` pixels."""
+    if opened.format != "JPEG" or opened.mode not in {"RGB", "L"}:
+        return Image.fromarray(read_frame(path))
+    short_side = int(np.ceil(at_least))
+    opened.draft(None, (short_side, short_side))  # decodes at 1/2, 1/4 or 1/8 where that is enough
+    opened.load()
+    with contextlib.suppress(Exception):  # a damaged EXIF block raises nearly anything, and the picture is fine
+        ImageOps.exif_transpose(opened, in_place=True)
+    return opened
+
+
+def _cut(picture: Image.Image, crop: int, framing: Framing) -> Frame:
+    width, height = picture.size
+    side = min(width, height) / framing.zoom
+    left, top = framing.across * (width - side), framing.down * (height - side)
+    box = (left, top, min(left + side, width), min(top + side, height))
+    square = picture.resize((crop, crop), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+    if framing.mirror:
+        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.array(square.convert("RGB"))
+
+
+def first_usable(
+    folder: Path, names: Iterable[str], crop: int, framing: Framing
+) -> tuple[Frame | None, str, list[Skipped]]:
+    """Read a square of the first picture that can be used: the frame, its name and the files passed over.
+
+    The frame is None, and the name empty, where there is none.
+    """
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            with warnings.catch_warnings():  # Pillow warns of damaged EXIF data and of very large pictures
+                warnings.simplefilter("ignore")
+                return read_square(folder / name, crop, framing), name, skipped
+        except Exception as error:  # noqa: BLE001, RUF100 - decoders of broken files raise anything
+            reason = str(error).removeprefix(f"{folder / name}: ")
+            skipped.append(Skipped(name, reason or type(error).__name__))
+    return None, "", skipped
