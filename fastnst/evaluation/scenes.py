@@ -4,6 +4,7 @@ H height, W width in pixels. Frames are uint8 (H, W, 3) RGB, flows float32 (H, W
 `fastnst.evaluation.flow`.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def read_clip(path: str | Path, *, frames: int, long_side: int, every: int = 1) 
         if len(taken) == frames:
             break
     if len(taken) < 2:
-        raise InputError(f"{path}: {len(taken)} frame(s); a clip takes at least 2")
+        raise InputError(f"{path}: {len(taken)} frame(s) can be read; a clip takes at least 2")
     if len({frame.shape for frame in taken}) > 1:
         raise InputError(f"{path}: has frames of different sizes; expected the frames of one clip")
     return estimated_scene(path.stem, taken)
@@ -144,6 +145,8 @@ def _by_number(path: Path) -> tuple[list[int], str]:
 def _film_frames(path: Path) -> Iterator[Frame]:
     if not path.is_file():
         raise InputError(f"{path}: no such film or folder")
+    # FFmpeg inside OpenCV writes to stderr itself, past every Python hook; -8 keeps it quiet.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     film = cv2.VideoCapture(str(path))
     try:
         while True:
