@@ -1,0 +1,134 @@
+"""`fastnst optimize`: one picture, painted with the exact method."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from fastnst.errors import DivergedError, OutputError
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.files import write_atomically
+from fastnst.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
+
+if TYPE_CHECKING:
+    from fastnst.exact.result import Callback, OptimizeResult, Progress
+
+DEFAULTS = OptimizeSettings()
+
+
+def optimize(
+    photo: Path,
+    /,
+    *,
+    style: Path,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
+    json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Paint one picture with the exact, slow method (Gatys et al. 2016).
+
+    Ctrl-C ends the work early and keeps the best picture so far.
+
+    Parameters
+    ----------
+    photo:
+        Picture to paint. Its transparency and colour profile are kept.
+    style:
+        Picture to paint it like.
+    output:
+        File of the painted picture (.png .jpg .webp .tif .bmp).
+    json_file:
+        File for settings, losses of every step, loss weights, hardware and seconds, as JSON.
+    overwrite:
+        Replace files that are there already.
+    """
+    inputs = [photo, style] + ([settings.init] if isinstance(settings.init, Path) else [])
+    format_of(output)
+    for path in filter(None, (output, json_file)):
+        _check_output(path, inputs, overwrite)
+    picture, painting = read_picture(photo), read_frame(style)
+    console = Console(stderr=True, highlight=False)
+    result = _run(picture, painting, output, settings, console)
+    _write_picture(result.frame, picture, output)
+    if json_file is not None:
+        _write_json(json_file, {"photo": str(photo), "style": str(style), "output": str(output)}, result, settings)
+    _say(result, output, settings, console)
+    if result.interrupted:
+        raise SystemExit(130)
+
+
+def _check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
+    """Find out before the work what would keep its result from being written."""
+    if any(os.path.realpath(path) == os.path.realpath(given) for given in inputs):
+        raise OutputError(f"{path}: is one of the given pictures, which are never overwritten; choose another name")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; expected the name of a file")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{path}: is there already; --overwrite replaces it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: the folder {path.parent} may not be written to; choose another")
+
+
+def _run(
+    picture: Picture, painting: Frame, output: Path, settings: OptimizeSettings, console: Console
+) -> "OptimizeResult":
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
+    from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Bar(*columns, console=console, speed_estimate_period=120) as bar:
+            return run(picture.frame, painting, settings, callback=_show(bar, picture, output, settings))
+    except OptimizeDivergedError as error:
+        if error.result is None:
+            raise
+        _write_picture(error.result.frame, picture, output)
+        raise DivergedError(f"{error} ({output} holds the best picture until then)") from error
+
+
+def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) -> "Callback":
+    task = bar.add_task("starting", total=settings.steps)
+
+    def show(progress: "Progress") -> None:
+        last = progress.last
+        bar.update(
+            task,
+            completed=last.step,
+            description=f"content {last.content:.3f} style {last.style:.4f} total {last.total:.4f}",
+        )
+        if settings.save_every and last.step % settings.save_every == 0:
+            _write_picture(progress.best_frame(), picture, output)
+
+    return show
+
+
+def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", settings: OptimizeSettings) -> None:
+    from fastnst.exact.report import report  # noqa: PLC0415 - imports torch
+
+    content = json.dumps(files | report(result, settings), indent=1) + "\n"
+    write_atomically(file, content.encode())
+
+
+def _write_picture(frame: Frame, picture: Picture, output: Path) -> None:
+    height, width = frame.shape[:2]
+    alpha = None if picture.alpha is None else resize_frame(picture.alpha, (height, width))
+    write_picture(output, replace(picture, frame=frame, alpha=alpha))
+
+
+def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, console: Console) -> None:
+    losses = result.losses
+    line = f"{output}: content {losses['content']:.3f}, style {losses['style']:.4f}, total {losses['total']:.4f}"
+    if result.interrupted:
+        line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"
+    line += f"; {result.elapsed_s:.0f} s on {result.hardware}; judged by {result.loss_weights}"
+    console.print(line, markup=False, soft_wrap=True)

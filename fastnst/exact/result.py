@@ -1,0 +1,115 @@
+"""What an optimisation tells on its way and at its end.
+
+H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], frames uint8 (H, W, 3) RGB.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from torch import Tensor
+
+from fastnst.errors import DivergedError
+from fastnst.images import Frame
+from fastnst.tensors import to_frame
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation: its losses as they were optimised, unweighted except for `total`."""
+
+    step: int
+    """Counted from 1."""
+    total: float
+    content: float
+    style: float
+    total_variation: float
+    elapsed_s: float
+    """Seconds since the first evaluation began."""
+
+
+@dataclass
+class Trace:
+    """The steps so far, and the image with the lowest total of them."""
+
+    history: list[Step] = field(default_factory=list)
+    best: Step | None = None
+    best_image: Tensor | None = None
+    interrupted: bool = False
+
+    def add(self, step: Step, image: Tensor) -> None:
+        """Take a step in; `image` is kept, not copied.
+
+        Raises DivergedError, naming the term and what to try, for a loss that is no finite number.
+        """
+        self._check_finite(step)
+        self.history.append(step)
+        if self.best is None or step.total < self.best.total:
+            self.best, self.best_image = step, image
+
+    def _check_finite(self, step: Step) -> None:
+        remedies = {
+            "content": "lower --content-weight",
+            "style": "lower --style-weight",
+            "total_variation": "lower --tv-weight",
+            "total": "lower the weights",
+        }
+        for term, remedy in remedies.items():
+            value = getattr(step, term)
+            if not math.isfinite(value):
+                before = (
+                    f"it was {getattr(self.history[-1], term):.3g} a step earlier" if self.history else "from the start"
+                )
+                raise DivergedError(
+                    f"step {step.step}: the {term.replace('_', ' ')} loss is {value}, {before}; "
+                    f"{remedy}, or try --optimizer adam or --precision float32"
+                )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an optimisation stands after a step."""
+
+    last: Step
+    best: Step
+    """The step with the lowest total so far."""
+    steps: int
+    """Steps there will be."""
+    best_image: Tensor
+
+    def best_frame(self) -> Frame:
+        """The best picture so far."""
+        return to_frame(self.best_image)
+
+
+Callback: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """The best picture of an optimisation, and how it came about."""
+
+    frame: Frame
+    """The picture with the lowest total."""
+    losses: dict[str, float]
+    """total, content, style and total_variation of `frame` as it stands, in float32."""
+    best: Step
+    """The step that `frame` is from."""
+    history: list[Step]
+    loss_weights: str
+    """Which weights the loss network had."""
+    hardware: str
+    """What computed, and in which arithmetic."""
+    elapsed_s: float
+    """Seconds for all of it, loading the loss network included."""
+    interrupted: bool
+    """Ended by Ctrl-C before the last step."""
+
+
+class OptimizeDivergedError(DivergedError):
+    """A loss that left the finite numbers; `result` holds the best picture until then, None if there is none."""
+
+    def __init__(self, message: str, result: OptimizeResult | None) -> None:
+        super().__init__(message)
+        self.result = result

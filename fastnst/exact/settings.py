@@ -1,0 +1,54 @@
+"""The settings of the exact method."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fastnst.errors import SettingError
+from fastnst.perceptual.settings import LossSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeSettings(LossSettings):
+    """How a picture is optimised."""
+
+    steps: int = 300
+    """Evaluations of the loss and its gradient, whichever the optimizer."""
+
+    size: int = 512
+    """Long side of the painted picture, pixels; a smaller photo is enlarged to it."""
+
+    style_size: int | None = None
+    """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
+
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """lbfgs needs fewer steps; adam less memory."""
+
+    learning_rate: float | None = None
+    """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
+
+    init: Literal["content", "noise"] | Path = "content"
+    """What the picture starts as: the photo, white noise, or a picture file."""
+
+    seed: int = 0
+    """Seed of the noise."""
+
+    save_every: int = 0
+    """Steps between two writings of the best picture so far; 0 writes it at the end only."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "size": 1, "style_size": 1, "save_every": 0, "seed": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise SettingError(f"--{name.replace('_', '-')} is {value}; expected at least {bound}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0")
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
+        if self.content_weight == self.style_weight == self.tv_weight == 0:
+            raise SettingError(
+                "all weights are 0: nothing is left to optimise; give --content-weight or --style-weight"
+            )

@@ -1,0 +1,221 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from fastnst.cli import main
+from fastnst.exact.objective import Objective
+
+
+@pytest.fixture
+def arguments(photos: Path, style_picture: Path, loss_weights: Path, tmp_path: Path) -> list[str]:
+    """A whole command line; its output is out.png."""
+    return [
+        "optimize",
+        str(photos / "photo0.png"),
+        *("--style", str(style_picture)),
+        *("-o", str(tmp_path / "out.png")),
+        *("--steps", "4", "--size", "24", "--precision", "float32"),
+        *("--content-layers", "relu2_1"),
+        *("--style-layers", "relu1_1", "--style-layers", "relu2_1"),
+        *("--loss-weights", str(loss_weights)),
+    ]
+
+
+def status_of(arguments: list[str]) -> int:
+    """Exit status of the command line."""
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def stop_at(number: int, monkeypatch: pytest.MonkeyPatch, change: object = None) -> None:
+    """Let the evaluation of that number raise Ctrl-C, or change its losses."""
+    evaluate, count = Objective.evaluate, iter(range(1, 1000))
+
+    def evaluate_so(objective: Objective, image: object):
+        losses, gradient = evaluate(objective, image)
+        if next(count) == number:
+            if change is None:
+                raise KeyboardInterrupt
+            losses = losses | change
+        return losses, gradient
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+
+
+def refuse_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(objective: Objective, image: object):
+        raise AssertionError("the work has started")
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate)
+
+
+def test_paints_a_picture_and_says_what_ran(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(arguments) == 0
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.size == (24, 17)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.strip().splitlines()[-1]
+    assert last.startswith(f"{tmp_path / 'out.png'}: content ")
+    assert "vgg19, torchvision normalisation, tiny.safetensors" in last
+    assert " threads, float32" in last
+
+
+def test_json_holds_settings_and_history(arguments: list[str], tmp_path: Path) -> None:
+    assert status_of([*arguments, "--json", str(tmp_path / "out.json")]) == 0
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["settings"]["steps"] == 4
+    assert told["settings"]["style_layers"] == ["relu1_1", "relu2_1"]
+    assert [step["step"] for step in told["history"]] == [1, 2, 3, 4]
+    assert told["losses"].keys() == {"total", "content", "style", "total_variation"}
+    assert told["photo"].endswith("photo0.png")
+    assert told["style"].endswith("waves.png")
+
+
+def test_transparency_and_profile_stay(arguments: list[str], tmp_path: Path) -> None:
+    photo = Image.new("RGBA", (48, 36), (90, 140, 200, 255))
+    photo.paste((0, 0, 0, 0), (0, 0, 24, 36))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo.save(tmp_path / "photo.png", icc_profile=profile)
+    arguments[1] = str(tmp_path / "photo.png")
+    assert status_of(arguments) == 0
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.mode == "RGBA"
+        alpha = np.asarray(painted)[..., 3]
+        assert painted.info["icc_profile"] == profile
+    assert alpha[:, :10].max() == 0
+    assert alpha[:, 14:].min() == 255
+
+
+def test_ctrl_c_keeps_the_best_picture(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_at(3, monkeypatch)
+    assert status_of([*arguments, "--json", str(tmp_path / "out.json")]) == 130
+    assert (tmp_path / "out.png").exists()
+    assert json.loads((tmp_path / "out.json").read_text())["interrupted"] is True
+    assert "stopped at step 2 of 4, this is the best picture so far" in capsys.readouterr().err
+
+
+def test_divergence_keeps_the_best_picture_and_says_so(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_at(3, monkeypatch, {"content": float("nan")})
+    assert status_of(arguments) == 1
+    assert (tmp_path / "out.png").exists()
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("fastnst: step 3: the content loss is nan")
+    assert last.endswith(f"({tmp_path / 'out.png'} holds the best picture until then)")
+
+
+def test_divergence_at_once_writes_nothing(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of([*arguments, "--style-weight", "1e39"]) == 1
+    assert not (tmp_path / "out.png").exists()
+    assert "step 1: the total loss is inf, from the start; lower the weights" in capsys.readouterr().err
+
+
+def test_save_every_writes_on_the_way(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[bool] = []
+    evaluate = Objective.evaluate
+
+    def evaluate_so(objective: Objective, image: object):
+        there.append((tmp_path / "out.png").exists())
+        return evaluate(objective, image)
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    assert status_of([*arguments, "--save-every", "2"]) == 0
+    assert there == [False, False, True, True]
+
+
+def test_nothing_is_overwritten_unasked(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, extra in (("out.png", []), ("out.json", ["--json", str(tmp_path / "out.json")])):
+        (tmp_path / name).write_bytes(b"mine")
+        with monkeypatch.context() as patch:
+            refuse_to_work(patch)
+            assert status_of([*arguments, *extra]) == 1
+        assert f"{name}: is there already; --overwrite replaces it" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == b"mine"
+        (tmp_path / name).unlink()
+
+
+def test_overwrite_replaces(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "out.png").write_bytes(b"mine")
+    assert status_of([*arguments, "--overwrite"]) == 0
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.size == (24, 17)
+
+
+def test_the_given_pictures_are_never_overwritten(
+    arguments: list[str], photos: Path, style_picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (photos / "photo0.png", style_picture):
+        before = path.read_bytes()
+        assert status_of([*arguments, "--json", str(path), "--overwrite"]) == 1
+        assert "is one of the given pictures" in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("-o", "{folder}/gone/out.png", "gone/out.png: there is no folder"),
+        ("-o", "{folder}/out.xyz", "out.xyz: suffix '.xyz'; expected one of .png"),
+        ("-o", "{folder}", "expected"),
+        ("--json", "{folder}", "is a folder; expected the name of a file"),
+        ("--style", "{folder}/gone.jpg", "gone.jpg: no such file"),
+        ("--style", "{folder}/text.jpg", "text.jpg: is not a picture"),
+        ("--init", "{folder}/gone.jpg", "gone.jpg: no such file"),
+        ("--loss-weights", "{folder}/gone.pth", "gone.pth: no such file; expected the weights of vgg19"),
+        ("--steps", "0", "--steps is 0; expected at least 1"),
+        ("--content-layers", "relu22", "vgg19 has no layer 'relu22'; did you mean 'relu"),
+    ],
+)
+def test_errors_come_before_the_work(
+    option: str,
+    value: str,
+    message: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    refuse_to_work(monkeypatch)
+    value = value.format(folder=tmp_path)
+    if option in arguments:
+        arguments[arguments.index(option) + 1] = value
+    else:
+        arguments += [option, value]
+    assert status_of(arguments) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("fastnst: ")
+    assert message in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_missing_photo(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments[1] = str(tmp_path / "gone.jpg")
+    assert status_of(arguments) == 1
+    assert "gone.jpg: no such file" in capsys.readouterr().err
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from fastnst.cli import main; main(['optimize', '--help'])"
+    code = f"import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--style-weight" in ended.stdout
+    assert ended.stdout.strip().endswith("False")

@@ -1,0 +1,193 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fastnst.exact.descent import AdamDescent, Descent, LBFGSDescent
+
+Loss = Callable[[Tensor], Tensor]
+
+
+def go(descent: Descent, loss: Loss, image: Tensor, steps: int) -> list[tuple[float, Tensor]]:
+    """Loss and image of each evaluation."""
+    seen = []
+    for _ in range(steps):
+        pixels = image.clone().requires_grad_()
+        value = loss(pixels)
+        (gradient,) = torch.autograd.grad(value, pixels)
+        seen.append((value.item(), image))
+        image = descent.propose(image, value.item(), gradient)
+    return seen
+
+
+def bowl(target: Tensor, steepness: Tensor) -> Loss:
+    return lambda image: (steepness * (image - target).square()).sum()
+
+
+@pytest.fixture
+def start() -> Tensor:
+    return torch.full((1, 3, 2, 3), 0.5)
+
+
+@pytest.fixture
+def target() -> Tensor:
+    return torch.rand(1, 3, 2, 3, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+
+
+@pytest.fixture
+def steepness() -> Tensor:
+    return torch.logspace(0, 3, 18).view(1, 3, 2, 3)
+
+
+def test_first_lbfgs_step_by_hand() -> None:
+    # Against the gradient, so long that the pixels change by 1 / 255 on average: by 1 and 3 halves of it.
+    image, gradient = torch.tensor([0.5, 0.5]), torch.tensor([10.0, -30.0])
+    moved = LBFGSDescent().propose(image, 1.0, gradient)
+    assert_close(moved, torch.tensor([0.5 - 0.5 / 255, 0.5 + 1.5 / 255]))
+
+
+def test_second_lbfgs_step_finds_a_parabolas_bottom() -> None:
+    # In one dimension one pair is the whole curvature: x^2 / 2 - 0.3 x has its bottom at 0.3.
+    seen = go(LBFGSDescent(), lambda x: (x.square() / 2 - 0.3 * x).sum(), torch.tensor([0.5]), 3)
+    assert_close(seen[1][1], torch.tensor([0.5 - 1 / 255]))
+    assert_close(seen[2][1], torch.tensor([0.3]))
+
+
+def test_two_loop_recursion_equals_the_matrices() -> None:
+    # Nocedal and Wright (2006), eq. 6.17, with the matrices written out, from eq. 6.20's multiple of the identity.
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    hessian = factor @ factor.mT + torch.eye(6)
+    changes = [torch.randn(6, generator=generator, dtype=torch.float64) for _ in range(4)]
+    pairs = [(change, hessian @ change, float(change @ hessian @ change)) for change in changes]
+    newest = pairs[-1]
+    inverse = torch.eye(6, dtype=torch.float64) * newest[2] / newest[1].square().sum()
+    for change, gradient_change, curvature in pairs:
+        shift = torch.eye(6) - torch.outer(gradient_change, change) / curvature
+        inverse = shift.mT @ inverse @ shift + torch.outer(change, change) / curvature
+    descent = LBFGSDescent()
+    descent._pairs.extend(pairs)
+    direction = torch.randn(6, generator=generator, dtype=torch.float64)
+    assert_close(descent._newton(direction), inverse @ direction)
+
+
+def test_lbfgs_reaches_the_bottom_as_fast_as_torchs(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    loss = bowl(target, steepness / 1000)
+    ours = [value for value, _ in go(LBFGSDescent(), loss, start, 30)]
+    pixels = start.clone().requires_grad_()
+    theirs = torch.optim.LBFGS([pixels], max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0)
+    seen = []
+
+    def closure() -> Tensor:
+        theirs.zero_grad()
+        value = loss(pixels)
+        value.backward()
+        seen.append(value.item())
+        return value
+
+    for _ in range(30):
+        theirs.step(closure)
+    # The first steps differ in length; how fast the bottom is reached must not.
+    assert ours[-1] < 2 * seen[-1] + 1e-9
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_lbfgs_converges_whatever_the_loss_is_scaled_by(
+    scale: float, start: Tensor, target: Tensor, steepness: Tensor
+) -> None:
+    image = go(LBFGSDescent(), bowl(target, steepness * scale), start, 60)[-1][1]
+    assert_close(image, target, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("descent", [LBFGSDescent(), AdamDescent()])
+def test_pixels_stay_in_the_box_and_reach_its_walls(descent: Descent, start: Tensor, steepness: Tensor) -> None:
+    outside = torch.where(torch.arange(18).view(1, 3, 2, 3) % 3 == 0, 1.7, 0.4)
+    outside[0, 0, 0, 0] = -2
+    seen = go(descent, bowl(outside, steepness / 100), start, 120)
+    assert all(image.min() >= 0 and image.max() <= 1 for _, image in seen)
+    assert_close(seen[-1][1], outside.clamp(0, 1), rtol=0, atol=0.02)
+
+
+def test_lbfgs_comes_back_from_a_wall(target: Tensor, steepness: Tensor) -> None:
+    wall = torch.zeros(1, 3, 2, 3)
+    image = go(LBFGSDescent(), bowl(target, steepness), wall, 60)[-1][1]
+    assert_close(image, target, rtol=0, atol=1e-3)
+
+
+def test_lbfgs_halves_a_step_that_made_the_loss_rise() -> None:
+    descent = LBFGSDescent()
+    image = torch.tensor([0.5, 0.5])
+    first = descent.propose(image, 1.0, torch.tensor([1.0, 1.0]))
+    half = descent.propose(first, 1.5, torch.tensor([1.0, 1.0]))
+    assert_close(half, (image + first) / 2)
+    quarter = descent.propose(half, 1.2, torch.tensor([1.0, 1.0]))
+    assert_close(quarter, image + (first - image) / 4)
+
+
+def test_lbfgs_lives_with_noise_in_the_loss() -> None:
+    descent = LBFGSDescent()
+    image = torch.tensor([0.5, 0.5])
+    first = descent.propose(image, 1.0, torch.tensor([1.0, 1.0]))
+    # A rise of half a per cent is no reason to go back.
+    second = descent.propose(first, 1.005, torch.tensor([1.0, 1.0]))
+    assert second[0] < first[0]
+
+
+def test_lbfgs_forgets_when_halving_does_not_help() -> None:
+    descent = LBFGSDescent()
+    origin = torch.tensor([0.5, 0.5])
+    gradient = torch.tensor([1.0, 1.0])
+    image = descent.propose(origin, 1.0, gradient)
+    image = descent.propose(image, 0.9, gradient * 0.9)
+    origin, gradient = torch.tensor([0.5 - 1 / 255] * 2), gradient * 0.9
+    for _ in range(4):
+        image = descent.propose(image, 5.0, gradient)
+    again = descent.propose(image, 5.0, gradient)
+    # As at the very first step: one level down from where the loss was last good.
+    assert_close(again, origin - 1 / 255)
+
+
+def test_lbfgs_keeps_no_more_history_than_asked(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    descent = LBFGSDescent(history=3)
+    go(descent, bowl(target, steepness), start, 12)
+    assert len(descent._pairs) == 3
+
+
+def test_learning_rate_scales_the_steps(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    loss = bowl(target, steepness)
+    for kind in (LBFGSDescent, AdamDescent):
+        long, short = (go(kind(rate), loss, start, 2)[1][1] - start for rate in (0.02, 0.01))
+        assert_close(long, 2 * short)
+
+
+def test_first_adam_step_is_the_learning_rate_by_sign() -> None:
+    # Adam's first update is the gradient over its own size, however small: 10 levels of 255.
+    moved = AdamDescent().propose(torch.tensor([0.5, 0.5]), 1.0, torch.tensor([1e-7, -3.0]))
+    assert_close(moved, torch.tensor([0.5 - 10 / 255, 0.5 + 10 / 255]), rtol=1e-3, atol=0)
+
+
+def test_adam_equals_torchs(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    loss = bowl(target, steepness)
+    ours = go(AdamDescent(0.01), loss, start, 10)
+    pixels = start.clone().requires_grad_()
+    theirs = torch.optim.Adam([pixels], lr=0.01, eps=1e-12)
+    for _, image in ours:
+        assert_close(pixels.detach(), image)
+        theirs.zero_grad()
+        loss(pixels).backward()
+        theirs.step()
+
+
+@pytest.mark.parametrize("kind", [LBFGSDescent, AdamDescent])
+def test_arguments_are_left_alone(kind: type[Descent], start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    descent, image = kind(), start
+    for _ in range(5):
+        gradient = 2 * steepness * (image - target)
+        before = image.clone(), gradient.clone()
+        proposed = descent.propose(image, math.inf if image is start else 1.0, gradient)
+        assert_close((image, gradient), before, rtol=0, atol=0)
+        assert proposed.data_ptr() != image.data_ptr()
+        image = proposed

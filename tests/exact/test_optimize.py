@@ -1,0 +1,311 @@
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastnst.errors import DivergedError, InputError, SettingError, WeightsError
+from fastnst.exact import optimize as module
+from fastnst.exact.objective import Objective
+from fastnst.exact.optimize import initial_image, optimize
+from fastnst.exact.report import report
+from fastnst.exact.result import OptimizeDivergedError, Progress, Step, Trace
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.images import Frame, read_frame
+from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.weights import load_loss_network
+from fastnst.tensors import to_image
+
+
+@pytest.fixture
+def settings(loss_weights: Path) -> OptimizeSettings:
+    return OptimizeSettings(
+        steps=12,
+        size=24,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def photo(photos: Path) -> Frame:
+    return read_frame(photos / "photo0.png")
+
+
+@pytest.fixture
+def painting(style_picture: Path) -> Frame:
+    return read_frame(style_picture)
+
+
+def interrupt_at(number: int):
+    def callback(progress: Progress) -> None:
+        if progress.last.step == number:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_the_loss_falls(optimizer: str, init: str, settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    result = optimize(photo, painting, replace(settings, optimizer=optimizer, init=init, steps=30))
+    assert [step.step for step in result.history] == list(range(1, 31))
+    assert result.best.total < 0.5 * result.history[0].total
+    assert result.frame.shape == (17, 24, 3)
+    assert result.frame.dtype == np.uint8
+    assert not result.interrupted
+
+
+def test_the_callback_sees_every_step_and_the_best(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    seen: list[Progress] = []
+    result = optimize(photo, painting, settings, callback=seen.append)
+    assert [progress.last for progress in seen] == result.history
+    assert seen[-1].best == result.best == min(result.history, key=lambda step: step.total)
+    assert seen[-1].steps == 12
+    assert np.array_equal(seen[-1].best_frame(), result.frame)
+    elapsed = [step.elapsed_s for step in result.history]
+    assert elapsed == sorted(elapsed)
+    assert 0 < elapsed[-1] < result.elapsed_s
+
+
+def test_losses_are_those_of_the_picture_as_written(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    result = optimize(photo, painting, settings)
+    # Starting from the result, the first evaluation is of the result.
+    network, _ = load_loss_network(settings)
+    objective = Objective(
+        PerceptualLoss(network, settings), module._fitted(photo, 24), module._fitted(painting, 24), dtype=None
+    )
+    losses, _ = objective.evaluate(to_image(result.frame))
+    assert result.losses == pytest.approx(losses)
+    assert result.losses["total"] == pytest.approx(result.best.total, rel=0.02)
+
+
+def test_first_evaluation_of_the_photo_has_its_content(
+    settings: OptimizeSettings, photo: Frame, painting: Frame
+) -> None:
+    first = optimize(photo, painting, replace(settings, steps=1))
+    assert first.history[0].content == 0
+    assert first.history[0].total == pytest.approx(5 * first.history[0].style)
+    assert np.array_equal(first.frame, to_frame_of(photo))
+
+
+def to_frame_of(photo: Frame) -> Frame:
+    return np.array(Image.fromarray(photo).resize((24, 17), Image.Resampling.LANCZOS))
+
+
+def test_same_seed_same_picture(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    noisy = replace(settings, init="noise", steps=4)
+    first, again = (optimize(photo, painting, noisy) for _ in range(2))
+    other = optimize(photo, painting, replace(noisy, seed=1))
+    assert np.array_equal(first.frame, again.frame)
+    assert not np.array_equal(first.frame, other.frame)
+
+
+def test_the_best_picture_is_kept_not_the_last(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals = iter([5.0, 2.0, 3.0])
+    evaluate = Objective.evaluate
+
+    def evaluate_so(objective: Objective, image: torch.Tensor):
+        losses, gradient = evaluate(objective, image)
+        return losses | {"total": next(totals)}, gradient
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    frames: list[Frame] = []
+    result = optimize(
+        photo, painting, replace(settings, steps=3), callback=lambda progress: frames.append(progress.best_frame())
+    )
+    assert result.best.step == 2
+    assert np.array_equal(result.frame, frames[1])
+    assert not np.array_equal(result.frame, frames[0])
+
+
+def test_init_from_a_picture(settings: OptimizeSettings, photo: Frame, tmp_path: Path) -> None:
+    Image.new("RGB", (60, 20), (255, 0, 51)).save(tmp_path / "start.png")
+    photo_image = to_image(to_frame_of(photo))
+    start = initial_image(photo_image, replace(settings, init=tmp_path / "start.png"))
+    assert start.shape == photo_image.shape
+    assert start[0, :, 5, 5].tolist() == pytest.approx([1, 0, 0.2])
+
+
+def test_noise_covers_the_whole_range(settings: OptimizeSettings) -> None:
+    noise = initial_image(torch.zeros(1, 3, 30, 40), replace(settings, init="noise"))
+    assert 0 <= noise.min() < 0.01
+    assert 0.99 < noise.max() <= 1
+
+
+def test_style_size_defaults_to_size(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    short = replace(settings, steps=2)
+    default, same, larger = (
+        optimize(photo, painting, replace(short, style_size=size)).history[0].style for size in (None, 24, 48)
+    )
+    assert default == same
+    assert default != larger
+
+
+def test_only_the_layers_asked_for_are_computed(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    # The tiny weights end at conv2_1: anything deeper would be an error.
+    shallow = replace(settings, content_layers=(), style_layers=("relu1_1",), steps=3)
+    assert optimize(photo, painting, shallow).history[-1].content == 0
+
+
+def test_content_alone_is_reconstructed(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    alone = replace(settings, style_weight=0.0, init="noise", steps=60)
+    result = optimize(photo, painting, alone)
+    assert result.losses["content"] < 0.1 * result.history[0].content
+
+
+def test_ctrl_c_keeps_the_best_so_far(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    result = optimize(photo, painting, settings, callback=interrupt_at(5))
+    assert result.interrupted
+    assert len(result.history) == 5
+    assert result.best == min(result.history, key=lambda step: step.total)
+
+
+def test_ctrl_c_before_the_first_step_is_passed_on(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(objective: Objective, image: torch.Tensor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        optimize(photo, painting, settings)
+
+
+def test_divergence_names_the_term_and_keeps_the_best(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, count = Objective.evaluate, iter(range(1, 100))
+
+    def evaluate_so(objective: Objective, image: torch.Tensor):
+        losses, gradient = evaluate(objective, image)
+        return losses | ({"style": math.nan, "total": math.nan} if next(count) == 4 else {}), gradient
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    with pytest.raises(
+        OptimizeDivergedError, match=r"step 4: the style loss is nan, it was .* lower --style-weight"
+    ) as caught:
+        optimize(photo, painting, settings)
+    assert isinstance(caught.value, DivergedError)
+    assert caught.value.result is not None
+    assert len(caught.value.result.history) == 3
+    assert math.isfinite(caught.value.result.losses["total"])
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_weights_too_large_for_float32(
+    optimizer: str, settings: OptimizeSettings, photo: Frame, painting: Frame
+) -> None:
+    huge = replace(settings, style_weight=1e39, init="noise", optimizer=optimizer)
+    with pytest.raises(OptimizeDivergedError, match="step 1: the total loss is inf, from the start; lower") as caught:
+        optimize(photo, painting, huge)
+    assert caught.value.result is None
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_large_weights_work(optimizer: str, settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    large = replace(settings, style_weight=1e15, init="noise", optimizer=optimizer)
+    history = optimize(photo, painting, large).history
+    assert history[-1].total < 0.8 * history[0].total
+
+
+def test_gradient_that_is_not_finite_is_named(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Objective.evaluate
+    monkeypatch.setattr(Objective, "evaluate", lambda self, image: (evaluate(self, image)[0], image * math.nan))
+    with pytest.raises(DivergedError, match="step 1: the gradient is nan"):
+        optimize(photo, painting, settings)
+
+
+def test_each_term_that_diverges_is_named() -> None:
+    good = Step(1, 1.0, 1.0, 1.0, 1.0, 0.0)
+    for term, option in (("content", "content"), ("style", "style"), ("total_variation", "tv")):
+        trace = Trace()
+        trace.add(good, torch.zeros(1))
+        with pytest.raises(DivergedError, match=f"step 2: the {term.replace('_', ' ')} loss is inf.*--{option}-weight"):
+            trace.add(replace(good, step=2, **{term: math.inf}), torch.zeros(1))
+        assert trace.history == [good]
+
+
+@pytest.mark.parametrize("statistic", ["gram", "covariance"])
+@pytest.mark.parametrize("grey", ["photo", "painting"])
+def test_uniform_grey_pictures_work(
+    statistic: str, grey: str, settings: OptimizeSettings, photo: Frame, painting: Frame
+) -> None:
+    flat = np.full((20, 30, 3), 128, np.uint8)
+    pictures = (flat, painting) if grey == "photo" else (photo, flat)
+    result = optimize(*pictures, replace(settings, style_statistic=statistic))
+    assert result.history[-1].total < result.history[0].total
+
+
+def test_one_pixel_pictures_work(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    dot = np.full((1, 1, 3), 200, np.uint8)
+    assert optimize(photo, dot, settings).frame.shape == (17, 24, 3)
+    assert optimize(dot, painting, settings).frame.shape == (24, 24, 3)
+
+
+def test_pictures_too_narrow_for_the_network(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    ribbon = np.zeros((2000, 7, 3), np.uint8)
+    with pytest.raises(
+        InputError, match=r"the photo is 1x24 pixels once resized to --size; .* at least 2 a side for relu2_1"
+    ):
+        optimize(ribbon, painting, settings)
+    with pytest.raises(InputError, match="the style picture is 1x24 pixels once resized to --style-size"):
+        optimize(photo, ribbon, settings)
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_arrays_that_are_no_frames(array: np.ndarray, settings: OptimizeSettings, painting: Frame) -> None:
+    with pytest.raises(InputError, match=r"expected uint8 \(height, width, 3\) RGB"):
+        optimize(array, painting, settings)
+
+
+def test_unusable_settings_are_named(settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="did you mean 'relu1_1'"):
+        optimize(photo, painting, replace(settings, style_layers=("rleu1_1",)))
+    with pytest.raises(WeightsError, match="no such file"):
+        optimize(photo, painting, replace(settings, loss_weights=tmp_path / "gone.pth"))
+    with pytest.raises(InputError, match="no such file"):
+        optimize(photo, painting, replace(settings, init=tmp_path / "gone.png"))
+
+
+def test_bfloat16_goes_the_same_way(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    exact, rounded = (
+        optimize(photo, painting, replace(settings, precision=precision, steps=20))
+        for precision in ("float32", "bfloat16")
+    )
+    assert rounded.hardware.endswith("bfloat16")
+    assert rounded.losses["total"] == pytest.approx(exact.losses["total"], rel=0.1)
+
+
+def test_the_photo_is_left_alone(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    before = photo.copy(), painting.copy()
+    # At its own size the photo is not resized, and so the very array is handed on.
+    optimize(photo, painting, replace(settings, size=max(photo.shape), steps=3))
+    assert np.array_equal(photo, before[0])
+    assert np.array_equal(painting, before[1])
+
+
+def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    result = optimize(photo, painting, settings)
+    told = json.loads(json.dumps(report(result, settings), allow_nan=False))
+    assert told["settings"]["loss_weights"] == str(settings.loss_weights)
+    assert told["settings"].keys() == asdict(settings).keys()
+    assert told["settings"]["style_layers"] == ["relu1_1", "relu2_1"]
+    assert told["loss_weights"].startswith("vgg19, torchvision normalisation, tiny.safetensors")
+    assert (told["width"], told["height"]) == (24, 17)
+    assert len(told["history"]) == 12
+    assert told["history"][0].keys() == {"step", "total", "content", "style", "total_variation", "elapsed_s"}
+    assert told["losses"]["total"] == result.losses["total"]
+    assert told["hardware"].endswith("float32")
+    assert told["elapsed_s"] > 0
+    assert told["interrupted"] is False
