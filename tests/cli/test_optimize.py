@@ -93,8 +93,8 @@ def test_transparency_and_profile_stay(arguments: list[str], tmp_path: Path) -> 
         assert painted.mode == "RGBA"
         alpha = np.asarray(painted)[..., 3]
         assert painted.info["icc_profile"] == profile
-    assert alpha[:, :10].max() == 0
-    assert alpha[:, 14:].min() == 255
+    assert alpha[:, :8].max() == 0
+    assert alpha[:, 16:].min() == 255
 
 
 def test_ctrl_c_keeps_the_best_picture(
