@@ -52,6 +52,14 @@ def test_contiguous_frame_is_not_copied(invert: Path, monkeypatch: pytest.Monkey
     assert np.shares_memory(seen[0], FRAME)
 
 
+def test_a_result_owns_its_memory(invert: Path) -> None:
+    # Else a small result would keep the network's whole working memory alive.
+    painted = Stylizer(invert)(FRAME)
+    owner = painted if painted.base is None else painted.base
+    assert owner.base is None
+    assert owner.flags.owndata
+
+
 def test_what_the_file_says_of_itself(invert: Path) -> None:
     stylizer = Stylizer(invert)
     assert stylizer.style == "inverted"
@@ -259,6 +267,16 @@ def test_cuda_that_fails_when_it_runs(invert: Path, monkeypatch: pytest.MonkeyPa
     assert stylizer.skipped == {"cuda": "a test picture failed (CUDNN_STATUS_NOT_SUPPORTED)"}
     with pytest.raises(SettingError, match="provider cuda cannot run here: a test picture failed"):
         Stylizer(invert, provider="cuda")
+
+
+def test_options_of_the_session(invert: Path) -> None:
+    # None of them changes a pixel of a tiny network, so they are read back.
+    opened = backend._open(invert, "cpu", 3)
+    options = opened.get_session_options()
+    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+    assert options.intra_op_num_threads == 3
+    assert not options.enable_mem_pattern
+    assert not opened._enable_fallback
 
 
 def test_looking_for_a_gpu_prints_nothing(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
