@@ -203,6 +203,13 @@ def test_grey_goes_through_its_profile_to_srgb(tmp_path: Path) -> None:
     assert picture.icc_profile is None
 
 
+def test_a_profile_of_other_colours_is_not_carried_on(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", icc_profile=grey_profile())
+    Image.fromarray(np.dstack((PIXELS, PIXELS[..., 0]))).save(tmp_path / "b.tif", icc_profile=cmyk_profile())
+    assert read_picture(tmp_path / "a.png").icc_profile is None
+    assert read_picture(tmp_path / "b.tif").icc_profile is None
+
+
 def test_damaged_cmyk_profile_is_ignored(tmp_path: Path) -> None:
     Image.new("CMYK", (4, 4)).save(tmp_path / "a.tif", icc_profile=b"\0" * 16 + b"CMYK" + b"junk" * 40)
     np.testing.assert_array_equal(read_frame(tmp_path / "a.tif"), np.full((4, 4, 3), 255))

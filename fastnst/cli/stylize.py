@@ -93,4 +93,6 @@ def _summarise(result: "BatchResult", stylizer: "Stylizer", output: Path, consol
     line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {stylizer.provider}"
     if failed:
         line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
+    if result.not_tried:
+        line += f"; {len(result.not_tried)} not tried, the disk has no room"
     console.print(line, markup=False, soft_wrap=True)

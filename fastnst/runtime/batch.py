@@ -40,6 +40,11 @@ class BatchResult:
     """What became of a batch."""
 
     outcomes: tuple[Outcome, ...]
+    """Of the pictures that were tried, in order."""
+
+    not_tried: tuple[Job, ...]
+    """Given up, because the disk is full or cannot be written."""
+
     elapsed_s: float
 
     @property
@@ -49,7 +54,7 @@ class BatchResult:
 
     @property
     def failed(self) -> list[Outcome]:
-        """Pictures without an output."""
+        """Pictures that were tried in vain."""
         return [outcome for outcome in self.outcomes if outcome.error is not None]
 
 
@@ -72,17 +77,14 @@ def stylize_files(
     """
     started = time.perf_counter()
     outcomes: list[Outcome] = []
-    gave_up: OutputError | None = None
     for job in jobs:
-        if gave_up is not None:
-            outcome = Outcome(job, OutputError(f"{job.output}: not tried, the disk is full or read-only"))
-        else:
-            outcome = _stylize_file(painter, job, size, overwrite)
-            gave_up = _no_room(outcome.error)
+        outcome = _stylize_file(painter, job, size, overwrite)
         outcomes.append(outcome)
         if on_done is not None:
             on_done(outcome)
-    return BatchResult(tuple(outcomes), time.perf_counter() - started)
+        if _is_no_room(outcome.error):
+            break
+    return BatchResult(tuple(outcomes), tuple(jobs[len(outcomes) :]), time.perf_counter() - started)
 
 
 def stylize_picture(painter: Painter, picture: Picture, size: int | None = None) -> Picture:
@@ -114,7 +116,6 @@ def _stylize_file(painter: Painter, job: Job, size: int | None, overwrite: bool)
     return Outcome(job, animated=picture.animated)
 
 
-def _no_room(error: FastNSTError | None) -> OutputError | None:
-    if isinstance(error, OutputError) and isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM:
-        return error
-    return None
+def _is_no_room(error: FastNSTError | None) -> bool:
+    cause = error.__cause__ if isinstance(error, OutputError) else None
+    return isinstance(cause, OSError) and cause.errno in _NO_ROOM

@@ -1,5 +1,6 @@
 """`fastnst stylize` as a user sees it: pictures, one line, exit status."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: 
     assert lines[2].startswith(f"{out}: 1 picture in ")
     assert lines[2].endswith(f"; 2 failed: {tmp_path / 'bad.jpg'}, {tmp_path / 'gone.jpg'}")
     assert len(lines) == 3
+
+
+def test_full_disk_ends_the_batch(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    monkeypatch.setattr("os.fsync", full)
+    out = tmp_path / "out"
+    assert run("stylize", photo, tmp_path / "a.png", tmp_path / "b.png", "--style", style, "-o", out) == 1
+    first, last = capfd.readouterr().err.splitlines()
+    assert first == f"failed: {out / 'photo.png'}: cannot be written (No space left on device)"
+    assert last.endswith(f"1 failed: {photo}; 2 not tried, the disk has no room")
 
 
 def test_animation_says_that_its_first_picture_was_painted(

@@ -122,9 +122,9 @@ def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("os.fsync", full)
     result = stylize_files(paint, jobs)
     assert len(painted) == 1
-    assert [type(outcome.error) for outcome in result.failed] == [OutputError, OutputError]
+    assert [type(outcome.error) for outcome in result.failed] == [OutputError]
     assert "No space left" in str(result.failed[0].error)
-    assert "not tried" in str(result.failed[1].error)
+    assert result.not_tried == (jobs[1],)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -133,4 +133,5 @@ def test_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     result = stylize_files(invert_frame, jobs)
     assert len(result.failed) == 2
+    assert result.not_tried == ()
     assert all("cannot be written" in str(outcome.error) for outcome in result.failed)
