@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from fastnst.decoding import reason
 from fastnst.errors import InputError, OutputError
 from fastnst.images import (
     Picture,
@@ -236,10 +237,22 @@ def test_a_picture_taller_than_one_strip_is_whole(tmp_path: Path) -> None:
 
 
 def test_damaged_exif_costs_only_the_tags(tmp_path: Path) -> None:
-    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xf0 broken")
-    picture = read_picture(tmp_path / "a.png")
-    np.testing.assert_array_equal(picture.frame, PIXELS)
-    assert picture.exif is None
+    # Orientation 6, a short; the camera's maker, a text, stored as a float: Pillow trips over it when it turns.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHIf", 0x010F, 11, 1, 1.5)
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    for name, exif in (("turned.png", block), ("junk.png", b"Exif\0\0no block at all")):
+        Image.fromarray(PIXELS).save(tmp_path / name, exif=exif)
+        assert read_picture(tmp_path / name).exif is None
+    np.testing.assert_array_equal(read_frame(tmp_path / "turned.png"), np.rot90(PIXELS, -1))
+    np.testing.assert_array_equal(read_frame(tmp_path / "junk.png"), PIXELS)
+
+
+def test_words_for_an_error_are_one_short_line() -> None:
+    assert reason(ValueError("first\nsecond   third")) == "is damaged or cut short (first second third)"
+    assert reason(KeyError()) == "is damaged or cut short (KeyError)"
+    assert len(reason(ValueError("x" * 10_000))) < 200
+    assert reason(MemoryError()) == "does not fit into memory; reduce it"
+    assert reason(PermissionError(errno.EACCES, "Permission denied")) == "cannot be read (Permission denied)"
 
 
 def test_frame_shows_transparent_parts_as_white(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import fastnst
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.runtime import backend, session
 from fastnst.runtime.backend import UnavailableError
+from fastnst.runtime.contract import Contract
+from fastnst.runtime.feeds import extra_feeds
 from fastnst.runtime.session import Stylizer
 
 FRAME = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
@@ -123,6 +126,13 @@ def test_style_weights_and_strength(write_network: Any) -> None:
     assert stylizer(FRAME, style_weights=(1, 0))[0, 0, 0] == 40
     assert stylizer(FRAME, style_weights=[0, 1], strength=0.5)[0, 0, 0] == 100
     assert stylizer(np.stack([FRAME, FRAME]), style_weights=(0, 1))[1, 4, 6, 2] == 200
+
+
+def test_each_picture_of_a_batch_gets_weights_and_strength() -> None:
+    feeds = extra_feeds(3, Contract("nhwc-uint8", 2, True, {}), (0.25, 0.75), 0.5)
+    np.testing.assert_array_equal(feeds["style_weights"], np.array([[0.25, 0.75]] * 3, np.float32))
+    np.testing.assert_array_equal(feeds["strength"], np.array([[0.5]] * 3, np.float32))
+    assert {feed.dtype for feed in feeds.values()} == {np.dtype(np.float32)}
 
 
 def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> None:
@@ -275,8 +285,17 @@ def test_options_of_the_session(invert: Path) -> None:
     options = opened.get_session_options()
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
     assert options.intra_op_num_threads == 3
+    assert options.log_severity_level == 4
     assert not options.enable_mem_pattern
     assert not opened._enable_fallback
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="ONNX Runtime was built without CUDA"
+)
+def test_cuda_libraries_that_are_not_there_are_no_news(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    backend._open(invert, "cuda", None)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_looking_for_a_gpu_prints_nothing(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
