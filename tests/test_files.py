@@ -34,3 +34,9 @@ def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_atomically(tmp_path / "a" / "result.bin", b"one")
+
+
+def test_the_longest_name_that_fits_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".png")
+    write_atomically(path, b"one")
+    assert path.read_bytes() == b"one"
