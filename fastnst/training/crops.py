@@ -5,7 +5,6 @@ A frame is uint8 (H, W, 3) RGB; its height and width are the crop.
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from fastnst.decoding import check_file, check_header, quiet_pillow, reason
 from fastnst.errors import InputError
 from fastnst.folders import READ_SUFFIXES
 from fastnst.images import Frame, read_frame
@@ -80,14 +80,24 @@ def draw_framing(seed: int, n: int) -> Framing:
 def read_square(path: Path, crop: int, framing: Framing) -> Frame:
     """Read a square of a picture, uint8 (crop, crop, 3) RGB; small pictures are enlarged.
 
-    Raises InputError for a picture under MIN_SHORT_SIDE, and whatever the decoder raises for a broken one.
+    Raises InputError for a picture that is broken or under MIN_SHORT_SIDE.
     """
-    with Image.open(path) as opened:
-        if min(opened.size) < MIN_SHORT_SIDE:
-            width, height = opened.size
-            raise InputError(f"{width} x {height} pixels; the shorter side must have {MIN_SHORT_SIDE}")
-        picture = _upright(opened, path, at_least=crop * framing.zoom)
-        return _cut(picture, crop, framing)
+    check_file(path)
+    try:
+        with quiet_pillow(), Image.open(path) as opened:
+            check_header(path, opened)
+            _check_size(path, opened)
+            return _cut(_upright(opened, path, at_least=crop * framing.zoom), crop, framing)
+    except InputError:
+        raise
+    except Exception as error:  # damaged files make Pillow's readers raise nearly anything
+        raise InputError(f"{path}: {reason(error)}") from error
+
+
+def _check_size(path: Path, opened: Image.Image) -> None:
+    if min(opened.size) < MIN_SHORT_SIDE:
+        width, height = opened.size
+        raise InputError(f"{path}: {width} x {height} pixels; the shorter side must have {MIN_SHORT_SIDE}")
 
 
 def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:
@@ -106,7 +116,7 @@ def _cut(picture: Image.Image, crop: int, framing: Framing) -> Frame:
     width, height = picture.size
     side = min(width, height) / framing.zoom
     left, top = framing.across * (width - side), framing.down * (height - side)
-    box = (left, top, min(left + side, width), min(top + side, height))
+    box = (left, top, left + side, top + side)
     square = picture.resize((crop, crop), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
     if framing.mirror:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -122,11 +132,9 @@ def first_usable(
     """
     skipped: list[Skipped] = []
     for name in names:
+        path = folder / name
         try:
-            with warnings.catch_warnings():  # Pillow warns of damaged EXIF data and of very large pictures
-                warnings.simplefilter("ignore")
-                return read_square(folder / name, crop, framing), name, skipped
-        except Exception as error:  # noqa: BLE001, RUF100 - decoders of broken files raise anything
-            reason = str(error).removeprefix(f"{folder / name}: ")
-            skipped.append(Skipped(name, reason or type(error).__name__))
+            return read_square(path, crop, framing), name, skipped
+        except InputError as error:
+            skipped.append(Skipped(name, str(error).removeprefix(f"{path}: ")))
     return None, "", skipped
