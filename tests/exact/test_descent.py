@@ -191,3 +191,19 @@ def test_arguments_are_left_alone(kind: type[Descent], start: Tensor, target: Te
         assert_close((image, gradient), before, rtol=0, atol=0)
         assert proposed.data_ptr() != image.data_ptr()
         image = proposed
+
+
+def test_lbfgs_leaves_out_pixels_that_are_pushed_against_a_wall() -> None:
+    # Three of four are stuck, or the first step's mean length would be shared with them; the last moves by all of it.
+    image, gradient = torch.tensor([0.0, 1.0, 0.0, 0.5]), torch.tensor([10.0, -10.0, 10.0, 10.0])
+    moved = LBFGSDescent().propose(image, 1.0, gradient)
+    assert_close(moved, torch.tensor([0.0, 1.0, 0.0, 0.5 - 4 / 255]))
+
+
+def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
+    # By the two-loop recursion with this one pair, (0, -1) becomes (1/15, -7/15).
+    descent = LBFGSDescent()
+    descent._pairs.append((torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
+    assert_close(descent._newton(torch.tensor([0.0, -1.0])), torch.tensor([1 / 15, -7 / 15]))
+    moved = descent.propose(torch.tensor([0.0, 0.5]), 1.0, torch.tensor([1.0, 1.0]))
+    assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))

@@ -14,8 +14,8 @@ from fastnst.perceptual.losses import (
     total_variation,
 )
 
-# Two channels of 1 x 3 pixels: a = (1, 2, 3), b = (4, 0, 2).
-BY_HAND = torch.tensor([[[[1.0, 2.0, 3.0]], [[4.0, 0.0, 2.0]]]])
+# Two channels of 1 x 3 pixels: a = (1, 2, 3), b = (4, 0, 5).
+BY_HAND = torch.tensor([[[[1.0, 2.0, 3.0]], [[4.0, 0.0, 5.0]]]])
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def checkerboard(height: int, width: int) -> Tensor:
 
 
 def test_gram_matrix_by_hand() -> None:
-    # aa = 1 + 4 + 9 = 14, ab = 4 + 0 + 6 = 10, bb = 16 + 0 + 4 = 20, over 3 pixels.
-    assert_close(gram_matrix(BY_HAND), torch.tensor([[[14.0, 10.0], [10.0, 20.0]]]) / 3)
+    # aa = 1 + 4 + 9 = 14, ab = 4 + 0 + 15 = 19, bb = 16 + 0 + 25 = 41, over 3 pixels.
+    assert_close(gram_matrix(BY_HAND), torch.tensor([[[14.0, 19.0], [19.0, 41.0]]]) / 3)
 
 
 def test_covariance_matrix_by_hand() -> None:
-    # Less the means 2 and 2: a = (-1, 0, 1), b = (2, -2, 0); aa = 2, ab = -2, bb = 8, over 3 pixels.
-    assert_close(covariance_matrix(BY_HAND), torch.tensor([[[2.0, -2.0], [-2.0, 8.0]]]) / 3)
+    # Less the means 2 and 3: a = (-1, 0, 1), b = (1, -3, 2); aa = 2, ab = 1, bb = 14, over 3 pixels.
+    assert_close(covariance_matrix(BY_HAND), torch.tensor([[[2.0, 1.0], [1.0, 14.0]]]) / 3)
 
 
 def test_matrices_are_per_image(features: Tensor) -> None:
