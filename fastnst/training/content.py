@@ -150,6 +150,9 @@ def content_batches(
 
     `batch_size` counts the pictures of one step over all processes; each of `world_size` processes gets its equal
     part. So neither the number of processes nor that of workers changes what a step sees.
+
+    Workers import the main script again, as multiprocessing does on Windows and macOS: a script of one's own that
+    asks for some starts its work under `if __name__ == "__main__":`.
     """
     if batch_size % world_size:
         raise SettingError(f"batch size {batch_size}: {world_size} processes cannot share it equally; give a multiple")
