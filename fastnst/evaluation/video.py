@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 from typing import TypeAlias
 
@@ -27,7 +28,8 @@ import numpy as np
 
 from fastnst.errors import StyleError
 from fastnst.evaluation.flow import Flow, Mask, still, warp
-from fastnst.evaluation.scenes import Kind, Scene
+from fastnst.evaluation.motion import moving_scenes
+from fastnst.evaluation.scenes import Kind, Scene, read_clip, read_flow_scenes
 from fastnst.images import Frame
 
 Painter: TypeAlias = Callable[[Frame], Frame]
@@ -35,6 +37,7 @@ Painter: TypeAlias = Callable[[Frame], Frame]
 UNPAINTED = "unstylized"
 """Name of the floor among the networks."""
 
+_MOVING_FRAMES = 4
 # Pixels that move less than this count as standing still: what an estimated flow gets wrong on a static scene.
 _STILL_PX = 0.25
 # A clip is worth a row of its own as a static camera where this part of it stands still.
@@ -74,6 +77,29 @@ class Steadiness:
         """Relative error above that of the unpainted frames: what the network adds."""
         floor = self.floor_error / self.floor_variance if self.floor_variance > 0 else math.nan
         return self.relative - floor
+
+
+def gather_scenes(
+    paths: Sequence[str | Path], pictures: Sequence[tuple[str, Frame]] = (), *, frames: int = 10, long_side: int = 512
+) -> list[Scene]:
+    """Collect scenes: pairs with true flow, clips, and pictures that are moved and stand still with sensor noise.
+
+    Args:
+        paths: folders that hold .flo files anywhere, folders of a clip's frames, and films.
+        pictures: names and frames, uint8 (H, W, 3).
+        frames: most frames of a clip, and of each synthetic motion at most 4.
+        long_side: of the frames, pixels; smaller clips stay as they are, pairs with true flow always do.
+
+    Raises:
+        InputError: a path that is none of these or cannot be read.
+    """
+    scenes: list[Scene] = []
+    for path in map(Path, paths):
+        if path.is_dir() and next(path.rglob("*.flo"), None) is not None:
+            scenes += read_flow_scenes(path)
+        else:
+            scenes.append(read_clip(path, frames=frames, long_side=long_side))
+    return scenes + moving_scenes(pictures, frames=min(frames, _MOVING_FRAMES), long_side=long_side)
 
 
 def evaluate_video(

@@ -60,6 +60,12 @@ def video_blocks(
     ]
 
 
+def scenes_to_show(scenes: Sequence[Scene]) -> list[Scene]:
+    """The first scene of each kind that pictures say most about: true flow, clip, noise."""
+    firsts = {scene.kind: scene for scene in reversed(scenes)}
+    return [firsts[kind] for kind in ("true flow", "clip", "noise") if kind in firsts]
+
+
 def video_data(rows: Sequence[Steadiness]) -> list[dict[str, Any]]:
     """All figures, one mapping for each network and scene, as values that JSON holds."""
     return [{**dataclasses.asdict(row), "relative": row.relative, "excess": row.excess} for row in rows]

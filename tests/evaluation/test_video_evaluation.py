@@ -12,7 +12,7 @@ from fastnst.errors import InputError, StyleError
 from fastnst.evaluation.flow import still, write_flow
 from fastnst.evaluation.motion import moving_scenes, noisy_scene
 from fastnst.evaluation.scenes import Scene, estimated_scene, exact_scene, read_clip, read_flow_scenes
-from fastnst.evaluation.video import Steadiness, evaluate_video, measure, static_parts, warp_error
+from fastnst.evaluation.video import Steadiness, evaluate_video, gather_scenes, measure, static_parts, warp_error
 from fastnst.images import Frame, Picture, write_picture
 
 
@@ -291,6 +291,19 @@ def test_a_film_is_read_in_red_green_blue(tmp_path: Path) -> None:
     scene = read_clip(path, frames=2, long_side=64)
     assert len(scene.frames) == 2
     assert np.abs(scene.frames[1].mean(axis=(0, 1)) - (200, 40, 0)).max() < 6
+
+
+def test_scenes_are_gathered_from_flows_clips_and_pictures(tmp_path: Path) -> None:
+    write_pair(tmp_path / "flows" / "Whale", ("frame09.png", "frame10.png", "flow09.flo"))
+    for number, frame in enumerate(film(5)):
+        write_frame(tmp_path / "clip" / f"{number}.png", frame)
+    scenes = gather_scenes(
+        [tmp_path / "flows", tmp_path / "clip"], [("photo", soft(120, 150))], frames=5, long_side=100
+    )
+    assert [scene.kind for scene in scenes] == ["true flow", "clip", *["synthetic motion"] * 3, "noise"]
+    assert [len(scene.frames) for scene in scenes] == [2, 5, 4, 4, 4, 4]
+    with pytest.raises(InputError, match="none: no such film or folder"):
+        gather_scenes([tmp_path / "none"])
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "single", "mixed"])

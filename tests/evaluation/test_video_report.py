@@ -12,7 +12,14 @@ from fastnst.evaluation.intervals import Interval
 from fastnst.evaluation.report import Facts, Grid, Plot, Report, Table
 from fastnst.evaluation.scenes import Scene
 from fastnst.evaluation.video import Steadiness
-from fastnst.evaluation.video_report import change_picture, error_table, excess_table, video_blocks, video_data
+from fastnst.evaluation.video_report import (
+    change_picture,
+    error_table,
+    excess_table,
+    scenes_to_show,
+    video_blocks,
+    video_data,
+)
 
 
 def row(network: str, scene: str, error: float, kind: str = "clip", variance: float = 0.1) -> Steadiness:
@@ -84,6 +91,12 @@ def test_the_section_holds_tables_a_plot_and_pictures_and_can_be_written(tmp_pat
     written = json.loads((tmp_path / "report.json").read_text())["video"][0]
     assert written["excess"] == pytest.approx(0.2)
     assert written["kind"] == "clip"
+
+
+def test_one_scene_of_each_telling_kind_is_shown() -> None:
+    kinds = ("noise", "clip", "synthetic motion", "clip", "true flow")
+    scenes = [Scene(f"{number}", kind, [], [], []) for number, kind in enumerate(kinds)]
+    assert [scene.name for scene in scenes_to_show(scenes)] == ["4", "1", "0"]
 
 
 def test_a_figure_that_is_no_number_is_null_in_json(tmp_path: Path) -> None:
