@@ -7,134 +7,29 @@ H and W are height and width in pixels. Frames are uint8 (H, W, 3) RGB.
 """
 
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
 from statistics import median
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 
-from fastnst.errors import SettingError
+from fastnst.evaluation.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
 from fastnst.evaluation.networks import Network, Painter
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import descend, initial_image
 from fastnst.exact.result import Progress, Trace
-from fastnst.exact.settings import OptimizeSettings
 from fastnst.images import Frame, fit_long_side, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
-from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.weights import load_loss_network
 from fastnst.runtime.session import Stylizer
 from fastnst.tensors import to_frame, to_image
-
-TABLE_STEPS = (100, 300, 500)
-"""Steps of the exact method that Johnson et al. (2016) compare with in their table 1."""
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
 _WARM_UPS, _LEAST_RUNS, _MOST_RUNS, _RUNS_S = 2, 5, 50, 1.0
 
 OnStep: TypeAlias = Callable[[str, int, int, int], None]
 """Called after each exact step with the photo's name, the size, the step and the number of steps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSettings(LossSettings):
-    """How the exact method is run beside the fast one; the loss is that of the network's training."""
-
-    steps: int = 500
-    """Steps of the exact method."""
-
-    style_size: int = 512
-    """Long side of the style picture, pixels; that of the network's training, or the two aim at different strokes."""
-
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    """Optimizer of the exact method."""
-
-    init: Literal["content", "noise"] = "content"
-    """What the exact method starts from."""
-
-    seed: int = 0
-    """Seed of the noise."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise SettingError(f"--steps is {self.steps}; expected at least 2")
-        self.exact(1)  # it checks the others
-
-    def exact(self, size: int) -> OptimizeSettings:
-        """The exact method's own settings for a long side of `size` pixels."""
-        shared = {field.name: getattr(self, field.name) for field in fields(self)}
-        return OptimizeSettings(size=size, **shared)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A picture's losses: unweighted terms and their weighted sum."""
-
-    total: float
-    content: float
-    style: float
-    total_variation: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """The exact method after a step."""
-
-    step: int
-    elapsed_s: float
-    """Seconds of optimisation alone, the judging left out."""
-
-    losses: Judged
-    """Of the best picture so far."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One photo at one size, painted both ways."""
-
-    photo: str
-    size: int
-    """Long side, pixels."""
-
-    content: Frame
-    """The photo at that size."""
-
-    content_losses: Judged
-    """Of the photo itself: what both methods start from."""
-
-    fast: Frame
-    fast_losses: Judged
-    fast_s: float
-    """Median seconds of the network, from uint8 to uint8, warmed up."""
-
-    exact: dict[int, Frame]
-    """The exact method's pictures by step."""
-
-    curve: Sequence[Point]
-    step_s: float
-    """Median seconds of one exact step."""
-
-    @property
-    def matched(self) -> Point | None:
-        """Where the exact method's total first falls to the fast one's; None: not within the steps that were run."""
-        return next((point for point in self.curve if point.losses.total <= self.fast_losses.total), None)
-
-    def at(self, step: int) -> Point | None:
-        """The exact method after a step; None where that step was not judged."""
-        index = bisect_left(self.curve, step, key=lambda point: point.step)
-        return self.curve[index] if index < len(self.curve) and self.curve[index].step == step else None
-
-    def exact_s(self, steps: int) -> float:
-        """Seconds of that many exact steps: measured, or the median step times steps where they were not run."""
-        point = self.at(steps)
-        return point.elapsed_s if point is not None else steps * self.step_s
-
-    def speed_up(self, steps: int) -> float:
-        """How many times faster the network is than that many exact steps."""
-        return self.exact_s(steps) / self.fast_s
 
 
 class Comparer:
@@ -155,7 +50,8 @@ class Comparer:
         self.dtype = resolve_precision(settings.precision, self.device)
         loss_network, self.loss_weights = load_loss_network(settings, self.device)
         self._loss = PerceptualLoss(loss_network, settings)
-        self._style = to_image(_fitted(style, settings.style_size)).to(self.device)
+        self.style = _fitted(style, settings.style_size)
+        """The style image at the size that it is measured at."""
 
     @property
     def exact_hardware(self) -> str:
@@ -195,7 +91,7 @@ class Comparer:
         """Paint one photo both ways at a long side of `size` pixels; errors as `run`."""
         content = _fitted(photo, size)
         image = to_image(content).to(self.device)
-        objective = Objective(self._loss, image, self._style, self.dtype)
+        objective = Objective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
         fast, fast_s = time_painting(self.network.paint, content)
         settings, trace = self.settings.exact(size), Trace()
         objective.evaluate(image)  # warms up, as the fast network is
@@ -247,16 +143,6 @@ class Recorder:
 def judge(objective: Objective, frame: Frame, device: torch.device) -> Judged:
     """Losses of a frame of the objective's size, in float32."""
     return Judged(**objective.judge(to_image(frame).to(device)))
-
-
-def judged_steps(steps: int) -> set[int]:
-    """Steps whose picture is judged: each to 40, then about every twentieth part, those of table 1 and the last."""
-    return {step for step in range(1, steps + 1) if step % max(1, step // 20) == 0} | set(shown_steps(steps))
-
-
-def shown_steps(steps: int) -> list[int]:
-    """Steps whose picture is shown: those of table 1 that were run, and the last."""
-    return sorted({step for step in TABLE_STEPS if step <= steps} | {steps})
 
 
 def time_painting(paint: Painter, frame: Frame) -> tuple[Frame, float]:

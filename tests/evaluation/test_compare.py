@@ -12,16 +12,8 @@ import pytest
 import torch
 
 from fastnst.errors import SettingError
-from fastnst.evaluation.compare import (
-    Comparer,
-    CompareSettings,
-    Comparison,
-    Judged,
-    Point,
-    judged_steps,
-    shown_steps,
-    time_painting,
-)
+from fastnst.evaluation.compare import Comparer, time_painting
+from fastnst.evaluation.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
 from fastnst.evaluation.networks import Network, open_network
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import optimize

@@ -1,0 +1,105 @@
+"""`fastnst compare`: a trained network beside the exact method."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastnst.errors import InputError, OutputError
+from fastnst.evaluation.comparison import CompareSettings, Comparison
+from fastnst.folders import find_pictures
+from fastnst.images import Frame, read_frame
+
+if TYPE_CHECKING:
+    from fastnst.evaluation.compare import Comparer
+
+DEFAULTS = CompareSettings()
+SIZES = Parameter(consume_multiple=True, negative="", validator=validators.Number(gte=32))
+
+
+def compare(
+    photos: Annotated[list[str], Parameter(name="PHOTO", negative="")],
+    /,
+    *,
+    style: str,
+    style_image: Path,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    size: Annotated[tuple[int, ...], SIZES] = (512,),
+    settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
+) -> None:
+    """Compare a trained network with the exact method: the same loss, the same photos, the same size.
+
+    Writes a report (compare.html, .md, .json), plots, every picture and labelled sheets. Ctrl-C ends the work and
+    writes the report on what is done.
+
+    Parameters
+    ----------
+    photos:
+        Pictures, folders or patterns like 'photos/*.jpg'.
+    style:
+        Name of an installed style, or an .onnx file.
+    style_image:
+        The picture that the style was trained with.
+    output:
+        Folder of the report; files of an earlier one are replaced.
+    size:
+        Long sides of the pictures, pixels; 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged.
+    """
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; expected a folder for the report")
+    pictures = _read(photos)
+    painting = read_frame(style_image)
+    console = Console(stderr=True, highlight=False)
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.evaluation.compare import Comparer  # noqa: PLC0415
+    from fastnst.evaluation.compare_report import compare_report, write_comparison  # noqa: PLC0415
+    from fastnst.evaluation.networks import open_network  # noqa: PLC0415
+
+    comparer = Comparer(open_network(style), painting, settings)
+    done, stopped = _run(comparer, pictures, list(dict.fromkeys(size)), console)
+    if done:
+        report = compare_report(comparer, style_image.name, done)
+        files = write_comparison(report, comparer.style, done, output)
+        console.print(report.summary, markup=False, soft_wrap=True)
+        console.print(
+            f"{files[0]}: the report, and {len(files) - 1} more files beside it", markup=False, soft_wrap=True
+        )
+    if stopped:
+        raise KeyboardInterrupt
+
+
+def _read(photos: list[str]) -> list[tuple[str, Frame]]:
+    """Name and frame of each photo; the names serve in file names and must differ."""
+    pictures: dict[str, Frame] = {}
+    for found in find_pictures(photos):
+        name = found.path.stem
+        if name in pictures:
+            raise InputError(f"{found.path}: another photo is called {name} too; rename one, the report tells by name")
+        pictures[name] = read_frame(found.path)
+    return list(pictures.items())
+
+
+def _run(
+    comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
+) -> tuple[list[Comparison], bool]:
+    """The comparisons that were finished, and whether Ctrl-C ended the work."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done: list[Comparison] = []
+    with Progress(*columns, console=console, speed_estimate_period=120) as progress:
+        total = len(photos) * len(sizes) * comparer.settings.steps
+        task = progress.add_task("starting", total=total)
+
+        def show(name: str, size: int, step: int, steps: int) -> None:
+            progress.update(
+                task, completed=len(done) * steps + step, description=escape(f"{name} at {size} px, exact steps")
+            )
+
+        try:
+            for comparison in comparer.run(photos, sizes, show):
+                done.append(comparison)
+        except KeyboardInterrupt:
+            return done, True
+    return done, False

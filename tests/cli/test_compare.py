@@ -1,0 +1,147 @@
+"""`fastnst compare` from the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from PIL import Image
+
+from fastnst.cli import COMMANDS, app, main
+from fastnst.evaluation import compare as comparing
+from fastnst.images import read_frame
+
+if "compare" not in COMMANDS:
+    app.command("fastnst.cli.compare:compare", name="compare")
+
+
+@pytest.fixture
+def inverter(tmp_path: Path) -> Path:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 17]>
+        invert (uint8[N,H,W,3] frame) => (uint8[N,H,W,3] stylized)
+        <uint8 white = {255}> { stylized = Sub(white, frame) }"""
+    )
+    path = tmp_path / "inverter.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def options(inverter: Path, style_picture: Path, loss_weights: Path, tmp_path: Path) -> list[str]:
+    """All but the photos and the sizes."""
+    return [
+        *("--style", str(inverter), "--style-image", str(style_picture), "-o", str(tmp_path / "out")),
+        *("--steps", "3", "--style-size", "48", "--precision", "float32", "--loss-weights", str(loss_weights)),
+        *("--content-layers", "relu2_1", "--style-layers", "relu1_1", "--style-layers", "relu2_1"),
+    ]
+
+
+def status_of(arguments: list[str]) -> int:
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_compares_photos_at_several_sizes(
+    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(photos / "photo0.png"), str(photos / "photo1.png")]
+    assert status_of(["compare", *given, *options, "--size", "40", "48"]) == 0
+    written = json.loads((tmp_path / "out" / "compare.json").read_text())["comparisons"]
+    assert [(made["photo"], made["size"]) for made in written] == [
+        ("photo0", 40),
+        ("photo0", 48),
+        ("photo1", 40),
+        ("photo1", 48),
+    ]
+    assert [point["step"] for point in written[0]["exact"]] == [1, 2, 3]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"compare.html", "compare.md", "loss-40.png", "photo1-48-sheet.png", "photo0-40-exact-3.png"} <= names
+    content = read_frame(tmp_path / "out" / "photo0-40-content.png")
+    np.testing.assert_array_equal(read_frame(tmp_path / "out" / "photo0-40-fast.png"), 255 - content)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "the network reaches a total loss of" in said.err
+    assert "compare.html" in said.err
+
+
+def test_ctrl_c_keeps_what_is_done(
+    options: list[str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare, count = comparing.Comparer.compare, iter(range(9))
+
+    def compare_once(*given: object) -> object:
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        return compare(*given)
+
+    monkeypatch.setattr(comparing.Comparer, "compare", compare_once)
+    given = [str(photos / "photo0.png"), str(photos / "photo1.png")]
+    assert status_of(["compare", *given, *options, "--size", "40"]) == 130
+    written = json.loads((tmp_path / "out" / "compare.json").read_text())["comparisons"]
+    assert [made["photo"] for made in written] == ["photo0"]
+
+
+def test_ctrl_c_before_anything_is_done_writes_nothing(
+    options: list[str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_given: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing.Comparer, "compare", stop)
+    assert status_of(["compare", str(photos / "photo0.png"), *options, "--size", "40"]) == 130
+    assert not (tmp_path / "out").exists()
+
+
+def explained(capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line that an error is told in."""
+    said = capfd.readouterr().err.strip()
+    assert said.startswith("fastnst: ")
+    assert "\n" not in said
+    return said
+
+
+def test_photos_of_one_name_are_refused(
+    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    Image.open(photos / "photo0.png").save(tmp_path / "other" / "photo0.bmp")
+    assert status_of(["compare", str(photos / "photo0.png"), str(tmp_path / "other"), *options]) == 1
+    assert "another photo is called photo0" in explained(capfd)
+
+
+def test_an_output_that_is_a_file_is_refused_at_once(
+    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("here")
+    assert status_of(["compare", str(photos / "photo0.png"), *options]) == 1
+    assert "is a file" in explained(capfd)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--steps", "1"], "--steps is 1"),
+        (["--style-size", "0"], "--style-size is 0"),
+        (["--style", "nosuchstyle"], "nosuchstyle"),
+    ],
+)
+def test_impossible_settings_are_named(
+    options: list[str], photos: Path, wrong: list[str], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    at = options.index(wrong[0])
+    options[at : at + 2] = wrong
+    assert status_of(["compare", str(photos / "photo0.png"), *options]) in {1, 2}
+    assert words in capfd.readouterr().err
+
+
+def test_importing_the_command_needs_no_torch() -> None:
+    code = "import sys, fastnst.cli.compare; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
