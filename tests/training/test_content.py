@@ -317,6 +317,13 @@ def test_held_out_pictures_are_spread_over_the_folder_and_the_same_each_time(pho
     assert [entry.name for entry in everything.skipped] == [names[3]]
 
 
+def test_a_held_out_place_at_the_end_that_is_broken_is_filled_from_the_beginning(tmp_path: Path) -> None:
+    for i in range(4):
+        noise(32, 32).save(tmp_path / f"{i}.png")
+    (tmp_path / "3.png").write_text("not a picture")
+    assert held_out(tmp_path, 2, 16).names == ["1.png", "0.png"]  # instead of 1 and 3
+
+
 def test_held_out_pictures_are_excluded_where_there_are_enough(tmp_path: Path) -> None:
     for i in range(20):
         Image.new("RGB", (32, 32)).save(tmp_path / f"{i:02}.png")
