@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from samples.noise import Array, blend, fbm2, fbm3, smoothstep
+from samples.noise import Array, blend, fbm2, fbm3, lengths, smoothstep
 from samples.pixels import srgb
 from samples.things import Ball, Group, Material, Solid
 
@@ -131,7 +131,7 @@ def _stem(place: Array) -> Solid:
         knots = [start, (start + middle) / 2 + 0.25 * (middle - (start + end) / 2), middle, end]
         for a, b in pairwise(knots):
             t = np.clip(((p - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
-            best = np.minimum(best, np.linalg.norm(p - a - t[:, None] * (b - a), axis=1))
+            best = np.minimum(best, lengths(p - a - t[:, None] * (b - a)))
         return (best - 0.05).astype(np.float32)
 
     def colour(p: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from samples.noise import Array, blend, fbm2, fbm3, perlin3, smoothstep
+from samples.noise import Array, blend, fbm2, fbm3, lengths, perlin3, smoothstep
 from samples.pixels import srgb
 from samples.things import Ball, Group, Material, Solid, Thing, turned
 
@@ -85,7 +85,7 @@ def _orange(centre: Place, size: float, seed: int) -> Ball:
 
 def _pear(centre: Place, size: float, turn: Array) -> Group:
     def distance(p: Array) -> Array:
-        low, high = np.linalg.norm(p, axis=1) - size, np.linalg.norm(p - (0, 1.12 * size, 0), axis=1) - 0.46 * size
+        low, high = lengths(p) - size, lengths(p - (0, 1.12 * size, 0)) - 0.46 * size
         near = np.clip(0.5 + 0.5 * (high - low) / (0.75 * size), 0, 1)
         return ((high + (low - high) * near - 0.75 * size * near * (1 - near)) * 0.9).astype(np.float32)
 
@@ -130,7 +130,7 @@ def _cut_orange(centre: Place) -> Solid:
     size = 0.62
 
     def distance(p: Array) -> Array:
-        return (np.maximum(np.linalg.norm(p, axis=1) - size, p[:, 1] - 0.02)).astype(np.float32)
+        return (np.maximum(lengths(p) - size, p[:, 1] - 0.02)).astype(np.float32)
 
     def colour(p: Array) -> Array:
         r, angle = np.hypot(p[:, 0], p[:, 2]) / size, np.arctan2(p[:, 2], p[:, 0])

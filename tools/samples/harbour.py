@@ -11,7 +11,7 @@ from samples.clouds import CloudLayer, add_clouds, build_clouds
 from samples.land import AMBIENT, SKY, SUN, Land, build_land, haze, land_light, places
 from samples.noise import Array, blend, fbm2, mix, ridged2, smoothstep
 from samples.pixels import bloom, shrink, srgb, tone_map, vignette
-from samples.plants import crown, pine, shade, trunk
+from samples.plants import grow_leafy, grow_pine, plant
 from samples.raster import Buffer, Faces, Sunview, draw
 from samples.surfaces import FACADE, LOOKS, SAIL, Patch
 from samples.terrain import march
@@ -19,6 +19,7 @@ from samples.town import QUAY, build
 
 EYE = np.array([1.0, 7.2, 0.0], np.float32)
 ORIGIN, EXTENT = (-2600.0, 40.0), (5200.0, 4300.0)  # metres of land: corner and size
+LEAVES = ("1c351b", "58692c")  # from dark to pale
 FLIP = np.array([1, -1, 1], np.float32)
 
 
@@ -108,37 +109,18 @@ def _trees(land: Land, rng: np.random.Generator) -> Points:
     far_x = far_z * rng.uniform(-0.62, 0.55, len(far_z))
     x, z = np.concatenate([near_x, far_x]), np.concatenate([near_z, far_z])
     y = land.ground.at(land.ground.height, x, z)
-    models = {
-        True: [(crown(rng, 3600), trunk(rng, 0.6, 0.022)) for _ in range(5)],
-        False: [(crown(rng, 420), trunk(rng, 0.6, 0.022, 60)) for _ in range(5)],
-    }
-    slim = {True: (pine(rng, 3600), trunk(rng, 0.3, 0.02)), False: (pine(rng, 420), trunk(rng, 0.3, 0.02, 40))}
+    models = {near: [grow_leafy(rng, 3600 if near else 420) for _ in range(5)] for near in (True, False)}
+    slim = {True: grow_pine(rng, 3600), False: grow_pine(rng, 420)}
     parts = []
     for place in np.stack([x, y, z], axis=1)[y > 1.2]:
         near = bool(place[2] < 195)
         cypress = rng.uniform() < 0.3 and place[2] > QUAY + 10
-        model = slim[near] if cypress else models[near][rng.integers(5)]
+        tree = slim[near] if cypress else models[near][rng.integers(5)]
         wide = 0.55 if cypress else 1.0
         tall = rng.uniform(5.0, 6.5) if place[2] < QUAY + 5 else rng.uniform(7, 13)
-        parts.append(_plant(model, place, np.array([wide, 1, wide]) * tall, rng, 0.014 if near else 0.045))
+        scale = np.array([wide, 1, wide]) * tall
+        parts.append(plant(tree, place, scale, leaf=0.014 if near else 0.045, tints=LEAVES, rng=rng))
     return Points.join(parts)
-
-
-def _plant(model: tuple, place: Array, scale: Array, rng: np.random.Generator, leaf: float) -> Points:  # type: ignore[type-arg]
-    (points, normals, depth), (stem, stem_normals) = model
-    turn = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(turn), np.sin(turn)
-    spin = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]], np.float32)
-    tint = blend(
-        srgb("1c351b"), srgb("58692c"), (rng.uniform(0, 0.6) + 0.4 * rng.uniform(0, 1, len(points))).astype(np.float32)
-    )
-    leaves = shade(normals @ spin, depth, tint, sun=SUN, sunlight=SKY.sunlight, sky=AMBIENT)
-    shady = np.full(len(stem), 0.6, np.float32)
-    bark = shade(stem_normals @ spin, shady, srgb("5a4634"), sun=SUN, sunlight=SKY.sunlight, sky=AMBIENT)
-    where = np.concatenate([points, stem]) * scale @ spin + place
-    where[:, 1] = where[:, 1] - 0.2
-    radius = np.full(len(where), leaf * scale[1])
-    return Points(where.astype(np.float32), np.concatenate([leaves, bark]).astype(np.float32), radius)
 
 
 def _view(scene: Scene, camera: Camera, rng: np.random.Generator, *, mirrored: bool) -> tuple[Array, Array]:

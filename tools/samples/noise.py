@@ -130,3 +130,14 @@ def mix(first: Array | float, second: Array | float, amount: Array | float) -> A
 def blend(first: Array, second: Array, amount: Array) -> Array:
     """Mix colours (..., 3) or (3,) by an amount of shape (...)."""
     return mix(first, second, amount[..., None])
+
+
+def dots(first: Array, second: Array) -> Array:
+    """Return the scalar products (N,) of vectors (N, 3)."""
+    products: Array = np.einsum("ij,ij->i", first, second)
+    return products
+
+
+def lengths(vectors: Array) -> Array:
+    """Return the lengths (N,) of vectors (N, 3)."""
+    return np.sqrt(dots(vectors, vectors))

@@ -1,8 +1,11 @@
 """Trees, grass and stones as clouds of points."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from samples.camera import Points
+from samples.land import AMBIENT, SKY, SUN
 from samples.noise import Array, blend, fbm3
 from samples.pixels import srgb
 
@@ -54,13 +57,51 @@ def trunk(rng: np.random.Generator, top: float, thick: float, count: int = 500) 
     return points.astype(np.float32), normals.astype(np.float32)
 
 
-def shade(normals: Array, depth: Array, albedo: Array, *, sun: Array, sunlight: Array, sky: Array) -> Array:
+@dataclass(frozen=True)
+class Tree:
+    """A tree of height 1: leaves with normals (N, 3) and depth in the crown (N,), and points on the stem."""
+
+    leaves: Array
+    normals: Array
+    depth: Array
+    stem: Array
+    stem_normals: Array
+
+
+def grow_pine(rng: np.random.Generator, needles: int, stem: int = 500) -> Tree:
+    """Return a conifer."""
+    return Tree(*pine(rng, needles), *trunk(rng, 0.86, 0.010, stem))
+
+
+def grow_leafy(rng: np.random.Generator, leaves: int, stem: int = 500) -> Tree:
+    """Return a broad-leaved tree."""
+    return Tree(*crown(rng, leaves), *trunk(rng, 0.6, 0.022, stem))
+
+
+def plant(
+    tree: Tree, place: Array, scale: Array, *, leaf: float, tints: tuple[str, str], rng: np.random.Generator
+) -> Points:
+    """Put a tree in its place, turned at random and lit; scale (3,) in metres, leaf size relative to the height."""
+    turn = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(turn), np.sin(turn)
+    spin = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]], np.float32)
+    ripe = rng.uniform(0, 0.6) + 0.4 * rng.uniform(0, 1, len(tree.leaves))
+    leaves = shade(tree.normals @ spin, tree.depth, blend(srgb(tints[0]), srgb(tints[1]), ripe.astype(np.float32)))
+    bark = shade(tree.stem_normals @ spin, np.full(len(tree.stem), 0.55, np.float32), srgb("4c3a2a"))
+    where = np.concatenate([tree.leaves, tree.stem]) * scale @ spin + place
+    where[:, 1] -= 0.2
+    radius = np.full(len(where), leaf * scale[1])
+    return Points(where.astype(np.float32), np.concatenate([leaves, bark]).astype(np.float32), radius)
+
+
+def shade(normals: Array, depth: Array, albedo: Array) -> Array:
     """Light leaves (N, 3): sun on the near side, a little of it through them, sky from above, dark inside."""
-    facing = normals @ sun
+    facing = normals @ SUN
     direct = np.clip(0.25 + 0.75 * facing, 0, None) * depth**1.5
     through = 0.18 * np.clip(-facing, 0, 1) * depth**3
     ambient = (0.35 + 0.35 * normals[:, 1].clip(-0.5, 1)) * (0.3 + 0.7 * depth)
-    return albedo * (sunlight * (direct + through)[:, None] + sky * ambient[:, None])
+    lit: Array = albedo * (SKY.sunlight * (direct + through)[:, None] + AMBIENT * ambient[:, None])
+    return lit
 
 
 def grass(
@@ -78,7 +119,7 @@ def grass(
     return points.reshape(-1, 3), tint.reshape(-1, 3).astype(np.float32), radius.reshape(-1).astype(np.float32)
 
 
-def boulder(rng: np.random.Generator, sun: Array, sunlight: Array, sky: Array, count: int = 9000) -> Points:
+def boulder(rng: np.random.Generator, count: int = 9000) -> Points:
     """Return a mossy stone of radius 1, lit."""
     normals = rng.normal(size=(count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -94,6 +135,6 @@ def boulder(rng: np.random.Generator, sun: Array, sunlight: Array, sky: Array, c
     moss = np.clip((facing[:, 1] - 0.45) * 3 + 2 * fbm3(normals * 3 + offset, 3, seed=65), 0, 1)
     stone = srgb("8a8478") * (1 + 0.9 * fbm3((normals * 6 + offset).astype(np.float32), 3, seed=63))[:, None]
     albedo = blend(stone, srgb("5d6a34"), 0.8 * moss)
-    light = sunlight * np.clip(facing @ sun, 0, None)[:, None] + sky * (0.45 + 0.4 * facing[:, 1:2])
+    light = SKY.sunlight * np.clip(facing @ SUN, 0, None)[:, None] + AMBIENT * (0.45 + 0.4 * facing[:, 1:2])
     place = normals * radius[:, None] * (1.2, 0.8, 1.0)
     return Points(place.astype(np.float32), (albedo * light).astype(np.float32), np.full(count, 0.022, np.float32))

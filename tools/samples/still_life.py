@@ -14,7 +14,7 @@ from samples.trace import render as trace
 FRONT, CLOTH_LEFT, CLOTH_RIGHT, HEM = -3.0, -3.5, 3.9, -1.9
 
 
-def render(size: tuple[int, int], supersample: int = 1, samples: int = 14) -> Array:
+def render(size: tuple[int, int], supersample: int = 1, samples: int = 12) -> Array:
     """Return the picture, (H, W, 3) linear light, of size (height, width)."""
     height, width = size[0] * supersample, size[1] * supersample
     window = Window(
@@ -39,8 +39,15 @@ def _ambient(rays: Array) -> Array:
 def _scene() -> list[Thing | Group]:
     return [
         Wall(4.6, Material(_wall_colour, bump=_wall_height, bump_depth=0.6)),
-        Solid((0, 0, 0), 14.0, _table, Material(_wood, gloss=0.5, rough=0.10, bump=_grain, bump_depth=0.35), steps=70),
-        Solid((0, 0, 0), 6.6, _cloth, Material(_gingham, bump=_weave, bump_depth=0.25), steps=90),
+        Solid(
+            (0, 0, 0),
+            14.0,
+            _table,
+            Material(_wood, gloss=0.5, rough=0.10, bump=_grain, bump_depth=0.35),
+            steps=70,
+            top=0.01,
+        ),
+        Solid((0, 0, 0), 6.6, _cloth, Material(_gingham, bump=_weave, bump_depth=0.25), steps=90, top=0.5),
         *crockery.pieces(),
         *fruit.pieces(),
         *flowers.pieces(),

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from samples.noise import Array
+from samples.noise import Array, dots, lengths
 
 Field = Callable[[Array], Array]
 
@@ -54,10 +54,17 @@ def turned(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
 
 def _sphere_span(origin: Array, ray: Array, radius: float) -> tuple[Array, Array]:
     """Return where rays enter and leave a sphere about 0; enter > leave where they miss it."""
-    b, c = (origin * ray).sum(1), (origin * origin).sum(1) - radius * radius
+    b, c = dots(origin, ray), dots(origin, origin) - radius * radius
     root = b * b - c
     reach = np.sqrt(np.maximum(root, 0))
     return np.where(root < 0, np.inf, -b - reach), np.where(root < 0, -np.inf, -b + reach)
+
+
+def _below(origin: Array, ray: Array, top: float, enter: Array, leave: Array) -> tuple[Array, Array]:
+    """Cut the span of rays to where they are below a height."""
+    rise = np.where(np.abs(ray[:, 1]) < 1e-6, 1e-6, ray[:, 1])
+    cross = (top - origin[:, 1]) / rise
+    return np.where(rise < 0, np.maximum(enter, cross), enter), np.where(rise > 0, np.minimum(leave, cross), leave)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Ball:
     def hit(self, origin: Array, ray: Array) -> Array:
         """Solve the quadratic equation in the local frame."""
         start, way = self.local(origin), (ray @ self.turn) / np.array(self.radii, np.float32)
-        a, b, c = (way * way).sum(1), (start * way).sum(1), (start * start).sum(1) - 1
+        a, b, c = dots(way, way), dots(start, way), dots(start, start) - 1
         root = b * b - a * c
         reach = np.sqrt(np.maximum(root, 0))
         near, far = (-b - reach) / a, (-b + reach) / a
@@ -90,7 +97,10 @@ class Ball:
 
 @dataclass(frozen=True)
 class Solid:
-    """A shape given by a distance function of local points, inside a sphere of radius ``bound`` about 0."""
+    """A shape given by a distance function of local points, inside a sphere of radius ``bound`` about 0.
+
+    Nothing of it may lie above the local height ``top``.
+    """
 
     centre: tuple[float, float, float]
     bound: float
@@ -98,6 +108,7 @@ class Solid:
     material: Material
     turn: Array = field(default_factory=turned)
     steps: int = 56
+    top: float = np.inf
 
     def local(self, place: Array) -> Array:
         """Shift and turn places into the local frame."""
@@ -108,6 +119,8 @@ class Solid:
         found = np.full(len(ray), np.inf, np.float32)
         start, way = self.local(origin), ray @ self.turn
         enter, leave = _sphere_span(start, way, self.bound)
+        if np.isfinite(self.top):
+            enter, leave = _below(start, way, self.top, enter, leave)
         alive = np.flatnonzero(leave > np.maximum(enter, 0))
         t = np.maximum(enter[alive], 2e-3).astype(np.float32)
         for _ in range(self.steps):
@@ -184,7 +197,7 @@ def _take(best: Array, which: Array, rows: Array, distance: Array, number: int) 
 
 
 def _unit(vectors: Array) -> Array:
-    return (vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-12)).astype(np.float32)
+    return (vectors / (lengths(vectors)[:, None] + 1e-12)).astype(np.float32)
 
 
 def bumped(thing: Thing, place: Array, normal: Array) -> Array:
@@ -197,5 +210,5 @@ def bumped(thing: Thing, place: Array, normal: Array) -> Array:
     slope = (
         np.stack([bump(thing.local(place + tiny * axis)) - base for axis in np.eye(3, dtype=np.float32)], axis=1) / tiny
     )
-    slope -= (slope * normal).sum(1, keepdims=True) * normal
+    slope -= dots(slope, normal)[:, None] * normal
     return _unit(normal - thing.material.bump_depth * slope)

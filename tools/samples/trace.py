@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from samples.camera import Camera
-from samples.noise import Array
+from samples.noise import Array, dots, lengths
 from samples.things import Group, Thing, bumped, nearest
 
 CHUNK = 60_000
@@ -100,7 +100,7 @@ def look(room: Room, origin: Array, rays: Array) -> tuple[Surface, Array]:
         rows, thing = np.flatnonzero(which == number), things[number]
         material = thing.material
         normal = thing.normal(place[rows])
-        normal = np.where((normal * rays[rows]).sum(1, keepdims=True) > 0, -normal, normal)
+        normal = np.where(dots(normal, rays[rows])[:, None] > 0, -normal, normal)
         surface.normal[rows] = bumped(thing, place[rows], normal)
         surface.place[rows] += 4e-3 * normal
         surface.colour[rows] = material.colour(thing.local(place[rows]))
@@ -112,12 +112,12 @@ def direct(room: Room, surface: Surface, u: Array, v: Array) -> Array:
     """Light (N, 3) from one point of the window, over pi; 0 in the shadow."""
     window = room.window
     way = window.point(u, v) - surface.place
-    far = np.linalg.norm(way, axis=1)
+    far = lengths(way)
     way = (way / far[:, None]).astype(np.float32)
     normal = np.cross(window.side, window.rise)
     area = 4 * np.linalg.norm(normal)
     facing = np.abs(way @ normal) / np.linalg.norm(normal)
-    cosine = np.clip((surface.normal * way).sum(1), 0, None) * surface.found
+    cosine = np.clip(dots(surface.normal, way), 0, None) * surface.found
     lit = np.flatnonzero(cosine > 0)
     blocked = nearest(room.scene, surface.place[lit], way[lit])[0] < far[lit]
     strength = np.zeros(len(far), np.float32)
@@ -130,7 +130,7 @@ def _bounce(room: Room, surface: Surface, turn: Array, dice: Array) -> Array:
     angle, height = 2 * np.pi * turn[:, 0], 1 - 2 * turn[:, 1]
     flat = np.sqrt(np.clip(1 - height * height, 0, 1))
     ray = surface.normal + np.stack([flat * np.cos(angle), height, flat * np.sin(angle)], axis=1) * 0.999
-    ray = (ray / np.linalg.norm(ray, axis=1, keepdims=True)).astype(np.float32)
+    ray = (ray / lengths(ray)[:, None]).astype(np.float32)
     other, _ = look(room, surface.place, ray)
     light = other.colour * (direct(room, other, dice[:, 0], dice[:, 1]) + 0.55 * room.ambient(other.normal))
     return np.where(other.found[:, None], light, room.ambient(ray))
@@ -143,10 +143,10 @@ def _mirror(room: Room, surface: Surface, rays: Array, dice: Array) -> Array:
     if not len(rows):
         return shine
     ray, normal = rays[rows], surface.normal[rows]
-    cosine = np.clip(-(ray * normal).sum(1), 0, 1)
+    cosine = np.clip(-dots(ray, normal), 0, 1)
     scatter = np.stack([dice[rows, 4], dice[rows, 6], dice[rows, 5]], axis=1) - 0.5
     way = ray + 2 * cosine[:, None] * normal + surface.rough[rows][:, None] * scatter
-    way = (way / np.linalg.norm(way, axis=1, keepdims=True)).astype(np.float32)
+    way = (way / lengths(way)[:, None]).astype(np.float32)
     start = surface.place[rows]
     other, _ = look(room, start, way)
     seen = other.colour * (direct(room, other, dice[rows, 6], dice[rows, 7]) + 0.8 * room.ambient(other.normal))

@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 
-from samples.camera import Camera, Points, splat
+from samples.camera import Camera, splat
 from samples.clouds import CloudLayer, add_clouds, build_clouds
-from samples.land import AMBIENT, SKY, SUN, Land, build_land, haze, land_light, places
+from samples.foreground import foreground
+from samples.land import SKY, SUN, Land, build_land, haze, land_light, places
 from samples.noise import Array, blend, fbm2, mix, ridged2, smoothstep
 from samples.pixels import bloom, shrink, srgb, tone_map, vignette
-from samples.plants import boulder, grass, pine, shade, trunk
 from samples.terrain import erode, march
 
 EYE = np.array([0.0, 172.0, 0.0], np.float32)
@@ -44,7 +44,7 @@ def render(size: tuple[int, int], supersample: int = 2, cells: int = 2048) -> Ar
     picture = light.reshape(height, width, 3).astype(np.float32)
     axis = np.cos(camera.tilt) * rays[:, 2] + np.sin(camera.tilt) * rays[:, 1]
     depth = (np.minimum(distance, lake) * axis).reshape(height, width).astype(np.float32)
-    splat(camera, _foreground(land, rng), picture, depth)
+    splat(camera, foreground(land.ground, rng), picture, depth)
     picture = vignette(bloom(shrink(picture, size), 1.0, size[0] / 90, 0.12), 0.25)
     return tone_map(picture, 0.80)
 
@@ -102,81 +102,3 @@ def _water(land: Land, clouds: CloudLayer, rays: Array, distance: Array, rng: np
     body = blend(srgb("0c4a52"), srgb("2a7f7a"), np.exp(-land.ground.at(-land.ground.height, x, z).clip(0, None) / 9))
     sunlit = land.ground.at(land.light, x, z)
     return blend(body * (0.35 + 0.65 * sunlit)[:, None], seen * 0.94, (0.25 + 0.75 * fresnel).clip(0, 1))
-
-
-def _foreground(land: Land, rng: np.random.Generator) -> Points:
-    """Pines, stones, grass and flowers on the slope in front of the viewer."""
-    return Points.join([_pines(land, rng), _stones(land, rng), _meadow(land, rng)])
-
-
-def _on_ground(land: Land, x: Array, z: Array) -> Array:
-    return np.stack([x, land.ground.at(land.ground.height, x, z), z], axis=-1).astype(np.float32)
-
-
-def _pines(land: Land, rng: np.random.Generator) -> Points:
-    far_models = [(pine(rng, 5200), trunk(rng, 0.86, 0.010)) for _ in range(4)]
-    near_models = [(pine(rng, 40_000), trunk(rng, 0.86, 0.010, 4000)) for _ in range(3)]
-    z = np.concatenate([rng.uniform(50, 150, 7), rng.uniform(130, 620, 90), rng.uniform(500, 1350, 260)])
-    side = np.where(rng.uniform(0, 1, len(z)) < 0.56, -1, 1)
-    spread = 0.34 * rng.uniform(0, 1, len(z)) ** 0.8
-    x = side * z * (np.where(z < 500, 0.24, 0.20) + spread) * np.where(z < 150, 1.15, 1)
-    parts = []
-    feet = _on_ground(land, x, z)
-    for place in feet[feet[:, 1] > 2]:
-        near = place[2] < 155
-        (points, normals, depth), (stem, stem_normals) = (
-            near_models[rng.integers(3)] if near else far_models[rng.integers(4)]
-        )
-        fine = 0.38 if near else 1.0
-        tall, turn = rng.uniform(15, 27), rng.uniform(0, 6.28)
-        c, s = np.cos(turn), np.sin(turn)
-        spin = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]], np.float32)
-        tint = blend(
-            srgb("16301f"), srgb("48642e"), rng.uniform(0, 1, len(points)).astype(np.float32) * rng.uniform(0.3, 1)
-        )
-        colour = shade(normals @ spin, depth, tint, sun=SUN, sunlight=SKY.sunlight, sky=AMBIENT)
-        bark = shade(
-            stem_normals @ spin,
-            np.full(len(stem), 0.5, np.float32),
-            srgb("3a2b20"),
-            sun=SUN,
-            sunlight=SKY.sunlight,
-            sky=AMBIENT,
-        )
-        where = np.concatenate([points, stem]) @ spin * tall + place
-        radius = np.concatenate([np.full(len(points), 0.0052 * tall * fine), np.full(len(stem), 0.004 * tall * fine)])
-        parts.append(Points(where, np.concatenate([colour, bark]), radius))
-    return Points.join(parts)
-
-
-def _stones(land: Land, rng: np.random.Generator) -> Points:
-    parts = []
-    for _ in range(26):
-        z = rng.uniform(9, 90)
-        place = _on_ground(land, np.array([z * rng.uniform(-0.5, 0.5)]), np.array([z]))[0]
-        size = rng.uniform(0.25, 0.9) * (1 + z / 60)
-        stone = boulder(rng, SUN, SKY.sunlight, AMBIENT)
-        parts.append(Points(stone.place * size + place, stone.colour, stone.radius * size))
-    return Points.join(parts)
-
-
-def _meadow(land: Land, rng: np.random.Generator) -> Points:
-    count = 120_000
-    z = 5 + 250 * rng.uniform(0, 1, count) ** 2.2
-    x = z * rng.uniform(-0.62, 0.62, count)
-    patch = fbm2(x.astype(np.float32) / 7, z.astype(np.float32) / 7, 3, seed=99)
-    places = _on_ground(land, x, z)
-    green = blend(
-        srgb("2f4c1c"),
-        srgb("8f9044"),
-        (0.42 + 1.3 * patch + 0.25 * rng.normal(size=count)).clip(0, 1).astype(np.float32),
-    )
-    heights = (0.28 + 0.30 * rng.uniform(0, 1, count) + 0.25 * patch.clip(0, 1)) * (1 + z / 130)
-    blades, colours, radius = grass(places, heights, green * (SKY.sunlight * 0.45 + AMBIENT * 0.3), rng)
-    chosen = np.flatnonzero((rng.uniform(0, 1, count) < 0.22) & (patch + 0.15 * rng.normal(size=count) > 0.08))
-    petals = srgb("f4f0e6", "f0c83c", "a27ad0", "e46a8a")[rng.integers(0, 4, len(chosen))] * (
-        SKY.sunlight * 0.5 + AMBIENT * 0.3
-    )
-    heads = places[chosen] + np.stack([0 * z, heights * 1.05, 0 * z], axis=1)[chosen]
-    dots = Points(heads.astype(np.float32), petals.astype(np.float32), (0.055 * (1 + z / 160))[chosen])
-    return Points.join([Points(blades, colours, radius), dots])
