@@ -57,9 +57,9 @@ def optimize(
     network, loss_weights = load_loss_network(settings, device)
     objective = Objective(PerceptualLoss(network, settings), photo, painting, dtype)
 
-    def result(trace: Trace) -> OptimizeResult:
-        assert trace.best is not None
-        assert trace.best_image is not None
+    trace = Trace()
+
+    def result() -> OptimizeResult:
         frame = to_frame(trace.best_image)
         return OptimizeResult(
             frame=frame,
@@ -72,12 +72,11 @@ def optimize(
             interrupted=trace.interrupted,
         )
 
-    trace = Trace()
     try:
         descend(objective, first, settings, trace, callback)
     except DivergedError as error:
-        raise OptimizeDivergedError(str(error), result(trace) if trace.history else None) from error
-    return result(trace)
+        raise OptimizeDivergedError(str(error), result() if trace.history else None) from error
+    return result()
 
 
 def descend(
@@ -95,8 +94,6 @@ def descend(
             step = Step(number, **losses, elapsed_s=time.perf_counter() - started)
             trace.add(step, image)
             if callback is not None:
-                assert trace.best is not None
-                assert trace.best_image is not None
                 callback(Progress(step, trace.best, settings.steps, trace.best_image))
             if number < settings.steps:
                 _check_gradient(gradient, number)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
@@ -34,9 +35,13 @@ class Trace:
     """The steps so far, and the image with the lowest total of them."""
 
     history: list[Step] = field(default_factory=list)
-    best: Step | None = None
-    best_image: Tensor | None = None
+    best_image: Tensor = field(default_factory=lambda: torch.empty(0))
     interrupted: bool = False
+
+    @property
+    def best(self) -> Step:
+        """The step with the lowest total, the first of equals."""
+        return min(self.history, key=lambda step: step.total)
 
     def add(self, step: Step, image: Tensor) -> None:
         """Take a step in; `image` is kept, not copied.
@@ -44,9 +49,9 @@ class Trace:
         Raises DivergedError, naming the term and what to try, for a loss that is no finite number.
         """
         self._check_finite(step)
+        if not self.history or step.total < self.best.total:
+            self.best_image = image
         self.history.append(step)
-        if self.best is None or step.total < self.best.total:
-            self.best, self.best_image = step, image
 
     def _check_finite(self, step: Step) -> None:
         remedies = {
