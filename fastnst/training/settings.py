@@ -33,10 +33,10 @@ class TrainSettings(LossSettings):
     blocks: int = 5
     """Residual blocks of the network."""
 
-    steps: int = 4000
+    steps: int = 2400
     """Optimiser updates."""
 
-    batch: int = 4
+    batch: int = 2
     """Pictures per step."""
 
     crop: int = 256
