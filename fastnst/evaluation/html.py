@@ -27,11 +27,12 @@ _CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 40px 28px 72px; }
+main { max-width: 1440px; margin: 0 auto; padding: 40px 28px 72px; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .8rem; padding-bottom: .35rem; border-bottom: 1px solid var(--line); }
 p { max-width: 76ch; margin: .6rem 0; }
 .summary { color: var(--muted); font-size: 1.08rem; margin-bottom: 1.6rem; }
+.scroll, dl.facts, ul.verdicts, h2 { max-width: 1180px; }
 .scroll { overflow-x: auto; margin: 1rem 0 .4rem; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
@@ -52,15 +53,15 @@ details dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 
 details dt { color: var(--ink); font-weight: 600; } details dd { margin: 0; max-width: 80ch; }
 ul.verdicts { list-style: none; padding: 0; margin: 1rem 0; }
 ul.verdicts li { display: flex; gap: .8rem; padding: .5rem 0; border-bottom: 1px solid var(--line); }
-ul.verdicts .mark { flex: none; width: 5.2em; font-weight: 650; font-size: .85rem; padding-top: .1rem; }
+ul.verdicts .mark { flex: none; width: 3.6em; font-weight: 650; font-size: .85rem; padding-top: .1rem; }
 .holds .mark { color: var(--good); } .fails .mark { color: var(--bad); } .open .mark { color: var(--muted); }
 .reason { color: var(--muted); font-size: .9rem; display: block; }
 figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; }
 .plot img { width: 100%; max-width: 1000px; display: block; border-radius: 6px; }
-.grid { border: 0; } .grid table { width: auto; } .grid th, .grid td { border: 0; padding: .25rem .3rem;
-  text-align: left; vertical-align: top; white-space: normal; background: none; }
-.grid thead th { color: var(--ink); font-size: .85rem; } .grid tbody th { color: var(--muted); font-weight: 500;
-  font-size: .85rem; max-width: 9em; overflow-wrap: anywhere; }
+.scroll.grid { border: 0; max-width: none; } .grid table { width: auto; } .grid th, .grid td { border: 0;
+  padding: .2rem .5rem .2rem 0; text-align: left; vertical-align: top; white-space: normal; background: none; }
+.grid thead th { color: var(--ink); font-size: .85rem; background: none; overflow-wrap: anywhere; }
+.grid tbody th { color: var(--muted); font-weight: 500; font-size: .85rem; padding-top: .7rem; }
 .grid img { display: block; max-width: none; border-radius: 4px; } .grid .note { color: var(--muted);
   font-size: .78rem; font-variant-numeric: tabular-nums; }
 @media (max-width: 640px) { main { padding: 24px 16px; } dl.facts { grid-template-columns: 1fr; gap: .1rem; }
@@ -102,7 +103,7 @@ def _block(block: Block) -> str:  # noqa: PLR0911 - one for each kind of block
 
 
 def _verdict(verdict: Verdict) -> str:
-    kind, mark = {True: ("holds", "✓ holds"), False: ("fails", "✗ not shown"), None: ("open", "? open")}[verdict.holds]
+    kind, mark = {True: ("holds", "✓ yes"), False: ("fails", "✗ no"), None: ("open", "? open")}[verdict.holds]
     reason = f'<span class="reason">{escape(verdict.reason)}</span>' if verdict.reason else ""
     return f'<li class="{kind}"><span class="mark">{mark}</span><span>{escape(verdict.claim)}{reason}</span></li>'
 
@@ -153,9 +154,11 @@ def _grid(grid: Grid) -> str:
             alt = escape(f"{label}: {title}" if label else title)
             picture = "" if frame is None else f'<img src="{_data_url(png_bytes(frame))}" alt="{alt}">'
             cells += f"<td>{picture}{f'<span class=note>{escape(note)}</span>' if note else ''}</td>"
-        lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
+        if label:
+            lines.append(f'<tr><th colspan="{len(frames)}">{escape(label)}</th></tr>')
+        lines.append(f"<tr>{cells}</tr>")
     return (
-        f'<figure><div class="scroll grid"><table><thead><tr><th></th>{titles}</tr></thead>'
+        f'<figure><div class="scroll grid"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>{_caption(grid.caption)}</figure>"
     )
 

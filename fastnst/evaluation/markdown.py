@@ -33,7 +33,7 @@ def _block(block: Block) -> str:  # noqa: PLR0911 - one for each kind of block
         case Facts():
             return "\n".join(f"- {_escape(name)}: {_escape(fact)}" for name, fact in block.facts.items())
         case Verdicts():
-            marks = {True: "holds", False: "not shown", None: "open"}
+            marks = {True: "yes", False: "no", None: "open"}
             return "\n".join(
                 f"- **{marks[verdict.holds]}**: {_escape(verdict.claim)}"
                 + (f" ({_escape(verdict.reason)})" if verdict.reason else "")

@@ -181,7 +181,7 @@ def format_cell(cell: Cell, column: Column) -> str:
 
 
 def best_rows(table: Table) -> list[set[int]]:
-    """For each column, the rows with its best value as it is printed; none where fewer than two rows compete."""
+    """For each column, the rows with its best value as it is printed; none where all rows that compete are alike."""
     return [_best(table.rows, index, column) for index, column in enumerate(table.columns)]
 
 
@@ -192,10 +192,11 @@ def _best(rows: Sequence[Row], index: int, column: Column) -> set[int]:
         value = cell.mean if isinstance(cell, Interval) else cell
         if isinstance(value, (int, float)) and math.isfinite(value) and not row.baseline:
             values[number] = round(value, column.digits)
-    if column.better is None or len(values) < 2:
+    if column.better is None or not values:
         return set()
     best = (min if column.better == "lower" else max)(values.values())
-    return {number for number, value in values.items() if value == best}
+    winners = {number for number, value in values.items() if value == best}
+    return winners if len(winners) < len(values) else set()
 
 
 def png_bytes(frame: Frame) -> bytes:

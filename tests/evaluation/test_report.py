@@ -40,6 +40,7 @@ TABLE = Table(
     [
         Row("ours", [1000, Interval(0.10, 0.01, 4), 0.50]),
         Row("peer | 2", [2000, Interval(0.20, 0.02, 4), 0.504]),
+        Row("third", [3000, None, 0.3]),
         Row("photo", [None, 0.01, 1.0], baseline=True),
     ],
     corner="network",
@@ -118,6 +119,7 @@ def test_markdown_table() -> None:
         "|---|---:|---:|---:|",
         "| ours | 1,000 | **0.100 ± 0.010** | **0.50** |",
         "| peer \\| 2 | 2,000 | 0.200 ± 0.020 | **0.50** |",
+        "| third | 3,000 | – | 0.30 |",  # noqa: RUF001
         "| *photo* | – | 0.010 | 1.00 |",  # noqa: RUF001
     ]
 
@@ -125,15 +127,17 @@ def test_markdown_table() -> None:
 def test_markdown_names_the_plots_files(tmp_path: Path) -> None:
     text = report().write(tmp_path)[1].read_text("utf-8")
     assert 'src="trade.png"' in text and 'srcset="trade-dark.png"' in text
-    assert "- **holds**: ours beats theirs (style)" in text
+    assert "- **yes**: ours beats theirs (style)" in text
 
 
 def test_best_rows_leave_out_baselines_and_columns_without_a_side() -> None:
     assert best_rows(TABLE) == [set(), {0}, {0, 1}]
 
 
-def test_no_row_is_best_alone() -> None:
-    assert best_rows(Table([Column(title="a", better="lower")], [Row("only", [1.0])])) == [set()]
+def test_no_row_is_best_alone_or_where_all_are_alike() -> None:
+    column = Column(title="a", better="lower")
+    assert best_rows(Table([column], [Row("only", [1.0])])) == [set()]
+    assert best_rows(Table([column], [Row("one", [1.0]), Row("two", [1.0])])) == [set()]
 
 
 @pytest.mark.parametrize(

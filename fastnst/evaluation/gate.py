@@ -1,0 +1,60 @@
+"""The acceptance gate: what a style must reach before it is shipped. The thresholds stand here and nowhere else."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Limits of the means over photos at long side 512; keys of the measures are those of `judge.MEASURES`."""
+
+    content: float = 0.75
+    """More, and people no longer recognise their photo."""
+
+    style: float = 0.20
+    """More, and the painting's colours and strokes are not there."""
+
+    centred_share: float = 0.5
+    """Centred figure as a share of the recoloured photo's: half its distance must go into real texture."""
+
+    border: float = 2.0
+    """Lines along the edges; pictures whose edges were cut off read 0.6 to 1.3."""
+
+    grid: float = 0.02
+    """Grid energy; photographs and paintings read below 0.006, visible checkerboards above 0.03."""
+
+    blobs: float = 0.005
+    """Half a per cent of dead or saturated picture."""
+
+
+THRESHOLDS = Thresholds()
+
+
+def check_gate(
+    means: Mapping[str, float], matched: Mapping[str, float], thresholds: Thresholds = THRESHOLDS
+) -> list[str]:
+    """Compare a style's means with the thresholds.
+
+    Args:
+        means: by measure, of the style's network.
+        matched: the same of the photo with the painting's colours.
+        thresholds: the limits.
+
+    Returns:
+        One sentence for each threshold that is missed, with both numbers; empty for a style that may be shipped.
+    """
+    limits = {item.name: getattr(thresholds, item.name) for item in fields(thresholds) if item.name != "centred_share"}
+    limits["centred"] = thresholds.centred_share * matched["centred"]
+    # `not <=` and not `>`, so that an undefined figure does not pass.
+    return [
+        f"{measure} {means[measure]:.4g}, at most {limit:.4g}"
+        for measure, limit in limits.items()
+        if not means[measure] <= limit
+    ]
+
+
+def style_image_name(metadata: Mapping[str, str]) -> str | None:
+    """File name of the picture that a network was trained on, from its metadata's provenance; None if it is silent."""
+    found = re.match(r"trained on ([^,]+),", metadata.get("provenance", ""))
+    return found[1] if found else None

@@ -1,0 +1,80 @@
+"""The acceptance gate, by hand and for every file in exports/."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from fastnst.evaluation.evaluate import MATCHED, evaluate
+from fastnst.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_image_name
+from fastnst.evaluation.judge import Judge
+from fastnst.evaluation.networks import open_network
+from fastnst.evaluation.yardstick import load_yardstick
+from fastnst.images import read_frame
+from fastnst.perceptual.settings import LossSettings
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+EXPORTS = sorted((ROOT / "exports").glob("*.onnx"))
+PAINTINGS = (SHARED / "styles", ROOT / "data" / "style")
+
+MATCHED_MEANS = {"centred": 1.0}
+GOOD = {"content": 0.7, "style": 0.15, "centred": 0.45, "border": 1.1, "grid": 0.01, "blobs": 0.0, "colour": 8.0}
+
+
+def test_a_good_style_passes() -> None:
+    assert check_gate(GOOD, MATCHED_MEANS) == []
+
+
+def test_limits_themselves_pass() -> None:
+    limits = {"content": 0.75, "style": 0.2, "centred": 0.5, "border": 2.0, "grid": 0.02, "blobs": 0.005}
+    assert check_gate(limits, MATCHED_MEANS) == []
+
+
+@pytest.mark.parametrize("measure", ["content", "style", "centred", "border", "grid", "blobs"])
+def test_each_threshold_can_be_missed(measure: str) -> None:
+    [missed] = check_gate(GOOD | {measure: 3.0}, MATCHED_MEANS)
+    assert missed.startswith(f"{measure} 3, at most ")
+
+
+def test_undefined_figures_do_not_pass() -> None:
+    assert check_gate(GOOD | {"style": float("nan")}, MATCHED_MEANS) == ["style nan, at most 0.2"]
+
+
+def test_centred_is_held_against_the_recoloured_photo() -> None:
+    assert check_gate(GOOD, {"centred": 0.8}) == ["centred 0.45, at most 0.4"]
+    assert check_gate(GOOD, {"centred": 0.8}, Thresholds(centred_share=0.6)) == []
+
+
+def test_style_image_is_named_by_the_provenance() -> None:
+    metadata = {"provenance": "trained on starry_night.jpg, 2400 steps of 2 at 192 px, judged by vgg19"}
+    assert style_image_name(metadata) == "starry_night.jpg"
+    assert style_image_name({"provenance": "drawn"}) is None
+    assert style_image_name({}) is None
+
+
+def real_photos() -> list[Path]:
+    found = sorted((SHARED / "photos" / "test").glob("*.jpg"))
+    return found[:: max(1, len(found) // 10)][:10]
+
+
+def sample_pictures() -> list[Path]:
+    return sorted((ROOT / "data" / "content").glob("*.jpg"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("photos", [sample_pictures, real_photos], ids=["samples", "photos"])
+def test_every_shipped_style_passes(export: Path, photos: object) -> None:
+    assert callable(photos)
+    weights, paths = SHARED / "weights" / "vgg19_caffe_features.safetensors", photos()
+    metadata = {item.key: item.value for item in onnx.load(export, load_external_data=False).metadata_props}
+    name = style_image_name(metadata)
+    assert name, f"{export.name} does not say which picture it was trained on"
+    painting = next((folder / name for folder in PAINTINGS if (folder / name).is_file()), None)
+    if not weights.is_file() or painting is None or not paths:
+        pytest.skip(f"needs {weights.name}, {name} and pictures")
+    style = read_frame(painting)
+    judge = Judge(style, load_yardstick(LossSettings(loss_weights=weights))[0], None)
+    result = evaluate([open_network(export)], style, paths, judge, samples=0)
+    assert check_gate(result.networks[0].means(), result.row(MATCHED).means(), THRESHOLDS) == []
