@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from fastnst.decoding import check_file, check_header, quiet_pillow, reason
+from fastnst.decoding import check_file, quiet_pillow, reason
 from fastnst.errors import InputError
 from fastnst.folders import READ_SUFFIXES
 from fastnst.images import Frame, read_frame
@@ -85,7 +85,6 @@ def read_square(path: Path, crop: int, framing: Framing) -> Frame:
     check_file(path)
     try:
         with quiet_pillow(), Image.open(path) as opened:
-            check_header(path, opened)
             _check_size(path, opened)
             return _cut(_upright(opened, path, at_least=crop * framing.zoom), crop, framing)
     except InputError:
