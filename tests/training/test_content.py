@@ -294,7 +294,7 @@ def test_workers_end_quietly_with_the_main_process(photos: Path, tmp_path: Path,
         # Ctrl-C reaches the whole group, kill only the process it names.
         (os.killpg if how == "SIGINT" else os.kill)(run.pid, signal.Signals[how])
         try:
-            _, errors = run.communicate(timeout=60)  # returns once no worker holds the pipes any more
+            _, errors = run.communicate(timeout=180)  # returns once no worker holds the pipes any more
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
