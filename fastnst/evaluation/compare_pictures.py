@@ -87,7 +87,7 @@ def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -
     titles = ["content", "style", "fast", *(f"exact ({step})" for step in comparison.exact)]
     return Grid(
         titles,
-        [("whole", [_to_width(frame, cell) for frame in whole]), ("crop", [_to_width(frame, cell) for frame in crops])],
+        [("whole", _fit(whole, cell)), ("crop", _fit(crops, cell))],
         caption=f"{comparison.photo}, {comparison.content.shape[1]} x {comparison.content.shape[0]} px; below, a "
         f"quarter of its sides where it has most detail, and as much of the style picture.",
         notes=[notes, [""] * len(whole)],
@@ -106,8 +106,16 @@ def _losses_at(comparison: Comparison, step: int) -> Judged | None:
     return point.losses if point else None
 
 
-def _to_width(frame: Frame, width: int) -> Frame:
-    return resize_frame(frame, (max(1, round(frame.shape[0] * width / frame.shape[1])), width))
+def _fit(frames: Sequence[Frame], width: int) -> list[Frame]:
+    """Scale frames into cells of one width, and of the height that the first one has there."""
+    height = frames[0].shape[0] * width / frames[0].shape[1]
+    scaled = []
+    for frame in frames:
+        scale = min(width / frame.shape[1], height / frame.shape[0])
+        scaled.append(
+            resize_frame(frame, (max(1, round(frame.shape[0] * scale)), max(1, round(frame.shape[1] * scale))))
+        )
+    return scaled
 
 
 def _middle(frame: Frame, height: int, width: int) -> Frame:

@@ -7,6 +7,8 @@ from fastnst.evaluation.comparison import TABLE_STEPS, Comparison, Judged, shown
 from fastnst.evaluation.intervals import mean_interval
 from fastnst.evaluation.report import Cell, Column, Row, Table
 
+_LEAST_FOR_INTERVAL = 4
+
 
 def speed_table(comparisons: Sequence[Comparison]) -> Table:
     """Seconds and speed-up by size, as table 1 of Johnson et al. (2016); means over photos."""
@@ -26,7 +28,7 @@ def speed_table(comparisons: Sequence[Comparison]) -> Table:
             ),
             Column(title="a step", meaning="Median seconds of one exact step."),
             Column(title="fast", meaning="Median seconds of the network for one picture."),
-            *(Column(title=f"speed-up, {n}", meaning=f"Seconds of {n} exact steps over fast.") for n in TABLE_STEPS),
+            *(Column(title=f"speed-up ({n})", meaning=f"Seconds of {n} exact steps over fast.") for n in TABLE_STEPS),
         ],
         rows,
         corner="size",
@@ -42,7 +44,7 @@ def loss_table(comparisons: Sequence[Comparison], with_smoothness: bool = False)
     rows: list[Row] = []
 
     def add(label: str, losses: list[Judged], seconds: str | None, baseline: bool = False) -> None:
-        cells: list[Cell] = [mean_interval([getattr(each, name) for each in losses]) for name in names]
+        cells: list[Cell] = [_mean([getattr(each, name) for each in losses]) for name in names]
         rows.append(Row(label, [*cells, seconds], baseline))
 
     add("the photo itself", [c.content_losses for c in comparisons], None, baseline=True)
@@ -55,7 +57,7 @@ def loss_table(comparisons: Sequence[Comparison], with_smoothness: bool = False)
         rows,
         corner=f"at {comparisons[0].size} px",
         caption=f"Mean over {counted(len(comparisons), 'photo')}"
-        + (" with 95 % interval." if len(comparisons) > 1 else ".")
+        + (" with 95 % interval." if len(comparisons) >= _LEAST_FOR_INTERVAL else ".")
         + " Total is the weighted sum that both methods lower.",
     )
 
@@ -112,3 +114,8 @@ def counted(count: int, noun: str) -> str:
 def _timed(comparisons: Sequence[Comparison], steps: int) -> str:
     measured = all(comparison.at(steps) for comparison in comparisons)
     return f"{'' if measured else '~'}{in_words(fmean(c.exact_s(steps) for c in comparisons))}"
+
+
+def _mean(values: Sequence[float]) -> Cell:
+    """Mean with its interval, or alone where so few values tell nothing of the spread."""
+    return mean_interval(values) if len(values) >= _LEAST_FOR_INTERVAL else fmean(values)
