@@ -22,11 +22,8 @@ def speed_table(comparisons: Sequence[Comparison]) -> Table:
         rows.append(Row(f"{width} x {height}" if len(chosen) == 1 else f"long side {size} px", cells))
     return Table(
         [
-            *(
-                Column(title=f"exact, {steps} steps", meaning=f"Seconds of {steps} exact steps.")
-                for steps in TABLE_STEPS
-            ),
-            Column(title="a step", meaning="Median seconds of one exact step."),
+            *(Column(title=f"exact ({n})", meaning=f"Seconds of {n} exact steps.") for n in TABLE_STEPS),
+            Column(title="1 step", meaning="Median seconds of one exact step."),
             Column(title="fast", meaning="Median seconds of the network for one picture."),
             *(Column(title=f"speed-up ({n})", meaning=f"Seconds of {n} exact steps over fast.") for n in TABLE_STEPS),
         ],

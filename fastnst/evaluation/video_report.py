@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from fastnst.evaluation.flow import warp
 from fastnst.evaluation.intervals import Interval, mean_interval
 from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
-from fastnst.evaluation.report import Block, Cell, Column, Facts, Grid, Heading, Plot, Row, Table, Text
+from fastnst.evaluation.report import Block, Cell, Column, Facts, Grid, Heading, Plot, Report, Row, Table, Text
 from fastnst.evaluation.scenes import Kind, Scene
-from fastnst.evaluation.video import UNPAINTED, Painter, Steadiness
+from fastnst.evaluation.video import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
 from fastnst.images import Frame, fit_long_side, resize_frame
 
 if TYPE_CHECKING:
@@ -30,6 +31,36 @@ MEANINGS: Mapping[Kind, str] = {
 # Factor by which pictures of changes are brightened.
 _GAIN = 4
 _EXAMPLE_SIDE = 320
+
+
+def add_video(
+    report: Report,
+    networks: Mapping[str, Painter],
+    paths: Sequence[str | Path],
+    pictures: Sequence[tuple[str, Frame]] = (),
+    *,
+    frames: int = 10,
+    long_side: int = 512,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Steadiness]:
+    """Measure how steady networks are and add the section, and the figures under `video` in the JSON, to a report.
+
+    Args:
+        report: to add to.
+        networks: what paints a frame, uint8 (H, W, 3), by name.
+        paths: folders with true flow, clips and films; see `gather_scenes`.
+        pictures: names and frames to move, and to let stand still with sensor noise.
+        frames: most frames of a clip.
+        long_side: of the frames, pixels.
+        progress: called after each painted frame with the frames painted so far and all frames.
+
+    Raises InputError and StyleError as `gather_scenes` and `evaluate_video` do.
+    """
+    scenes = gather_scenes(paths, pictures, frames=frames, long_side=long_side)
+    rows = evaluate_video(networks, scenes, progress)
+    report.add(*video_blocks(rows, scenes_to_show(scenes), networks))
+    report.data = {**report.data, "video": video_data(rows)}
+    return rows
 
 
 def video_blocks(

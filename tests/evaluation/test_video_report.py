@@ -9,10 +9,11 @@ import pytest
 
 from fastnst.evaluation.flow import still
 from fastnst.evaluation.intervals import Interval
-from fastnst.evaluation.report import Facts, Grid, Plot, Report, Table
+from fastnst.evaluation.report import Facts, Grid, Heading, Plot, Report, Table
 from fastnst.evaluation.scenes import Scene
 from fastnst.evaluation.video import Steadiness
 from fastnst.evaluation.video_report import (
+    add_video,
     change_picture,
     error_table,
     excess_table,
@@ -91,6 +92,26 @@ def test_the_section_holds_tables_a_plot_and_pictures_and_can_be_written(tmp_pat
     written = json.loads((tmp_path / "report.json").read_text())["video"][0]
     assert written["excess"] == pytest.approx(0.2)
     assert written["kind"] == "clip"
+
+
+def test_add_video_adds_the_section_and_its_figures() -> None:
+    report = Report("Evaluation", data={"rows": 1})
+    picture = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    seen: list[tuple[int, int]] = []
+    rows = add_video(
+        report,
+        {"inverted": lambda frame: 255 - frame},
+        [],
+        [("noise", picture)],
+        frames=2,
+        long_side=96,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert [row.kind for row in rows] == ["synthetic motion"] * 3 + ["noise"]
+    assert seen[-1] == (8, 8)
+    assert isinstance(report.blocks[0], Heading)
+    assert report.data["rows"] == 1
+    assert len(report.data["video"]) == 4
 
 
 def test_one_scene_of_each_telling_kind_is_shown() -> None:
