@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.errors import InputError, OutputError
+from fastnst.errors import FastNSTError, InputError, OutputError
 from fastnst.evaluation.comparison import CompareSettings, Comparison
 from fastnst.folders import find_pictures
 from fastnst.images import Frame, read_frame
@@ -32,8 +32,8 @@ def compare(
 ) -> None:
     """Compare a trained network with the exact method: the same loss, the same photos, the same size.
 
-    Writes a report (compare.html, .md, .json), plots, every picture and labelled sheets. Ctrl-C ends the work and
-    writes the report on what is done.
+    Writes a report (compare.html, .md, .json), plots, every picture and labelled sheets. After Ctrl-C
+    or an error the report is on what was done until then.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def compare(
         console.print(
             f"{files[0]}: the report, and {len(files) - 1} more files beside it", markup=False, soft_wrap=True
         )
-    if stopped:
-        raise KeyboardInterrupt
+    if stopped is not None:
+        raise stopped
 
 
 def _read(photos: list[str]) -> list[tuple[str, Frame]]:
@@ -84,8 +84,8 @@ def _read(photos: list[str]) -> list[tuple[str, Frame]]:
 
 def _run(
     comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
-) -> tuple[list[Comparison], bool]:
-    """The comparisons that were finished, and whether Ctrl-C ended the work."""
+) -> tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]:
+    """The comparisons that were finished, and what ended the work before its time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done: list[Comparison] = []
     with Progress(*columns, console=console, speed_estimate_period=120) as progress:
@@ -100,6 +100,6 @@ def _run(
         try:
             for comparison in comparer.run(photos, sizes, show):
                 done.append(comparison)
-        except KeyboardInterrupt:
-            return done, True
-    return done, False
+        except (KeyboardInterrupt, FastNSTError) as stopped:
+            return done, stopped
+    return done, None

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fastnst.cli import COMMANDS, app, main
+from fastnst.errors import DivergedError
 from fastnst.evaluation import compare as comparing
 from fastnst.images import read_frame
 
@@ -72,19 +73,25 @@ def test_compares_photos_at_several_sizes(
     assert "compare.html" in said.err
 
 
-def test_ctrl_c_keeps_what_is_done(
-    options: list[str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (DivergedError, 1)])
+def test_what_is_done_is_kept(
+    options: list[str],
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+    status: int,
 ) -> None:
     compare, count = comparing.Comparer.compare, iter(range(9))
 
     def compare_once(*given: object) -> object:
         if next(count) == 1:
-            raise KeyboardInterrupt
+            raise stop
         return compare(*given)
 
     monkeypatch.setattr(comparing.Comparer, "compare", compare_once)
     given = [str(photos / "photo0.png"), str(photos / "photo1.png")]
-    assert status_of(["compare", *given, *options, "--size", "40"]) == 130
+    assert status_of(["compare", *given, *options, "--size", "40"]) == status
     written = json.loads((tmp_path / "out" / "compare.json").read_text())["comparisons"]
     assert [made["photo"] for made in written] == ["photo0"]
 
