@@ -1,0 +1,218 @@
+"""`fastnst video`: paint films with a trained style."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastnst.errors import FastNSTError, SettingError
+from fastnst.runtime.film.job import job_folder
+from fastnst.runtime.film.names import FilmJob, name_outputs
+from fastnst.runtime.film.plan import FilmPlan, plan_film
+from fastnst.runtime.film.settings import VideoSettings
+from fastnst.runtime.session import Stylizer
+from fastnst.runtime.video import FilmResult, stylize_film
+from fastnst.runtime.video import Progress as FilmProgress
+
+POSITIVE = validators.Number(gte=1)
+
+
+def video(
+    sources: Annotated[list[str], Parameter(name="FILM", negative="")],
+    /,
+    *,
+    style: str,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    codec: str | None = None,
+    quality: int | None = None,
+    preset: str | None = None,
+    pixel_format: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    fps: str | None = None,
+    drop_tracks: Annotated[bool, Parameter(negative="")] = False,
+    damaged: Literal["stop", "skip"] = "stop",
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    codec_threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+) -> None:
+    """Paint films with a trained style.
+
+    Rate, time stamps, size, rotation, colours, sound, subtitles, chapters and metadata are the source's. Stopped
+    half-way, the same command goes on from there.
+
+    Parameters
+    ----------
+    sources:
+        Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
+        or as 'frames/%04d.png'.
+    style:
+        Name of an installed style, or an .onnx file.
+    output:
+        For one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets the
+        films' names and sub-folders.
+    codec:
+        h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
+        h264_videotoolbox). By default h264, in .webm vp9.
+    quality:
+        Lower is better and larger. By default 18 for h264, 20 for hevc, 28 for vp9 and av1.
+    preset:
+        Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
+        proxy, lt, standard, hq, 4444 (prores).
+    pixel_format:
+        How colours are stored: yuv420p is shown by every player. By default as in the source.
+    start:
+        Where to begin: seconds or hours:minutes:seconds.
+    end:
+        Where to end.
+    fps:
+        Frames a second of numbered pictures, 25 by default: 24, 29.97, 30000/1001.
+    drop_tracks:
+        Leave out tracks that the output cannot hold.
+    damaged:
+        Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
+    fresh:
+        Paint from the beginning, even if an earlier run left something to go on from.
+    overwrite:
+        Replace results that are there already. Sources are never overwritten.
+    provider:
+        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+    threads:
+        Threads of the network on the CPU. By default one for each core.
+    codec_threads:
+        Threads of the decoder and of the encoder.
+    """
+    settings = VideoSettings(
+        codec=codec,
+        quality=quality,
+        preset=preset,
+        pixel_format=pixel_format,
+        start=_seconds("--start", start),
+        end=_seconds("--end", end),
+        frame_rate=_rate(fps),
+        drop_tracks=drop_tracks,
+        damaged=damaged,
+        resume=not fresh,
+        codec_threads=codec_threads,
+    )
+    jobs = name_outputs(sources, output)
+    console = Console(stderr=True, highlight=False)
+    with Stylizer(style, provider=provider, threads=threads) as stylizer:
+        failed = _paint_all(stylizer, jobs, settings, overwrite, console)
+    if failed:
+        names = ", ".join(str(source) for source in failed)
+        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _paint_all(
+    stylizer: Stylizer, jobs: list[FilmJob], settings: VideoSettings, overwrite: bool, console: Console
+) -> list[Path]:
+    """Look at all films, then paint them; returns those that failed. One film alone raises its error."""
+    failed: list[Path] = []
+
+    @contextmanager
+    def forgiving(source: Path) -> Iterator[None]:
+        try:
+            yield
+        except FastNSTError as error:
+            if len(jobs) == 1:
+                raise
+            console.print(f"failed: {error}", style="red", markup=False, soft_wrap=True)
+            failed.append(source)
+
+    plans: list[FilmPlan] = []
+    for job in jobs:
+        with forgiving(job.source):
+            plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
+    for plan in plans:
+        with forgiving(plan.film.path):
+            _paint(stylizer, plan, console)
+    return failed
+
+
+def _paint(stylizer: Stylizer, plan: FilmPlan, console: Console) -> None:
+    for note in plan.notes:
+        console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
+    painter_id = f"{hashlib.sha256(stylizer.path.read_bytes()).hexdigest()} on {stylizer.provider}"
+    try:
+        with _progress_shown(plan, console) as show:
+            result = stylize_film(stylizer, plan, painter_id=painter_id, on_progress=show)
+    except (FastNSTError, KeyboardInterrupt):
+        if job_folder(plan.output).exists():
+            console.print(
+                f"{plan.output}: what is painted is kept; the same command goes on from there", soft_wrap=True
+            )
+        raise
+    console.print(_summary(result, stylizer.provider), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress_shown(plan: FilmPlan, console: Console) -> Iterator[Callable[[FilmProgress], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]}"),
+        TimeRemainingColumn(),
+    )
+    started = time.perf_counter()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(escape(plan.film.path.name), total=plan.frames, fps="")
+
+        def show(progress: FilmProgress) -> None:
+            fps = (progress.done - progress.resumed) / (time.perf_counter() - started)
+            # The number of frames that a file gives may be an estimate.
+            total = None if progress.total is None else max(progress.total, progress.done)
+            bar.update(task, completed=progress.done, total=total, fps=f"{fps:.1f} fps")
+
+        yield show
+
+
+def _summary(result: FilmResult, provider: str) -> str:
+    painted = result.frames - result.resumed
+    fps = painted / result.elapsed_s
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {provider}"
+    if result.resumed:
+        line += f"; {result.resumed} of them from an earlier run"
+    return f"{line}; {result.damage}" if str(result.damage) else line
+
+
+def _seconds(option: str, text: str | None) -> Fraction | None:
+    """Read 90, 1:30 or 0:01:30.5 as seconds."""
+    if text is None:
+        return None
+    try:
+        parts = [Fraction(part) for part in text.split(":")]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts) or any(part >= 60 for part in parts[1:]):
+        raise SettingError(f"{option} {text}: expected seconds, or hours:minutes:seconds such as 0:01:30.5")
+    seconds = Fraction(0)
+    for part in parts:
+        seconds = seconds * 60 + part
+    return seconds
+
+
+def _rate(text: str | None) -> Fraction | None:
+    """Read 24, 29.97 or 30000/1001 as frames a second."""
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise SettingError(f"--fps {text}: expected frames a second, such as 24, 29.97 or 30000/1001")
+    return rate

@@ -1,0 +1,1 @@
+"""Films: reading, converting, encoding and putting them together. `fastnst.runtime.video` paints them."""

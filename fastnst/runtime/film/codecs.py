@@ -1,0 +1,130 @@
+"""What the encoders are called and how each is told quality and speed."""
+
+from collections.abc import Callable, Sequence
+
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+
+from fastnst.errors import SettingError, nearest_hint
+
+CODECS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "prores": "prores_ks",
+    "ffv1": "ffv1",
+    "gif": "gif",
+}
+"""FFmpeg's encoder for each codec's everyday name."""
+
+DEFAULT_CODECS = {"mp4": "h264", "mov": "h264", "matroska": "h264", "webm": "vp9", "gif": "gif"}
+"""Codec for each container where the user names none."""
+
+_X26_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_PRORES_PRESETS = ("proxy", "lt", "standard", "hq", "4444", "4444xq")
+# Lower is better. Painted films are full of fine strokes, which the encoders' own defaults blur.
+_QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 28, "libsvtav1": 28}
+_QUALITY_RANGE = {"libx264": (0, 51), "libx265": (0, 51), "libvpx-vp9": (0, 63), "libsvtav1": (1, 63)}
+FIXED_QUALITY = frozenset({"ffv1", "gif", "prores_ks"})
+"""Encoders without a setting for quality: they lose nothing, or as much as their form of the format says."""
+
+
+def find_encoder(name: str) -> str:
+    """Return FFmpeg's name for a codec's everyday name; names of FFmpeg's encoders are given back.
+
+    Raises:
+        SettingError: there is no such encoder.
+    """
+    encoder = CODECS.get(name, name)
+    try:
+        known = Codec(encoder, "w").type == "video"
+    except UnknownCodecError:
+        known = False
+    if not known:
+        raise SettingError(f"codec {name!r}: FFmpeg has no such video encoder here; {nearest_hint(name, CODECS)}")
+    return encoder
+
+
+def encoder_options(name: str, quality: int | None, preset: str | None) -> dict[str, str]:
+    """Return an encoder's own options for a quality and a speed; None: the defaults.
+
+    Raises:
+        SettingError: values that it does not take.
+    """
+    quality = _checked_quality(name, quality)
+    makers: dict[str, Callable[[], dict[str, str]]] = {
+        "libx264": lambda: {"crf": str(quality), "preset": _choice(name, preset or "medium", _X26_PRESETS)},
+        "libx265": lambda: {
+            "crf": str(quality),
+            "preset": _choice(name, preset or "medium", _X26_PRESETS),
+            "x265-params": "log-level=none",
+        },
+        "libvpx-vp9": lambda: {
+            "crf": str(quality),
+            "b": "0",
+            "row-mt": "1",
+            "deadline": "good",
+            "cpu-used": _choice(name, preset or "4", [str(speed) for speed in range(9)]),
+        },
+        "libsvtav1": lambda: {
+            "crf": str(quality),
+            "preset": _choice(name, preset or "8", [str(speed) for speed in range(14)]),
+        },
+        "prores_ks": lambda: {"profile": _choice(name, preset, _PRORES_PRESETS)} if preset else {},
+        "ffv1": lambda: {"level": "3", "slicecrc": "1"},
+        # Each segment starts with a palette of its own, which one for the whole file would contradict.
+        "gif": lambda: {"global_palette": "0"},
+    }
+    if name in makers:
+        return makers[name]()
+    return _device_options(name, quality, preset)
+
+
+def _device_options(name: str, quality: int | None, preset: str | None) -> dict[str, str]:
+    """Options of hardware encoders, each maker's own; other encoders take quality as `global_quality`."""
+    options = {"preset": preset} if preset else {}
+    if quality is None:
+        return options
+    level = str(quality)
+    if name.endswith("_nvenc"):
+        return options | {"rc": "vbr", "cq": level, "b": "0"}
+    if name.endswith("_qsv"):
+        return options | {"global_quality": level}
+    if name.endswith("_amf"):
+        return options | {"rc": "cqp", "qp_i": level, "qp_p": level, "qp_b": level}
+    return options
+
+
+def takes_qscale(name: str) -> bool:
+    """Whether quality is said to this encoder by FFmpeg's common scale, not by an option of its own."""
+    own = (*_QUALITY, *FIXED_QUALITY)
+    return name not in own and not name.endswith(("_nvenc", "_qsv", "_amf"))
+
+
+def _checked_quality(name: str, quality: int | None) -> int | None:
+    if quality is None:
+        return _QUALITY.get(name)
+    if name in FIXED_QUALITY:
+        raise SettingError(f"quality {quality}: {name} has no such setting; leave it out")
+    low, high = _QUALITY_RANGE.get(name, (0, 100))
+    if not low <= quality <= high:
+        raise SettingError(f"quality {quality}: {name} takes {low} (best) to {high}")
+    return quality
+
+
+def _choice(name: str, preset: str, choices: Sequence[str]) -> str:
+    if preset not in choices:
+        raise SettingError(f"preset {preset!r}: {name} has {', '.join(choices)}")
+    return preset

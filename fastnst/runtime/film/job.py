@@ -1,0 +1,126 @@
+"""The folder beside an unfinished output that holds what is painted already.
+
+It is called `.NAME.painting`, where NAME is the output's name, and goes when the output is whole.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from fastnst.errors import OutputError
+
+_DESCRIPTION = "job.json"
+_LOCK = "lock"
+
+
+class Job:
+    """Use it in a `with` block: leaving removes the folder, unless there is something worth keeping.
+
+    with Job(output, {"film": "...", "style": "..."}) as job:
+        ...
+        job.publish(job.folder / "whole.mp4")
+    """
+
+    def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool = True) -> None:
+        """Describe the job.
+
+        Args:
+            output: the file or folder to be made.
+            identity: all that the painted frames depend on; what another identity left behind is dropped.
+            resume: go on from what an earlier run left.
+        """
+        self.output = output
+        self.folder = job_folder(output)
+        self.keep = False
+        """Keep the folder when the block is left."""
+
+        self._identity = json.dumps(identity, sort_keys=True, default=str)
+        self._resume = resume
+        self._lock: IO[bytes] | None = None
+        self.resumed = False
+        """An earlier run with the same identity left something."""
+
+    def __enter__(self) -> Self:
+        with writing(self.output):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / _LOCK).open("wb")
+            if not _take(lock):
+                lock.close()
+                raise OutputError(f"{self.output}: another fastnst is painting it at this moment")
+            self._lock = lock
+            try:
+                self._prepare()
+            except OSError:
+                self.__exit__(None, None, None)
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def publish(self, whole: Path) -> None:
+        """Give a finished file its name. Raises OutputError."""
+        with writing(self.output):
+            with whole.open("rb+") as file:
+                os.fsync(file.fileno())
+            whole.replace(self.output)
+        self.keep = False
+
+    def _prepare(self) -> None:
+        description = self.folder / _DESCRIPTION
+        same = description.exists() and description.read_text() == self._identity
+        self.resumed = same and self._resume
+        if not self.resumed:
+            self._empty()
+            description.write_text(self._identity)
+
+    def _empty(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name == _LOCK:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def job_folder(output: Path) -> Path:
+    """Where the parts of an unfinished output are kept."""
+    return output.parent / f".{output.name}.painting"
+
+
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """Turn the system's refusals inside the block (no space, no permission) into OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+
+
+def _take(file: IO[bytes]) -> bool:
+    """Take a file for this process until it is closed; the system lets go of it when the process dies."""
+    try:
+        if os.name == "nt":
+            import msvcrt  # noqa: PLC0415 - there on Windows only
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl  # noqa: PLC0415 - not there on Windows
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some network disks know no locks: then it goes without.
+        return error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+    return True

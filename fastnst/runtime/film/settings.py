@@ -1,0 +1,45 @@
+"""How a film is painted and written: what a user can choose."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings:
+    """How a film is painted and written."""
+
+    codec: str | None = None
+    """h264, hevc, vp9, av1, prores, ffv1, or the name of any encoder of FFmpeg, hardware too: hevc_nvenc, h264_qsv,
+    h264_videotoolbox ... By default h264; vp9 in .webm."""
+
+    quality: int | None = None
+    """Lower is better and larger. By default 18 for h264, 20 for hevc, 28 for vp9 and av1."""
+
+    preset: str | None = None
+    """Speed of the encoder in its own words: ultrafast to placebo for h264 and hevc, 0 to 8 for vp9, 0 to 13 for av1;
+    proxy, lt, standard, hq or 4444 for prores."""
+
+    pixel_format: str | None = None
+    """FFmpeg's word for how colours are stored, such as yuv420p, which every player shows. By default as the source."""
+
+    start: Fraction | None = None
+    """Where to begin, seconds."""
+
+    end: Fraction | None = None
+    """Where to end, seconds."""
+
+    frame_rate: Fraction | None = None
+    """Frames a second of numbered pictures; 25 by default. Films keep their own."""
+
+    drop_tracks: bool = False
+    """Leave out tracks that the output cannot hold."""
+
+    damaged: Literal["stop", "skip"] = "stop"
+    """What to do where a film is damaged or cut short: stop with an error, or paint what can be decoded."""
+
+    resume: bool = True
+    """Go on from what an earlier run with the same settings left."""
+
+    codec_threads: int | None = None
+    """Threads of the decoder and of the encoder, each. By default as many as FFmpeg thinks best."""
