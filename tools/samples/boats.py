@@ -29,13 +29,13 @@ class Boat:
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         return np.stack([self.place[0] + c * x - s * z, self.place[1] + y, self.place[2] + s * x + c * z], axis=-1)
 
-    def add(self, corners: Sequence[Sequence[float]], material: int, colour: Array) -> None:
+    def add(self, corners: Sequence[Sequence[float] | Array], material: int, colour: Array) -> None:
         """Add a face given in the boat's frame."""
         self.faces.add(self.put(np.array(corners)), material, colour)
 
     def box(self, x: float, y: float, size: Sequence[float], material: int, colour: Array, *, z: float = 0.0) -> None:
         """Add an upright box at x, y, z of the boat's frame."""
-        box(self.faces, self.put(np.array((x, y, z))), size, material, colour, yaw=-self.yaw)
+        box(self.faces, self.put(np.array((x, y, z))).tolist(), size, material, colour, yaw=-self.yaw)
 
     def rope(self, start: Sequence[float], end: Sequence[float], sag: float = 0.0, thick: float = 0.014) -> None:
         """Stretch a rope as a row of points."""
@@ -97,12 +97,15 @@ class Boat:
         def point(i: int, j: int) -> Array:
             up, out = i / cells, j / cells
             flat = (tack * (1 - out) + clew * out) * (1 - up) + head * up
-            return flat + np.array([0, 0, belly * np.sin(np.pi * min(up * 0.9 + 0.12, 1)) * np.sin(np.pi * out * 0.9)])
+            values: Array = flat + np.array(
+                [0, 0, belly * np.sin(np.pi * min(up * 0.9 + 0.12, 1)) * np.sin(np.pi * out * 0.9)]
+            )
+            return values
 
         for i in range(cells):
             for j in range(cells):
                 quad = [point(i, j), point(i, j + 1), point(i + 1, j + 1), point(i + 1, j)]
-                self.add(quad[:2] + quad[2:] if i < cells - 1 else [quad[0], quad[1], quad[3]], SAIL, colour)
+                self.add(quad if i < cells - 1 else [quad[0], quad[1], quad[3]], SAIL, colour)
 
 
 def sloop(faces: Faces, place: Sequence[float], yaw: float) -> list[Points]:

@@ -24,7 +24,8 @@ class Sky:
         toward = np.clip(rays @ self.sun, 0, 1)
         light = blend(self.horizon, self.zenith, 1 - np.exp(-3.4 * up))
         light = light + self.glow * (0.55 * toward**6 + 1.4 * toward**90)[:, None] * (1 - 0.5 * up)[:, None]
-        return light + self.sunlight * (6 * smoothstep(0.99935, 0.9996, toward))[:, None]
+        values: Array = light + self.sunlight * (6 * smoothstep(0.99935, 0.9996, toward))[:, None]
+        return values
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def build_clouds(
     rng = np.random.default_rng(seed)
     noise = _spectral_noise((layers * 2, cells, cells), 2.35, 0.25, rng)[:layers]
     rise = np.linspace(0, 1, layers, dtype=np.float32)[:, None, None]
-    profile = smoothstep(0, 0.12, rise) * 1.0 - 1.5 * rise**1.3
+    profile = smoothstep(0, 0.12, rise) - 1.5 * rise**1.3
     density = np.clip(noise * 0.9 + cover + profile - 0.75, 0, None)
     density = np.minimum(density * 1.8, 1.2)
     lit = np.zeros_like(density)

@@ -31,7 +31,8 @@ def spun(profile: Sequence[tuple[float, float]], wall: float = 0.0, floor: float
         if wall:
             inner = np.maximum((r - radius + wall) * slope, floor - y)
             outer = np.maximum(outer, -inner)
-        return (outer * 0.8).astype(np.float32)
+        values: Array = (outer * 0.8).astype(np.float32)
+        return values
 
     return distance
 
@@ -133,7 +134,8 @@ def _earthenware(p: Array) -> Array:
 
 
 def _turning(p: Array) -> Array:
-    return 0.02 * np.sin(p[:, 1] * 50 + 2 * fbm3(p, 2, seed=39))
+    values: Array = 0.02 * np.sin(p[:, 1] * 50 + 2 * fbm3(p, 2, seed=39))
+    return values
 
 
 def _bottle(p: Array) -> Array:
@@ -162,6 +164,7 @@ def _copper(p: Array) -> Array:
 
 def _hammered(p: Array) -> Array:
     angle = np.arctan2(p[:, 2], p[:, 0])
-    return 0.035 * np.abs(np.sin(angle * 11 + 3 * np.floor(p[:, 1] * 5)) * np.sin(p[:, 1] * 15.7)) + 0.03 * fbm3(
-        p * 4, 2, seed=45
-    )
+    values: Array = 0.035 * np.abs(
+        np.sin(angle * 11 + 3 * np.floor(p[:, 1] * 5)) * np.sin(p[:, 1] * 15.7)
+    ) + 0.03 * fbm3(p * 4, 2, seed=45)
+    return values

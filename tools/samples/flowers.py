@@ -86,7 +86,8 @@ def _seeds(dark: str, pale: str) -> Material:
     def pattern(p: Array) -> Array:
         r, angle = np.hypot(p[:, 0], p[:, 1]), np.arctan2(p[:, 1], p[:, 0])
         winding = 13 * np.log(r + 0.08)
-        return np.sin(13 * angle + winding) * np.sin(13 * angle - winding) * smoothstep(0.02, 0.2, r)
+        values: Array = np.sin(13 * angle + winding) * np.sin(13 * angle - winding) * smoothstep(0.02, 0.2, r)
+        return values
 
     def colour(p: Array) -> Array:
         r = np.hypot(p[:, 0], p[:, 1])

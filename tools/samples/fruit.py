@@ -35,8 +35,8 @@ def _apple(centre: Place, size: float, turn: Array, red: float) -> Group:
 
     def distance(p: Array) -> Array:
         y = p[:, 1] / size
-        r = np.hypot(p[:, 0], p[:, 2]) / size * (1.0 - 0.13 * np.clip(y, -1, 0.6)) ** -1 * (1 - 0.09 * (y < 9) * y)
-        bulge = np.hypot(r - 0.36, y * 1.08 + 0.0) - 0.66
+        r = np.hypot(p[:, 0], p[:, 2]) / size / (1 - 0.13 * np.clip(y, -1, 0.6)) * (1 - 0.09 * y)
+        bulge = np.hypot(r - 0.36, y * 1.08) - 0.66
         return (bulge * size * 0.75).astype(np.float32)
 
     def colour(p: Array) -> Array:
@@ -60,7 +60,10 @@ def _stalk(centre: Place, turn: Array, size: float, start: float) -> Solid:
         along = np.clip(p[:, 1], start * size, (start + 0.55) * size)
         bend = 0.10 * size * ((along / size - start) / 0.55) ** 2
         thick = 0.035 * size * (1 + 0.9 * smoothstep(0.35, 0.55, along / size - start))
-        return (np.sqrt((p[:, 0] - bend) ** 2 + p[:, 2] ** 2 + (p[:, 1] - along) ** 2) - thick).astype(np.float32) * 0.9
+        values: Array = (np.sqrt((p[:, 0] - bend) ** 2 + p[:, 2] ** 2 + (p[:, 1] - along) ** 2) - thick).astype(
+            np.float32
+        ) * 0.9
+        return values
 
     def colour(p: Array) -> Array:
         return srgb("4a3018") * (1 + 0.8 * fbm3(p * 14, 2, seed=64))[:, None]

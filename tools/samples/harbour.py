@@ -183,7 +183,8 @@ def _shade(scene: Scene, face: Array, place: Array, ray: Array) -> Array:
     open_sky = (0.60 + 0.40 * normal[:, 1]) * low
     bounce = 0.16 * (0.5 - 0.5 * normal[:, 1]) * low
     light = SKY.sunlight * (direct + bounce)[:, None] + AMBIENT * (0.85 * open_sky)[:, None]
-    return np.clip(albedo, 0.004, 0.9) * light
+    values: Array = np.clip(albedo, 0.004, 0.9) * light
+    return values
 
 
 def _add_water(light: Array, depth: Array, mirror: Array, camera: Camera) -> tuple[Array, Array]:

@@ -77,7 +77,7 @@ def _plant_forest(height: Array, steep: Array, x: Array, z: Array, rng: np.rando
     chance = smoothstep(1.15, 0.65, steep) * smoothstep(760, 480, height + 160 * fbm2(x / 500, z / 500, 4, seed=54))
     chance = chance * smoothstep(6, 14, height) * smoothstep(-0.12, 0.14, fbm2(x / 420, z / 420, 4, seed=56) + 0.16)
     chance = chance * smoothstep(950, 1400, z)
-    where = np.flatnonzero(rng.uniform(0, 1, chance.size) < 0.16 * chance.ravel() * (cells / 2048) ** 0)
+    where = np.flatnonzero(rng.uniform(0, 1, chance.size) < 0.16 * chance.ravel())
     row, column = where // cells, where % cells
     tall = rng.uniform(11, 24, len(where)).astype(np.float32)
     base, top, trees = height.astype(np.float32), height.astype(np.float32).copy(), np.zeros_like(height, np.float32)
@@ -108,7 +108,8 @@ def land_light(land: Land, start: Array, rays: Array, distance: Array) -> Array:
     open_sky = (0.62 + 0.38 * normal[:, 1]) * np.clip(1 - 0.55 * hollow, 0.25, 1.25)
     bounce = 0.10 * np.clip(-normal @ (SUN * (1, 0, 1)), 0, 1) * sunlit
     light = SKY.sunlight * (direct + bounce)[:, None] + AMBIENT * (0.62 * open_sky)[:, None]
-    return albedo * light
+    values: Array = albedo * light
+    return values
 
 
 def _cover(x: Array, y: Array, z: Array, normal: Array, trees: Array) -> Array:

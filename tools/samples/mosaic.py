@@ -166,7 +166,7 @@ def _flowers(d: Drawing) -> None:
         away, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
         if cy > 0.5:
             d.fill((np.abs(dx + 0.01 * np.sin(60 * dy)) < 0.007) & (dy > 0) & (d.y < 0.92), srgb("1f4a2c"))
-        leaf = away < size * (1.25 + 0.28 * np.cos(angle * 4 + np.pi / 4 * 4))
+        leaf = away < size * (1.25 + 0.28 * np.cos(angle * 4 + np.pi))
         d.fill(leaf, blend(srgb("1f5a34"), srgb("6f9a4a"), (away / size - 0.6).clip(0, 1)))
         bloom = away < size * (0.88 + 0.14 * np.cos(angle * 6))
         d.fill(bloom, blend(srgb(petal), srgb(petal) * 0.45, 0.5 + 0.5 * np.cos(angle * 6 + np.pi)))

@@ -28,7 +28,8 @@ def _directions(seed: int, dims: int) -> tuple[Array, ...]:
 
 
 def _fade(t: Array) -> Array:
-    return t * t * t * (t * (t * 6 - 15) + 10)
+    values: Array = t * t * t * (t * (t * 6 - 15) + 10)
+    return values
 
 
 def _split(values: Array) -> tuple[Array, Array]:
@@ -46,7 +47,8 @@ def perlin2(x: Array, y: Array, seed: int = 0) -> Array:
 
     def corner(row: Array, dx: int, dy: int) -> Array:
         index = perm[row + ((iy + dy) & (PERIOD - 1))]
-        return gx[index] * (fx - dx) + gy[index] * (fy - dy)
+        values: Array = gx[index] * (fx - dx) + gy[index] * (fy - dy)
+        return values
 
     low, high = corner(row0, 0, 0), corner(row0, 0, 1)
     low += u * (corner(row1, 1, 0) - low)
@@ -65,11 +67,13 @@ def perlin3(points: Array, seed: int = 0) -> Array:
 
     def corner(dx: int, dy: int, dz: int) -> Array:
         index = perm[perm[perm[ix + dx] + ((iy + dy) & (PERIOD - 1))] + ((iz + dz) & (PERIOD - 1))]
-        return gx[index] * (fx - dx) + gy[index] * (fy - dy) + gz[index] * (fz - dz)
+        values: Array = gx[index] * (fx - dx) + gy[index] * (fy - dy) + gz[index] * (fz - dz)
+        return values
 
     def edge(dy: int, dz: int) -> Array:
         start = corner(0, dy, dz)
-        return start + u * (corner(1, dy, dz) - start)
+        values: Array = start + u * (corner(1, dy, dz) - start)
+        return values
 
     near, far = edge(0, 0), edge(0, 1)
     near += v * (edge(1, 0) - near)
@@ -118,7 +122,8 @@ def grid(height: int, width: int) -> tuple[Array, Array]:
 def smoothstep(low: float | Array, high: float | Array, values: Array) -> Array:
     """Return 0 below ``low``, 1 above ``high`` and a smooth ramp between."""
     t: Array = np.clip((values - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    ramp: Array = t * t * (3 - 2 * t)
+    return ramp
 
 
 def mix(first: Array | float, second: Array | float, amount: Array | float) -> Array:

@@ -48,7 +48,8 @@ def vignette(light: Array, amount: float) -> Array:
     """Darken the corners by ``amount`` (0..1)."""
     height, width = light.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    return light * (1 - amount * ((x * x + y * y) / 2) ** 1.3)[..., None]
+    values: Array = light * (1 - amount * ((x * x + y * y) / 2) ** 1.3)[..., None]
+    return values
 
 
 def shrink(image: Array, size: tuple[int, int]) -> Array:

@@ -69,7 +69,7 @@ def _table(p: Array) -> Array:
 def _cloth(p: Array) -> Array:
     """A cloth over the board: flat where things stand, in folds where it hangs."""
     x, y, z = p[:, 0], p[:, 1], p[:, 2]
-    hangs = smoothstep(0.0, -0.9, y) * 1.0
+    hangs = smoothstep(0.0, -0.9, y)
     loose = np.clip((FRONT + 1.1 - z) / 1.1, 0, 1) * 0.25 + hangs
     waves = np.sin(3.1 * x + 1.3 * np.sin(1.1 * x + 0.8)) * 0.5 + 0.35 * np.sin(5.7 * x + 2 + 0.6 * y) + 0.5
     edge = smoothstep(1.3, 0.0, np.minimum(x - CLOTH_LEFT, CLOTH_RIGHT - x)) * smoothstep(-0.3, 0.05, y)
@@ -98,9 +98,10 @@ def _gingham(p: Array) -> Array:
 
 
 def _weave(p: Array) -> Array:
-    return 0.02 * np.sin(p[:, 0] * 120) * np.sin((p[:, 2] + p[:, 1]) * 120) + 0.05 * fbm2(
+    values: Array = 0.02 * np.sin(p[:, 0] * 120) * np.sin((p[:, 2] + p[:, 1]) * 120) + 0.05 * fbm2(
         p[:, 0] * 3, p[:, 2] * 3, 3, seed=6
     )
+    return values
 
 
 def _wood(p: Array) -> Array:
@@ -114,7 +115,7 @@ def _wood(p: Array) -> Array:
         srgb("7a4420"), srgb("b97b41"), (0.65 * rings + 0.7 * fbm2(x * 1.1, depth * 9, 3, seed=17) + 0.2).clip(0, 1)
     )
     colour = blend(colour, srgb("3c200f"), 0.6 * pores) * (0.86 + 0.22 * np.sin(board * 12.9))[:, None]
-    joint = smoothstep(0.035, 0.01, np.abs((depth / 1.15) % 1 - 0.5) * -1 + 0.5)
+    joint = smoothstep(0.035, 0.01, 0.5 - np.abs((depth / 1.15) % 1 - 0.5))
     return blend(colour, srgb("1c0f08"), 0.8 * joint)
 
 

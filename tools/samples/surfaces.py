@@ -86,7 +86,8 @@ def _glass(x: Array, y: Array, half: Array, tall: Array, pick: Array) -> Array:
         | (y < 0.06)
     )
     pane = blend(pane, srgb("e6e0d0"), bars * 0.9)
-    return pane * (1 - 0.55 * ((y > tall - 0.22) | (x < -half + 0.16)))[:, None]
+    values: Array = pane * (1 - 0.55 * ((y > tall - 0.22) | (x < -half + 0.16)))[:, None]
+    return values
 
 
 def _trim(p: Patch, colour: Array) -> Array:
@@ -131,9 +132,8 @@ def _stone(p: Patch) -> Array:
     along = p.u / 1.1 + 0.5 * (row % 2) + 0.2 * chance(row, p.face)
     one = chance(np.floor(along), row, p.face % 13)
     colour = p.colour * (0.68 + 0.5 * one)[:, None] * (1 + 0.5 * fbm2(p.u * 2.5, p.v * 2.5, 4, seed=123))[:, None]
-    joint = np.minimum(np.abs((p.v / 0.55) % 1 - 0.5) * 0.55, np.abs(along % 1 - 0.5) * 1.1)
-    seam = smoothstep(0.5 * 0.55 - 0.05, 0.5 * 0.55 - 0.01, np.abs((p.v / 0.55) % 1 - 0.5) * 0.55)
-    seam = np.maximum(seam, smoothstep(0.55 - 0.05, 0.55 - 0.01, np.abs(along % 1 - 0.5) * 1.1)) + 0 * joint
+    bed, head = np.abs((p.v / 0.55) % 1 - 0.5) * 0.55, np.abs(along % 1 - 0.5) * 1.1
+    seam = np.maximum(smoothstep(0.225, 0.265, bed), smoothstep(0.50, 0.54, head))
     colour = blend(colour, srgb("3d372f"), 0.7 * seam)
     weed = smoothstep(1.0, 0.45, p.v + 0.35 * fbm2(p.u * 0.8, p.v, 3, seed=125))
     return blend(colour, srgb("2c3a22"), 0.85 * weed * (p.colour[:, 2] < 0.5))

@@ -76,7 +76,8 @@ def _wave_angle(x: Array, y: Array) -> Array:
     phase, near = _wave_phase(x, y)
     slope_y, slope_x = np.gradient(phase)
     along = np.arctan2(-slope_x, slope_y + 1e-6)
-    return along * 1.0 - 0.8 * near * np.clip(np.sin(phase), 0, 1) ** 3
+    values: Array = along - 0.8 * near * np.clip(np.sin(phase), 0, 1) ** 3
+    return values
 
 
 def _design(x: Array, y: Array) -> Array:

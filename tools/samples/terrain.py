@@ -44,7 +44,7 @@ def _run_batch(ground: Array, count: int, lifetime: int, rng: np.random.Generato
     slope_z, slope_x = np.gradient(ground)
     slopes = np.stack([slope_x, slope_z, ground], axis=-1).astype(np.float32)
     place = rng.uniform((2, 2), (columns - 3, rows - 3), (count, 2)).astype(np.float32)
-    heading = np.zeros((count, 2), np.float32)
+    heading: Array = np.zeros((count, 2), np.float32)
     speed, water, soil = np.ones(count, np.float32), np.ones(count, np.float32), np.zeros(count, np.float32)
     for _ in range(lifetime):
         here = sample(slopes, place)

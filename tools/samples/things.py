@@ -49,7 +49,8 @@ def turned(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return (about_z @ about_y @ about_x).astype(np.float32)
+    values: Array = (about_z @ about_y @ about_x).astype(np.float32)
+    return values
 
 
 def _sphere_span(origin: Array, ray: Array, radius: float) -> tuple[Array, Array]:

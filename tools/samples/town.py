@@ -101,9 +101,9 @@ def house(
     rise, over = 0.60 * d, 0.38
     foot = ((-w, -d), (w, -d), (w, d), (-w, d))
     for (x0, z0), (x1, z1) in zip(foot, (*foot[1:], foot[0]), strict=True):
-        corners = [(x0, -4, z0), (x1, -4, z1), (x1, 0, z1), (x0, 0, z0)]
+        corners = [(x0, -4.0, z0), (x1, -4.0, z1), (x1, 0.0, z1), (x0, 0.0, z0)]
         faces.add(_turned(np.array(corners), place, yaw), STONE, srgb("93887a"))
-        corners = [(x0, 0, z0), (x1, 0, z1), (x1, h, z1), (x0, h, z0)]
+        corners = [(x0, 0.0, z0), (x1, 0.0, z1), (x1, h, z1), (x0, h, z0)]
         faces.add(_turned(np.array(corners), place, yaw), FACADE, wall)
     for side in (-1, 1):
         gable = [(side * w, h, side * -d), (side * w, h, side * d), (side * w, h + rise, 0)]
@@ -168,7 +168,7 @@ def _drum(
     low, high, tall = shape
     turns = np.arange(sides + 1) * 2 * np.pi / sides + np.pi / sides - np.pi / 2
     for a, b in pairwise(turns):
-        wall = [(low * np.cos(t), 0, low * np.sin(t)) for t in (a, b)]
+        wall = [(low * np.cos(t), 0.0, low * np.sin(t)) for t in (a, b)]
         wall += [(high * np.cos(t), tall, high * np.sin(t)) for t in (b, a)]
         faces.add(np.array(wall) + place, material, colour)
 

@@ -26,7 +26,8 @@ class Window:
 
     def point(self, u: Array, v: Array) -> Array:
         """Return points (N, 3) for u and v in 0..1."""
-        return self.centre + (2 * u - 1)[:, None] * self.side + (2 * v - 1)[:, None] * self.rise
+        values: Array = self.centre + (2 * u - 1)[:, None] * self.side + (2 * v - 1)[:, None] * self.rise
+        return values
 
     def seen(self, origin: Array, ray: Array) -> Array:
         """Light (N, 3) that comes straight from the window along rays, dark at its glazing bars."""
@@ -36,7 +37,8 @@ class Window:
         u, v = place @ self.side / (self.side @ self.side), place @ self.rise / (self.rise @ self.rise)
         inside = (distance > 0) & (np.abs(u) < 1) & (np.abs(v) < 1)
         glass = (np.abs(u) > 0.06) & (np.abs(np.abs(v) - 0.33) > 0.04)
-        return (inside & glass)[:, None] * self.light
+        values: Array = (inside & glass)[:, None] * self.light
+        return values
 
 
 @dataclass
@@ -178,4 +180,5 @@ def smooth_light(light: Array, guide: Array, rounds: int = 3) -> Array:
 def _shifted(image: Array, dy: int, dx: int) -> Array:
     height, width = image.shape[:2]
     rows, columns = (np.arange(height) + dy).clip(0, height - 1), (np.arange(width) + dx).clip(0, width - 1)
-    return image[rows[:, None], columns[None, :]]
+    values: Array = image[rows[:, None], columns[None, :]]
+    return values
