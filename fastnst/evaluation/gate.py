@@ -19,10 +19,10 @@ class Thresholds:
     """Centred figure as a share of the recoloured photo's: half its distance must go into real texture."""
 
     border: float = 2.0
-    """Lines along the edges; pictures whose edges were cut off read 0.6 to 1.3."""
+    """Lines along the edges; photos, and painted pictures whose edges were cut off, read 0.5 to 1.3."""
 
     grid: float = 0.02
-    """Grid energy; photographs and paintings read below 0.006, visible checkerboards above 0.03."""
+    """Grid energy; photographs and paintings read below 0.01, visible checkerboards above 0.05."""
 
     blobs: float = 0.005
     """Half a per cent of dead or saturated picture."""

@@ -65,7 +65,7 @@ ARTEFACTS = {
         title="grid",
         digits=4,
         better="lower",
-        meaning="Share of the fine detail that repeats exactly every 4 or 8 px: below 0.005 on photographs.",
+        meaning="Share of the fine detail that repeats exactly every 4 or 8 px: below 0.01 on photographs.",
     ),
     "blobs": Column(
         title="blobs",

@@ -22,7 +22,8 @@ from fastnst.evaluation.report import (
 )
 from fastnst.evaluation.sheet import crop_detail, thumbnail
 from fastnst.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
-from fastnst.images import Frame
+from fastnst.evaluation.yardstick import STYLE_SIZE
+from fastnst.images import Frame, fit_long_side, resize_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,13 +84,15 @@ def tables(result: Evaluation) -> dict[str, Table]:
 
 
 def picture_grid(result: Evaluation, style: Frame) -> Grid:
-    """The painting; then photos with what each row made of them, small, and crops of all at 1:1."""
+    """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
     order = [PLAIN, *(row.name for row in result.networks), MATCHED]
-    rows: list[tuple[str, list[Frame | None]]] = [("painting", [thumbnail(style), *[None] * (len(order) - 1)])]
+    painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
+    rows: list[tuple[str, list[Frame | None]]] = []
     for sample in result.samples:
         frames = [sample.frames[name] for name in order]
-        rows += [(sample.name, [thumbnail(frame) for frame in frames]), ("", list(crop_detail(frames, CROP)))]
-    return Grid(order, rows, caption="Below each photo: a part of it at 1:1.")
+        rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
+        rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
+    return Grid(["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px.")
 
 
 def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:

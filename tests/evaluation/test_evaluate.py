@@ -212,13 +212,11 @@ def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_p
 def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, judge: Judge) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=300, samples=2)
     grid = picture_grid(result, style)
-    assert grid.columns == ["plain photo", "inverted", "same", "recoloured photo"]
-    assert [label for label, _ in grid.rows] == ["painting", "photo0", "", "photo1", ""]
-    assert [frame is None for frame in grid.rows[0][1]] == [False, True, True, True]
-    _, crops = grid.rows[2]
-    assert crops[0] is not None and crops[1] is not None
-    assert crops[0].shape == (176, 256, 3)
-    np.testing.assert_array_equal(crops[1], 255 - crops[0])
-    sheet = draw_sheet(grid)
-    assert sheet.shape[1] > 4 * 256
-    assert tuple(sheet[0, 0]) == (255, 255, 255)
+    assert grid.columns == ["painting", "plain photo", "inverted", "same", "recoloured photo"]
+    assert [label for label, _ in grid.rows] == ["photo0", "", "photo1", ""]
+    _, crops = grid.rows[1]
+    painting, photo, inverted = crops[:3]
+    assert painting is not None and photo is not None and inverted is not None
+    assert painting.shape == photo.shape == (176, 256, 3)
+    np.testing.assert_array_equal(inverted, 255 - photo)
+    assert draw_sheet(grid).shape[1] > 5 * 256

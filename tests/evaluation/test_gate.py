@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from fastnst.evaluation.evaluate import MATCHED, evaluate
+from fastnst.evaluation.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_image_name
 from fastnst.evaluation.judge import Judge
 from fastnst.evaluation.networks import open_network
@@ -54,12 +54,11 @@ def test_style_image_is_named_by_the_provenance() -> None:
 
 
 def real_photos() -> list[Path]:
-    found = sorted((SHARED / "photos" / "test").glob("*.jpg"))
-    return found[:: max(1, len(found) // 10)][:10]
+    return choose_evenly(sorted((SHARED / "photos" / "test").glob("*.jpg")), 10)
 
 
 def sample_pictures() -> list[Path]:
-    return sorted((ROOT / "data" / "content").glob("*.jpg"))
+    return sorted(path for path in (ROOT / "data" / "content").glob("*") if path.suffix in {".jpg", ".png"})
 
 
 @pytest.mark.real

@@ -24,14 +24,14 @@ def frame(red: list[int], green: list[int], blue: list[int]) -> Frame:
 
 YARDSTICK = Yardstick(red_green_and_blue, "first", ["first", "second"])
 STYLIZED = frame(red=[1, 1], green=[0, 1], blue=[1, 0])
-PHOTO = frame(red=[1, 0], green=[1, 1], blue=[0, 0])
+PHOTO = frame(red=[1, 0], green=[0, 1], blue=[0, 0])
 STYLE = frame(red=[0, 1], green=[1, 0], blue=[1, 1])
 
 
 def test_figures_by_hand() -> None:
     figures = YARDSTICK.compare(YARDSTICK.measure(STYLIZED), YARDSTICK.measure(PHOTO), YARDSTICK.measure(STYLE))
-    # Content: (1 1 0 1) - (1 0 1 1) = (0 1 -1 0), 2 over the photo's 3.
-    assert figures.content == pytest.approx(2 / 3)
+    # Content: (1 1 0 1) - (1 0 0 1) = (0 1 0 0), 1 over the photo's 2.
+    assert figures.content == pytest.approx(1 / 2)
     # Grams of the first layer: (1 .5; .5 .5) and (.5 0; 0 .5), so (.25 + .25 + .25 + 0) / .5; of the second: 1 and 1.
     assert figures.style == pytest.approx((1.5 + 0) / 2)
     # Covariances: (0 0; 0 .25) and (.25 -.25; -.25 .25), so 3 * .0625 / .25; the second has one pixel.
