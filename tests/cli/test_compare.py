@@ -11,13 +11,10 @@ import onnx.parser
 import pytest
 from PIL import Image
 
-from fastnst.cli import COMMANDS, app, main
+from fastnst.cli import main
 from fastnst.errors import DivergedError
 from fastnst.evaluation import compare as comparing
 from fastnst.images import read_frame
-
-if "compare" not in COMMANDS:
-    app.command("fastnst.cli.compare:compare", name="compare")
 
 
 @pytest.fixture
