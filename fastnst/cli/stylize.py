@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastnst.runtime.backend import ProviderChoice
 
 if TYPE_CHECKING:
     from fastnst.runtime.batch import BatchResult, Outcome
@@ -25,7 +27,7 @@ def stylize(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
-    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
     """Paint pictures with a trained style.
@@ -47,7 +49,8 @@ def stylize(
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
     provider:
-        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+        What computes. auto tries all and takes the fastest that really runs here; another that cannot run is an error.
+        fastnst doctor says what is missing.
     threads:
         Threads on the CPU. By default one for each core.
     """
@@ -90,7 +93,7 @@ def _paint(
 def _summarise(result: "BatchResult", stylizer: "Stylizer", output: Path, console: Console) -> None:
     done, failed = len(result.written), len(result.failed)
     pictures = "1 picture" if done == 1 else f"{done} pictures"
-    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {stylizer.provider}"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {stylizer.choice}"
     if failed:
         line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
     if result.not_tried:

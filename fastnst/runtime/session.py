@@ -3,26 +3,19 @@
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Literal, Self, TypeAlias
-
-import numpy as np
+from typing import Self
 
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.images import Frame
-from fastnst.runtime.backend import Backend, OnnxBackend, Provider, UnavailableError
+from fastnst.runtime.backend import Array, Backend, Provider, ProviderChoice, first_line
+from fastnst.runtime.choosing import Choice, Network, choose_backend, test_picture
 from fastnst.runtime.contract import Contract, read_contract
 from fastnst.runtime.feeds import as_batch, extra_feeds, from_layout, to_layout
+from fastnst.runtime.onnx_backend import OnnxBackend
 from fastnst.styles import find_style
-
-ProviderChoice: TypeAlias = Literal["auto", "cpu", "cuda"]
-
-# What `auto` tries, fastest first.
-_BY_SPEED: tuple[Provider, ...] = ("cuda", "cpu")
-# Height and width of the warm-up picture: odd and unequal, so that a network that pads but does not crop is found out.
-_WARM_UP_SIZE = (67, 65)
 
 
 class Stylizer:
@@ -39,8 +32,8 @@ class Stylizer:
 
         Args:
             style: name of an installed style, or path of an ONNX file.
-            provider: what computes; auto takes the fastest that really runs here.
-            threads: threads on the CPU; None lets ONNX Runtime choose.
+            provider: what computes; auto takes the fastest that really runs here, see `choice`.
+            threads: threads on the CPU; None: one for each physical core that may be used.
 
         Raises:
             StyleError: no such style, or a file that is no network of ours.
@@ -49,9 +42,8 @@ class Stylizer:
         if threads is not None and threads < 1:
             raise SettingError(f"threads {threads}; expected at least 1")
         self._path = find_style(style)
-        self._skipped: dict[str, str] = {}
         self._backend: Backend | None = None
-        self._backend, self._contract = self._choose(provider, threads)
+        self._backend, self._choice, self._contract = _load(self._path, provider, threads)
 
     @property
     def style(self) -> str:
@@ -74,9 +66,14 @@ class Stylizer:
         return self._open().provider
 
     @property
+    def choice(self) -> Choice:
+        """What really computes, in which precision, and why; `str(choice)` says it in words."""
+        return self._choice
+
+    @property
     def skipped(self) -> Mapping[str, str]:
-        """Faster providers that `auto` tried in vain, each with the reason."""
-        return MappingProxyType(self._skipped)
+        """Other providers that `auto` tried and did not take, each with the reason."""
+        return MappingProxyType(dict(self._choice.skipped))
 
     @property
     def styles(self) -> int:
@@ -106,13 +103,38 @@ class Stylizer:
         feeds |= extra_feeds(len(batch), self._contract, style_weights, strength)
         try:
             painted = from_layout(backend.run(feeds), self._contract)
-        except Exception as error:  # ONNX Runtime's errors have no common base
+        except Exception as error:  # the back-ends' errors have no common base
             height, width = batch.shape[1:3]
             raise InputError(
                 f"{self.style} failed on {len(batch)} picture(s) of {width}x{height} "
-                f"({_first_line(error)}); if memory ran out, make them smaller"
+                f"({first_line(error)}); if memory ran out, make them smaller"
             ) from error
         return painted.reshape(frames.shape)
+
+    def stream(
+        self,
+        frames: Iterable[Frame],
+        *,
+        style_weights: Sequence[float] | None = None,
+        strength: float | None = None,
+    ) -> Iterator[Frame]:
+        """Paint one picture after the other, each when it is asked for.
+
+            for painted in stylizer.stream(frames): ...
+
+        Args:
+            frames: any number of uint8 (H, W, 3) RGB, of any sizes; taken one at a time.
+            style_weights: as for one picture.
+            strength: as for one picture.
+
+        Yields:
+            uint8 of the same shapes, in the same order.
+
+        Raises:
+            InputError, SettingError: as for one picture, when it is reached.
+        """
+        for frame in frames:
+            yield self(frame, style_weights=style_weights, strength=strength)
 
     def close(self) -> None:
         """Give the network's memory back; calls then fail."""
@@ -131,46 +153,33 @@ class Stylizer:
             raise StyleError(f"{self.style}: this Stylizer is closed; make a new one")
         return self._backend
 
-    def _choose(self, provider: ProviderChoice, threads: int | None) -> tuple[Backend, Contract]:
-        if provider == "auto":
-            for candidate in _BY_SPEED[:-1]:
-                try:
-                    return _load(self._path, candidate, threads)
-                except (UnavailableError, StyleError) as error:
-                    # If it is the file that is bad, the CPU will say so.
-                    self._skipped[candidate] = str(error)
-            return _load(self._path, _BY_SPEED[-1], threads)
-        if provider not in _BY_SPEED:
-            raise SettingError(f"provider {provider!r}; expected auto, {' or '.join(sorted(_BY_SPEED))}")
-        try:
-            return _load(self._path, provider, threads)
-        except UnavailableError as error:
-            raise SettingError(f"provider {provider} cannot run here: {error}. provider auto takes what can") from error
+
+def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Backend, Choice, Contract]:
+    """Open a network file, check it against the contract, and choose what runs it."""
+    cpu = _open_on_cpu(path, threads)
+    contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
+
+    def feed(frames: Frame) -> dict[str, Array]:
+        return {"frame": to_layout(frames, contract)} | extra_feeds(len(frames), contract, None, None)
+
+    painted = _paint_test_picture(path, cpu, feed(test_picture()))
+    backend, choice = choose_backend(Network(path, feed, threads=threads), cpu, painted, provider)
+    return backend, choice, contract
 
 
-def _load(path: Path, provider: Provider, threads: int | None) -> tuple[Backend, Contract]:
-    """Open a network file, check it against the contract, and paint a tiny picture: only that shows that it runs."""
+def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
     try:
-        backend = OnnxBackend(path, provider, threads)
-    except UnavailableError:
-        raise
+        return OnnxBackend(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no common base
-        raise StyleError(f"{path}: not a readable ONNX network ({_first_line(error)})") from error
-    contract = read_contract(path, backend.inputs, backend.outputs, backend.metadata)
-    frame = np.zeros((1, *_WARM_UP_SIZE, 3), np.uint8)
-    feeds = {"frame": to_layout(frame, contract)} | extra_feeds(1, contract, None, None)
+        raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
+
+
+def _paint_test_picture(path: Path, cpu: Backend, feeds: Mapping[str, Array]) -> Array:
+    """Run a network once: only that shows that it runs. What it makes of the picture, others are compared with."""
     try:
-        painted = backend.run(feeds)
+        painted = cpu.run(feeds)
     except Exception as error:
-        if provider != "cpu":
-            raise UnavailableError(f"a test picture failed ({_first_line(error)})") from error
-        raise StyleError(f"{path}: fails on a test picture ({_first_line(error)})") from error
+        raise StyleError(f"{path}: fails on a test picture ({first_line(error)})") from error
     if painted.shape != feeds["frame"].shape:
         raise StyleError(f"{path}: turns {feeds['frame'].shape} into {painted.shape}; expected the same size")
-    return backend, contract
-
-
-def _first_line(error: Exception) -> str:
-    """ONNX Runtime's errors run over many lines, with source files and stack traces."""
-    words = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return words.rsplit("failed:", 1)[-1].removeprefix("[ONNXRuntimeError] : ")[:160]
+    return painted

@@ -12,6 +12,7 @@ from PIL import Image
 
 from fastnst.cli import main
 from fastnst.images import read_frame
+from fastnst.runtime import choosing
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -44,6 +45,26 @@ def test_one_photo(photo: Path, style: str, tmp_path: Path, capfd: pytest.Captur
     assert err.startswith(f"{tmp_path / 'out.png'}: 1 picture in ")
     assert err.endswith(" s on cpu\n")
     assert err.count("\n") == 1
+
+
+def test_what_auto_took_and_why(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "candidates", lambda: ("directml",))
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png") == 0
+    line = capfd.readouterr().err
+    assert " s on cpu (directml: this ONNX Runtime was built without DirectML" in line
+    assert line.count("\n") == 1
+
+
+def test_a_provider_that_cannot_run_ends_it(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png", "--provider", "tensorrt") == 1
+    assert capfd.readouterr().err.startswith("fastnst: provider tensorrt cannot run here: this ONNX Runtime was built")
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_size_reduces_and_never_enlarges(photo: Path, style: str, tmp_path: Path) -> None:

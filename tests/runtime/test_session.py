@@ -2,16 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import fastnst
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.runtime import backend, session
+from fastnst.runtime import choosing, device_backend, onnx_backend
 from fastnst.runtime.backend import UnavailableError
 from fastnst.runtime.contract import Contract
 from fastnst.runtime.feeds import extra_feeds
@@ -47,9 +47,9 @@ def test_views_need_no_copy_by_the_caller(invert: Path) -> None:
 def test_contiguous_frame_is_not_copied(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stylizer = Stylizer(invert, provider="cpu")
     seen: list[np.ndarray] = []
-    run = backend.OnnxBackend.run
+    run = onnx_backend.OnnxBackend.run
     monkeypatch.setattr(
-        backend.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1]
+        onnx_backend.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1]
     )
     stylizer(FRAME)
     assert np.shares_memory(seen[0], FRAME)
@@ -220,103 +220,91 @@ def test_failure_on_one_size_names_the_size(write_network: Any, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-# Providers
+# Providers: which is taken is tested in test_choosing.py
 
 
 def test_cpu_by_name(invert: Path) -> None:
     stylizer = Stylizer(invert, provider="cpu", threads=1)
     assert stylizer.provider == "cpu"
     assert not stylizer.skipped
+    assert str(stylizer.choice) == "cpu"
 
 
-def no_gpu() -> None:
-    raise UnavailableError("no NVIDIA driver was found")
+def test_auto_says_what_was_skipped_and_why(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_gpu(_accelerator: str) -> None:
+        raise UnavailableError("no NVIDIA driver was found")
 
-
-def test_auto_falls_to_the_cpu_and_remembers_why(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_prepare_cuda", no_gpu)
+    monkeypatch.setattr(device_backend, "prepare", no_gpu)
+    monkeypatch.setattr(choosing, "candidates", lambda: ("cuda",))
     stylizer = Stylizer(invert)
     assert stylizer.provider == "cpu"
     assert stylizer.skipped == {"cuda": "no NVIDIA driver was found"}
+    assert str(stylizer.choice) == "cpu (cuda: no NVIDIA driver was found)"
     np.testing.assert_array_equal(stylizer(FRAME), 255 - FRAME)
 
 
-def test_cuda_by_name_never_falls_to_the_cpu(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_prepare_cuda", no_gpu)
-    with pytest.raises(SettingError, match="provider cuda cannot run here: no NVIDIA driver"):
-        Stylizer(invert, provider="cuda")
-
-
-def test_cuda_that_onnx_runtime_quietly_swaps_is_found_out(
-    invert: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    # The list of providers names CUDA, the driver seems to be there; the session then runs on the CPU all the same.
-    monkeypatch.setattr(backend, "_prepare_cuda", lambda: None)
-    opened = backend._open
-    monkeypatch.setattr(backend, "_open", lambda path, _provider, threads: opened(path, "cpu", threads))
-    with pytest.raises(SettingError, match="could not load it"):
-        Stylizer(invert, provider="cuda")
-    assert Stylizer(invert).provider == "cpu"
-    assert capfd.readouterr() == ("", "")
-
-
-def test_cuda_that_fails_when_it_runs(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failing(backend.OnnxBackend):
-        def __init__(self, path: Path, provider: backend.Provider, threads: int | None = None) -> None:
-            super().__init__(path, "cpu", threads)
-            self.provider = provider
-
-        def run(self, feeds: Any) -> Any:
-            if self.provider == "cuda":
-                raise RuntimeError("CUDNN_STATUS_NOT_SUPPORTED\nat line 7")
-            return super().run(feeds)
-
-    monkeypatch.setattr(session, "OnnxBackend", Failing)
-    stylizer = Stylizer(invert)
-    assert stylizer.provider == "cpu"
-    assert stylizer.skipped == {"cuda": "a test picture failed (CUDNN_STATUS_NOT_SUPPORTED)"}
-    with pytest.raises(SettingError, match="provider cuda cannot run here: a test picture failed"):
-        Stylizer(invert, provider="cuda")
-
-
-def test_options_of_the_session(invert: Path) -> None:
-    # None of them changes a pixel of a tiny network, so they are read back.
-    opened = backend._open(invert, "cpu", 3)
-    options = opened.get_session_options()
-    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
-    assert options.intra_op_num_threads == 3
-    assert options.log_severity_level == 4
-    assert not options.enable_mem_pattern
-    assert not opened._enable_fallback
-
-
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="ONNX Runtime was built without CUDA"
-)
-def test_cuda_libraries_that_are_not_there_are_no_news(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    backend._open(invert, "cuda", None)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_looking_for_a_gpu_prints_nothing(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_looking_for_other_providers_prints_nothing(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Stylizer(invert)
     assert capfd.readouterr() == ("", "")
 
 
+def test_threads_reach_onnx_runtime(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+    opened = onnx_backend.open_session
+    monkeypatch.setattr(
+        onnx_backend, "open_session", lambda path, entries, threads: (asked.append(threads), opened(path, entries))[1]
+    )
+    Stylizer(invert, provider="cpu", threads=3)
+    assert asked == [3]
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "words"), [("provider", "gpu", "expected auto, cpu or cuda"), ("threads", 0, "at least 1")]
+    ("name", "value", "words"),
+    [("provider", "gpu", "expected one of auto, cpu, cuda, tensorrt"), ("threads", 0, "at least 1")],
 )
 def test_impossible_settings(invert: Path, name: str, value: Any, words: str) -> None:
     with pytest.raises(SettingError, match=words):
         Stylizer(invert, **{name: value})
 
 
-def test_fewer_threads_where_the_system_allows_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 3}, raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert backend._default_threads() == 2
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert backend._default_threads() == 0
+# Streams
+
+
+def test_stream_paints_in_order_frames_of_any_size(invert: Path) -> None:
+    frames = [FRAME, FRAME[:2], FRAME[::-1]]
+    painted = list(Stylizer(invert, provider="cpu").stream(frames))
+    assert len(painted) == 3
+    for frame, result in zip(frames, painted, strict=True):
+        np.testing.assert_array_equal(result, 255 - frame)
+
+
+def test_stream_takes_a_frame_only_when_a_result_is_asked_for(invert: Path) -> None:
+    taken: list[int] = []
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in range(100):
+            taken.append(number)
+            yield FRAME
+
+    stream = Stylizer(invert, provider="cpu").stream(camera())
+    assert taken == []
+    next(stream)
+    next(stream)
+    assert taken == [0, 1]
+
+
+def test_stream_passes_weights_and_strength_on(write_network: Any) -> None:
+    stylizer = Stylizer(write_network(MIX), provider="cpu")
+    (painted,) = stylizer.stream([FRAME], style_weights=(0, 1), strength=0.5)
+    assert painted[0, 0, 0] == 100
+
+
+def test_stream_of_a_closed_stylizer(invert: Path) -> None:
+    with Stylizer(invert, provider="cpu") as stylizer:
+        stream = stylizer.stream([FRAME, FRAME])
+        next(stream)
+    with pytest.raises(StyleError, match="closed"):
+        next(stream)
 
 
 def test_public_names_need_no_torch(invert: Path) -> None:

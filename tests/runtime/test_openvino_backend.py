@@ -1,0 +1,150 @@
+"""OpenVINO as a back-end, where it is installed; and what is said where it is not."""
+
+import importlib.util
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from fastnst.errors import SettingError
+from fastnst.runtime import choosing, openvino_backend
+from fastnst.runtime.backend import UnavailableError
+from fastnst.runtime.openvino_backend import OpenVinoBackend, openvino_precisions
+from fastnst.runtime.session import Stylizer
+
+needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+
+FRAMES = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+BLUR = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized)
+<float[3, 3, 1, 1] weight = {0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5}> {
+    planes = Transpose<perm = [0, 3, 1, 2]>(frame)
+    levels = Cast<to = 1>(planes)
+    mixed = Conv(levels, weight)
+    rounded = Round(mixed)
+    whole = Cast<to = 2>(rounded)
+    stylized = Transpose<perm = [0, 2, 3, 1]>(whole)
+}"""
+"""Mixes channels half and half."""
+
+
+@needs_openvino
+def test_paints_what_onnx_runtime_paints(write_network: Any) -> None:
+    path = write_network(BLUR)
+    frame = np.random.default_rng(0).integers(0, 256, (23, 41, 3), np.uint8)
+    painted = Stylizer(path, provider="openvino", threads=1)
+    assert painted.provider == "openvino"
+    expected = Stylizer(path, provider="cpu")(frame)
+    # bfloat16 holds whole numbers to 256 exactly; their halves are rounded.
+    assert np.abs(painted(frame).astype(int) - expected).max() <= 1
+    exact = OpenVinoBackend(path, precision="float32", threads=1)
+    np.testing.assert_array_equal(exact.run({"frame": frame[None]})[0], expected)
+
+
+@needs_openvino
+def test_batches_and_sizes(invert: Path) -> None:
+    backend = OpenVinoBackend(invert, threads=1)
+    for view in (FRAMES, FRAMES[:1], FRAMES[:, :1, :1], FRAMES):
+        frames = np.ascontiguousarray(view)
+        before = frames.copy()
+        painted = backend.run({"frame": frames})
+        np.testing.assert_array_equal(painted, 255 - before)
+        np.testing.assert_array_equal(frames, before)
+        assert painted.flags.owndata
+
+
+@needs_openvino
+def test_results_outlive_the_next_call(invert: Path) -> None:
+    backend = OpenVinoBackend(invert, threads=1)
+    first = backend.run({"frame": FRAMES})
+    backend.run({"frame": 255 - FRAMES})
+    np.testing.assert_array_equal(first, 255 - FRAMES)
+
+
+@needs_openvino
+def test_several_threads_at_once(invert: Path) -> None:
+    stylizer = Stylizer(invert, provider="openvino", threads=1)
+    wrong: list[int] = []
+
+    def paint(level: int) -> None:
+        for _ in range(20):
+            if not (stylizer(np.full((5, 7, 3), level, np.uint8)) == 255 - level).all():
+                wrong.append(level)
+
+    threads = [threading.Thread(target=paint, args=(level,)) for level in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    seen: list[Any] = []
+
+    class Core(openvino.Core):  # type: ignore[name-defined, misc]
+        def compile_model(self, model: Any, device: Any, settings: Any) -> Any:  # type: ignore[override]
+            compiled = super().compile_model(model, device, settings)
+            names = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "CPU_DENORMALS_OPTIMIZATION")
+            seen.append([compiled.get_property(name) for name in names])
+            return compiled
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    OpenVinoBackend(invert, precision="float32", threads=1)
+    (hint, threads, denormals), *_ = seen
+    assert hint == openvino.Type.f32
+    assert threads == 1
+    assert denormals is True
+
+
+@needs_openvino
+def test_full_precision_is_always_the_last_resort() -> None:
+    assert openvino_precisions()[-1] == "float32"
+
+
+@needs_openvino
+def test_capabilities_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return ["FP32", "FP16", "BF16"]
+
+    monkeypatch.setattr(openvino_backend, "_core", Core)
+    assert openvino_precisions() == ("bfloat16", "float16", "float32")
+
+
+@needs_openvino
+def test_network_that_openvino_cannot_read(write_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = """
+    <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = com.microsoft.Inverse(frame) }"""
+    path = write_network()
+    onnx.save(onnx.parser.parse_model(graph), path)
+    with pytest.raises(UnavailableError, match="OpenVINO cannot read this network") as caught:
+        OpenVinoBackend(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_not_installed(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "openvino" else find_spec(name, *more)
+    )
+    with pytest.raises(SettingError, match="provider openvino cannot run here: not installed; pip install openvino"):
+        Stylizer(invert, provider="openvino")
+    monkeypatch.setattr(choosing, "candidates", lambda: ("openvino",))
+    assert Stylizer(invert).skipped == {"openvino": "not installed; pip install openvino"}
+
+
+def test_a_broken_installation(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str) -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    monkeypatch.setattr(openvino_backend.importlib, "import_module", broken)
+    with pytest.raises(SettingError, match=r"the openvino package does not load \(libtbb"):
+        Stylizer(invert, provider="openvino")
