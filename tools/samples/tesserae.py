@@ -73,7 +73,7 @@ def cells(stones: Stones, regions: Array) -> Array:
     labels[rows, columns] = np.arange(len(rows))
     best = np.where(labels >= 0, 0, np.float32(1e9)).astype(np.float32)
     cosine, sine = np.cos(stones.turn).astype(np.float32), np.sin(stones.turn).astype(np.float32)
-    for step in (64, 32, 16, 8, 4, 2, 1, 1):
+    for step in (reach for reach in (64, 32, 16, 8, 4, 2, 1, 1) if reach < min(height, width)):
         for dy in (-step, 0, step):
             for dx in (-step, 0, step):
                 candidate = _shift(labels, dy, dx)
