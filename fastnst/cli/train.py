@@ -9,12 +9,15 @@ from cyclopts.config import Dict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.errors import InputError
+from fastnst.errors import InputError, SettingError, nearest_hint
 from fastnst.training.recipe import read_recipe
 from fastnst.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from fastnst.training import loop
+
+LOG_EVERY = 100
+"""Steps between two lines where there is no terminal to draw a bar on."""
 
 
 def apply_recipe(app: App, arguments: ArgumentCollection) -> None:
@@ -29,6 +32,10 @@ def apply_recipe(app: App, arguments: ArgumentCollection) -> None:
     else:
         return
     values = {name.replace("_", "-"): value for name, value in values.items()}
+    known = {name.removeprefix("--") for argument in arguments for name in argument.names}
+    for name in values:
+        if name not in known:
+            raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
     Dict(values, source=source, use_commands_as_keys=False)(app, ("train",), arguments)
 
 
@@ -54,11 +61,15 @@ def train(
         Folder of a training that was stopped: go on exactly where its checkpoint stands, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.images import read_frame  # noqa: PLC0415
     from fastnst.training.finish import finish  # noqa: PLC0415
+    from fastnst.training.loop import check_folder  # noqa: PLC0415
     from fastnst.training.loop import train as run  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     folder = resume or output or Path("runs") / settings.style_name
+    check_folder(folder, resume=resume is not None)
+    read_frame(settings.style)  # a wrong name is better noticed before a gigabyte is fetched
     content = _content_folder(settings.content, console)
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
@@ -67,9 +78,9 @@ def train(
     if result.skipped:
         console.print(f"{len(result.skipped)} content pictures could not be used:")
         for path, reason in result.skipped.items():
-            console.print(f"  {path}: {reason}", highlight=False)
+            console.print(f"  {path}: {reason}")
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Paint with it:")
-    console.print(f"  fastnst stylize photo.jpg --style {files.onnx} -o painted.png", highlight=False, soft_wrap=True)
+    console.print(f"  fastnst stylize photo.jpg --style {files.onnx} -o painted.png")
 
 
 def _content_folder(content: str, console: Console) -> Path:
@@ -97,6 +108,7 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
         speed_estimate_period=120,
+        disable=not console.is_terminal,
     )
 
 
@@ -105,11 +117,9 @@ def _show(bar: Progress, settings: TrainSettings) -> "loop.Callback":
 
     def show(progress: "loop.Progress") -> None:
         losses = progress.losses
-        bar.update(
-            task,
-            completed=progress.step,
-            description=f"content {losses['content']:.3f} style {losses['style']:.3f} "
-            f"{progress.images_per_s:.1f} images/s",
-        )
+        line = f"content {losses['content']:.3f} style {losses['style']:.3f} {progress.images_per_s:.1f} images/s"
+        bar.update(task, completed=progress.step, description=line)
+        if bar.disable and progress.step % LOG_EVERY == 0:
+            bar.console.print(f"step {progress.step} of {progress.steps}: {line}")
 
     return show

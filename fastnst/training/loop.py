@@ -72,6 +72,12 @@ class TrainResult:
     """Which weights the loss network had."""
 
 
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise OutputError where a new training would overwrite the one that `folder` holds."""
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
+
+
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
     """Learning rate of an update, counted from 0: linear warm-up, then half a cosine down to 0 after the last one."""
     warm_up = min(WARM_UP_STEPS, settings.steps)
@@ -96,9 +102,8 @@ def train(
     where it does not fit, InputError without usable pictures, WeightsError, DivergedError.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    check_folder(folder, resume=resume)
     checkpoint = folder / CHECKPOINT
-    if checkpoint.exists() and not resume:
-        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
     style = read_frame(settings.style)
     dtype = resolve_precision(settings.precision, device)
     loss_network, loss_weights = load_loss_network(settings, device)

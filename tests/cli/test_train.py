@@ -1,0 +1,124 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastnst import cli
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", *arguments])
+    return int(ended.value.code or 0), capsys.readouterr().err.strip()
+
+
+def tiny(tmp_path: Path, style_picture: Path, loss_weights: Path, photos: Path) -> Path:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f"""
+        style = {str(style_picture)!r}
+        content = {str(photos)!r}
+        loss-weights = {str(loss_weights)!r}
+        name = "tiny"
+        width = 2
+        blocks = 1
+        steps = 2
+        crop = 64
+        style_size = 64
+        content_layers = ["relu2_1"]
+        style_layers = ["relu1_1", "relu2_1"]
+        workers = 0
+        precision = "float32"
+        """,
+        encoding="utf-8",
+    )
+    return recipe
+
+
+def test_recipe_then_flags(
+    tmp_path: Path,
+    style_picture: Path,
+    loss_weights: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
+    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--licence", "CC0-1.0")
+    assert status == 0, said
+    card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
+    assert "| steps | 1 |" in card
+    assert "| crop | 64 |" in card
+    assert "| licence | CC0-1.0 |" in card
+    assert str(style_picture.parent) not in card
+    assert (tmp_path / "runs" / "tiny" / "tiny.onnx").is_file()
+
+
+def test_an_unknown_key_of_a_recipe_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.toml").write_text("stepz = 3", encoding="utf-8")
+    status, said = run(capsys, "--style", "x.jpg", "--recipe", str(tmp_path / "r.toml"))
+    assert status == 1
+    assert said.endswith("r.toml: no setting is called 'stepz'; did you mean 'steps'?")
+
+
+def test_a_recipe_that_is_no_toml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.toml").write_text("steps 3", encoding="utf-8")
+    status, said = run(capsys, "--style", "x.jpg", "--recipe", str(tmp_path / "r.toml"))
+    assert status == 1
+    assert "r.toml: not a TOML file" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("recipe", sorted((REPOSITORY / "train").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_understood(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Everything but the style picture is right: so that is what is named.
+    status, said = run(capsys, "--recipe", str(recipe), "--style", "missing.jpg")
+    assert (status, said) == (1, "fastnst: missing.jpg: no such file")
+
+
+def test_a_style_that_is_not_there_is_noticed_before_content_is_fetched(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--style", "missing.jpg")
+    assert (status, said) == (1, "fastnst: missing.jpg: no such file")
+
+
+def test_content_that_is_not_there_is_one_line(style_picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--style", str(style_picture), "--content", "nowhere")
+    assert status == 1
+    assert "nowhere: no such folder; --content expects a folder of pictures, val2017 or train2017" in said
+
+
+def test_a_loss_network_that_cannot_be_had_names_both_ways_out(
+    style_picture: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+    options = ["--style", str(style_picture), "--content", str(photos), "-o", str(tmp_path / "run")]
+    status, said = run(capsys, *options)
+    assert status == 1
+    assert "connect and try again, or give a file by --loss-weights FILE or FASTNST_LOSS_WEIGHTS=FILE" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_imports_neither_torch_nor_onnxruntime() -> None:
+    code = """
+import sys
+from fastnst.cli import main
+for command in ([], ["stylize"], ["train"], ["optimize"]):
+    try:
+        main([*command, "--help"])
+    except SystemExit:
+        pass
+assert "torch" not in sys.modules, "torch"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
