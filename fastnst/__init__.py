@@ -11,29 +11,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnst.errors import FastNSTError
+    from fastnst.exact.optimize import optimize
+    from fastnst.exact.settings import OptimizeSettings
     from fastnst.images import Picture, read_frame, read_picture, write_picture
     from fastnst.runtime.session import Stylizer
     from fastnst.styles import find_style, installed_styles
+    from fastnst.training.loop import train
+    from fastnst.training.settings import TrainSettings
 
 __all__ = [
     "FastNSTError",
+    "OptimizeSettings",
     "Picture",
     "Stylizer",
+    "TrainSettings",
     "find_style",
     "installed_styles",
+    "optimize",
     "read_frame",
     "read_picture",
+    "train",
     "write_picture",
 ]
 
 _HOMES = {
     "FastNSTError": "fastnst.errors",
+    "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.images",
     "Stylizer": "fastnst.runtime.session",
+    "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.styles",
     "installed_styles": "fastnst.styles",
+    "optimize": "fastnst.exact.optimize",
     "read_frame": "fastnst.images",
     "read_picture": "fastnst.images",
+    "train": "fastnst.training.loop",
     "write_picture": "fastnst.images",
 }
 

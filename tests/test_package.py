@@ -1,0 +1,51 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastnst
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", fastnst.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(fastnst, name).__name__ == name
+    assert name in dir(fastnst)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'stylise'"):
+        _ = fastnst.stylise
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import fastnst, sys; assert not {'torch', 'onnxruntime', 'numpy', 'cv2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_style_shipped_has_weights_a_card_and_a_recipe() -> None:
+    for exported in (REPOSITORY / "exports").glob("*.onnx"):
+        for other in (
+            f"models/{exported.stem}.safetensors",
+            f"models/{exported.stem}.md",
+            f"train/{exported.stem}.toml",
+        ):
+            assert (REPOSITORY / other).is_file(), other
+
+
+def test_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    links = [part.split(")")[0] for part in text.split("](")[1:]]
+    missing = [link for link in links if "://" not in link and not (REPOSITORY / link).exists()]
+    assert missing == []
+
+
+def test_dependencies_of_the_design_card_are_declared() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = " ".join(project["dependencies"])
+    for name in ("torch", "torchvision", "pillow", "opencv-python", "onnx", "onnxruntime-gpu", "tensorboard"):
+        assert name in declared
