@@ -1,0 +1,115 @@
+"""Feature maps kept between passes: float16, in bands of rows, in memory or in a temporary file.
+
+C channels, h and w rows and columns of a piece, W columns of the map.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnst.errors import OutputError
+
+Half: TypeAlias = npt.NDArray[np.float16]
+
+
+class FeatureMap:
+    """One value over the whole picture, written and read band by band from the top."""
+
+    def __init__(self, channels: int, edges: Sequence[int], width: int, folder: Path | None = None) -> None:
+        """Make an empty map.
+
+        Args:
+            channels: C.
+            edges: row at which each band starts, and the number of rows at the end.
+            width: W.
+            folder: where the bands are kept in a file without a name; None: in memory.
+
+        Raises:
+            OutputError: no file can be made there.
+        """
+        self._channels, self._edges, self._width = channels, list(edges), width
+        self._bands: dict[int, Half] = {}
+        self._folder, self._file = folder, _open(folder)
+
+    def write(self, band: int, left: int, values: Half) -> None:
+        """Write a piece, (C, h, w), as high as the band, at its columns from `left` on."""
+        self._bands[band][:, :, left : left + values.shape[2]] = values
+
+    def open_band(self, band: int) -> None:
+        """Make room for a band."""
+        rows = self._edges[band + 1] - self._edges[band]
+        self._bands[band] = np.empty((self._channels, rows, self._width), np.float16)
+
+    def close_band(self, band: int) -> None:
+        """A band is complete: it goes into the file, if there is one.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        if self._file is not None:
+            values = self._bands.pop(band)
+            try:
+                self._file.seek(self._offset(band))
+                self._file.write(values.data)
+            except OSError as error:
+                raise OutputError(
+                    f"{self._folder}: no room for what is kept between passes ({error.strerror})"
+                ) from error
+
+    def fetch(self, top: int, bottom: int) -> None:
+        """Get the bands that hold rows `top` to `bottom` ready for `read`."""
+        if self._file is not None:
+            for band in self._touched(top, bottom):
+                if band not in self._bands:
+                    self.open_band(band)
+                    self._file.seek(self._offset(band))
+                    self._file.readinto(self._bands[band].data)  # type: ignore[attr-defined]
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> Half:
+        """Return a piece, (C, bottom - top, right - left)."""
+        pieces = []
+        for band in self._touched(top, bottom):
+            start = self._edges[band]
+            pieces.append(self._bands[band][:, max(top - start, 0) : bottom - start, left:right])
+        return np.ascontiguousarray(pieces[0]) if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+
+    def release(self, top: int, *, last: bool) -> None:
+        """Rows above `top` are not read again in this pass; nor in a later one, if it is the last."""
+        if self._file is not None or last:
+            for band in [band for band in self._bands if self._edges[band + 1] <= top]:
+                del self._bands[band]
+
+    def close(self) -> None:
+        """Give memory and file back."""
+        self._bands.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _touched(self, top: int, bottom: int) -> range:
+        first = int(np.searchsorted(self._edges, top, side="right")) - 1
+        return range(first, int(np.searchsorted(self._edges, bottom, side="left")))
+
+    def _offset(self, band: int) -> int:
+        return self._edges[band] * self._channels * self._width * np.dtype(np.float16).itemsize
+
+
+def _open(folder: Path | None) -> BinaryIO | None:
+    if folder is None:
+        return None
+    try:
+        return tempfile.TemporaryFile(dir=folder, buffering=0)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot keep what is needed between passes there ({error.strerror})") from error
