@@ -28,6 +28,9 @@ from fastnst.tensors import to_frame, to_image
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
 _WARM_UPS, _LEAST_RUNS, _MOST_RUNS, _RUNS_S = 2, 5, 50, 1.0
 
+# What the fast network may run on beside the exact method on a device of torch's.
+_PROVIDERS_OF = {"cpu": ("cpu", "openvino"), "cuda": ("cuda", "tensorrt"), "mps": ("coreml",)}
+
 OnStep: TypeAlias = Callable[[str, int, int, int], None]
 """Called after each exact step with the photo's name, the size, the step and the number of steps."""
 
@@ -60,18 +63,16 @@ class Comparer:
 
     @property
     def fast_hardware(self) -> str:
-        """What computes the fast network."""
-        return f"ONNX Runtime on {'the GPU' if self._fast_device == 'cuda' else 'the CPU'}, float32"
+        """What computes the fast network, and in which arithmetic."""
+        paint = self.network.paint
+        return str(paint.choice) if isinstance(paint, Stylizer) else "ONNX Runtime, cpu"
 
     @property
     def same_hardware(self) -> bool:
-        """Both methods run on the same kind of processor, so that their seconds compare."""
-        return self._fast_device == self.device.type
-
-    @property
-    def _fast_device(self) -> str:
+        """Both methods run on the same processor, so that their seconds compare."""
         paint = self.network.paint
-        return paint.provider if isinstance(paint, Stylizer) else "cpu"
+        provider = paint.provider if isinstance(paint, Stylizer) else "cpu"
+        return provider in _PROVIDERS_OF.get(self.device.type, ())
 
     def run(
         self, photos: Sequence[tuple[str, Frame]], sizes: Sequence[int], on_step: OnStep | None = None

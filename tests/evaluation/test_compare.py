@@ -20,6 +20,7 @@ from fastnst.exact.optimize import optimize
 from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.perceptual.losses import gram_matrix, relative_error
 from fastnst.perceptual.weights import load_loss_network
+from fastnst.runtime.session import Stylizer
 from fastnst.tensors import to_image
 
 
@@ -198,10 +199,17 @@ def test_ctrl_c_in_the_exact_method_ends_the_comparison(
         Comparer(inverter, painting, settings).compare("photo0", photo, 32, stop)
 
 
-def test_both_on_the_cpu_is_said(inverter: Network, settings: CompareSettings, painting: Frame) -> None:
+def test_what_computes_is_said(
+    inverter: Network, settings: CompareSettings, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     comparer = Comparer(inverter, painting, settings)
-    if comparer.device.type == "cpu":
-        assert comparer.same_hardware
+    assert isinstance(comparer.network.paint, Stylizer)
+    assert comparer.fast_hardware == str(comparer.network.paint.choice)
+    pairs = [("cpu", "cpu"), ("cpu", "openvino"), ("cuda", "tensorrt"), ("cuda", "cpu"), ("cpu", "cuda")]
+    for device, provider in pairs:
+        comparer.device = torch.device(device)
+        monkeypatch.setattr(Stylizer, "provider", provider)
+        assert comparer.same_hardware == ((device, provider) in pairs[:3])
     assert "float32" in comparer.exact_hardware
     assert "tiny.safetensors" in comparer.loss_weights
 
