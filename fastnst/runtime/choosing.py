@@ -132,7 +132,7 @@ def candidates() -> tuple[Provider, ...]:
 
 def test_picture() -> Frame:
     """Return what networks are tried on: colours that change softly, and noise, uint8 (1, H, W, 3)."""
-    return _picture(_TEST_SIZE)
+    return draw_picture(_TEST_SIZE)
 
 
 test_picture.__test__ = False  # type: ignore[attr-defined] # pytest takes it for a test
@@ -179,7 +179,7 @@ def _choose_fastest(network: Network, cpu: Backend, expected: Array) -> tuple[Ba
             skipped[candidate] = str(error)
     if len(working) == 1:
         return cpu, Choice("cpu", skipped=skipped)
-    times = _time_all(working, network.feed(_picture(_TIMED_SIZE)))
+    times = _time_all(working, network.feed(draw_picture(_TIMED_SIZE)))
     fastest = min(times, key=lambda provider: times[provider])
     if times[fastest] > _WORTH_IT * times["cpu"]:
         fastest = "cpu"
@@ -220,7 +220,8 @@ def _in_words(elapsed_s: float) -> str:
     return f"{elapsed_ms:.1f} ms" if elapsed_ms < 10 else f"{elapsed_ms:.0f} ms"
 
 
-def _picture(size: tuple[int, int]) -> Frame:
+def draw_picture(size: tuple[int, int]) -> Frame:
+    """Draw colours that change softly, and noise, the same every time: uint8 (1, H, W, 3) of size (H, W)."""
     height, width = size
     down, across = np.mgrid[:height, :width]
     waves = np.stack([np.sin(down / 9), np.cos(across / 7), np.sin((down + across) / 23)], axis=-1)

@@ -27,21 +27,21 @@ class OnnxBackend:
     precision: Precision = "float32"
     on_cpu: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, threads: int | None = None, output: str = "stylized") -> None:
+    def __init__(self, path: Path, threads: int | None = None, output: str | None = "stylized") -> None:
         """Open an ONNX file.
 
         Args:
             path: the file.
             threads: None: one for each physical core that may be used.
-            output: the output that `run` computes.
+            output: the output that `run` computes; None: the first.
 
         Raises:
             Exception: ONNX Runtime's own, for a file that it cannot read.
         """
         self._session = open_session(path, [CPU], threads)
-        self._output = output
         self.inputs = tuple(_port(node) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node) for node in self._session.get_outputs())
+        self._output = self.outputs[0].name if output is None else output
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, feeds: Mapping[str, Array]) -> Array:

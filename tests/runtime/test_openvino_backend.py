@@ -89,16 +89,22 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
     class Core(openvino.Core):  # type: ignore[name-defined, misc]
         def compile_model(self, model: Any, device: Any, settings: Any) -> Any:  # type: ignore[override]
             compiled = super().compile_model(model, device, settings)
-            names = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "CPU_DENORMALS_OPTIMIZATION")
+            names = (
+                "INFERENCE_PRECISION_HINT",
+                "INFERENCE_NUM_THREADS",
+                "CPU_DENORMALS_OPTIMIZATION",
+                "ENABLE_CPU_PINNING",
+            )
             seen.append([compiled.get_property(name) for name in names])
             return compiled
 
     monkeypatch.setattr(openvino, "Core", Core)
     OpenVinoBackend(invert, precision="float32", threads=1)
-    (hint, threads, denormals), *_ = seen
+    (hint, threads, denormals, pinned), *_ = seen
     assert hint == openvino.Type.f32
     assert threads == 1
     assert denormals is True
+    assert pinned is False
 
 
 @needs_openvino

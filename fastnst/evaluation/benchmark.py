@@ -1,0 +1,250 @@
+"""Networks timed side by side, each in a process of its own, all in turns. Without torch.
+
+Sizes are (height, width) in pixels. A time is from picture to picture: uint8 (H, W, 3) in, the same out. A network
+that takes floats is charged for the conversion, which whoever runs it has to do.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fastnst.runtime.backend import ProviderChoice
+
+WARM_UP = 4
+"""Runs before the first that counts: accelerators open a session for the size at the third."""
+
+_WORKER = ("-m", "fastnst.evaluation.benchmark_worker")
+_PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network at one size on one provider."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+    provider: ProviderChoice = "auto"
+    foreign: bool = False
+    """It may be of another project: any float32 (N, 3, H, W) in and out."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came of one case."""
+
+    case: Case
+    error: str | None = None
+    """Why there are no times."""
+
+    ran_on: str = ""
+    """Provider and precision that really ran."""
+
+    times_ms: tuple[float, ...] = ()
+    """Of every run that counts, in order."""
+
+    peak_memory_mb: float | None = None
+    """Most resident memory of the process, Python and the runtime included; None: not known."""
+
+    ratio: float | None = None
+    """Median time over that of the first case of the same size."""
+
+    @property
+    def median_ms(self) -> float:
+        """Median time of a picture."""
+        return statistics.median(self.times_ms)
+
+    @property
+    def min_ms(self) -> float:
+        """Least time of a picture."""
+        return min(self.times_ms)
+
+    @property
+    def fps(self) -> float:
+        """Pictures a second, from the median."""
+        return 1000 / self.median_ms
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A table of measurements, and what they were taken on."""
+
+    measurements: tuple[Measurement, ...]
+    runs: int
+    threads: int | None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """Everything, for programs."""
+        rows = [_as_row(measurement) for measurement in self.measurements]
+        settings = {"runs": self.runs, "warm_up": WARM_UP, "threads": self.threads}
+        return json.dumps({"machine": dict(self.machine), "settings": settings, "results": rows}, indent=2) + "\n"
+
+
+def run_benchmark(
+    cases: Sequence[Case],
+    *,
+    runs: int = 15,
+    threads: int | None = None,
+    on_run: Callable[[], None] | None = None,
+) -> Benchmark:
+    """Time all cases. Those of one size take turns (A B A B), so that what else the computer does strikes all alike.
+
+    Args:
+        cases: what to time; the first of each size is what the others are compared with.
+        runs: runs of each that count.
+        threads: threads on the CPU; None: one for each physical core that may be used.
+        on_run: called after each run, `(runs + WARM_UP) * len(cases)` times, for failed cases at once.
+    """
+    machine = describe_machine()
+    measured: dict[int, Measurement] = {}
+    for size in dict.fromkeys(case.size for case in cases):
+        group = {index: case for index, case in enumerate(cases) if case.size == size}
+        measured |= zip(group, _measure_in_turns(list(group.values()), runs, threads, on_run or _ignore), strict=True)
+    return Benchmark(tuple(measured[index] for index in sorted(measured)), runs, threads, machine)
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the times were taken on, and how busy it was before."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "load_before": None if load is None else round(load, 2),
+        "python": platform.python_version(),
+        "packages": dict(_versions()),
+    }
+
+
+def _measure_in_turns(
+    cases: Sequence[Case], runs: int, threads: int | None, on_run: Callable[[], None]
+) -> list[Measurement]:
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_Worker(case, threads)) for case in cases]
+        for turn in range(WARM_UP + runs):
+            for worker in workers:
+                worker.run(counts=turn >= WARM_UP)
+                on_run()
+        measured = [worker.finish() for worker in workers]
+    base = measured[0]
+    if not base.times_ms:
+        return measured
+    return [_with_ratio(measurement, base.median_ms) for measurement in measured]
+
+
+class _Worker:
+    """One case in its process: benchmark_worker.py. A case that fails stays failed and costs no other."""
+
+    def __init__(self, case: Case, threads: int | None) -> None:
+        self._case = case
+        self._error: str | None = None
+        self._times: list[float] = []
+        self._process = subprocess.Popen(
+            [sys.executable, *_WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        height, width = case.size
+        asked = {"path": str(case.path), "provider": case.provider, "foreign": case.foreign, "threads": threads}
+        self._ran_on = str(self._ask(json.dumps(asked | {"height": height, "width": width})).get("ran_on", ""))
+
+    def run(self, *, counts: bool) -> None:
+        elapsed_ms = self._ask("run").get("elapsed_ms")
+        if counts and elapsed_ms is not None:
+            self._times.append(elapsed_ms)
+
+    def finish(self) -> Measurement:
+        peak = self._ask("finish").get("peak_memory_mb")
+        if self._error is not None:
+            return Measurement(self._case, self._error)
+        return Measurement(self._case, None, self._ran_on, tuple(self._times), peak)
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        if self._error is not None:
+            return {}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(line, file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self._error = f"its process ended with status {self._process.wait()}; was there memory enough?"
+            return {}
+        answered: dict[str, Any] = json.loads(answer)
+        self._error = answered.get("error")
+        return answered
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _with_ratio(measurement: Measurement, base_ms: float) -> Measurement:
+    if not measurement.times_ms:
+        return measurement
+    return Measurement(
+        measurement.case,
+        None,
+        measurement.ran_on,
+        measurement.times_ms,
+        measurement.peak_memory_mb,
+        measurement.median_ms / base_ms,
+    )
+
+
+def _as_row(measurement: Measurement) -> dict[str, Any]:
+    case = asdict(measurement.case)
+    height, width = case.pop("size")
+    row = case | {"path": str(case["path"]), "width": width, "height": height}
+    if measurement.error is not None:
+        return row | {"error": measurement.error}
+    return row | {
+        "ran_on": measurement.ran_on,
+        "median_ms": measurement.median_ms,
+        "min_ms": measurement.min_ms,
+        "fps": measurement.fps,
+        "peak_memory_mb": measurement.peak_memory_mb,
+        "ratio": measurement.ratio,
+        "times_ms": list(measurement.times_ms),
+    }
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells platform.processor() nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _ignore() -> None:
+    pass
