@@ -54,7 +54,8 @@ def hardware() -> str:
     """The processor that trained, in words."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'' if threads == 1 else 's'} ({platform.machine()})"
 
 
 def card(info: ModelInfo, result: TrainResult) -> str:
