@@ -46,7 +46,9 @@ def installed_styles() -> dict[str, Path]:
     """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones."""
     styles: dict[str, Path] = {}
     for folder in (bundled_styles_folder(), user_styles_folder()):
-        styles.update({path.stem: path for path in folder.glob("*.onnx") if path.is_file()})
+        # Hidden ones are files that are being copied, and what macOS leaves beside files on foreign disks.
+        found = (path for path in folder.glob("*.onnx") if path.is_file() and not path.name.startswith("."))
+        styles.update({path.stem: path for path in found})
     return dict(sorted(styles.items()))
 
 
@@ -61,3 +63,10 @@ def bundled_styles_folder() -> Path:
     package = Path(__file__).parent
     installed = package / "exports"
     return installed if installed.is_dir() else package.parent / "exports"
+
+
+def sample_picture() -> Path | None:
+    """Return a picture to try styles on, drawn for the project; None where neither package nor checkout has it."""
+    package = Path(__file__).parent
+    places = (root / "data" / "content" / "harbour.jpg" for root in (package, package.parent))
+    return next((place for place in places if place.is_file()), None)

@@ -18,6 +18,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
         for name in names:
             (folder / f"{name}.onnx").touch()
     (own / "notes.txt").touch()
+    for hidden in (".half.part.onnx", "._wave.onnx"):
+        (own / hidden).touch()
     monkeypatch.setattr(styles, "bundled_styles_folder", lambda: bundled)
     monkeypatch.setenv("FASTNST_STYLES", str(own))
     return bundled, own
@@ -86,3 +88,13 @@ def test_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert styles.user_styles_folder().parts[-2:] == ("fastnst", "styles")
     monkeypatch.setenv("FASTNST_STYLES", "~/mine")
     assert styles.user_styles_folder() == Path.home() / "mine"
+
+
+def test_sample_picture_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "fastnst"
+    monkeypatch.setattr(styles, "__file__", str(package / "styles.py"))
+    assert styles.sample_picture() is None
+    for place in (tmp_path, package):
+        (place / "data" / "content").mkdir(parents=True)
+        (place / "data" / "content" / "harbour.jpg").touch()
+        assert styles.sample_picture() == place / "data" / "content" / "harbour.jpg"

@@ -1,0 +1,129 @@
+"""`fastnst styles`: which styles are installed; add and remove your own."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter, validators
+from rich.console import Console
+
+from fastnst.errors import InputError
+
+if TYPE_CHECKING:
+    from fastnst.runtime.style_files import StyleFile
+
+styles = App(name="styles", help="List the installed styles; add or remove your own.")
+
+
+@styles.default
+def show(
+    *,
+    sheet: Path | None = None,
+    photo: Path | None = None,
+    size: Annotated[int, Parameter(validator=validators.Number(gte=64))] = 384,
+) -> None:
+    """List the installed styles: yours and those that come with fastnst.
+
+    Parameters
+    ----------
+    sheet:
+        Also paint a picture in every style and write all of them to this file (.png .jpg .webp .tif).
+    photo:
+        The picture for the sheet; by default one that comes with fastnst.
+    size:
+        Longest side of each picture on the sheet, pixels.
+    """
+    from fastnst.runtime.style_files import list_styles  # noqa: PLC0415
+
+    found = list_styles()
+    _show(found)
+    if sheet is not None:
+        _draw_sheet([style for style in found if style.error is None], sheet, photo, size)
+    if any(style.error for style in found):
+        sys.exit(1)
+
+
+@styles.command
+def add(
+    file: Annotated[Path, Parameter(name="FILE")],
+    /,
+    *,
+    name: str | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Add an exported network to your styles.
+
+    Parameters
+    ----------
+    file:
+        An .onnx file, from fastnst train or fastnst export.
+    name:
+        What to call it; by default like the file.
+    overwrite:
+        Replace your style of that name, or use yours instead of one that comes with fastnst.
+    """
+    from fastnst.runtime.style_files import add_style  # noqa: PLC0415
+
+    added = add_style(file, name, overwrite=overwrite)
+    _print(f"{added.name}: added, {added.path}")
+
+
+@styles.command
+def remove(name: Annotated[str, Parameter(name="NAME")], /) -> None:
+    """Delete one of your own styles.
+
+    Parameters
+    ----------
+    name:
+        Name of the style.
+    """
+    from fastnst.runtime.style_files import remove_style  # noqa: PLC0415
+
+    _print(f"{name}: removed, {remove_style(name)}")
+
+
+def _show(found: "list[StyleFile]") -> None:
+    from fastnst.styles import user_styles_folder  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not found:
+        console.print("No styles are installed; fastnst train makes one of a picture.", soft_wrap=True)
+    for style in found:
+        words = (f"{style.size / 1e6:.1f} MB", style.network, style.licence, style.origin)
+        console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold", markup=False, soft_wrap=True)
+        for line in filter(None, (style.provenance, str(style.path))):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+        if style.error:
+            console.print(f"  cannot be used: {style.error}", style="red", markup=False, soft_wrap=True)
+    console.print(f"Your own are kept in {user_styles_folder()}", style="dim", markup=False, soft_wrap=True)
+
+
+def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:
+    from fastnst.images import (  # noqa: PLC0415
+        Picture,
+        fit_long_side,
+        format_of,
+        read_frame,
+        resize_frame,
+        write_picture,
+    )
+    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+    from fastnst.runtime.style_sheet import draw_contact_sheet  # noqa: PLC0415
+    from fastnst.styles import sample_picture  # noqa: PLC0415
+
+    format_of(sheet)
+    photo = photo or sample_picture()
+    if photo is None:
+        raise InputError("no picture came with this fastnst; name one by --photo")
+    frame = read_frame(photo)
+    frame = resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), size))
+    pictures = [("photo", frame)]
+    for style in found:
+        with Stylizer(style.path) as stylizer:
+            pictures.append((style.name, stylizer(frame)))
+    write_picture(sheet, Picture(frame=draw_contact_sheet(pictures)))
+    _print(f"{sheet}: {photo.name} in {len(found)} style{'' if len(found) == 1 else 's'}")
+
+
+def _print(line: str) -> None:
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,126 @@
+"""`fastnst styles` as a user sees it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fastnst import cli
+from fastnst.images import read_frame
+
+INVERT = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
+
+if "styles" not in cli.COMMANDS:
+    cli.app.command("fastnst.cli.styles:styles", name="styles")
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A network file; the user's folder is not there yet, and nothing is bundled."""
+    model = onnx.parser.parse_model(INVERT)
+    onnx.helper.set_model_props(
+        model, {"network": "invert [1]", "provenance": "made [by] hand", "licence": "[bold]MIT", "fastnst_format": "1"}
+    )
+    onnx.save(model, tmp_path / "negative.onnx")
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path / "own"))
+    monkeypatch.setattr("fastnst.styles.bundled_styles_folder", lambda: tmp_path / "none")
+    return tmp_path / "negative.onnx"
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+def test_add_list_remove(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    own = network.parent / "own"
+    assert run("styles") == 0
+    assert capfd.readouterr().out == (
+        f"No styles are installed; fastnst train makes one of a picture.\nYour own are kept in {own}\n"
+    )
+    assert run("styles", "add", network) == 0
+    assert capfd.readouterr() == ("", f"negative: added, {own / 'negative.onnx'}\n")
+    assert run("styles") == 0
+    assert capfd.readouterr().out == (
+        f"negative: 0.0 MB, invert [1], [bold]MIT, yours\n  made [by] hand\n  {own / 'negative.onnx'}\n"
+        f"Your own are kept in {own}\n"
+    )
+    assert run("styles", "remove", "negative") == 0
+    assert capfd.readouterr().err == f"negative: removed, {own / 'negative.onnx'}\n"
+    assert list(own.iterdir()) == []
+
+
+def test_name_and_overwrite(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("styles", "add", network, "--name", "x") == 0
+    assert run("styles", "add", network, "--name", "x") == 1
+    assert capfd.readouterr().err.splitlines()[1].startswith("fastnst: x: is one of your styles already")
+    assert run("styles", "add", network, "--name", "x", "--overwrite") == 0
+
+
+def test_a_style_that_cannot_be_used(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run("styles", "add", network)
+    (network.parent / "own" / "broken.onnx").write_text("text")
+    assert run("styles") == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "broken: 0.0 MB, yours"
+    assert lines[2].startswith("  cannot be used: ")
+    assert "not a readable ONNX network" in lines[2]
+
+
+def test_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((80, 160, 3), (250, 200, 100), np.uint8)).save(network.parent / "photo.png")
+    run("styles", "add", network)
+    sheet = network.parent / "out" / "sheet.png"
+    assert run("styles", "--sheet", sheet, "--photo", network.parent / "photo.png", "--size", "64") == 0
+    frame = read_frame(sheet)
+    assert frame.shape == (24 + 24 + 32 + 24, 24 + 64 + 12 + 64 + 24, 3)
+    np.testing.assert_array_equal(frame[50, 30], (250, 200, 100))
+    np.testing.assert_array_equal(frame[50, 110], (5, 55, 155))
+    assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 1 style\n")
+
+
+def test_sheet_without_a_sample_picture(
+    network: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fastnst.styles.sample_picture", lambda: None)
+    assert run("styles", "--sheet", network.parent / "sheet.png") == 1
+    assert capfd.readouterr().err == "fastnst: no picture came with this fastnst; name one by --photo\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["add", "gone.onnx"], 1, "gone.onnx: no such file"),
+        (["add", "a.jpg"], 1, "expected an .onnx file"),
+        (["add"], 2, "FILE"),
+        (["remove", "x"], 1, "no style 'x' of your own"),
+        (["--sheet", "a.gif"], 1, "suffix '.gif'"),
+        (["--sheet", "a.png", "--size", "3"], 2, "size"),
+    ],
+)
+def test_mistakes_get_one_line(
+    network: Path, arguments: list[str], status: int, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("styles", *arguments) == status
+    err = capfd.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_needs_no_torch(network: Path) -> None:
+    code = (
+        "import sys; from fastnst.cli.styles import styles\n"
+        "try: styles(['--sheet', sys.argv[1], '--size', '64'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'cv2', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(network.parent / "s.png")], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.endswith("[]\n")
