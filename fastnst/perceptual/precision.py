@@ -51,7 +51,8 @@ def hardware(device: torch.device, dtype: torch.dtype | None = None) -> str:
         return f"{torch.cuda.get_device_name(device)}, {arithmetic}"
     if device.type != "cpu":
         return f"{device.type}, {arithmetic}"
-    return f"{_processor()}, {torch.get_num_threads()} threads, {arithmetic}"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'' if threads == 1 else 's'}, {arithmetic}"
 
 
 def _processor() -> str:

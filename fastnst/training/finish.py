@@ -1,6 +1,5 @@
 """What a finished training leaves: the model file, the ONNX file and a card that says how they came about."""
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,21 +40,13 @@ def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
             "settings": {key: value for key, value in plain(settings).items() if key not in PRIVATE},
             "held_out_losses": result.losses,
             "elapsed_s": round(result.elapsed_s),
-            "hardware": hardware(),
+            "hardware": result.hardware,
         },
     )
     save_model(files.model, result.network, info)
     export_model(files.model, files.onnx)
     write_atomically(files.card, card(info, result).encode())
     return files
-
-
-def hardware() -> str:
-    """The processor that trained, in words."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
-    return f"{threads} CPU thread{'' if threads == 1 else 's'} ({platform.machine()})"
 
 
 def card(info: ModelInfo, result: TrainResult) -> str:

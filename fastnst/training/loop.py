@@ -19,7 +19,7 @@ from fastnst.errors import CheckpointError, DivergedError, OutputError
 from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.networks.johnson import TransformNet
 from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import autocast, resolve_precision
+from fastnst.perceptual.precision import autocast, hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
 from fastnst.tensors import to_image
 from fastnst.training.checkpoint import CHECKPOINT, TrainState, load_checkpoint, save_checkpoint
@@ -70,6 +70,8 @@ class TrainResult:
     skipped: dict[str, str]
     loss_weights: str
     """Which weights the loss network had."""
+    hardware: str
+    """What computed, and in which arithmetic."""
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -151,7 +153,8 @@ def train(
                 saved_s = state.elapsed_s
             if interrupt.requested:
                 raise KeyboardInterrupt
-    return TrainResult(state.network.eval(), state.losses[-1], state.elapsed_s, state.skipped, loss_weights)
+    network, losses = state.network.eval(), state.losses[-1]
+    return TrainResult(network, losses, state.elapsed_s, state.skipped, loss_weights, hardware(device, dtype))
 
 
 def new_state(settings: TrainSettings, device: torch.device) -> TrainState:

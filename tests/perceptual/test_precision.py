@@ -52,6 +52,13 @@ def test_autocast_computes_in_what_it_is_given() -> None:
 
 
 def test_hardware_names_arithmetic_and_threads() -> None:
-    assert hardware(CPU, torch.bfloat16).endswith(f"{torch.get_num_threads()} threads, bfloat16")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert hardware(CPU, torch.bfloat16).endswith(", 1 thread, bfloat16")
+        torch.set_num_threads(2)
+        assert hardware(CPU).endswith(", 2 threads, float32")
+    finally:
+        torch.set_num_threads(before)
     assert hardware(CPU).endswith("float32")
     assert hardware(torch.device("mps")) == "mps, float32"
