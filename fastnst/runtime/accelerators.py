@@ -3,10 +3,8 @@
 Written from ONNX Runtime's documentation; see docs/runtime.md for what was run where.
 """
 
-import ctypes
 import importlib
 import io
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from typing import Literal, TypeAlias
@@ -15,6 +13,7 @@ import onnxruntime
 from platformdirs import user_cache_path
 
 from fastnst.runtime.backend import Precision, UnavailableError
+from fastnst.runtime.nvidia import has_nvidia_driver
 from fastnst.runtime.onnx_backend import ProviderEntry
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml"]
@@ -122,12 +121,3 @@ def _prepare_cuda() -> None:
         # It finds the libraries in nvidia's Python packages, and prints what it does not find.
         with redirect_stdout(io.StringIO()):
             onnxruntime.preload_dlls()
-
-
-def has_nvidia_driver() -> bool:
-    """Tell whether NVIDIA's driver is installed, whatever ONNX Runtime makes of it."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True

@@ -1,0 +1,59 @@
+"""`fastnst doctor`: what is installed, what works, and what mends the rest."""
+
+import sys
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from fastnst.diagnosis.findings import Report
+
+_MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yellow"), "broken": ("XX", "red")}
+
+
+def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Look at what is installed and what really works here, and say what mends the rest.
+
+    Exit status 1 only if something is broken without which no picture can be painted.
+
+    Parameters
+    ----------
+    json:
+        As JSON, for programs and for reports of errors.
+    """
+    from fastnst.diagnosis.examine import examine  # noqa: PLC0415
+
+    waiting = Console(stderr=True)
+    with waiting.status("looking ..."):
+        report = examine()
+    if json:
+        print(report.as_json(), end="")
+    else:
+        _show(report)
+    if not report.works:
+        sys.exit(1)
+
+
+def _show(report: "Report") -> None:
+    console = Console(highlight=False)
+    for area, findings in groupby(report.findings, key=lambda finding: finding.area):
+        console.print(area, style="bold")
+        for finding in findings:
+            mark, color = _MARKS[finding.status]
+            line = f"{finding.name}: {finding.detail}" if finding.detail else finding.name
+            console.print(f"  {mark}  ", style=color, end="")
+            console.print(line, markup=False, soft_wrap=True)
+            if finding.mend:
+                console.print(f"        {finding.mend}", style="cyan", markup=False, soft_wrap=True)
+    console.print(_summary(report), style="bold", soft_wrap=True)
+
+
+def _summary(report: "Report") -> str:
+    if not report.wrong:
+        return "All is well."
+    things = "1 thing is" if len(report.wrong) == 1 else f"{len(report.wrong)} things are"
+    names = ", ".join(finding.name for finding in report.wrong)
+    last = "pictures can be painted" if report.works else "no picture can be painted before that is mended"
+    return f"{things} wrong ({names}); {last}."

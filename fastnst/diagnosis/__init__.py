@@ -1,0 +1,1 @@
+"""What is installed, what works, and what mends the rest."""
