@@ -24,7 +24,8 @@ class Watcher:
         self.folder = folder
         self.held_out = held_out
         # After a resume, events of steps that are done again are dropped.
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        purge_step = first_step + 1 if first_step else None
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
 
     def __enter__(self) -> Self:
         return self

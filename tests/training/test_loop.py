@@ -64,7 +64,9 @@ def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp
     with pytest.raises(RuntimeError, match="stopped"):
         loop.train(eager, photos, tmp_path / "b", on_step=stop_after_two)
     rest: dict[int, float] = {}
-    loop.train(settings, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]}))
+    loop.train(
+        settings, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]})
+    )
     assert sorted(rest) == [3, 4, 5, 6]
     assert all(rest[step] == whole[step] for step in rest)
     for name, value in weights(tmp_path / "a").items():
@@ -135,6 +137,19 @@ def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: P
     assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
     assert [event.step for event in events.Images("held-out")] == [3, 6]
     assert (tmp_path / "preview.png").stat().st_size > 0
+
+
+def test_tensorboard_has_every_step_once_after_a_resume(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == 4:  # after the checkpoint of step 3, and with the event of step 4 written
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, on_step=stop)
+    loop.train(settings, photos, tmp_path, resume=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_learning_rate_by_hand(settings: TrainSettings) -> None:
