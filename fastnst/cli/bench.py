@@ -101,7 +101,7 @@ def _show(benchmark: "Benchmark") -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("network", "size", "runs on"):
         table.add_column(title, no_wrap=True)
-    for title in ("ms", "least", "fps", "memory", "ratio"):
+    for title in ("ms", "least", "fps", "ratio", "CPU ms", "memory"):
         table.add_column(title, justify="right", no_wrap=True)
     for measurement in benchmark.measurements:
         table.add_row(*_row(measurement))
@@ -112,10 +112,11 @@ def _show(benchmark: "Benchmark") -> None:
         console.print(error, style="red", markup=False, soft_wrap=True)
     machine = benchmark.machine
     busy = machine["load_before"] is not None and machine["load_before"] > 0.5 * (machine["processors"] or 1)
-    note = f", busy before (load {machine['load_before']}): only the ratios mean something" if busy else ""
+    note = f", busy before (load {machine['load_before']}): trust CPU ms and ratios" if busy else ""
     console.print(
         f"Median and least of {benchmark.runs} runs, picture to picture, on {machine['processors']} x "
-        f"{machine['processor']}{note}. Memory: the most that the process held, in MB.",
+        f"{machine['processor']}{note}. CPU ms: processor time of all threads. Memory: the most that the process held, "
+        "in MB.",
         style="dim",
         markup=False,
         soft_wrap=True,
@@ -126,7 +127,7 @@ def _row(measurement: "Measurement") -> list[str]:
     height, width = measurement.case.size
     start = [measurement.case.name, f"{width}x{height}"]
     if measurement.error is not None:
-        return [*start, f"{measurement.case.provider}: failed", "", "", "", "", ""]
+        return [*start, f"{measurement.case.provider}: failed", *([""] * 6)]
     memory, ratio = measurement.peak_memory_mb, measurement.ratio
     return [
         *start,
@@ -134,6 +135,7 @@ def _row(measurement: "Measurement") -> list[str]:
         f"{measurement.median_ms:.1f}",
         f"{measurement.min_ms:.1f}",
         f"{measurement.fps:.1f}",
-        "?" if memory is None else f"{memory:.0f}",
         "" if ratio is None else f"{ratio:.2f}",
+        f"{measurement.cpu_ms:.1f}",
+        "?" if memory is None else f"{memory:.0f}",
     ]

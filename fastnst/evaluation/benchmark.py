@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,9 @@ class Measurement:
     times_ms: tuple[float, ...] = ()
     """Of every run that counts, in order."""
 
+    cpu_times_ms: tuple[float, ...] = ()
+    """Processor time of the same runs, all threads together: what they cost, however busy the computer is."""
+
     peak_memory_mb: float | None = None
     """Most resident memory of the process, Python and the runtime included; None: not known."""
 
@@ -68,6 +71,11 @@ class Measurement:
     def min_ms(self) -> float:
         """Least time of a picture."""
         return min(self.times_ms)
+
+    @property
+    def cpu_ms(self) -> float:
+        """Median processor time of a picture."""
+        return statistics.median(self.cpu_times_ms)
 
     @property
     def fps(self) -> float:
@@ -150,6 +158,7 @@ class _Worker:
         self._case = case
         self._error: str | None = None
         self._times: list[float] = []
+        self._cpu_times: list[float] = []
         self._process = subprocess.Popen(
             [sys.executable, *_WORKER],
             stdin=subprocess.PIPE,
@@ -162,15 +171,16 @@ class _Worker:
         self._ran_on = str(self._ask(json.dumps(asked | {"height": height, "width": width})).get("ran_on", ""))
 
     def run(self, *, counts: bool) -> None:
-        elapsed_ms = self._ask("run").get("elapsed_ms")
-        if counts and elapsed_ms is not None:
-            self._times.append(elapsed_ms)
+        answer = self._ask("run")
+        if counts and self._error is None:
+            self._times.append(answer["elapsed_ms"])
+            self._cpu_times.append(answer["cpu_ms"])
 
     def finish(self) -> Measurement:
         peak = self._ask("finish").get("peak_memory_mb")
         if self._error is not None:
             return Measurement(self._case, self._error)
-        return Measurement(self._case, None, self._ran_on, tuple(self._times), peak)
+        return Measurement(self._case, None, self._ran_on, tuple(self._times), tuple(self._cpu_times), peak)
 
     def _ask(self, line: str) -> dict[str, Any]:
         if self._error is not None:
@@ -202,14 +212,7 @@ class _Worker:
 def _with_ratio(measurement: Measurement, base_ms: float) -> Measurement:
     if not measurement.times_ms:
         return measurement
-    return Measurement(
-        measurement.case,
-        None,
-        measurement.ran_on,
-        measurement.times_ms,
-        measurement.peak_memory_mb,
-        measurement.median_ms / base_ms,
-    )
+    return replace(measurement, ratio=measurement.median_ms / base_ms)
 
 
 def _as_row(measurement: Measurement) -> dict[str, Any]:
@@ -223,9 +226,11 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "median_ms": measurement.median_ms,
         "min_ms": measurement.min_ms,
         "fps": measurement.fps,
+        "cpu_ms": measurement.cpu_ms,
         "peak_memory_mb": measurement.peak_memory_mb,
         "ratio": measurement.ratio,
         "times_ms": list(measurement.times_ms),
+        "cpu_times_ms": list(measurement.cpu_times_ms),
     }
 
 

@@ -38,7 +38,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
         rows = [
             Measurement(case, "no NVIDIA driver was found")
             if case.provider == "cuda"
-            else Measurement(case, None, case.provider, (30.0, 20.0, 10.0), 123.4, 1.0)
+            else Measurement(case, None, case.provider, (30.0, 20.0, 10.0), (7.0, 8.0, 9.0), 123.4, 1.0)
             for case in given
         ]
         return Benchmark(tuple(rows), 3, None, {"processors": 2, "processor": "Abacus", "load_before": 0.5})
@@ -85,8 +85,10 @@ def test_table(styles: Path, planned: list[Case], capfd: pytest.CaptureFixture[s
     out, err = capfd.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].split() == ["network", "size", "runs", "on", "ms", "least", "fps", "memory", "ratio"]
-    assert lines[1].split() == ["dots", "64x48", "cpu", "20.0", "10.0", "50.0", "123", "1.00"]
+    assert lines[0].split() == [
+        *("network", "size", "runs", "on", "ms", "least", "fps", "ratio", "CPU", "ms", "memory")
+    ]
+    assert lines[1].split() == ["dots", "64x48", "cpu", "20.0", "10.0", "50.0", "1.00", "8.0", "123"]
     assert lines[2].split() == ["dots", "64x48", "cuda:", "failed"]
     assert lines[5] == "dots: no NVIDIA driver was found"
     assert lines[6].startswith("Median and least of 3 runs, picture to picture, on 2 x Abacus.")
@@ -95,7 +97,7 @@ def test_table(styles: Path, planned: list[Case], capfd: pytest.CaptureFixture[s
 
 def test_a_busy_machine_is_mentioned(styles: Path, planned: list[Case], capfd: pytest.CaptureFixture[str]) -> None:
     command._show(Benchmark((), 3, None, {"processors": 2, "processor": "Abacus", "load_before": 1.5}))
-    assert "busy before (load 1.5): only the ratios mean something" in capfd.readouterr().out
+    assert "busy before (load 1.5): trust CPU ms and ratios" in capfd.readouterr().out
 
 
 def test_really_run_with_json(styles: Path, capfd: pytest.CaptureFixture[str]) -> None:

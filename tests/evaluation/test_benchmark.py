@@ -54,7 +54,7 @@ class Standin:
     def finish(self) -> Measurement:
         if self.case.name == "bad":
             return Measurement(self.case, "it failed")
-        return Measurement(self.case, None, "cpu", tuple(self.times), 50.0)
+        return Measurement(self.case, None, "cpu", tuple(self.times), tuple(self.times), 50.0)
 
     def __enter__(self) -> "Standin":
         return self
@@ -104,16 +104,18 @@ def test_progress_counts_every_run(standin: type[Standin]) -> None:
 def test_median_by_hand() -> None:
     measurement = Measurement(case("a"), times_ms=(40.0, 10.0, 20.0))
     assert (measurement.median_ms, measurement.min_ms, measurement.fps) == (20, 10, 50)
+    assert Measurement(case("a"), cpu_times_ms=(4.0, 1.0, 3.0)).cpu_ms == 3
 
 
 def test_json_holds_everything() -> None:
-    rows = (Measurement(case("a"), None, "cpu", (40.0, 10.0), 75.5, 1.0), Measurement(case("b"), "no"))
+    rows = (Measurement(case("a"), None, "cpu", (40.0, 10.0), (6.0, 8.0), 75.5, 1.0), Measurement(case("b"), "no"))
     read = json.loads(Benchmark(rows, 2, 1, {"processors": 2}).as_json())
     assert read["machine"] == {"processors": 2}
     assert read["settings"] == {"runs": 2, "warm_up": 4, "threads": 1}
     first, second = read["results"]
     assert (first["width"], first["height"]) == (16, 8)
     assert (first["median_ms"], first["min_ms"], first["fps"], first["times_ms"]) == (25, 10, 40, [40, 10])
+    assert (first["cpu_ms"], first["cpu_times_ms"]) == (7, [6, 8])
     assert (first["ran_on"], first["peak_memory_mb"], first["ratio"]) == ("cpu", 75.5, 1)
     assert second["error"] == "no"
     assert "times_ms" not in second
@@ -131,6 +133,7 @@ def test_really_run(write: Any) -> None:
         assert row.error is None
         assert len(row.times_ms) == 2
         assert 0 < row.min_ms <= row.median_ms
+        assert len(row.cpu_times_ms) == 2
         assert row.ran_on == "cpu"
         assert row.peak_memory_mb is None or 10 < row.peak_memory_mb < 2000
     assert measured[2].error == f"{ours.with_name('gone.onnx')}: no such file; expected a style's .onnx"
@@ -159,13 +162,13 @@ def asked(path: Path, **other: Any) -> dict[str, Any]:
 def test_answers(write: Any) -> None:
     opened, first, last = ask(asked(write(INVERT)), "run", "finish")
     assert opened == {"ran_on": "cpu"}
-    assert first.keys() == {"elapsed_ms"}
+    assert first.keys() == {"elapsed_ms", "cpu_ms"}
     assert first["elapsed_ms"] > 0
     assert last.keys() == {"peak_memory_mb"}
 
 
 def test_ours_may_stand_among_foreign_ones(write: Any) -> None:
-    assert ask(asked(write(INVERT), foreign=True), "run")[1].keys() == {"elapsed_ms"}
+    assert ask(asked(write(INVERT), foreign=True), "run")[1].keys() == {"elapsed_ms", "cpu_ms"}
 
 
 def test_errors_are_answers(write: Any) -> None:
