@@ -1,0 +1,185 @@
+"""`fastnst webcam`: paint a camera's pictures live."""
+
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+
+from fastnst.errors import SettingError, StyleError
+from fastnst.styles import find_style, installed_styles, user_styles_folder
+
+if TYPE_CHECKING:
+    from fastnst.runtime.camera.capture import Camera
+    from fastnst.runtime.camera.screen import Screen
+    from fastnst.runtime.webcam import WebcamResult
+
+POSITIVE = validators.Number(gte=1)
+FLAG = Parameter(negative="")
+
+
+def webcam(
+    *,
+    style: str | None = None,
+    camera: str = "0",
+    source: Path | None = None,
+    loop: Annotated[bool, FLAG] = False,
+    backend: Literal["auto", "v4l2", "dshow", "msmf", "avfoundation"] = "auto",
+    camera_size: str = "1280x720",
+    mirror: Annotated[bool, FLAG] = False,
+    fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
+    size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
+    strength: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 1,
+    preserve_color: Annotated[bool, FLAG] = False,
+    split: Annotated[bool, FLAG] = False,
+    record: Path | None = None,
+    overwrite: Annotated[bool, FLAG] = False,
+    folder: Path = Path(),
+    virtual_camera: Annotated[bool, FLAG] = False,
+    no_window: Annotated[bool, FLAG] = False,
+    frames: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
+    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+) -> None:
+    """Paint a camera's pictures live. Press h for the keys, q to quit.
+
+    The newest picture wins: what cannot be painted in time is left out. The network paints as large as the frame rate
+    allows. Ctrl-C ends it; a recording is finished first.
+
+    Parameters
+    ----------
+    style:
+        Name of an installed style, or an .onnx file. By default the first installed one; keys choose others.
+    camera:
+        Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
+    source:
+        Play a film in real time instead of a camera.
+    loop:
+        Begin the film again at its end.
+    backend:
+        How the system is asked for the camera. auto: V4L2 on Linux; DirectShow, then Media Foundation on Windows;
+        AVFoundation on macOS.
+    camera_size:
+        Width x height to ask the camera for; it gives the nearest that it has.
+    mirror:
+        Exchange left and right, as in a mirror.
+    fps:
+        Frames a second to hold: the network paints smaller until it does.
+    size:
+        Paint at this size always, longest side in pixels.
+    strength:
+        0 leaves the photo, 1 is the full style.
+    preserve_color:
+        Keep the camera's colours: only brightness is painted.
+    split:
+        Show the original in the left half.
+    record:
+        Record into this film (.mp4 .mov .mkv) from the start; works without a screen.
+    overwrite:
+        Replace that film if it is there already.
+    folder:
+        Where snapshots and recordings go that keys ask for.
+    virtual_camera:
+        Let other programs see the pictures as a camera's (needs pip install 'fastnst[virtual-camera]').
+    no_window:
+        Show nothing: for recording and the virtual camera alone.
+    frames:
+        End after so many pictures.
+    seconds:
+        End after so many seconds.
+    provider:
+        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+    threads:
+        Threads of the network on the CPU. By default one for each core.
+    """
+    # OpenCV reads its environment while it is imported; it takes a moment, as ONNX Runtime does.
+    from fastnst.runtime.camera.opencv import prepare_opencv  # noqa: PLC0415
+
+    prepare_opencv()
+    from fastnst.runtime.camera.device import CameraSettings, open_camera  # noqa: PLC0415
+    from fastnst.runtime.camera.look import Look  # noqa: PLC0415
+    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+    from fastnst.runtime.webcam import WebcamSettings, run_webcam  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    tell = partial(console.print, markup=False, soft_wrap=True)
+    styles, chosen = _styles(style)
+    device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
+    opener: Callable[[], Camera] = partial(open_camera, device)
+    if source is not None:
+        opener = _film_opener(source, loop)
+    settings = WebcamSettings(
+        fps=fps,
+        long_side=size,
+        look=Look(style=chosen, strength=strength, keep_colors=preserve_color, split=split),
+        record=record,
+        overwrite=overwrite,
+        folder=folder,
+        virtual_camera=virtual_camera,
+        frames=frames,
+        seconds=seconds,
+    )
+    screen = _screen(no_window, record is not None or virtual_camera, tell)
+    load = partial(Stylizer, provider=provider, threads=threads)
+    result = run_webcam(styles, load, opener, screen, settings, tell=tell)
+    tell(_summary(result))
+    if result.failures:
+        sys.exit(1)
+
+
+def _styles(style: str | None) -> tuple[dict[str, Path], int]:
+    """All styles that keys can choose, by name, and the place of the one to begin with."""
+    styles = installed_styles()
+    if style is None:
+        if not styles:
+            raise StyleError(
+                f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
+            )
+        return styles, 0
+    if style in styles:
+        return styles, list(styles).index(style)
+    path = find_style(style)
+    name = path.stem if path.stem not in styles else str(path)
+    return {name: path, **styles}, 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read 1280x720, width first, as (height, width)."""
+    found = re.fullmatch(r"([1-9]\d{1,4})[xX]([1-9]\d{1,4})", text)
+    if found is None:
+        raise SettingError(f"--camera-size {text}: expected width x height in pixels, such as 1280x720")
+    return int(found[2]), int(found[1])
+
+
+def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
+    from fastnst.runtime.camera.player import open_film_player  # noqa: PLC0415 - imports PyAV
+
+    return partial(open_film_player, source, loop=loop)
+
+
+def _screen(no_window: bool, useful_without: bool, tell: Callable[[str], None]) -> "Screen":
+    """A window; none where there can be none, if the pictures also go elsewhere."""
+    from fastnst.runtime.camera.screen import NoScreen, Window, why_no_window  # noqa: PLC0415
+
+    if no_window and not useful_without:
+        raise SettingError("--no-window: the pictures would go nowhere; add --record FILE or --virtual-camera")
+    reason = why_no_window() if useful_without and not no_window else ""
+    if reason:
+        tell(f"no window: {reason}; Ctrl-C ends")
+    return NoScreen() if no_window or reason else Window("fastnst")
+
+
+def _summary(result: "WebcamResult") -> str:
+    if not result.shown:
+        return "no picture was shown"
+    share, fps = 100 * result.shown / max(1, result.captured), result.shown / result.elapsed_s
+    return (
+        f"{result.shown} of {result.captured} pictures painted ({share:.0f} %), {fps:.1f} fps; from capture to screen "
+        f"{result.latency_ms:.0f} ms, 95 % within {result.slow_latency_ms:.0f} ms; last at "
+        f"{result.size[1]} x {result.size[0]}"
+    )

@@ -1,0 +1,1 @@
+"""Parts of `fastnst webcam`: capture, painting in time, keys, screen, recording."""

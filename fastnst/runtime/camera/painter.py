@@ -1,0 +1,183 @@
+"""The thread that paints the newest picture, with the style and the look that are chosen at that moment.
+
+Frames are uint8 (H, W, 3) RGB; sizes are (height, width).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastnst.errors import FastNSTError, SettingError
+from fastnst.images import Frame
+from fastnst.runtime.camera.capture import Shot
+from fastnst.runtime.camera.look import Look, blend, keep_colors, mix_weights, resize, split_view
+from fastnst.runtime.camera.size import SizeKeeper
+from fastnst.runtime.camera.slot import Newest
+
+# How often a thread that waits for pictures looks whether it should end.
+_WAIT_S = 0.2
+_JOIN_S = 5.0
+
+
+class Network(Protocol):
+    """What paints: a Stylizer."""
+
+    @property
+    def styles(self) -> int:
+        """How many styles it can mix."""
+        ...
+
+    def __call__(
+        self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+    ) -> Frame:
+        """Paint a frame."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A picture ready to be shown."""
+
+    shot: Shot
+    picture: Frame
+    """As large as the camera's."""
+
+    size: tuple[int, int]
+    """At which the network painted."""
+
+    look: Look
+    style: str
+    """Name of the style that painted it."""
+
+    styles: int
+    """How many styles its network can mix."""
+
+
+class Painter:
+    """Paints in a thread of its own; `painted` holds its latest picture."""
+
+    def __init__(
+        self,
+        styles: Mapping[str, Path],
+        load: Callable[[Path], Network],
+        shots: Newest[Shot],
+        keeper: SizeKeeper,
+        *,
+        look: Look,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            styles: network files by name.
+            load: makes a network of a file. Raises StyleError.
+            shots: where pictures come from.
+            keeper: chooses the size to paint at.
+            look: what to paint like at first.
+            clock: seconds.
+        """
+        self._paths, self._load, self._shots = list(styles.values()), load, shots
+        self._names = list(styles)
+        self._keeper, self._clock = keeper, clock
+        self.painted: Newest[Painted] = Newest()
+        self.look = look
+        """What to paint like; set by the caller at any time."""
+
+        self.note = ""
+        """What the viewer should know: a style that is being loaded, or cannot be."""
+
+        self._network: Network | None = None
+        self._style, self._takes_strength = "", False
+        self._tried = -1
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+
+    def start(self) -> None:
+        """Load the chosen style and begin. Raises StyleError."""
+        self._switch(self.look.style)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the picture at hand, and free the network."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+        if self._network is not None and not self._thread.is_alive():
+            self._network.close()
+            self._network = None
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            while not (self._stop.is_set() or self._shots.ended):
+                shot = self._shots.take(_WAIT_S)
+                if shot is not None:
+                    self._paint(shot)
+        except BaseException as caught:
+            error = caught
+        finally:
+            self.painted.close(error)
+
+    def _paint(self, shot: Shot) -> None:
+        look = self.look
+        if look.style != self._tried:
+            self._try_switch(look.style)
+        started = self._clock()
+        self._keeper.fit((shot.frame.shape[0], shot.frame.shape[1]))
+        size = self._keeper.size
+        network = self._network
+        assert network is not None
+        picture = self._apply(network, look, shot.frame, size)
+        self._keeper.note((self._clock() - started) * 1000, self._clock())
+        self.painted.put(Painted(shot, picture, size, look, self._style, network.styles))
+
+    def _apply(self, network: Network, look: Look, photo: Frame, size: tuple[int, int]) -> Frame:
+        options: dict[str, Any] = {}
+        if network.styles > 1:
+            options["style_weights"] = mix_weights(look.mix, network.styles)
+        if self._takes_strength:
+            options["strength"] = look.strength
+        # Recoloured at the camera's size: its colours stay sharp even where the brightness was painted small.
+        painted = resize(network(resize(photo, size), **options), (photo.shape[0], photo.shape[1]))
+        if look.keep_colors:
+            painted = keep_colors(painted, photo)
+        if look.strength < 1 and not self._takes_strength:
+            painted = blend(painted, photo, look.strength)
+        return split_view(painted, photo) if look.split else painted
+
+    def _try_switch(self, style: int) -> None:
+        """Load another style; if that fails, say so and go on with the one there is."""
+        self.note = f"loading {self._names[style]}"
+        try:
+            self._switch(style)
+        except FastNSTError as error:
+            self.note = str(error)
+        else:
+            self.note = ""
+
+    def _switch(self, style: int) -> None:
+        self._tried = style
+        network = self._load(self._paths[style])
+        if self._network is not None:
+            self._network.close()
+        self._network, self._style = network, self._names[style]
+        self._takes_strength = takes_strength(network)
+        self._keeper.restart()
+
+
+def takes_strength(network: Network) -> bool:
+    """Whether a network has the input `strength`, found by giving it one."""
+    try:
+        network(np.zeros((16, 16, 3), np.uint8), strength=1.0)
+    except SettingError:
+        return False
+    return True
