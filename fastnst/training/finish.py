@@ -1,5 +1,6 @@
 """What a finished training leaves: the model file, the ONNX file and a card that says how they came about."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Files:
 
 
 # Where things lay on the machine that trained is nobody else's business.
-PRIVATE = ("style", "content", "loss_weights")
+PRIVATE = ("style", "content", "loss_weights", "start")
 
 
 def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
@@ -34,7 +35,7 @@ def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
         style=name,
         network={"kind": settings.network, "width": settings.width, "blocks": settings.blocks},
         provenance=f"trained on {settings.style.name}, {settings.steps} steps of {settings.batch} "
-        f"at {settings.crop} px, judged by {result.loss_weights}",
+        f"at {settings.crop} px, {_origin(settings)}judged by {result.loss_weights}",
         licence=settings.licence,
         training={
             "settings": {key: value for key, value in plain(settings).items() if key not in PRIVATE},
@@ -47,6 +48,13 @@ def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
     export_model(files.model, files.onnx)
     write_atomically(files.card, card(info, result).encode())
     return files
+
+
+def _origin(settings: TrainSettings) -> str:
+    if settings.start is None:
+        return ""
+    digest = hashlib.sha256(settings.start.read_bytes()).hexdigest()[:8]
+    return f"starting from {settings.start.name} (sha256 {digest}), "
 
 
 def card(info: ModelInfo, result: TrainResult) -> str:

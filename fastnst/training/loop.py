@@ -18,6 +18,8 @@ from torch import Tensor
 from fastnst.errors import CheckpointError, DivergedError, OutputError
 from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.networks.johnson import TransformNet
+from fastnst.networks.model import load_model
+from fastnst.perceptual.losses import lattice_pattern
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import autocast, hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
@@ -33,6 +35,7 @@ HELD_OUT_COUNT = 4
 # Settings that may differ between a run and the one that goes on with its checkpoint.
 FREE_ON_RESUME = {
     "style",  # the picture's content is compared instead
+    "start",
     "name",
     "licence",
     "content",
@@ -132,10 +135,13 @@ def train(
             step_started = time.monotonic()
             image = batch.to(device, memory_format=torch.channels_last).float() / 255
             with autocast(device, dtype):
-                terms = loss.terms(state.network(image), loss.measure_content(image), style_reference)
-            losses = terms.floats()
+                stylized = state.network(image)
+                terms = loss.terms(stylized, loss.measure_content(image), style_reference)
+            lattice = lattice_pattern(stylized, state.network.stride).mean()
+            total = terms.total + settings.lattice_weight * lattice
+            losses = terms.floats() | {"total": float(total.detach()), "lattice": float(lattice.detach())}
             _check_finite(losses, state.step, folder)
-            learning_rate = _update(state, terms.total, settings)
+            learning_rate = _update(state, total, settings)
             state.step += 1
             state.elapsed_s = time.monotonic() - started
             state.skipped |= dict(skipped)
@@ -161,6 +167,14 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     """Network and optimiser before the first step; the same seed gives the same weights on every device."""
     torch.manual_seed(settings.seed)
     network = TransformNet(settings.width, settings.blocks)
+    if settings.start is not None:
+        trained, info = load_model(settings.start)
+        if (trained.width, trained.blocks) != (settings.width, settings.blocks):
+            raise CheckpointError(
+                f"{settings.start}: a network of --width {trained.width} --blocks {trained.blocks} ({info.style}); "
+                f"asked for are {settings.width} and {settings.blocks}"
+            )
+        network.load_state_dict(trained.state_dict())
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(network, torch.optim.Adam(network.parameters(), settings.learning_rate))
 

@@ -45,6 +45,12 @@ class TrainSettings(LossSettings):
     learning_rate: float = 1e-3
     """Adam's learning rate at its highest, after 50 steps of warm-up; it falls to 0 along a cosine."""
 
+    start: Path | None = None
+    """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights."""
+
+    lattice_weight: float = 1000.0
+    """Weight of the penalty on patterns that repeat every 4 pixels, as networks that work at a quarter size make."""
+
     style_size: int = 512
     """Long side of the style picture, pixels: the larger, the larger the strokes."""
 

@@ -9,6 +9,7 @@ from fastnst.perceptual.losses import (
     covariance_matrix,
     differences,
     gram_matrix,
+    lattice_pattern,
     relative_error,
     squared_error,
     total_variation,
@@ -139,3 +140,21 @@ def test_matrix_and_error_gradients(features: Tensor) -> None:
     features.requires_grad_()
     for matrix in (gram_matrix, covariance_matrix):
         assert torch.autograd.gradcheck(lambda x, m=matrix: relative_error(m(x), m(reference)), features)
+
+
+def test_lattice_pattern_by_hand() -> None:
+    # One of the 16 places of each 4 x 4 cell is 1: (15/16)^2 once and (1/16)^2 15 times, over 16 places.
+    dots = torch.zeros(1, 3, 32, 40)
+    dots[..., ::4, ::4] = 1
+    assert_close(lattice_pattern(dots, 4), torch.tensor([(225 + 15) / 256 / 16]))
+    # A slope of s: places of a cell are s * (-1.5, -0.5, 0.5, 1.5) from its mean.
+    slope = torch.arange(40.0).expand(1, 3, 32, 40) / 100
+    assert_close(lattice_pattern(slope, 4), torch.tensor([1.25e-4]))
+
+
+def test_lattice_pattern_is_nothing_for_what_does_not_repeat() -> None:
+    assert_close(lattice_pattern(torch.full((2, 3, 32, 32), 0.7), 4), torch.zeros(2))
+    # Every 5 pixels: within five cells of 4 each place sees each phase once.
+    bars = torch.zeros(1, 3, 40, 40)
+    bars[..., ::5] = 1
+    assert_close(lattice_pattern(bars, 4), torch.zeros(1))

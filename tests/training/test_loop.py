@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
-from fastnst.networks.model import read_safetensors
+from fastnst.networks.johnson import TransformNet
+from fastnst.networks.model import ModelInfo, read_safetensors, save_model
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings
@@ -150,6 +151,29 @@ def test_tensorboard_has_every_step_once_after_a_resume(settings: TrainSettings,
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_training_can_start_from_a_trained_network(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = TransformNet(width=2, blocks=1)
+    spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
+    save_model(tmp_path / "first.safetensors", network, ModelInfo(style="first", network=spec, provenance="test"))
+    started = dataclasses.replace(settings, start=tmp_path / "first.safetensors", learning_rate=1e-12, steps=1)
+    loop.train(started, photos, tmp_path / "a")
+    for name, value in weights(tmp_path / "a").items():
+        assert_close(value, network.state_dict()[name.removeprefix("network.")], rtol=1e-3, atol=1e-5)
+    with pytest.raises(CheckpointError, match=r"--width 2 --blocks 1 \(first\); asked for are 2 and 3"):
+        loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "b")
+
+
+def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    last = {}
+    for weight in (0.0, 1e4):
+        seen: list[float] = []
+        strong = dataclasses.replace(settings, steps=40, learning_rate=1e-2, lattice_weight=weight)
+        loop.train(strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["lattice"]))
+        last[weight] = sum(seen[-5:])
+    assert last[1e4] < 0.5 * last[0.0]
 
 
 def test_learning_rate_by_hand(settings: TrainSettings) -> None:
