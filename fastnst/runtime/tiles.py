@@ -20,20 +20,21 @@ from onnx import ModelProto
 
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.images import Frame
-from fastnst.runtime.backend import Array, Provider
+from fastnst.runtime.backend import Array
 from fastnst.runtime.feeds import as_batch, extra_feeds
 from fastnst.runtime.statistics import Numbers, Statistics
 from fastnst.runtime.tiling.painting import Grid, Painting, Surface
-from fastnst.runtime.tiling.parts import Part, count_threads
+from fastnst.runtime.tiling.parts import Part, TileProvider, count_threads
 from fastnst.runtime.tiling.passes import fullest
 from fastnst.runtime.tiling.planning import MAP_BYTES, Plan, make_plan
+from fastnst.runtime.tiling.room import available_memory
 from fastnst.runtime.tiling.tileable import Tileable, evaluate_fixed
 
 DEFAULT_TILE = 256
 """Pixels a side: what a tile holds stays in a processor's caches; larger ones are slower."""
 
 DEFAULT_MEMORY = 3 * 2**30
-"""Bytes of resident memory that the process may reach."""
+"""Bytes of resident memory that the process may reach, where the machine has as many left."""
 
 SMALLEST_TILE = 64
 """Pixels a side; halos would be most of the work in smaller ones."""
@@ -51,6 +52,7 @@ _HALO_SHARE = 1.2  # a tile with its halo is usually that much wider
 _SLACK_BANDS = 2
 _TILES_SHARE = 0.3  # of the memory, at most, for computing tiles
 _USABLE_DISK = 0.9
+_USABLE_MEMORY = 0.7
 
 
 class TiledStylizer:
@@ -61,9 +63,9 @@ class TiledStylizer:
         path: str | Path,
         *,
         tile: int = DEFAULT_TILE,
-        max_memory: int = DEFAULT_MEMORY,
+        max_memory: int | None = None,
         folder: str | Path | None = None,
-        provider: Provider = "cpu",
+        provider: TileProvider = "cpu",
         threads: int | None = None,
     ) -> None:
         """Read a network.
@@ -72,6 +74,7 @@ class TiledStylizer:
             path: an exported ONNX file.
             tile: largest side of a tile in pixels; the picture does not depend on it.
             max_memory: bytes of resident memory to stay below; what finds no room goes to disk or is computed again.
+                None: 3 GB, or less where less is left.
             folder: where temporary files go; None: the system's folder for them.
             provider: what computes.
             threads: on the CPU; None: all processors.
@@ -84,7 +87,8 @@ class TiledStylizer:
         if tile < SMALLEST_TILE:
             raise SettingError(f"tile {tile}; expected at least {SMALLEST_TILE} pixels")
         self._network = Tileable.load(Path(path))
-        self._max_memory, self._provider = max_memory, provider
+        self._max_memory = _usual_memory() if max_memory is None else max_memory
+        self._provider: TileProvider = provider
         self._folder = Path(folder) if folder is not None else Path(tempfile.gettempdir())
         if not self._folder.is_dir():
             raise OutputError(f"{self._folder}: no such folder; expected one for temporary files")
@@ -234,7 +238,7 @@ def stylize_large(
     frame: Frame,
     *,
     tile: int = DEFAULT_TILE,
-    max_memory: int = DEFAULT_MEMORY,
+    max_memory: int | None = None,
     folder: str | Path | None = None,
     on_progress: Progress | None = None,
 ) -> Frame:
@@ -246,6 +250,17 @@ def stylize_large(
 def peak_memory(path: str | Path, height: int, width: int) -> int:
     """Bytes of resident memory that painting a picture in one piece takes, about; raises StyleError."""
     return TiledStylizer(path).peak_memory(height, width)
+
+
+def needs_tiles(path: str | Path, height: int, width: int) -> bool:
+    """Tell whether painting a picture in one piece might take more memory than there is; raises StyleError."""
+    available = available_memory()
+    return available is not None and peak_memory(path, height, width) > available * _USABLE_MEMORY
+
+
+def _usual_memory() -> int:
+    available = available_memory()
+    return DEFAULT_MEMORY if available is None else min(DEFAULT_MEMORY, int(available * _USABLE_MEMORY))
 
 
 class _Report:

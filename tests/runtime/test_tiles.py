@@ -19,7 +19,7 @@ from fastnst.images import Frame
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import ModelInfo
 from fastnst.runtime.statistics import Statistics
-from fastnst.runtime.tiles import TiledStylizer, peak_memory, stylize_large
+from fastnst.runtime.tiles import TiledStylizer, needs_tiles, peak_memory, stylize_large
 
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
 
@@ -48,12 +48,12 @@ class LiveNet(nn.Module):
         return torch.sigmoid(self.last(torch.cat([detail, self.up(body)], 1)))
 
 
-def export(network: nn.Module, path: Path, layout: str = "nhwc-uint8") -> Path:
+def export(network: nn.Module, path: Path) -> Path:
     for module in network.modules():
         if isinstance(module, nn.InstanceNorm2d):
             nn.init.normal_(module.weight, 1, 0.3)
             nn.init.normal_(module.bias, 0, 0.3)
-    onnx.save(to_onnx(network.eval(), INFO, layout), path)  # type: ignore[arg-type]
+    onnx.save(to_onnx(network.eval(), INFO), path)  # type: ignore[arg-type]
     return path
 
 
@@ -291,6 +291,15 @@ def test_peak_memory_grows_with_the_picture(johnson: Path) -> None:
     # Measured for this width: about 360 bytes for each pixel.
     assert large - small > 4320 * 7680 * 300
     assert large < 4320 * 7680 * 700
+
+
+def test_tiles_are_needed_where_memory_is_short(johnson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastnst.runtime.tiles.available_memory", lambda: 4 * 2**30)
+    assert not needs_tiles(johnson, 1080, 1920)
+    assert needs_tiles(johnson, 4320, 7680)
+    assert TiledStylizer(johnson).plan(4320, 7680).memory < 0.7 * 4 * 2**30
+    monkeypatch.setattr("fastnst.runtime.tiles.available_memory", lambda: None)
+    assert not needs_tiles(johnson, 4320, 7680)
 
 
 @pytest.mark.parametrize(

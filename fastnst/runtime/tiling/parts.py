@@ -1,22 +1,27 @@
 """Parts of a network, made by surgery, in ONNX Runtime."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import onnxruntime
 from onnx import ModelProto
 
 from fastnst.errors import InputError, SettingError
-from fastnst.runtime.backend import Array, Provider
+from fastnst.runtime.accelerators import Accelerator, prepare, provider_entries, why_not_loaded
+from fastnst.runtime.backend import Array, UnavailableError, first_line
+from fastnst.runtime.cores import default_threads
+from fastnst.runtime.onnx_backend import CPU, ProviderEntry
 
-_NAMES: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TileProvider: TypeAlias = Literal["cpu", "cuda"]
+
 _FATAL = 4
 
 
 class Part:
     """A part of a network, opened to run; several threads may run it at once."""
 
-    def __init__(self, model: ModelProto, provider: Provider = "cpu", threads: int = 1) -> None:
+    def __init__(self, model: ModelProto, provider: TileProvider = "cpu", threads: int = 1) -> None:
         """Open a part.
 
         Args:
@@ -32,10 +37,12 @@ class Part:
         options.intra_op_num_threads = threads
         # An arena keeps the memory of the largest call, rounded up to a power of two.
         options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[_NAMES[provider]])
-        if self._session.get_providers()[0] != _NAMES[provider]:
-            raise SettingError(f"provider {provider} cannot run here; cpu can")
+        entries = [CPU] if provider == "cpu" else [*_entries(provider), CPU]
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=entries)
+        if self._session.get_providers()[0] != entries[0][0]:
+            raise SettingError(f"provider {provider} cannot run here: {why_not_loaded('cuda')}")
         self._outputs = [node.name for node in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -47,8 +54,7 @@ class Part:
         try:
             values = self._session.run(self._outputs, dict(feeds))
         except Exception as error:  # ONNX Runtime's errors have no common base
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-            raise InputError(f"a tile failed ({reason}); if memory ran out, take smaller tiles") from error
+            raise InputError(f"a tile failed ({first_line(error)}); if memory ran out, take smaller tiles") from error
         return dict(zip(self._outputs, values, strict=True))
 
 
@@ -58,7 +64,13 @@ def evaluate(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def count_threads(threads: int | None) -> int:
-    """Processors to use: as many as this process may, unless told."""
-    if threads is not None:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Threads to use: as many as this process may, unless told."""
+    return threads or default_threads() or os.cpu_count() or 1
+
+
+def _entries(provider: Accelerator) -> Sequence[ProviderEntry]:
+    try:
+        prepare(provider)
+    except UnavailableError as error:
+        raise SettingError(f"provider {provider} cannot run here: {error}; cpu can") from error
+    return provider_entries(provider, "float32", fixed=False)

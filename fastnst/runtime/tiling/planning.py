@@ -15,7 +15,7 @@ MAP_BYTES = 2
 _MEMORY_BYTE_S = 1 / 4e9
 _DISK_BYTE_S = 1 / 0.2e9
 # The halo's share of the work is counted for tiles of this side.
-_USUAL_TILE = 512
+_USUAL_TILE = 256
 
 
 @dataclass
