@@ -8,11 +8,15 @@ from cyclopts import App, ArgumentCollection, CycloptsError
 COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
     "video": "Paint films with a trained style, keeping sound, times and tracks.",
+    "webcam": "Paint what a camera sees, or a film as if it were one, on the screen.",
     "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
+    "styles": "List the installed styles; add or remove your own.",
+    "bench": "Time networks by size and by what computes.",
+    "doctor": "Say what works here, what does not, and what mends it.",
 }
 
 

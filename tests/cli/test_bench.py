@@ -14,9 +14,6 @@ from fastnst.evaluation.benchmark import Benchmark, Case, Measurement
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 
-if "bench" not in cli.COMMANDS:
-    cli.app.command("fastnst.cli.bench:bench", name="bench")
-
 
 @pytest.fixture
 def styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

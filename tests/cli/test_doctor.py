@@ -10,9 +10,6 @@ from fastnst import cli
 from fastnst.diagnosis import examine as examining
 from fastnst.diagnosis.findings import Finding, Report
 
-if "doctor" not in cli.COMMANDS:
-    cli.app.command("fastnst.cli.doctor:doctor", name="doctor")
-
 FINE = Finding("providers", "cpu", "ok")
 ABSENT = Finding("providers", "openvino", "absent", "not installed [yet]", "python -m pip install openvino")
 WRONG = Finding("codecs", "av1", "wrong", "missing", "python -m pip install --force-reinstall av")

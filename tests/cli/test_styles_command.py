@@ -15,9 +15,6 @@ from fastnst.images import read_frame
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 
-if "styles" not in cli.COMMANDS:
-    cli.app.command("fastnst.cli.styles:styles", name="styles")
-
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

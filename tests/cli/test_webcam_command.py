@@ -16,19 +16,15 @@ import numpy as np
 import onnx
 import pytest
 
-from fastnst.cli import COMMANDS, app, main
+from fastnst.cli import main
 from fastnst.images import read_frame
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 PRELUDE = """
 import sys
-from fastnst.cli import COMMANDS, app, main
-if "webcam" not in COMMANDS: app.command("fastnst.cli.webcam:webcam", name="webcam")
+from fastnst.cli import main
 """
-
-if "webcam" not in COMMANDS:
-    app.command("fastnst.cli.webcam:webcam", name="webcam")
 
 
 @pytest.fixture
