@@ -62,9 +62,11 @@ def lattice_pattern(image: Tensor, period: int, window: int = 5) -> Tensor:
     artifacts"). Each of the period^2 places in a cell is averaged over neighbouring cells; where the averages differ,
     the picture repeats. A slope of s a pixel counts as well, with 1.25 s^2 for period 4. The form is ours.
     """
-    places = pixel_unshuffle(image, period).unflatten(1, (image.shape[1], period * period))
-    local = avg_pool2d(places.flatten(0, 1), window, stride=1).unflatten(0, places.shape[:2])
-    return (local - local.mean(dim=2, keepdim=True)).square().mean(dim=(1, 2, 3, 4))
+    images, channels = image.shape[:2]
+    places = pixel_unshuffle(image, period)
+    local = avg_pool2d(places, window, stride=1)
+    cells = local.reshape(images, channels, period * period, *local.shape[2:])
+    return (cells - cells.mean(dim=2, keepdim=True)).square().flatten(1).mean(1)
 
 
 def differences(image: Tensor) -> int:
