@@ -100,6 +100,16 @@ def _run(
         try:
             for comparison in comparer.run(photos, sizes, show):
                 done.append(comparison)
+                console.print(_said(comparison), markup=False, soft_wrap=True)
         except (KeyboardInterrupt, FastNSTError) as stopped:
             return done, stopped
     return done, None
+
+
+def _said(comparison: Comparison) -> str:
+    found, last = comparison.matched, comparison.curve[-1]
+    match = f"matched at step {found.step}" if found else "never matched"
+    return (
+        f"{comparison.photo}, {comparison.size} px: fast total {comparison.fast_losses.total:.3f}, {match}; "
+        f"exact {last.losses.total:.3f} after {last.step} steps"
+    )

@@ -66,6 +66,8 @@ def test_compares_photos_at_several_sizes(
     np.testing.assert_array_equal(read_frame(tmp_path / "out" / "photo0-40-fast.png"), 255 - content)
     said = capfd.readouterr()
     assert said.out == ""
+    assert said.err.count("after 3 steps") >= 4  # a line for each
+    assert "photo1, 48 px: fast total" in said.err
     assert "the network reaches a total loss of" in said.err
     assert "compare.html" in said.err
 
