@@ -35,8 +35,10 @@ _X26_PRESETS = (
 )
 _PRORES_PRESETS = ("proxy", "lt", "standard", "hq", "4444", "4444xq")
 # Lower is better. Painted films are full of fine strokes, which the encoders' own defaults blur.
-_QUALITY = {"libx264": 18, "libx265": 20, "libvpx-vp9": 28, "libsvtav1": 28}
+_QUALITY = {"libx264": 18, "libx265": 18, "libvpx-vp9": 24, "libsvtav1": 24}
 _QUALITY_RANGE = {"libx264": (0, 51), "libx265": (0, 51), "libvpx-vp9": (0, 63), "libsvtav1": (1, 63)}
+# Colours finer than by default, for a sixth more bytes: flat areas then come out within 3 levels, not 6.
+_CHROMA_OFFSET = "-6"
 FIXED_QUALITY = frozenset({"ffv1", "gif", "prores_ks"})
 """Encoders without a setting for quality: they lose nothing, or as much as their form of the format says."""
 
@@ -65,11 +67,15 @@ def encoder_options(name: str, quality: int | None, preset: str | None) -> dict[
     """
     quality = _checked_quality(name, quality)
     makers: dict[str, Callable[[], dict[str, str]]] = {
-        "libx264": lambda: {"crf": str(quality), "preset": _choice(name, preset or "medium", _X26_PRESETS)},
+        "libx264": lambda: {
+            "crf": str(quality),
+            "preset": _choice(name, preset or "medium", _X26_PRESETS),
+            "chromaoffset": _CHROMA_OFFSET,
+        },
         "libx265": lambda: {
             "crf": str(quality),
             "preset": _choice(name, preset or "medium", _X26_PRESETS),
-            "x265-params": "log-level=none",
+            "x265-params": f"log-level=none:cbqpoffs={_CHROMA_OFFSET}:crqpoffs={_CHROMA_OFFSET}",
         },
         "libvpx-vp9": lambda: {
             "crf": str(quality),

@@ -195,7 +195,9 @@ def _try_out(encoding: Encoding) -> tuple[int, int]:
             return encoding.size
         grey = FromRgb(encoding.pixel_format, encoding.colors)(np.full((*encoding.size, 3), 128, np.uint8))
         grey.pts, grey.time_base = 0, encoding.time_base
-        target.mux([*stream.encode(grey), *stream.encode(None)])
+        for packet in [*stream.encode(grey), *stream.encode(None)]:
+            packet.dts = packet.pts  # x265 leaves it unset in a film as short as this
+            target.mux(packet)
     file.seek(0)
     with av.open(file, "r") as source:
         frame = next(source.decode(video=0), None)

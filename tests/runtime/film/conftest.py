@@ -51,7 +51,10 @@ class ClipRecipe:
     codec: str = "libx264"
     pixel_format: str = "yuv420p"
     colors: dict[str, int] | None = None
-    """Attributes of the encoder: colorspace, color_range ..."""
+    """How pictures are converted, as attributes of the encoder: colorspace, color_range ..."""
+
+    tagged: bool = True
+    """Whether the file says so."""
 
     rotation: int | None = None
     pixel_aspect: Fraction | None = None
@@ -90,7 +93,7 @@ def write_clip(path: Path, recipe: ClipRecipe) -> None:
         pictures.pix_fmt, pictures.thread_count, pictures.gop_size = recipe.pixel_format, 1, recipe.gop
         time_base = 1 / recipe.rate if recipe.stamps is None else Fraction(1, 1000)
         pictures.codec_context.time_base = time_base
-        for name, value in (recipe.colors or {}).items():
+        for name, value in (recipe.colors or {}).items() if recipe.tagged else ():
             setattr(pictures.codec_context, name, value)
         if recipe.pixel_aspect:
             pictures.codec_context.sample_aspect_ratio = recipe.pixel_aspect
@@ -147,7 +150,7 @@ def to_video_frame(frame: np.ndarray, recipe: ClipRecipe) -> av.VideoFrame:
     matrix = {1: "ITU709", 9: "BT2020"}.get(colors.get("colorspace", 6), "ITU601")
     full = colors.get("color_range") == 2
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    return picture.reformat(
+    coded = picture.reformat(
         format=recipe.pixel_format,
         dst_colorspace=matrix,
         src_color_range="JPEG",
@@ -155,6 +158,9 @@ def to_video_frame(frame: np.ndarray, recipe: ClipRecipe) -> av.VideoFrame:
         interpolation=0x4 | 0x40000 | 0x2000 | 0x4000,  # bicubic, accurate, full chroma
         threads=1,
     )
+    if not recipe.tagged:
+        coded.colorspace, coded.color_range = 2, 0
+    return coded
 
 
 @dataclass(frozen=True)
