@@ -13,6 +13,12 @@ from fastnst.perceptual.settings import LossSettings
 class OptimizeSettings(LossSettings):
     """How a picture is optimised."""
 
+    tv_weight: float = 2.0
+    """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with coloured dots."""
+
+    tv_kind: Literal["l1", "squared"] = "l1"
+    """Form of the total variation: absolute differences or their squares."""
+
     steps: int = 300
     """Evaluations of the loss and its gradient, whichever the optimizer."""
 
