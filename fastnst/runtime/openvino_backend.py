@@ -40,7 +40,7 @@ class OpenVinoBackend:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": default_threads() if threads is None else threads,
-            # Beside a decoder, an encoder or a camera, a thread bound to a core waits for that core though others are free.
+            # Beside a decoder, an encoder or a camera, a thread bound to a core waits for it though others are free.
             "ENABLE_CPU_PINNING": False,
             # Numbers next to zero, as dark flat areas make them, slow some processors down thirty times.
             "CPU_DENORMALS_OPTIMIZATION": True,
