@@ -101,7 +101,7 @@ def _show(benchmark: "Benchmark") -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("network", "size", "runs on"):
         table.add_column(title, no_wrap=True)
-    for title in ("ms", "least", "fps", "ratio", "CPU ms", "memory"):
+    for title in ("ms", "least", "fps", "ratio", "CPU ms", "memory", "differs"):
         table.add_column(title, justify="right", no_wrap=True)
     for measurement in benchmark.measurements:
         table.add_row(*_row(measurement))
@@ -116,7 +116,7 @@ def _show(benchmark: "Benchmark") -> None:
     console.print(
         f"Median and least of {benchmark.runs} runs, picture to picture, on {machine['processors']} x "
         f"{machine['processor']}{note}. CPU ms: processor time of all threads. Memory: the most that the process held, "
-        "in MB.",
+        "in MB. Differs: largest difference from the same network on cpu, of 255 levels, and PSNR.",
         style="dim",
         markup=False,
         soft_wrap=True,
@@ -127,7 +127,7 @@ def _row(measurement: "Measurement") -> list[str]:
     height, width = measurement.case.size
     start = [measurement.case.name, f"{width}x{height}"]
     if measurement.error is not None:
-        return [*start, f"{measurement.case.provider}: failed", *([""] * 6)]
+        return [*start, f"{measurement.case.provider}: failed", *([""] * 7)]
     memory, ratio = measurement.peak_memory_mb, measurement.ratio
     return [
         *start,
@@ -138,4 +138,11 @@ def _row(measurement: "Measurement") -> list[str]:
         "" if ratio is None else f"{ratio:.2f}",
         f"{measurement.cpu_ms:.1f}",
         "?" if memory is None else f"{memory:.0f}",
+        _difference(measurement),
     ]
+
+
+def _difference(measurement: "Measurement") -> str:
+    if measurement.largest_difference is None or measurement.psnr_db is None:
+        return ""
+    return f"{measurement.largest_difference} ({measurement.psnr_db:.0f} dB)" if measurement.largest_difference else "0"

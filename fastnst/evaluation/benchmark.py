@@ -5,6 +5,7 @@ that takes floats is charged for the conversion, which whoever runs it has to do
 """
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -15,10 +16,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.choosing import psnr_db
 
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
@@ -61,6 +66,12 @@ class Measurement:
 
     ratio: float | None = None
     """Median time over that of the first case of the same size."""
+
+    largest_difference: int | None = None
+    """From what the same network paints on `cpu`, in levels of 255; None: not on `cpu` in this benchmark."""
+
+    psnr_db: float | None = None
+    """Likeness to the same; infinite where they are equal."""
 
     @property
     def median_ms(self) -> float:
@@ -138,23 +149,43 @@ def describe_machine() -> dict[str, Any]:
 def _measure_in_turns(
     cases: Sequence[Case], runs: int, threads: int | None, on_run: Callable[[], None]
 ) -> list[Measurement]:
-    with ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(case, threads)) for case in cases]
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        results = [Path(folder) / f"{number}.npy" for number in range(len(cases))]
+        workers = [
+            stack.enter_context(_Worker(case, threads, result)) for case, result in zip(cases, results, strict=True)
+        ]
         for turn in range(WARM_UP + runs):
             for worker in workers:
                 worker.run(counts=turn >= WARM_UP)
                 on_run()
-        measured = [worker.finish() for worker in workers]
+        measured = _compare([worker.finish() for worker in workers], results)
     base = measured[0]
     if not base.times_ms:
         return measured
-    return [_with_ratio(measurement, base.median_ms) for measurement in measured]
+    return [
+        replace(measurement, ratio=measurement.median_ms / base.median_ms) if measurement.times_ms else measurement
+        for measurement in measured
+    ]
+
+
+def _compare(measured: Sequence[Measurement], results: Sequence[Path]) -> list[Measurement]:
+    """Add how far what each painted is from what the same network painted on the CPU."""
+    exact = {row.case.path: result for row, result in zip(measured, results, strict=True) if row.ran_on == "cpu"}
+    compared = []
+    for row, result in zip(measured, results, strict=True):
+        if row.error is None and row.case.path in exact and exact[row.case.path] != result:
+            painted, expected = np.load(result), np.load(exact[row.case.path])
+            largest = int(np.abs(painted.astype(int) - expected).max())
+            compared.append(replace(row, largest_difference=largest, psnr_db=psnr_db(painted, expected)))
+        else:
+            compared.append(row)
+    return compared
 
 
 class _Worker:
     """One case in its process: benchmark_worker.py. A case that fails stays failed and costs no other."""
 
-    def __init__(self, case: Case, threads: int | None) -> None:
+    def __init__(self, case: Case, threads: int | None, result: Path) -> None:
         self._case = case
         self._error: str | None = None
         self._times: list[float] = []
@@ -168,7 +199,8 @@ class _Worker:
         )
         height, width = case.size
         asked = {"path": str(case.path), "provider": case.provider, "foreign": case.foreign, "threads": threads}
-        self._ran_on = str(self._ask(json.dumps(asked | {"height": height, "width": width})).get("ran_on", ""))
+        asked |= {"height": height, "width": width, "result": str(result)}
+        self._ran_on = str(self._ask(json.dumps(asked)).get("ran_on", ""))
 
     def run(self, *, counts: bool) -> None:
         answer = self._ask("run")
@@ -209,12 +241,6 @@ class _Worker:
         self._process.communicate()
 
 
-def _with_ratio(measurement: Measurement, base_ms: float) -> Measurement:
-    if not measurement.times_ms:
-        return measurement
-    return replace(measurement, ratio=measurement.median_ms / base_ms)
-
-
 def _as_row(measurement: Measurement) -> dict[str, Any]:
     case = asdict(measurement.case)
     height, width = case.pop("size")
@@ -229,6 +255,9 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "cpu_ms": measurement.cpu_ms,
         "peak_memory_mb": measurement.peak_memory_mb,
         "ratio": measurement.ratio,
+        "largest_difference": measurement.largest_difference,
+        # JSON knows no infinity.
+        "psnr_db": measurement.psnr_db if measurement.psnr_db != math.inf else None,
         "times_ms": list(measurement.times_ms),
         "cpu_times_ms": list(measurement.cpu_times_ms),
     }

@@ -35,7 +35,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
         rows = [
             Measurement(case, "no NVIDIA driver was found")
             if case.provider == "cuda"
-            else Measurement(case, None, case.provider, (30.0, 20.0, 10.0), (7.0, 8.0, 9.0), 123.4, 1.0)
+            else Measurement(case, None, case.provider, (30.0, 20.0, 10.0), (7.0, 8.0, 9.0), 123.4, 1.0, 4, 54.2)
             for case in given
         ]
         return Benchmark(tuple(rows), 3, None, {"processors": 2, "processor": "Abacus", "load_before": 0.5})
@@ -83,9 +83,9 @@ def test_table(styles: Path, planned: list[Case], capfd: pytest.CaptureFixture[s
     assert err == ""
     lines = out.splitlines()
     assert lines[0].split() == [
-        *("network", "size", "runs", "on", "ms", "least", "fps", "ratio", "CPU", "ms", "memory")
+        *("network", "size", "runs", "on", "ms", "least", "fps", "ratio", "CPU", "ms", "memory", "differs")
     ]
-    assert lines[1].split() == ["dots", "64x48", "cpu", "20.0", "10.0", "50.0", "1.00", "8.0", "123"]
+    assert lines[1].split() == ["dots", "64x48", "cpu", "20.0", "10.0", "50.0", "1.00", "8.0", "123", "4", "(54", "dB)"]
     assert lines[2].split() == ["dots", "64x48", "cuda:", "failed"]
     assert lines[5] == "dots: no NVIDIA driver was found"
     assert lines[6].startswith("Median and least of 3 runs, picture to picture, on 2 x Abacus.")

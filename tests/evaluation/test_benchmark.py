@@ -42,8 +42,8 @@ class Standin:
 
     ran: list[str]
 
-    def __init__(self, case: Case, threads: int | None) -> None:
-        self.case = case
+    def __init__(self, case: Case, threads: int | None, result: Path) -> None:
+        self.case, self.result = case, result
         self.times: list[float] = []
         Standin.ran.append(f"open {case.name}")
 
@@ -54,7 +54,8 @@ class Standin:
     def finish(self) -> Measurement:
         if self.case.name == "bad":
             return Measurement(self.case, "it failed")
-        return Measurement(self.case, None, "cpu", tuple(self.times), tuple(self.times), 50.0)
+        np.save(self.result, np.full((2, 2, 3), 100 + (self.case.provider == "openvino"), np.uint8))
+        return Measurement(self.case, None, self.case.provider, tuple(self.times), tuple(self.times), 50.0)
 
     def __enter__(self) -> "Standin":
         return self
@@ -71,8 +72,8 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> type[Standin]:
     return Standin
 
 
-def case(name: str, size: tuple[int, int] = (8, 16)) -> Case:
-    return Case(name, Path(f"{name}.onnx"), size)
+def case(name: str, size: tuple[int, int] = (8, 16), provider: Any = "cpu") -> Case:
+    return Case(name, Path(f"{name}.onnx"), size, provider)
 
 
 def test_cases_of_one_size_take_turns(standin: type[Standin]) -> None:
@@ -89,6 +90,17 @@ def test_ratios_are_to_the_first_of_the_same_size(standin: type[Standin]) -> Non
     assert [row.case for row in measured] == cases
     assert [row.ratio for row in measured] == [1, 1, 1.5, None, 4]
     assert measured[3].error == "it failed"
+
+
+def test_difference_from_the_same_network_on_the_cpu(standin: type[Standin]) -> None:
+    cases = [case("a", provider="openvino"), case("a"), case("a", provider="cuda"), case("b", provider="openvino")]
+    measured = run_benchmark([*cases, case("a", (4, 4), "openvino"), case("bad")], runs=1).measurements
+    assert [row.largest_difference for row in measured] == [1, None, 0, None, None, None]
+    # 255^2 = 48.13 dB
+    assert measured[0].psnr_db == pytest.approx(48.131, abs=0.001)
+    rows = json.loads(Benchmark(measured, 1, 1).as_json())["results"]
+    assert [row.get("largest_difference") for row in rows] == [1, None, 0, None, None, None]
+    assert rows[2]["psnr_db"] is None
 
 
 def test_no_ratios_where_the_first_failed(standin: type[Standin]) -> None:
@@ -156,15 +168,28 @@ def ask(*questions: Any) -> list[dict[str, Any]]:
 
 
 def asked(path: Path, **other: Any) -> dict[str, Any]:
-    return {"path": str(path), "provider": "cpu", "threads": 1, "foreign": False, "height": 9, "width": 17} | other
+    result = str(path.with_suffix(".npy"))
+    return {
+        "path": str(path),
+        "result": result,
+        "provider": "cpu",
+        "threads": 1,
+        "foreign": False,
+        "height": 9,
+        "width": 17,
+    } | other
 
 
 def test_answers(write: Any) -> None:
-    opened, first, last = ask(asked(write(INVERT)), "run", "finish")
+    path = write(INVERT)
+    opened, first, last = ask(asked(path), "run", "finish")
     assert opened == {"ran_on": "cpu"}
     assert first.keys() == {"elapsed_ms", "cpu_ms"}
     assert first["elapsed_ms"] > 0
     assert last.keys() == {"peak_memory_mb"}
+    painted = np.load(path.with_suffix(".npy"))
+    assert painted.shape == (9, 17, 3)
+    assert len(np.unique(painted)) > 50
 
 
 def test_ours_may_stand_among_foreign_ones(write: Any) -> None:

@@ -149,6 +149,25 @@ def test_paddings_on_the_cpu_are_named_and_arithmetic_of_shapes_is_not(monkeypat
     assert left_to_cpu(object(), ["CUDAExecutionProvider"]) == ()  # type: ignore[arg-type]
 
 
+def test_a_convolution_on_the_cpu_is_found_out_beside_others_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = {"CUDAExecutionProvider": {"Conv", "Relu"}, "CPUExecutionProvider": {"ConvTranspose", "Shape"}}
+    monkeypatch.setattr(device_backend, "placed_operators", lambda _session: placed)
+    with pytest.raises(UnavailableError, match="would leave ConvTranspose to the CPU"):
+        left_to_cpu(object(), ["CUDAExecutionProvider"])  # type: ignore[arg-type]
+
+
+def test_every_session_is_looked_into(accelerated: Any, invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = {"CPUExecutionProvider": {"Conv"}, "another": {"Pad"}}
+    monkeypatch.setattr(device_backend, "placed_operators", lambda _session: placed)
+    assert DeviceBackend(invert, "cuda").on_cpu == ("Pad",)
+    core_ml = DeviceBackend(invert, "coreml")
+    placed["another"] = {"Conv"}
+    with pytest.raises(UnavailableError, match="would leave Conv to the CPU"):
+        core_ml.run({"frame": FRAMES})
+    with pytest.raises(UnavailableError, match="would leave Conv to the CPU"):
+        DeviceBackend(invert, "cuda")
+
+
 # Sizes by name
 
 
