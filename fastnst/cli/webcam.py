@@ -11,11 +11,13 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from fastnst.errors import SettingError, StyleError
+from fastnst.runtime.backend import ProviderChoice
 from fastnst.styles import find_style, installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
     from fastnst.runtime.camera.capture import Camera
     from fastnst.runtime.camera.screen import Screen
+    from fastnst.runtime.session import Stylizer
     from fastnst.runtime.webcam import WebcamResult
 
 POSITIVE = validators.Number(gte=1)
@@ -43,7 +45,7 @@ def webcam(
     no_window: Annotated[bool, FLAG] = False,
     frames: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
-    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
     """Paint a camera's pictures live. Press h for the keys, q to quit.
@@ -93,17 +95,17 @@ def webcam(
     seconds:
         End after so many seconds.
     provider:
-        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+        What computes. auto tries all and takes the fastest that really runs here; another that cannot run is an error.
+        fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
     """
     # OpenCV reads its environment while it is imported; it takes a moment, as ONNX Runtime does.
-    from fastnst.runtime.camera.opencv import prepare_opencv  # noqa: PLC0415
+    from fastnst.runtime.camera.opencv import load_opencv  # noqa: PLC0415
 
-    prepare_opencv()
+    load_opencv()
     from fastnst.runtime.camera.device import CameraSettings, open_camera  # noqa: PLC0415
     from fastnst.runtime.camera.look import Look  # noqa: PLC0415
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
     from fastnst.runtime.webcam import WebcamSettings, run_webcam  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
@@ -125,11 +127,31 @@ def webcam(
         seconds=seconds,
     )
     screen = _screen(no_window, record is not None or virtual_camera, tell)
-    load = partial(Stylizer, provider=provider, threads=threads)
+    load = _Loader(provider, threads)
     result = run_webcam(styles, load, opener, screen, settings, tell=tell)
-    tell(_summary(result))
+    tell(f"{_summary(result)} on {load.provider}")
     if result.failures:
         sys.exit(1)
+
+
+class _Loader:
+    """Loads styles; once `auto` has chosen what computes, the next ones go there: trying all again takes seconds."""
+
+    def __init__(self, provider: ProviderChoice, threads: int | None) -> None:
+        self._asked, self._threads = provider, threads
+        self.provider = provider
+
+    def __call__(self, path: Path) -> "Stylizer":
+        from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+
+        try:
+            stylizer = Stylizer(path, provider=self.provider, threads=self._threads)
+        except SettingError:
+            if self.provider == self._asked:
+                raise
+            stylizer = Stylizer(path, provider=self._asked, threads=self._threads)
+        self.provider = stylizer.provider
+        return stylizer
 
 
 def _styles(style: str | None) -> tuple[dict[str, Path], int]:
@@ -180,6 +202,6 @@ def _summary(result: "WebcamResult") -> str:
     share, fps = 100 * result.shown / max(1, result.captured), result.shown / result.elapsed_s
     return (
         f"{result.shown} of {result.captured} pictures painted ({share:.0f} %), {fps:.1f} fps; from capture to screen "
-        f"{result.latency_ms:.0f} ms, 95 % within {result.slow_latency_ms:.0f} ms; last at "
-        f"{result.size[1]} x {result.size[0]}"
+        f"{result.latency_ms:.0f} ms, 95 % within {result.slow_latency_ms:.0f} ms; "
+        f"{result.size[1]} x {result.size[0]} at the end"
     )

@@ -21,10 +21,7 @@ from fastnst.images import read_frame
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-PRELUDE = """
-import sys
-from fastnst.cli import main
-"""
+START = "import sys; from fastnst.cli import main; main(sys.argv[1:])"
 
 
 @pytest.fixture
@@ -126,7 +123,8 @@ def test_an_unknown_style(film: Path, capfd: pytest.CaptureFixture[str]) -> None
 
 
 def test_help_needs_neither_opencv_nor_torch() -> None:
-    code = PRELUDE + (
+    code = (
+        "import sys; from fastnst.cli import main\n"
         "try: main(['webcam', '--help'])\n"
         "except SystemExit as end: assert not end.code\n"
         "print(sorted({'torch', 'cv2', 'onnxruntime', 'av'} & set(sys.modules)))"
@@ -140,7 +138,7 @@ def test_interrupted_from_outside_the_recording_is_whole(film: Path, style: str,
     output = tmp_path / "out.mp4"
     arguments = ["webcam", "--source", str(film), "--loop", "--style", style, "--record", str(output)]
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-    command = [sys.executable, "-c", PRELUDE + "main(sys.argv[1:])", *arguments]
+    command = [sys.executable, "-c", START, *arguments]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         give_up = time.monotonic() + 60
         while not list(tmp_path.glob(".*.part.mp4")):
@@ -174,7 +172,7 @@ def display() -> Iterator[str]:
 def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> None:
     environment = {**os.environ, "DISPLAY": display}
     arguments = ["webcam", "--source", str(film), "--loop", "--style", style, "--folder", str(tmp_path)]
-    command = [sys.executable, "-c", PRELUDE + "main(sys.argv[1:])", *arguments, "--seconds", "120"]
+    command = [sys.executable, "-c", START, *arguments, "--seconds", "120"]
 
     def tool(*words: str) -> str:
         done = subprocess.run(words, env=environment, check=False, capture_output=True, text=True, timeout=30)

@@ -1,6 +1,9 @@
-"""Settings that OpenCV reads from the environment, so they must stand there before its first import."""
+"""Loading OpenCV: what it reads from the environment must stand there before its first import."""
 
+import importlib
 import os
+
+from fastnst.errors import SettingError
 
 _ENVIRONMENT = {
     # A V4L2 camera that stalls holds a read for 10 s by default; a whole number of seconds.
@@ -12,7 +15,18 @@ _ENVIRONMENT = {
 }
 
 
-def prepare_opencv() -> None:
-    """Make OpenCV quick to open cameras and to notice one that stalls; the user's own settings stay."""
+def load_opencv() -> None:
+    """Import OpenCV, quick to open cameras and to notice one that stalls; the user's own settings stay.
+
+    Raises:
+        SettingError: it cannot be imported, for want of a system library.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:
+        raise SettingError(
+            f"OpenCV cannot be loaded ({error}); on Debian and Ubuntu its libraries come with "
+            "apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
+        ) from error

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fastnst.errors import InputError
+from fastnst.errors import InputError, SettingError
 from fastnst.runtime.camera.capture import CameraLostError
 from fastnst.runtime.camera.device import CameraSettings, open_camera
-from fastnst.runtime.camera.opencv import prepare_opencv
+from fastnst.runtime.camera.opencv import load_opencv
 
 BLUE_LEFT = np.zeros((2, 4, 3), np.uint8)
 BLUE_LEFT[:, :2, 0] = 255  # blue comes first in BGR
@@ -146,6 +146,15 @@ def test_the_environment_is_prepared_but_the_users_own_settings_stay(monkeypatch
     monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")
     monkeypatch.setenv("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "1")
-    prepare_opencv()
+    load_opencv()
     assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "2"
     assert os.environ["OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS"] == "1"
+
+
+def test_a_missing_system_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(SettingError, match=r"libGL\.so\.1: cannot open .* apt-get install libgl1"):
+        load_opencv()
