@@ -73,7 +73,8 @@ def open_network(style: str | Path, *, name: str | None = None, threads: int | N
     name = name or path.stem
     inputs = [port for port in model.graph.input if port.name not in {i.name for i in model.graph.initializer}]
     if any(port.name == "frame" for port in inputs):
-        return Network(name, path, Stylizer(path, threads=threads), count_parameters(model))
+        # ONNX Runtime in float32, as for the others: what is fastest here may compute in bfloat16.
+        return Network(name, path, Stylizer(path, provider="cpu", threads=threads), count_parameters(model))
     if len(inputs) != 1 or _form(inputs[0]) != (onnx.TensorProto.FLOAT, 4, 3):
         found = ", ".join(port.name for port in inputs) or "nothing"
         raise StyleError(
