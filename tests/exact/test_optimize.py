@@ -26,6 +26,7 @@ def settings(loss_weights: Path) -> OptimizeSettings:
     return OptimizeSettings(
         steps=12,
         size=24,
+        tv_weight=0,  # at 24 pixels differences between neighbours are huge
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
         loss_weights=loss_weights,
