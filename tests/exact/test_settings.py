@@ -27,7 +27,7 @@ def test_defaults_are_valid_and_frozen() -> None:
         ({"style_weight": -1.0}, "--style-weight is -1.0; expected 0 or more"),
         ({"content_weight": math.inf}, "--content-weight is inf; expected 0 or more"),
         ({"tv_weight": math.nan}, "--tv-weight is nan; expected 0 or more"),
-        ({"content_weight": 0.0, "style_weight": 0.0}, "all weights are 0"),
+        ({"content_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.0}, "all weights are 0"),
     ],
 )
 def test_impossible_settings(changes: dict[str, float], message: str) -> None:
