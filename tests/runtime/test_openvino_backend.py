@@ -1,7 +1,8 @@
 """OpenVINO as a back-end, where it is installed; and what is said where it is not."""
 
 import importlib.util
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +67,27 @@ def test_results_outlive_the_next_call(invert: Path) -> None:
 
 @needs_openvino
 def test_several_threads_at_once(invert: Path) -> None:
-    stylizer = Stylizer(invert, provider="openvino", threads=1)
-    wrong: list[int] = []
+    backend = OpenVinoBackend(invert, threads=1)
+    request, inside, most = backend._request, [0], [0]
 
-    def paint(level: int) -> None:
-        for _ in range(20):
-            if not (stylizer(np.full((5, 7, 3), level, np.uint8)) == 255 - level).all():
-                wrong.append(level)
+    class Request:
+        """The real one, which notes how many calls it serves at a time."""
 
-    threads = [threading.Thread(target=paint, args=(level,)) for level in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+        def infer(self, *arguments: Any, **options: Any) -> Any:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.005)
+            results = request.infer(*arguments, **options)
+            inside[0] -= 1
+            return results
+
+    backend._request = Request()
+    frames = [np.full((1, 5, 7, 3), level, np.uint8) for level in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        painted = list(pool.map(lambda frame: backend.run({"frame": frame}), frames))
+    assert most == [1]
+    for frame, result in zip(frames, painted, strict=True):
+        np.testing.assert_array_equal(result, 255 - frame)
 
 
 def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
