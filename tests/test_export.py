@@ -69,8 +69,9 @@ def test_graph_equals_torch_also_for_tiny_pictures(exported: Path, model: Path) 
     network, _ = load_model(model)
     for size in ((3, 5), (70, 91)):
         frame = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-        difference = run(exported, frame[None])[0].astype(int) - stylize_frame(network, frame)
-        assert np.abs(difference).max() <= 1
+        difference = np.abs(run(exported, frame[None])[0].astype(int) - stylize_frame(network, frame))
+        assert difference.max() <= 1
+        assert difference.mean() < 0.02  # the graph rounds to the nearest level; cutting off would differ by half
 
 
 def test_pictures_of_a_batch_do_not_influence_each_other(exported: Path) -> None:
