@@ -7,6 +7,7 @@ because some encoders know their extradata only at the end.
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -60,7 +61,11 @@ class SegmentWriter:
         self._checksum = 0
         self._pts: list[int] = []
         self._durations: list[int] = []
-        self._write(_MARK)
+        try:
+            self._write(_MARK)
+        except OSError:
+            self.abandon()
+            raise
 
     def add(self, frame: EncodedFrame) -> None:
         """Add a frame. Raises OSError."""
@@ -79,7 +84,8 @@ class SegmentWriter:
 
     def abandon(self) -> None:
         """Drop the segment."""
-        self._file.close()
+        with suppress(OSError):  # what is dropped need not be written out
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:

@@ -1,0 +1,174 @@
+"""`fastnst video` as a user sees it: a film, one line, exit status."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import onnx
+import pytest
+from cyclopts import App
+
+from fastnst.cli import video as module
+from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.runtime.film.encoder import SEGMENT_FRAMES
+
+INVERT = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
+QUICK = ("--provider", "cpu", "--threads", "1", "--codec-threads", "1", "--preset", "ultrafast")
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> str:
+    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
+    return str(tmp_path / "invert.onnx")
+
+
+def write_film(path: Path, frames: int = 10) -> Path:
+    with av.open(str(path), "w") as clip:
+        stream = clip.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt, stream.thread_count = 64, 48, "yuv420p", 1
+        for _ in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (250, 200, 100), np.uint8), format="rgb24")
+            clip.mux(stream.encode(picture))
+        clip.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return write_film(tmp_path / "film.mp4")
+
+
+def run(*arguments: object) -> int:
+    app = App()
+    app.command(module.video)
+    words = ["video", *(str(argument) for argument in arguments), *QUICK]
+    try:
+        app(words, exit_on_error=False, print_error=False)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_one_film(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(film, "--style", style, "-o", tmp_path / "out.mp4") == 0
+    with av.open(str(tmp_path / "out.mp4")) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    assert len(frames) == 10
+    np.testing.assert_allclose(frames[5][24, 32], (5, 55, 155), atol=4)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"{tmp_path / 'out.mp4'}: 10 frames in ")
+    assert err.endswith(" fps) on cpu\n")
+    assert err.count("\n") == 1
+
+
+def test_folder_with_a_bad_film(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    film.rename(folder / "good.mp4")
+    (folder / "bad.mp4").write_text("text")
+    write_film(folder / "zebra.mp4", 5)
+    assert run(folder, "--style", style, "-o", tmp_path / "out") == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4", "zebra.mp4"]
+    err = capfd.readouterr().err
+    assert f"failed: {folder / 'bad.mp4'}: not a film that can be read" in err
+    assert err.endswith(f"1 of 3 films failed: {folder / 'bad.mp4'}\n")
+    assert "Traceback" not in err
+
+
+def test_one_bad_film_raises_its_error(style: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        run(tmp_path / "gone.mp4", "--style", style, "-o", tmp_path / "out.mp4")
+
+
+def test_existing_output(film: Path, style: str, tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_text("precious")
+    with pytest.raises(OutputError, match="--overwrite replaces it"):
+        run(film, "--style", style, "-o", tmp_path / "out.mp4")
+    assert run(film, "--style", style, "-o", tmp_path / "out.mp4", "--overwrite") == 0
+    assert (tmp_path / "out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_options_reach_the_film(film: Path, style: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    assert (
+        run(film, "--style", style, "-o", out, "--start", "0:00:00.08", "--end", "0.2", "--pixel-format", "yuv444p")
+        == 0
+    )
+    with av.open(str(out)) as clip:
+        frames = list(clip.decode(video=0))
+    assert [frame.format.name for frame in frames] == ["yuv444p"] * 3
+
+
+def test_numbered_pictures(film: Path, style: str, tmp_path: Path) -> None:
+    assert run(film, "--style", style, "-o", tmp_path / "frames" / "%02d.png") == 0
+    assert len(list((tmp_path / "frames").iterdir())) == 10
+    assert run(tmp_path / "frames", "--style", style, "-o", tmp_path / "back.mp4", "--fps", "30000/1001") == 0
+    with av.open(str(tmp_path / "back.mp4")) as clip:
+        assert clip.streams.video[0].average_rate == Fraction(30000, 1001)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("--start", "soon", "seconds"),
+        ("--end", "1:75", "seconds"),
+        ("--start", "-3", "seconds"),
+        ("--fps", "0", "frames"),
+    ],
+)
+def test_times_that_are_none(film: Path, style: str, tmp_path: Path, option: str, text: str, expected: str) -> None:
+    with pytest.raises(SettingError, match=f"{option} {text}: expected {expected}"):
+        run(film, "--style", style, "-o", tmp_path / "out.mp4", f"{option}={text}")
+
+
+def test_times_by_hand() -> None:
+    read = module._seconds
+    assert read("--start", "90") == 90
+    assert read("--start", "1:30") == 90
+    assert read("--start", "1:00:01.5") == Fraction(7203, 2)
+    assert read("--start", None) is None
+
+
+def test_interrupted_job_says_that_it_goes_on(
+    style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
+    paint, calls = module.Stylizer.__call__, 0
+
+    def interrupted(self: module.Stylizer, frames: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls == SEGMENT_FRAMES + 15:
+            raise KeyboardInterrupt
+        return paint(self, frames)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Stylizer, "__call__", interrupted)
+        assert run(film, "--style", style, "-o", out) == 130
+    assert capfd.readouterr().err == f"{out}: what is painted is kept; the same command goes on from there\n"
+    assert run(film, "--style", style, "-o", out) == 0
+    assert capfd.readouterr().err.endswith(f"; {SEGMENT_FRAMES} of them from an earlier run\n")
+
+
+def test_a_bad_film_leaves_no_traceback(style: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(bytes(100))
+    code = (
+        "import sys; from fastnst.errors import FastNSTError; from fastnst.cli.video import video\n"
+        "try: video([sys.argv[1]], style=sys.argv[2], output=__import__('pathlib').Path(sys.argv[3]), provider='cpu')\n"
+        "except FastNSTError as error: print(error)"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "bad.mp4"), style, str(tmp_path / "out.mp4")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_torch_stays_out() -> None:
+    code = "import sys; import fastnst.cli.video; print('torch' in sys.modules, 'cv2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False False\n"
