@@ -1,5 +1,6 @@
 """Pictures, styles and a loss network small enough for every test: nothing is fetched, nothing is large."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
+# A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
