@@ -176,10 +176,12 @@ class _Show:
             self._last = painted
             self._notice(self._outlets.send(painted.picture, painted.shot.captured_s))
             self._refresh()
-            self._meter.note(painted.shot.captured_s, self._clock())
         elif self._clock() - self._refreshed_s > _REFRESH_S:
             self._refresh()
-        for key in self._screen.pressed():
+        keys = self._screen.pressed()  # which also draws
+        if painted is not None:
+            self._meter.note(painted.shot.captured_s, self._clock())
+        for key in keys:
             self._press(key)
 
     def result(self, ended_s: float) -> WebcamResult:

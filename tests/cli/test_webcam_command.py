@@ -122,15 +122,26 @@ def test_an_unknown_style(film: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "no style 'nonsuch'" in capfd.readouterr().err
 
 
-def test_help_needs_neither_opencv_nor_torch() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"torch", "onnx", "cv2", "onnxruntime", "av"}),
+        # Only films and recordings need PyAV: its FFmpeg beside OpenCV's makes macOS complain.
+        (["--style", "STYLE", "--camera", "77", "--virtual-camera"], {"torch", "onnx", "av"}),
+    ],
+)
+def test_loads_no_more_than_it_needs(arguments: list[str], unwanted: set[str], style: str) -> None:
     code = (
         "import sys; from fastnst.cli import main\n"
-        "try: main(['webcam', '--help'])\n"
-        "except SystemExit as end: assert not end.code\n"
-        "print(sorted({'torch', 'cv2', 'onnxruntime', 'av'} & set(sys.modules)))"
+        "sys.modules['pyvirtualcam'] = sys\n"
+        "try: main(['webcam', *sys.argv[1:]])\n"
+        "except SystemExit as end: print(end.code)\n"
+        f"print(sorted({unwanted} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    given = [style if argument == "STYLE" else argument for argument in arguments]
+    done = subprocess.run([sys.executable, "-c", code, *given], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to the whole console")
@@ -160,7 +171,7 @@ def display() -> Iterator[str]:
     if not all(shutil.which(tool) for tool in ("Xvfb", "xdotool", "import")):
         pytest.skip("needs Xvfb, xdotool and ImageMagick")
     reading, writing = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"]
+    command = ["Xvfb", "-displayfd", str(writing), "-noreset", "-screen", "0", "640x480x24"]
     with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
         os.close(writing)
         with os.fdopen(reading) as numbers:
@@ -182,7 +193,7 @@ def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> 
         give_up = time.monotonic() + 90
         while not (found := tool(*words)):
             assert time.monotonic() < give_up, condition
-            assert process.poll() is None, condition
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.2)
         return found
 

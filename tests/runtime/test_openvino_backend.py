@@ -120,7 +120,6 @@ def test_full_precision_is_always_the_last_resort() -> None:
     assert openvino_precisions()[-1] == "float32"
 
 
-@needs_openvino
 def test_capabilities_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
     class Core:
         def get_property(self, device: str, name: str) -> list[str]:

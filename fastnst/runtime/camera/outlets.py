@@ -6,11 +6,14 @@ Frames are uint8 (H, W, 3) RGB.
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastnst.errors import OutputError
 from fastnst.images import Frame, Picture, write_picture
-from fastnst.runtime.camera.recorder import Recorder, check_path
 from fastnst.runtime.camera.virtual import VirtualCamera, load_package
+
+if TYPE_CHECKING:
+    from fastnst.runtime.camera.recorder import Recorder
 
 
 class Outlets:
@@ -42,6 +45,9 @@ class Outlets:
 
     def record_into(self, path: Path, *, overwrite: bool) -> None:
         """Begin a recording with the next picture. Raises OutputError for a name that cannot be."""
+        # Imported only to record: PyAV and OpenCV bring an FFmpeg each, which macOS complains of.
+        from fastnst.runtime.camera.recorder import check_path  # noqa: PLC0415
+
         check_path(path, overwrite=overwrite)
         self._wanted = path, overwrite
 
@@ -63,8 +69,7 @@ class Outlets:
             self._tell(f"other programs find the pictures in {self._virtual.name}")
         try:
             if self._wanted is not None:
-                (path, overwrite), self._wanted = self._wanted, None
-                self._recorder = Recorder(path, size, self._fps, overwrite=overwrite)
+                self._recorder = self._begin(size)
             if self._recorder is not None:
                 self._recorder.write(picture, captured_s)
         except OutputError as error:
@@ -113,6 +118,13 @@ class Outlets:
         if self._virtual is not None:
             self._virtual.close()
             self._virtual = None
+
+    def _begin(self, size: tuple[int, int]) -> "Recorder":
+        from fastnst.runtime.camera.recorder import Recorder  # noqa: PLC0415
+
+        assert self._wanted is not None
+        (path, overwrite), self._wanted = self._wanted, None
+        return Recorder(path, size, self._fps, overwrite=overwrite)
 
     def _free_name(self, style: str, suffix: str) -> Path:
         """A name with the next number that no picture and no film has."""

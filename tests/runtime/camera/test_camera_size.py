@@ -80,6 +80,16 @@ def test_just_over_the_budget_falls_by_a_step_and_just_under_stays() -> None:
     assert sizes.size < (480, 640)
 
 
+def test_three_far_too_slow_pictures_are_enough_but_the_first_of_a_size_does_not_count() -> None:
+    sizes = keeper((480, 640))
+    sizes.size = (480, 640)
+    for number in range(3):
+        sizes.note(200.0, number / 5)
+    assert sizes.size == (480, 640)
+    sizes.note(200.0, 1)
+    assert sizes.size < (480, 640)
+
+
 def test_single_slow_pictures_change_nothing() -> None:
     sizes = keeper((480, 640))
     sizes.size = (480, 640)
