@@ -6,15 +6,12 @@ that takes floats is charged for the conversion, which whoever runs it has to do
 
 import json
 import math
-import os
-import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -22,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastnst.evaluation.machine import describe_machine
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.choosing import psnr_db
 
@@ -29,7 +27,6 @@ WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
 
 _WORKER = ("-m", "fastnst.evaluation.benchmark_worker")
-_PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
 
 
 @dataclass(frozen=True)
@@ -131,19 +128,6 @@ def run_benchmark(
         group = {index: case for index, case in enumerate(cases) if case.size == size}
         measured |= zip(group, _measure_in_turns(list(group.values()), runs, threads, on_run or _ignore), strict=True)
     return Benchmark(tuple(measured[index] for index in sorted(measured)), runs, threads, machine)
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the times were taken on, and how busy it was before."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "processors": os.cpu_count(),
-        "load_before": None if load is None else round(load, 2),
-        "python": platform.python_version(),
-        "packages": dict(_versions()),
-    }
 
 
 def _measure_in_turns(
@@ -261,23 +245,6 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "times_ms": list(measurement.times_ms),
         "cpu_times_ms": list(measurement.cpu_times_ms),
     }
-
-
-def _processor() -> str:
-    """The processor's name; Linux tells platform.processor() nothing."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in _PACKAGES:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue
 
 
 def _ignore() -> None:

@@ -1,0 +1,40 @@
+"""What figures were taken on."""
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the times were taken on, and how busy it was before."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "load_before": None if load is None else round(load, 2),
+        "python": platform.python_version(),
+        "packages": dict(_versions()),
+    }
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells platform.processor() nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
