@@ -22,6 +22,7 @@ from fastnst.runtime.film.job import Job
 from fastnst.runtime.film.orientation import turn_back, turn_upright
 from fastnst.runtime.film.plan import FilmPlan
 from fastnst.runtime.film.reader import read_frames
+from fastnst.runtime.film.tracks import Cut
 from fastnst.runtime.film.writer import SegmentedEncoder
 from fastnst.runtime.pipeline import overlap
 
@@ -136,14 +137,17 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     film, settings, segments = plan.film, plan.settings, writer.segments
     assert plan.encoding is not None
     first = min(segments[0].pts) * film.time_base
+    cut = Cut(
+        start_s=None if settings.start is None else first,
+        end_s=None if settings.end is None else film.origin_s + settings.end,
+        shift_s=film.origin_s if settings.start is None else first,
+    )
     assembly = Assembly(
         encoding=plan.encoding,
         source=None if film.container == "frames" else film,
         tracks=plan.tracks,
         orientation=None if plan.upright else film.orientation,
-        start_s=film.origin_s if settings.start is None else first,
-        end_s=None if settings.end is None else film.origin_s + settings.end,
-        complete=settings.start is None and settings.end is None,
+        cut=cut,
     )
     whole = job.folder / f"whole{plan.output.suffix}"
     assemble(assembly, segments, whole, plan.output)

@@ -19,7 +19,7 @@ from fastnst.runtime.film.encoder import Encoding, add_encoder
 from fastnst.runtime.film.film import Film, Orientation, Track
 from fastnst.runtime.film.segments import Segment
 from fastnst.runtime.film.timing import Stamp, stamp_frames
-from fastnst.runtime.film.tracks import add_tracks, copied_packets, kept_metadata
+from fastnst.runtime.film.tracks import Cut, add_tracks, copied_packets, kept_metadata
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # in PyAV's type hints only
@@ -62,6 +62,9 @@ class Assembly:
     """What goes into the finished film."""
 
     encoding: Encoding
+    cut: Cut
+    """The part of the source that it is made from."""
+
     source: Film | None = None
     """Where tracks, chapters and metadata come from; None: there are none."""
 
@@ -70,15 +73,6 @@ class Assembly:
 
     orientation: Orientation | None = None
     """The display matrix to write."""
-
-    start_s: Fraction = Fraction(0)
-    """What the source's clock shows where the film starts."""
-
-    end_s: Fraction | None = None
-    """Where it ends, on the source's clock; None: at the source's end."""
-
-    complete: bool = True
-    """All frames of the source are in it, so its mean rate is the source's."""
 
 
 def assemble(assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path) -> None:
@@ -94,9 +88,9 @@ def assemble(assembly: Assembly, segments: Sequence[Segment], target: Path, outp
         OutputError: no space, or a file format that refuses what it is given.
         InputError: the source is gone.
     """
-    encoding, start = assembly.encoding, round(assembly.start_s / assembly.encoding.time_base)
+    encoding, start = assembly.encoding, round(assembly.cut.shift_s / assembly.encoding.time_base)
     exact = _counts_milliseconds(assembly.source) and encoding.container in {"mp4", "mov"}
-    whole = assembly.source if assembly.complete else None
+    whole = assembly.source if assembly.cut.is_whole else None
     stamps, time_base = stamp_frames(segments, encoding.time_base, encoding.rate, start=start, whole=whole, exact=exact)
     with ExitStack() as stack:
         source = stack.enter_context(open_film(assembly.source.path)) if assembly.source else None
@@ -109,8 +103,9 @@ def assemble(assembly: Assembly, segments: Sequence[Segment], target: Path, outp
         packets = _picture_packets(pictures, segments, stamps, time_base)
         if source is not None and assembly.source is not None:
             _describe(film, pictures, source, assembly)
-            targets = add_tracks(film, source, assembly.tracks)
-            copied = copied_packets(source, targets, assembly.start_s, assembly.end_s)
+            targets = add_tracks(film, source, assembly.source, assembly.tracks)
+            strict = encoding.container in {"mp4", "mov"}
+            copied = copied_packets(source, targets, assembly.cut, strict=strict)
             packets = heapq.merge(packets, copied, key=_decode_time)
         film.start_encoding()
         for packet in packets:
@@ -146,15 +141,15 @@ def _describe(film: OutputContainer, pictures: VideoStream, source: InputContain
     main = main_video(source, assembly.source.path)
     pictures.metadata.update(kept_metadata(main.metadata, container))
     pictures.disposition = main.disposition
-    film.set_chapters([chapter for chapter in _chapters(source, assembly) if chapter["end"] > chapter["start"]])
+    film.set_chapters([chapter for chapter in _chapters(source, assembly.cut) if chapter["end"] > chapter["start"]])
 
 
-def _chapters(source: InputContainer, assembly: Assembly) -> "Iterator[Chapter]":
+def _chapters(source: InputContainer, cut: Cut) -> "Iterator[Chapter]":
     for chapter in source.chapters():
         time_base = chapter["time_base"] or Fraction(1, 1000)
-        start = round(assembly.start_s / time_base)
-        end = chapter["end"] if assembly.end_s is None else min(chapter["end"], round(assembly.end_s / time_base))
-        yield {**chapter, "time_base": time_base, "start": max(0, chapter["start"] - start), "end": end - start}
+        shift = round(cut.shift_s / time_base)
+        end = chapter["end"] if cut.end_s is None else min(chapter["end"], round(cut.end_s / time_base))
+        yield {**chapter, "time_base": time_base, "start": max(0, chapter["start"] - shift), "end": end - shift}
 
 
 def _options(assembly: Assembly, source: InputContainer | None) -> dict[str, str]:

@@ -40,7 +40,7 @@ class Track:
     """Its number in the file, from 0."""
 
     kind: str
-    """audio, subtitle, data, attachment or video."""
+    """audio, subtitle, data, attachment, cover art or video."""
 
     codec: str
     language: str = ""
@@ -70,7 +70,7 @@ class Film:
 
     colors: Colors
     pixel_aspect: Fraction | None = None
-    """Width of a pixel over its height; None: square or unknown."""
+    """Width of a pixel over its height; None: not said, and so square."""
 
     orientation: Orientation | None = None
     """None: shown as stored."""

@@ -14,11 +14,11 @@ from fastnst.runtime.film.codecs import DEFAULT_CODECS, find_encoder
 from fastnst.runtime.film.color import encoded_colors, has_alpha
 from fastnst.runtime.film.encoder import Encoding, complete
 from fastnst.runtime.film.film import Film, Span, Track
+from fastnst.runtime.film.fitting import split_by_fit
 from fastnst.runtime.film.frame_files import describe_frames, is_pattern, numbered_name
 from fastnst.runtime.film.orientation import swaps_sides
 from fastnst.runtime.film.reader import probe
 from fastnst.runtime.film.settings import VideoSettings
-from fastnst.runtime.film.tracks import split_by_fit
 
 CONTAINERS = {
     ".mp4": "mp4",
@@ -105,8 +105,10 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             "write .webm or .mp4"
         )
     fitting, others = split_by_fit(film, container)
-    if others and container != "gif" and not settings.drop_tracks:
-        names = ", ".join(str(track) for track in others)
+    # Phones and cameras add tracks of measurements that next to nothing can write or read: these are only told.
+    missed = [track for track in others if track.kind != "data"]
+    if missed and container != "gif" and not settings.drop_tracks:
+        names = ", ".join(str(track) for track in missed)
         raise OutputError(
             f"{film.path}: {names} cannot be held by {output.suffix}; write .mkv, or leave out with --drop-tracks"
         )
@@ -174,7 +176,7 @@ def _notes(film: Film, encoding: Encoding | None) -> list[str]:
         notes.append("the colours are HDR; they are tone-mapped to BT.709")
     if film.interlaced:
         notes.append("the film is interlaced; its lines are painted as they are stored")
-    if film.pixel_aspect is not None and (encoding is None or encoding.container == "gif"):
+    if film.pixel_aspect not in {None, 1} and (encoding is None or encoding.container == "gif"):
         notes.append(f"the pixels are not square ({film.pixel_aspect}), which this output cannot say")
     if encoding is not None:
         stored = encoding.pixel_format

@@ -53,7 +53,6 @@ def probe(path: Path) -> Film:
         if max(first.width, first.height) > _MAX_SIDE:
             raise InputError(f"{path}: has frames of {first.width}x{first.height}; expected at most {_MAX_SIDE} a side")
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-        aspect = stream.sample_aspect_ratio
         return Film(
             path=path,
             size=(first.height, first.width),
@@ -61,10 +60,10 @@ def probe(path: Path) -> Film:
             time_base=stream.time_base or Fraction(1, 1000),
             rate=rate,
             colors=read_colors(first, first.format.name, first.height),
-            pixel_aspect=aspect if aspect and aspect != 1 else None,
+            pixel_aspect=stream.sample_aspect_ratio or None,
             orientation=read_orientation(first),
             frames=_count(container, stream, rate),
-            end=(stream.start_time or 0) + stream.duration if stream.duration else None,
+            end=_end(container, stream),
             container=name,
             origin_s=_origin(container),
             tracks=list_tracks(container, stream),
@@ -204,6 +203,13 @@ def _count(container: InputContainer, stream: VideoStream, rate: Fraction) -> in
     if stream.duration and stream.time_base:
         return math.ceil(stream.duration * stream.time_base * rate)
     return math.ceil(container.duration * rate / _MICRO) if container.duration else None
+
+
+def _end(container: InputContainer, stream: VideoStream) -> int | None:
+    """MP4 and MOV tell when a track ends; elsewhere it is counted from frames, or guessed."""
+    if not container.format.name.startswith("mov") or not stream.duration:
+        return None
+    return (stream.start_time or 0) + stream.duration
 
 
 def _origin(container: InputContainer) -> Fraction:

@@ -197,15 +197,18 @@ class ClipContents:
     chapters: tuple[tuple[Fraction, Fraction, str], ...]
 
 
-def read_clip(path: Path) -> ClipContents:
-    """Read a clip by means that are independent of fastnst's own reader."""
+def read_clip(path: Path, *, pictures: bool = True) -> ClipContents:
+    """Read a clip, not by fastnst's own reader; without `pictures` only when frames are shown."""
     with av.open(str(path)) as clip:
         main = clip.streams.video[0]
         packets: dict[int, list[tuple[Fraction, Fraction, bytes]]] = {stream.index: [] for stream in clip.streams}
-        pictures: list[av.VideoFrame] = []
+        decoded: list[av.VideoFrame] = []
+        stamps: list[Fraction] = []
         for packet in clip.demux():
             if packet.stream is main:
-                pictures += packet.decode()
+                frames = packet.decode()
+                stamps += [frame.pts * main.time_base for frame in frames]
+                decoded += frames if pictures or not decoded else []
             elif packet.size:
                 at = packet.pts * packet.time_base
                 packets[packet.stream_index].append((at, packet.duration * packet.time_base, bytes(packet)))
@@ -222,11 +225,11 @@ def read_clip(path: Path) -> ClipContents:
             )
             for chapter in clip.chapters()
         )
-        first, context = pictures[0], main.codec_context
+        first, context = decoded[0], main.codec_context
         return ClipContents(
             tracks=tracks,
-            frames=tuple(to_rgb(picture) for picture in pictures),
-            stamps=tuple(picture.pts * main.time_base for picture in pictures),
+            frames=tuple(to_rgb(frame) for frame in decoded) if pictures else (),
+            stamps=tuple(stamps),
             rate=main.average_rate,
             duration_s=main.duration * main.time_base if main.duration else Fraction(clip.duration, 1_000_000),
             codec=context.codec.canonical_name,
@@ -259,7 +262,7 @@ def to_rgb(picture: av.VideoFrame) -> np.ndarray:
 
 
 @pytest.fixture
-def read() -> Callable[[Path], ClipContents]:
+def read() -> Callable[..., ClipContents]:
     return read_clip
 
 
