@@ -195,6 +195,25 @@ def test_failures_are_told_and_the_show_goes_on(tmp_path: Path) -> None:
     assert made.files == []
 
 
+def test_a_recording_that_fails_half_way_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise av.error.OSError(28, "No space left on device")
+
+    made = Outlets(tmp_path, 30, lambda _words: None)
+    made.toggle_recording("wave")
+    made.send(picture(1), 0)
+    monkeypatch.setattr(Recorder, "_fit", full)
+    give_up = time.monotonic() + 20
+    while not made.send(picture(1), 1):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    assert made.recorded_s is None
+    assert made.send(picture(1), 2) == ""
+    made.close()
+    assert len(made.failures) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bad_name_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"suffix '\.avi'"):
         Outlets(tmp_path, 30, print).record_into(tmp_path / "film.avi", overwrite=False)
