@@ -4,13 +4,13 @@ Shapes: B batch, C channels, H and W height and width of a feature map.
 Every loss returns one value per image, (B,).
 """
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
-StyleStatistic: TypeAlias = Literal["gram", "covariance"]
+from fastnst.perceptual.settings import StyleStatistic
 
 # Keeps a flat picture, whose features or differences have no energy, from dividing by zero. Features of natural
 # pictures have a mean square of 1e-2 (torchvision's weights) to 1e5 (Caffe's).
@@ -31,6 +31,25 @@ def gram_matrix(features: Tensor) -> Tensor:
 def covariance_matrix(features: Tensor) -> Tensor:
     """Gram matrix of the features less each channel's spatial mean: (B, C, H, W) -> (B, C, C)."""
     return gram_matrix(features - features.mean(dim=(2, 3), keepdim=True))
+
+
+def style_statistics(features: Tensor, kind: StyleStatistic) -> tuple[Tensor, ...]:
+    """Measure what style compares, averaged over positions: (B, C, H, W) -> matrices (B, C, C), vectors (B, C).
+
+    gram: Gatys et al. (2016). diagonal: how active each channel is; off-diagonal: which channels are active together.
+    covariance: the channels' covariance and means. moments: means and standard deviations, the "BN statistics" of Li
+    et al. (2017, "Demystifying neural style transfer", section 4.2).
+    """
+    if kind in ("gram", "off-diagonal"):
+        gram = gram_matrix(features)
+        return (gram if kind == "gram" else gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2)),)
+    if kind == "diagonal":
+        return (features.square().mean(dim=(2, 3)),)
+    means = features.mean(dim=(2, 3))
+    if kind == "covariance":
+        return covariance_matrix(features), means
+    variances = (features - means[..., None, None]).square().mean(dim=(2, 3))
+    return means, (variances + EPSILON).sqrt()
 
 
 def squared_error(given: Tensor, reference: Tensor) -> Tensor:

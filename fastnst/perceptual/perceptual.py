@@ -3,25 +3,39 @@
 Shapes: B batch, C channels, H and W height and width of a feature map.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from fastnst.perceptual.losses import (
-    covariance_matrix,
-    differences,
-    gram_matrix,
-    relative_error,
-    squared_error,
-    total_variation,
-)
+from fastnst.errors import SettingError
+from fastnst.perceptual.formulas import content_error, smoothness_error, style_error
+from fastnst.perceptual.losses import style_statistics
 from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import Features, VGGFeatures
 
-# Statistics of a style layer: the Gram matrix (B, C, C), or the covariance (B, C, C) and the means (B, C).
+# Statistics of a style layer: the Gram matrix (B, C, C), or others as `style_statistics` tells.
 StyleStatistics: TypeAlias = dict[str, tuple[Tensor, ...]]
+# Positions of a region at each layer, counted row by row: (n,) each. A layer in which the region has none is left out.
+Positions: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StyleTarget:
+    """What one style, or one region of it, wants of an image."""
+
+    statistics: StyleStatistics
+    """A layer that is missing plays no part."""
+
+    weight: float = 1.0
+
+    positions: Positions | None = None
+    """The region of the image that is compared; None is all of it."""
+
+
+StyleReference: TypeAlias = StyleStatistics | Sequence[StyleTarget]
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,11 @@ class PerceptualLoss:
     """
 
     def __init__(self, network: VGGFeatures, settings: LossSettings) -> None:
+        """Take the network and the settings; SettingError where the layers' weights do not fit the layers."""
         self.network = network
         self.settings = settings
+        self._content_weights = _layer_weights("content", settings.content_layers, settings.content_layer_weights)
+        self._style_weights = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
 
     def features(self, image: Tensor) -> Features:
         """Features of an image, (B, 3, H, W) in [0, 1], in float32."""
@@ -56,9 +73,11 @@ class PerceptualLoss:
         """The features that content is compared at, detached: a reference for `terms`."""
         return {layer: features[layer].detach() for layer in self.settings.content_layers}
 
-    def style_of(self, features: Features) -> StyleStatistics:
-        """The statistics that style is compared by, per style layer."""
-        return {layer: self._statistic(features[layer]) for layer in self.settings.style_layers}
+    def style_of(self, features: Features, positions: Positions | None = None) -> StyleStatistics:
+        """The statistics that style is compared by, per style layer: of all positions, or of a region's."""
+        kind = self.settings.style_statistic
+        layers = [layer for layer in self.settings.style_layers if positions is None or layer in positions]
+        return {layer: style_statistics(_select(features[layer], layer, positions), kind) for layer in layers}
 
     def measure_content(self, image: Tensor) -> Features:
         """Content reference of a content image, (B, 3, H, W) in [0, 1]."""
@@ -67,12 +86,16 @@ class PerceptualLoss:
 
     def measure_style(self, image: Tensor) -> StyleStatistics:
         """Style reference of a style image, (1, 3, H, W) in [0, 1]."""
+        return self.measure_regions(image, [None])[0]
+
+    def measure_regions(self, image: Tensor, regions: Sequence[Positions | None]) -> list[StyleStatistics]:
+        """Style reference of each of several regions of a style image, (1, 3, H, W) in [0, 1]; None is all of it."""
         with torch.no_grad():
             features = self.features(image)
             with torch.autocast(image.device.type, enabled=False):
-                return self.style_of(features)
+                return [self.style_of(features, positions) for positions in regions]
 
-    def terms(self, image: Tensor, content: Features, style: StyleStatistics) -> LossTerms:
+    def terms(self, image: Tensor, content: Features, style: StyleReference) -> LossTerms:
         """Loss of an image, (B, 3, H, W) in [0, 1], against its content reference and a style reference."""
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
@@ -84,37 +107,75 @@ class PerceptualLoss:
         return LossTerms(content_term, style_term, smooth_term, total)
 
     def content_term(self, features: Features, reference: Features) -> Tensor:
-        """Content loss of each image, (B,)."""
-        layers = self.settings.content_layers
-        if self.settings.normalization == "paper":
-            # Gatys et al. (2016), eq. 1.
-            return _mean([squared_error(features[layer], reference[layer]) / 2 for layer in layers])
-        return _mean([relative_error(features[layer], reference[layer]) for layer in layers])
+        """Content loss of each image, (B,), the weighted sum over the content layers."""
+        kind = self.settings.normalization
+        return _sum(
+            [
+                weight * content_error(kind, features[layer], reference[layer])
+                for layer, weight in self._content_weights.items()
+            ]
+        )
 
-    def style_term(self, features: Features, reference: StyleStatistics) -> Tensor:
-        """Style loss of each image, (B,), the mean over the style layers (w_l = 1 / number of layers)."""
-        return _mean([self._layer_style(features[layer], reference[layer]) for layer in self.settings.style_layers])
+    def style_term(self, features: Features, reference: StyleReference) -> Tensor:
+        """Style loss of each image, (B,), the weighted sum over the style layers and the targets."""
+        targets = [StyleTarget(reference)] if isinstance(reference, dict) else reference
+        return _sum(
+            [
+                weight * error
+                for layer, weight in self._style_weights.items()
+                for error in self._layer_style(layer, features[layer], targets)
+            ]
+        )
 
     def smoothness_term(self, image: Tensor) -> Tensor:
-        """Total variation of each image, (B,): mean over differences of pixels in 0..1, or paper: sum in 0..255."""
-        if self.settings.normalization == "paper":
-            return total_variation(image * 255, self.settings.tv_kind)
-        return total_variation(image, self.settings.tv_kind) / max(1, differences(image))
+        """Total variation of each image, (B,)."""
+        return smoothness_error(self.settings.normalization, self.settings.tv_kind, image)
 
-    def _layer_style(self, features: Tensor, reference: tuple[Tensor, ...]) -> Tensor:
-        pairs = list(zip(self._statistic(features), reference, strict=True))
-        if self.settings.normalization == "paper":
-            # Gatys et al. (2016), eq. 4: 1 / (4 N^2 M^2); the matrices are already divided by M = H*W.
-            errors = [squared_error(own, given) for own, given in pairs]
-            return torch.stack(errors).sum(0) / (4 * features.shape[1] ** 2)
-        return _mean([relative_error(own, given) for own, given in pairs])
+    def _layer_style(self, layer: str, features: Tensor, targets: Sequence[StyleTarget]) -> list[Tensor]:
+        measured: dict[int, tuple[Tensor, ...]] = {}
+        errors = []
+        for target in targets:
+            if layer not in target.statistics:
+                continue
+            region = id(target.positions)
+            if region not in measured:  # targets of one region share its statistics
+                own = _select(features, layer, target.positions)
+                measured[region] = style_statistics(own, self.settings.style_statistic)
+            count = features[0, 0].numel() if target.positions is None else len(target.positions[layer])
+            errors.append(target.weight * self._error(measured[region], target, layer, features.shape[1], count))
+        return errors
 
-    def _statistic(self, features: Tensor) -> tuple[Tensor, ...]:
-        if self.settings.style_statistic == "gram":
-            return (gram_matrix(features),)
-        return covariance_matrix(features), features.mean(dim=(2, 3))
+    def _error(self, own: tuple[Tensor, ...], target: StyleTarget, layer: str, channels: int, positions: int) -> Tensor:
+        kind, region = self.settings.normalization, target.positions is not None
+        errors = [
+            style_error(kind, given, reference, channels, positions, region=region)
+            for given, reference in zip(own, target.statistics[layer], strict=True)
+        ]
+        # The documents have one statistic each; balanced errors of several are averaged, so that they stay relative.
+        return _sum(errors) / (len(errors) if kind == "balanced" else 1)
 
 
-def _mean(values: list[Tensor]) -> Tensor:
-    """Mean over layers, (B,); a term without layers is 0, for studies of the other term alone."""
-    return torch.stack(values).mean(0) if values else torch.zeros(1)
+def _select(features: Tensor, layer: str, positions: Positions | None) -> Tensor:
+    """Features of a region as a map of one row: (B, C, H, W) -> (B, C, 1, n)."""
+    return features if positions is None else features.flatten(2)[:, :, None, positions[layer]]
+
+
+def _layer_weights(term: str, layers: tuple[str, ...], weights: tuple[float, ...]) -> dict[str, float]:
+    for layer in layers:
+        if layers.count(layer) > 1:
+            raise SettingError(
+                f"--{term}-layers names {layer} twice; name each layer once, --{term}-layer-weights weighs"
+            )
+    if weights and len(weights) != len(layers):
+        raise SettingError(
+            f"--{term}-layer-weights has {len(weights)} weights for {len(layers)} {term} layers "
+            f"({', '.join(layers) or 'none'}); give one for each layer"
+        )
+    if any(not 0 <= weight < float("inf") for weight in weights):
+        raise SettingError(f"--{term}-layer-weights is {weights}; expected numbers from 0 on")
+    return dict(zip(layers, weights or [1 / len(layers)] * len(layers), strict=True)) if layers else {}
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    """Sum over layers, (B,); a term without layers is 0, for studies of the other term alone."""
+    return torch.stack(values).sum(0) if values else torch.zeros(1)

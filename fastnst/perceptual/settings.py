@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
+StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
 LossNetworkName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 
 
@@ -23,15 +25,23 @@ class LossSettings:
     content_layers: tuple[str, ...] = ("relu4_2",)
     """Layers that content is compared at."""
 
+    content_layer_weights: tuple[float, ...] = ()
+    """Weight of each content layer in the content term; by default 1 / number of layers each."""
+
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    """Layers that style is compared at, weighted equally."""
+    """Layers that style is compared at."""
 
-    style_statistic: Literal["gram", "covariance"] = "gram"
-    """What style compares: the Gram matrix (Gatys), or each channel's mean and the channels' covariance."""
+    style_layer_weights: tuple[float, ...] = ()
+    """Weight of each style layer in the style term; by default 1 / number of layers each."""
 
-    normalization: Literal["balanced", "paper"] = "balanced"
+    style_statistic: StyleStatistic = "gram"
+    """What style compares: the Gram matrix (Gatys), its diagonal or the rest of it alone, each channel's mean and the
+    channels' covariance, or moments: each channel's mean and standard deviation."""
+
+    normalization: Normalization = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
-    paper: the formulas of Gatys et al. (2016), pixels in 0..255."""
+    paper: the formulas of Gatys et al. (2016), pixels in 0..255. The others are those of the documents behind the
+    presets: docs/exact.md."""
 
     tv_kind: Literal["l1", "squared"] = "squared"
     """Form of the total variation: absolute differences or their squares."""
