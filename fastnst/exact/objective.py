@@ -3,33 +3,42 @@
 H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1].
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fastnst.errors import InputError
-from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.perceptual import PerceptualLoss, StyleReference, StyleTarget
 from fastnst.perceptual.precision import autocast
+from fastnst.perceptual.vgg import VGGFeatures
 
 
 class Objective:
     """The loss of an image and its gradient; the references are measured in float32 whatever `dtype` is."""
 
-    def __init__(self, loss: PerceptualLoss, content: Tensor, style: Tensor, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, loss: PerceptualLoss, content: Tensor, style: Tensor | Sequence[StyleTarget], dtype: torch.dtype | None
+    ) -> None:
         """Measure the references.
 
         Args:
             loss: the perceptual loss.
             content: content image, (1, 3, H, W).
-            style: style image, (1, 3, H, W) of any size.
+            style: style image, (1, 3, H, W) of any size, or targets that were measured beforehand.
             dtype: arithmetic of the loss network in `evaluate`; None is float32.
 
         Raises InputError for an image that the loss network is too deep for.
         """
         self.loss, self.dtype = loss, dtype
-        self._check_size("photo", content, "--size")
-        self._check_size("style picture", style, "--style-size")
+        self.check_size(loss.network, "photo", content, "--size")
         self.content = loss.measure_content(content)
-        self.style = loss.measure_style(style)
+        self.style: StyleReference
+        if isinstance(style, Tensor):
+            self.check_size(loss.network, "style picture", style, "--style-size")
+            self.style = loss.measure_style(style)
+        else:
+            self.style = style
 
     def evaluate(self, image: Tensor) -> tuple[dict[str, float], Tensor]:
         """Losses of an image by name (total, content, style, total_variation), and the gradient of the total."""
@@ -44,8 +53,13 @@ class Objective:
         with torch.no_grad():
             return self.loss.terms(image, self.content, self.style).floats()
 
-    def _check_size(self, what: str, image: Tensor, option: str) -> None:
-        network = self.loss.network
+    def constrain(self, image: Tensor) -> Tensor:
+        """The nearest image that is allowed, (1, 3, H, W): to be asked after every change of the pixels."""
+        return image
+
+    @staticmethod
+    def check_size(network: VGGFeatures, what: str, image: Tensor, option: str) -> None:
+        """Raise InputError, naming picture and option, for an image that the network is too deep for."""
         height, width = image.shape[2:]
         if min(height, width) < network.smallest_side:
             raise InputError(

@@ -6,16 +6,16 @@ H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], fra
 import math
 import time
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.errors import DivergedError, InputError
+from fastnst.errors import DivergedError
 from fastnst.exact.descent import AdamDescent, Descent, LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.exact.subject import Styles, Subject
+from fastnst.images import Frame, read_frame, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
@@ -24,7 +24,7 @@ from fastnst.tensors import to_frame, to_image
 
 def optimize(
     content: Frame,
-    style: Frame,
+    styles: Styles,
     settings: OptimizeSettings | None = None,
     *,
     callback: Callback | None = None,
@@ -36,7 +36,8 @@ def optimize(
 
     Args:
         content: the photo, uint8 (H, W, 3) RGB; it is resized to the settings' size.
-        style: the style picture, uint8 (H, W, 3) RGB; it is resized to the settings' style_size.
+        styles: a style picture, uint8 (H, W, 3) RGB, or several, each perhaps a Style with its weight; they are
+            resized to the settings' style_size.
         settings: by default OptimizeSettings().
         callback: called after each step.
         device: what computes; by default CUDA where there is one.
@@ -50,12 +51,11 @@ def optimize(
     started = time.perf_counter()
     settings = settings or OptimizeSettings()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    photo = _fitted(content, settings.size).to(device)
-    painting = _fitted(style, settings.style_size or settings.size).to(device)
-    first = initial_image(photo, settings)
+    subject = Subject(content, styles, settings)
+    first = initial_image(subject.photo(settings.size).to(device), settings)
     dtype = resolve_precision(settings.precision, device)
     network, loss_weights = load_loss_network(settings, device)
-    objective = Objective(PerceptualLoss(network, settings), photo, painting, dtype)
+    objective = subject.objective(PerceptualLoss(network, settings), settings.size, device, dtype)
 
     trace = Trace()
 
@@ -87,6 +87,7 @@ def descend(
     Ends early, marked in the trace, on Ctrl-C after the first step. Raises DivergedError.
     """
     descent = new_descent(settings)
+    image = objective.constrain(image)
     started = time.perf_counter()
     try:
         for number in range(1, settings.steps + 1):
@@ -97,7 +98,7 @@ def descend(
                 callback(Progress(step, trace.best, settings.steps, trace.best_image))
             if number < settings.steps:
                 _check_gradient(gradient, number)
-                image = descent.propose(image, step.total, gradient)
+                image = objective.constrain(descent.propose(image, step.total, gradient))
     except KeyboardInterrupt:
         if not trace.history:
             raise
@@ -130,12 +131,3 @@ def initial_image(photo: Tensor, settings: OptimizeSettings) -> Tensor:
         return torch.rand(photo.shape, generator=generator).to(photo.device)
     height, width = photo.shape[2:]
     return to_image(resize_frame(read_frame(settings.init), (height, width))).to(photo.device)
-
-
-def _fitted(frame: Frame, long_side: int) -> Tensor:
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
-        raise InputError(
-            f"an array of {frame.dtype} {frame.shape} is no picture; expected uint8 (height, width, 3) RGB"
-        )
-    height, width = frame.shape[:2]
-    return to_image(resize_frame(frame, fit_long_side((height, width), long_side)))

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from fastnst.errors import DivergedError, InputError, SettingError, WeightsError
-from fastnst.exact import optimize as module
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import initial_image, optimize
 from fastnst.exact.report import report
@@ -75,12 +74,16 @@ def test_the_callback_sees_every_step_and_the_best(settings: OptimizeSettings, p
     assert 0 < elapsed[-1] < result.elapsed_s
 
 
+def resized(frame: Frame, height: int, width: int) -> torch.Tensor:
+    return to_image(np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)))
+
+
 def test_losses_are_those_of_the_picture_as_written(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
     result = optimize(photo, painting, settings)
     # Starting from the result, the first evaluation is of the result.
     network, _ = load_loss_network(settings)
     objective = Objective(
-        PerceptualLoss(network, settings), module._fitted(photo, 24), module._fitted(painting, 24), dtype=None
+        PerceptualLoss(network, settings), resized(photo, 17, 24), resized(painting, 20, 24), dtype=None
     )
     losses, _ = objective.evaluate(to_image(result.frame))
     assert result.losses == pytest.approx(losses)
