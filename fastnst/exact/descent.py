@@ -27,8 +27,18 @@ class Descent(Protocol):
 class AdamDescent:
     """Adam (Kingma and Ba 2015), the pixels clamped to [0, 1] after each update."""
 
-    def __init__(self, learning_rate: float = 10 / 255) -> None:
+    def __init__(
+        self,
+        learning_rate: float = 10 / 255,
+        end: float | None = None,
+        steps: int = 1,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-12,
+    ) -> None:
+        """Take Adam's settings; the learning rate falls linearly to `end` over that many steps, or stays (None)."""
         self.learning_rate = learning_rate
+        self._end, self._steps, self._done = learning_rate if end is None else end, steps, 0
+        self._betas, self._epsilon = betas, epsilon
         self._pixels = torch.empty(0)
         self._adam: torch.optim.Adam | None = None
 
@@ -36,8 +46,10 @@ class AdamDescent:
         """Return the next image to evaluate."""
         if self._adam is None:
             self._pixels = image.clone()
-            # Gradients of a balanced loss are about 1e-6 a pixel, less in large pictures: the usual 1e-8 would show.
-            self._adam = torch.optim.Adam([self._pixels], lr=self.learning_rate, eps=1e-12)
+            self._adam = torch.optim.Adam([self._pixels], lr=1, betas=self._betas, eps=self._epsilon)
+        share = min(1.0, self._done / self._steps)
+        self._adam.param_groups[0]["lr"] = self.learning_rate + (self._end - self.learning_rate) * share
+        self._done += 1
         self._pixels.copy_(image)
         self._pixels.grad = gradient
         self._adam.step()

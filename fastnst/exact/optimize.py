@@ -115,7 +115,13 @@ def _check_gradient(gradient: Tensor, number: int) -> None:
 def new_descent(settings: OptimizeSettings) -> Descent:
     """The way down that the settings name."""
     if settings.optimizer == "adam":
-        return AdamDescent(settings.learning_rate or 10 / 255)
+        return AdamDescent(
+            settings.learning_rate or 10 / 255,
+            settings.learning_rate_end,
+            settings.learning_rate_steps or settings.steps,
+            (settings.adam_beta1, settings.adam_beta2),
+            settings.adam_epsilon,
+        )
     return LBFGSDescent(settings.learning_rate or 1.0)
 
 

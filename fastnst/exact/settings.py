@@ -28,11 +28,37 @@ class OptimizeSettings(LossSettings):
     style_size: int | None = None
     """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
 
+    style_scale: float = 1.0
+    """Size of the strokes: the style picture is scaled by it, on top of --style-size."""
+
+    fit: Literal["keep", "crop", "square"] = "keep"
+    """How the pictures' shapes are brought together: kept as they are, style pictures cropped to the photo's shape, or
+    all of them stretched to squares."""
+
+    style_blend: Literal["gram", "loss", "image"] = "gram"
+    """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
+
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """lbfgs needs fewer steps; adam less memory."""
 
     learning_rate: float | None = None
     """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
+
+    learning_rate_end: float | None = None
+    """What adam's learning rate falls to, linearly. By default it stays."""
+
+    learning_rate_steps: int | None = None
+    """Steps that the fall to --learning-rate-end takes. By default --steps."""
+
+    adam_beta1: float = 0.9
+    """How much of the last direction adam keeps."""
+
+    adam_beta2: float = 0.999
+    """How long adam remembers the size of gradients."""
+
+    adam_epsilon: float = 1e-12
+    """Added to the size of gradients, on pixels in 0..1. Gradients of a balanced loss are about 1e-6 a pixel, less in
+    large pictures: the usual 1e-8 would show."""
 
     init: Literal["content", "noise"] | Path = "content"
     """What the picture starts as: the photo, white noise, or a picture file."""
@@ -44,17 +70,26 @@ class OptimizeSettings(LossSettings):
     """Steps between two writings of the best picture so far; 0 writes it at the end only."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "size": 1, "style_size": 1, "save_every": 0, "seed": 0}
+        least = {"steps": 1, "size": 1, "style_size": 1, "learning_rate_steps": 1, "save_every": 0, "seed": 0}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
-                raise SettingError(f"--{name.replace('_', '-')} is {value}; expected at least {bound}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0")
+                raise SettingError(f"{_option(name)} is {value}; expected at least {bound}")
+        for name in ("learning_rate", "learning_rate_end", "style_scale", "adam_epsilon"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise SettingError(f"{_option(name)} is {value}; expected a number above 0")
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
         for name in ("content_weight", "style_weight", "tv_weight"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
+                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
         if self.content_weight == self.style_weight == self.tv_weight == 0:
             raise SettingError(
                 "all weights are 0: nothing is left to optimise; give --content-weight or --style-weight"
             )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -207,3 +207,26 @@ def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     assert_close(descent._newton(torch.tensor([0.0, -1.0])), torch.tensor([1 / 15, -7 / 15]))
     moved = descent.propose(torch.tensor([0.0, 0.5]), 1.0, torch.tensor([1.0, 1.0]))
     assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))
+
+
+def test_adams_learning_rate_falls_linearly_and_stays_at_its_end() -> None:
+    # A constant gradient makes each of Adam's steps as long as its learning rate.
+    image, gradient, rates = torch.tensor([0.9], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64), []
+    descent = AdamDescent(0.1, end=0.02, steps=4)
+    for _ in range(6):
+        moved = descent.propose(image, 1.0, gradient)
+        rates.append((image - moved).item())
+        image = moved
+    assert rates == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02, 0.02])
+
+
+def test_adams_settings_by_hand() -> None:
+    # Second step, gradients 2 and 0: m = beta1 (1 - beta1) 2 / (1 - beta1^2), v likewise of 4, plus epsilon.
+    image, beta1, beta2, epsilon = torch.tensor([0.5], dtype=torch.float64), 0.6, 0.8, 0.3
+    descent = AdamDescent(0.01, betas=(beta1, beta2), epsilon=epsilon)
+    first = descent.propose(image, 1.0, torch.tensor([2.0], dtype=torch.float64))
+    assert first.item() == pytest.approx(0.5 - 0.01 * 2 / (2 + epsilon))
+    second = descent.propose(first, 1.0, torch.tensor([0.0], dtype=torch.float64))
+    mean = beta1 * (1 - beta1) * 2 / (1 - beta1**2)
+    size = math.sqrt(beta2 * (1 - beta2) * 4 / (1 - beta2**2))
+    assert (first - second).item() == pytest.approx(0.01 * mean / (size + epsilon))
