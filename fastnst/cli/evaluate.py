@@ -10,38 +10,45 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Printed
 
+from fastnst.errors import SettingError
 from fastnst.perceptual.settings import LossNetworkName, LossSettings
 
 if TYPE_CHECKING:
-    from fastnst.evaluation.evaluate import Evaluation
-    from fastnst.evaluation.judge import Judge
+    from fastnst.evaluation.judge import Loaded
     from fastnst.evaluation.networks import Network
-    from fastnst.evaluation.report import Table
-    from fastnst.images import Frame
+    from fastnst.evaluation.report import Report, Table
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
+SEVERAL = Parameter(negative="", consume_multiple=True, show_default=False)
 WIDE = 120
 """Columns of a terminal from which on intervals are printed."""
+MOVED_PHOTOS = 2
+"""Photos that are moved where films are given and no pictures to move."""
 
 
 def evaluate(
     *,
-    style: Annotated[list[str], Parameter(negative="", consume_multiple=True)],
-    style_image: Path,
-    photos: Annotated[list[str], Parameter(negative="", consume_multiple=True)],
+    style: Annotated[list[str], SEVERAL],
+    style_image: Path | None = None,
+    photos: Annotated[tuple[str, ...], SEVERAL] = (),
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("evaluation"),
     size: Annotated[int, Parameter(validator=SIZE)] = 512,
     limit: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     samples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 4,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    video: Annotated[tuple[str, ...], SEVERAL] = (),
+    video_pictures: Annotated[tuple[str, ...], SEVERAL] = (),
+    video_frames: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 10,
     loss_network: LossNetworkName = "vgg19",
     loss_weights: Path | None = None,
     lpips_weights: Path | None = None,
 ) -> None:
-    """Measure trained styles over photos, and say which is better.
+    """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
     and of the photo with the painting's colours, which a style must beat. docs/evaluation.md says what each means.
+    After Ctrl-C the report is on the photos done until then.
 
     Parameters
     ----------
@@ -49,17 +56,27 @@ def evaluate(
         Styles of one painting to compare: names of installed ones, or .onnx files, also other projects' that take and
         give float32 (N, 3, H, W) RGB in 0..255.
     style_image:
-        The painting that they were trained on.
+        The painting that they were trained on; needed for --photos.
     photos:
         Pictures, folders or patterns.
     output:
         Folder of the report.
     size:
-        Longest side that photos are scaled to, pixels. The painting's is always 512.
+        Longest side that photos and films are scaled to, pixels. The painting's is always 512.
     limit:
         Number of photos at most, spread evenly over those found.
     samples:
         Number of photos shown.
+    resume:
+        Take over the figures that an interrupted run left in the same folder; only what is missing is measured.
+    video:
+        Films, folders of a clip's frames, and folders of image pairs with true flow (.flo): how steady the styles are.
+        docs/steadiness.md says how it is measured.
+    video_pictures:
+        Pictures, folders or patterns of what is moved, enlarged, turned, and stands still with sensor noise. By default
+        the first two photos where films are given.
+    video_frames:
+        Frames of each film at most.
     loss_network:
         Network of the yardstick; -caffe are its authors' own weights, the others torchvision's.
     loss_weights:
@@ -67,60 +84,113 @@ def evaluate(
     lpips_weights:
         File (.safetensors) with torchvision's AlexNet and the LPIPS v0.1 heads instead of downloads.
     """
+    if not photos and not video and not video_pictures:
+        raise SettingError("nothing to measure on; give --photos and --style-image, or --video, or both")
+    if photos and style_image is None:
+        raise SettingError("--photos is given without --style-image; name the painting that the styles were trained on")
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.evaluation.evaluate import choose_evenly  # noqa: PLC0415
     from fastnst.evaluation.judge import load_measures  # noqa: PLC0415
     from fastnst.evaluation.networks import open_networks  # noqa: PLC0415
-    from fastnst.evaluation.sheet import draw_sheet  # noqa: PLC0415
-    from fastnst.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
+    from fastnst.evaluation.report import Report  # noqa: PLC0415
     from fastnst.folders import find_pictures  # noqa: PLC0415
-    from fastnst.images import Picture, read_frame, write_picture  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    painting = read_frame(style_image)
     paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
+    moved = [found.path for found in find_pictures(video_pictures, skip=output)]
     networks = open_networks(style)
-    loaded = load_measures(LossSettings(loss_network=loss_network, loss_weights=loss_weights), lpips_weights)
-    if loaded.alexnet is None:
-        console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
-    judge = loaded.judge(painting)
-    result = _run(networks, painting, paths, judge, console, size=size, samples=samples)
-    facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}
-    report = summarise(result, style=painting, style_name=style_image.name, facts=facts)
-    files = report.write(output)
-    if result.samples:
-        write_picture(output / "sheet.png", Picture(frame=draw_sheet(picture_grid(result, painting))))
-    for path, reason in result.skipped.items():
-        console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
-    for title, table in tables(result).items():
-        _print_table(title, table, Console())
-    console.print(f"{files[0]}: {len(result.photos)} photos, {len(result.skipped)} left out", markup=False)
+    report, interrupted = Report("Steadiness on video", ", ".join(network.name for network in networks)), False
+    if style_image is not None and paths:
+        loaded = load_measures(LossSettings(loss_network=loss_network, loss_weights=loss_weights), lpips_weights)
+        report, interrupted = _measure_photos(
+            networks, style_image, paths, loaded, console, output=output, size=size, samples=samples, resume=resume
+        )
+        report.write(output)  # already now, as a film may turn out to be unreadable
+    if (video or moved) and not interrupted:
+        _measure_video(report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size)
+        report.write(output)
+    console.print(f"{output / 'report.html'}: {report.summary}", markup=False, soft_wrap=True)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
-def _run(
+def _measure_photos(
     networks: "list[Network]",
-    painting: "Frame",
+    style_image: Path,
     paths: list[Path],
-    judge: "Judge",
+    loaded: "Loaded",
     console: Console,
     *,
+    output: Path,
     size: int,
     samples: int,
-) -> "Evaluation":
+    resume: bool,
+) -> "tuple[Report, bool]":
+    """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
+    from fastnst.evaluation.kept import FILE, Kept  # noqa: PLC0415
+    from fastnst.evaluation.sheet import draw_sheet  # noqa: PLC0415
+    from fastnst.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
+    from fastnst.images import Picture, read_frame, write_picture  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    painting = read_frame(style_image)
+    if loaded.alexnet is None:
+        console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
+    facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}
+    kept, judge = Kept(output / FILE, resume=resume, given=facts, style=painting), loaded.judge(painting)
+    with _progress(console) as progress:
         bar = progress.add_task("photos", total=len(paths))
-        return measure(
+        result = measure(
             networks,
             painting,
             paths,
             judge,
             size=size,
             samples=samples,
+            kept=kept,
             on_photo=lambda _path: progress.advance(bar),
         )
+    for path, reason in result.skipped.items():
+        console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
+    if result.samples:
+        write_picture(output / "sheet.png", Picture(frame=draw_sheet(picture_grid(result, painting))))
+    for title, table in tables(result).items():
+        _print_table(title, table, Console())
+    return summarise(result, style=painting, style_name=style_image.name, facts=facts), result.interrupted
+
+
+def _measure_video(
+    report: "Report",
+    networks: "list[Network]",
+    films: tuple[str, ...],
+    pictures: list[Path],
+    console: Console,
+    *,
+    frames: int,
+    size: int,
+) -> None:
+    """Add the section on steadiness to the report and print its tables."""
+    from fastnst.evaluation.video_report import add_video, error_table, excess_table  # noqa: PLC0415
+    from fastnst.images import read_frame  # noqa: PLC0415
+
+    with _progress(console) as progress:
+        bar = progress.add_task("frames", total=None)
+        rows = add_video(
+            report,
+            {network.name: network.paint for network in networks},
+            films,
+            [(path.stem, read_frame(path)) for path in pictures],
+            frames=frames,
+            long_side=size,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    for title, table in {"Steady on video": excess_table(rows), "Warp error": error_table(rows)}.items():
+        _print_table(title, table, Console())
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _print_table(title: str, table: "Table", console: Console) -> None:

@@ -9,15 +9,12 @@ from pathlib import Path
 
 from fastnst.errors import InputError
 from fastnst.evaluation.intervals import Interval, mean_interval
-from fastnst.evaluation.judge import Judge, Photo
+from fastnst.evaluation.judge import Judge
+from fastnst.evaluation.kept import Kept
 from fastnst.evaluation.networks import Network
-from fastnst.evaluation.palette import match_colours
 from fastnst.evaluation.report import Column
-from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
-
-PLAIN = "plain photo"
-MATCHED = "recoloured photo"
-"""The photo with the mean and the covariance of the painting's colours."""
+from fastnst.evaluation.rows import MATCHED, PLAIN, MeasuredPhoto, Rows
+from fastnst.images import Frame
 
 
 @dataclass
@@ -72,6 +69,8 @@ class Evaluation:
     """Photos that could not be used, with the reason."""
 
     samples: list[Sample] = field(default_factory=list)
+    interrupted: bool = False
+    """Ctrl-C ended it before the last photo."""
 
     def row(self, name: str) -> Evaluated:
         """The row of that name."""
@@ -82,6 +81,14 @@ class Evaluation:
         """The rows that are networks."""
         return [row for row in self.rows if not row.baseline]
 
+    def add(self, path: Path, measured: MeasuredPhoto, samples: int) -> None:
+        """Take a photo in, and its pictures while there are fewer than `samples`."""
+        for row in self.rows:
+            row.add(measured.values[row.name])
+        self.photos.append(path.name)
+        if len(self.samples) < samples:
+            self.samples.append(Sample(path.stem, measured.frames))
+
 
 def evaluate(
     networks: Sequence[Network],
@@ -91,9 +98,10 @@ def evaluate(
     *,
     size: int = 512,
     samples: int = 4,
+    kept: Kept | None = None,
     on_photo: Callable[[Path], None] = lambda _path: None,
 ) -> Evaluation:
-    """Measure networks and the two rows to beat over photos.
+    """Measure networks and the two rows to beat over photos; Ctrl-C ends it with the photos done until then.
 
     Args:
         networks: to compare; their names must differ.
@@ -102,27 +110,29 @@ def evaluate(
         judge: measures against the same style image.
         size: long side that photos are scaled to, pixels.
         samples: photos whose pictures are kept, the first ones.
+        kept: figures of an earlier run, taken over, and where new ones are written.
         on_photo: called after each photo, skipped or not.
 
     Raises:
         InputError: not a single photo could be used.
+        KeyboardInterrupt: Ctrl-C before the first photo was done.
     """
-    rows = [Evaluated(network.name, network.parameters) for network in networks]
-    rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]
-    result = Evaluation(judge.measures, rows)
-    for path in photos:
-        try:
-            photo = judge.measure_photo(read_sized(path, size))
-        except InputError as error:
-            result.skipped[str(path)] = str(error)
-        else:
-            frames = _paint_all(networks, photo, style)
-            for row in rows:
-                row.add(judge.measure(frames[row.name], photo))
-            result.photos.append(path.name)
-            if len(result.samples) < samples:
-                result.samples.append(Sample(path.stem, frames))
-        on_photo(path)
+    result = Evaluation(judge.measures, [Evaluated(network.name, network.parameters) for network in networks])
+    result.rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]
+    rows = Rows(networks, style, judge, size=size, kept=kept)
+    try:
+        for path in photos:
+            try:
+                measured = rows.measure(path, with_frames=len(result.samples) < samples)
+            except InputError as error:
+                result.skipped[str(path)] = str(error)
+            else:
+                result.add(path, measured, samples)
+            on_photo(path)
+    except KeyboardInterrupt:
+        if not result.photos:
+            raise
+        result.interrupted = True
     if not result.photos:
         raise InputError(
             f"none of {len(photos)} photos could be used; {next(iter(result.skipped.values()), 'none given')}"
@@ -135,14 +145,3 @@ def choose_evenly(photos: Sequence[Path], limit: int | None) -> list[Path]:
     if limit is None or limit >= len(photos):
         return list(photos)
     return [photos[(2 * index + 1) * len(photos) // (2 * limit)] for index in range(limit)]
-
-
-def read_sized(path: Path, size: int) -> Frame:
-    """Read a picture scaled to a long side of `size` px. Raises InputError."""
-    frame = read_frame(path)
-    return resize_frame(frame, fit_long_side(frame.shape[:2], size))
-
-
-def _paint_all(networks: Sequence[Network], photo: Photo, style: Frame) -> dict[str, Frame]:
-    painted = {network.name: network.paint(photo.frame) for network in networks}
-    return painted | {PLAIN: photo.frame, MATCHED: match_colours(photo.frame, style)}

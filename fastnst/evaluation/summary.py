@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastnst.evaluation.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
+from fastnst.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.evaluation.gate import THRESHOLDS
 from fastnst.evaluation.judge import ARTEFACTS, SECOND_OPINION, SIMILARITY, YARDSTICK
 from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
@@ -20,6 +20,7 @@ from fastnst.evaluation.report import (
     Verdict,
     Verdicts,
 )
+from fastnst.evaluation.rows import MATCHED, PLAIN
 from fastnst.evaluation.sheet import crop_detail, thumbnail
 from fastnst.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 from fastnst.evaluation.yardstick import STYLE_SIZE
@@ -43,13 +44,14 @@ def summarise(result: Evaluation, *, style: Frame, style_name: str, facts: Mappi
     """
     count, photos = len(result.networks), len(result.photos)
     networks = "1 network" if count == 1 else f"{count} networks"
-    report = Report(f"Evaluation on {style_name}", f"{networks} over {photos} photo{'s' if photos > 1 else ''}.")
-    skipped = {"Photos left out": f"{len(result.skipped)}"} if result.skipped else {}
+    ended = "; stopped before the last" if result.interrupted else ""
+    summary = f"{networks} over {photos} photo{'s' if photos > 1 else ''}, {len(result.skipped)} left out{ended}."
+    report = Report(f"Evaluation on {style_name}", summary)
     explained = {
         "Figures": "mean over photos ± half the 95 % interval (Student's t)",
         "Recoloured photo": "the photo with the mean and the covariance of the painting's colours",
     }
-    report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **skipped, **explained}))
+    report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **explained}))
     verdicts = _verdicts(result)
     for title, table in tables(result).items():
         report.add(Heading(title), table)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from fastnst.evaluation.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
+from fastnst.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.evaluation.gate import check_gate
 from fastnst.evaluation.intervals import paired_interval
 from fastnst.evaluation.report import Verdict
+from fastnst.evaluation.rows import MATCHED, PLAIN
 
 MUST_BE_LOWER = ("style", "centred", "alexnet_style", "alexnet_centred")
 """Figures on which a network that beats another is lower beyond doubt: the interval of the differences is below 0."""

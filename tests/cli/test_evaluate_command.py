@@ -1,18 +1,20 @@
 """`fastnst evaluate` from the options to the files; the networks that measure are stand-ins."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.cli.evaluate import evaluate
-from fastnst.errors import InputError
+from fastnst.errors import InputError, SettingError
 from fastnst.evaluation import judge
-from fastnst.evaluation.judge import Loaded
+from fastnst.evaluation.judge import Judge, Loaded, Photo
 from fastnst.evaluation.yardstick import Yardstick
-from fastnst.images import read_frame
+from fastnst.images import Frame, Picture, read_frame, write_picture
 from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import Features
 
@@ -51,8 +53,9 @@ def test_report_and_sheet_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    evaluate(style=[style], style_image=style_picture, photos=[str(photos)], output=out, size=80, limit=3, samples=2)
+    evaluate(style=[style], style_image=style_picture, photos=(str(photos),), output=out, size=80, limit=3, samples=2)
     assert sorted(path.name for path in out.iterdir()) == [
+        "figures.jsonl",
         "report.html",
         "report.json",
         "report.md",
@@ -64,7 +67,7 @@ def test_report_and_sheet_are_written(
     printed = capsys.readouterr()
     assert "invert" in printed.out and "plain photo" in printed.out and "Yardstick" in printed.out
     assert "AlexNet left out: no weights" in printed.err
-    assert printed.err.rstrip().endswith("3 photos, 0 left out")
+    assert printed.err.rstrip().endswith("3 photos, 0 left out.")
     assert "a stand-in" in (out / "report.html").read_text("utf-8")
 
 
@@ -74,7 +77,7 @@ def test_weights_are_passed_on(
     evaluate(
         style=[style],
         style_image=style_picture,
-        photos=[str(photos / "photo0.png")],
+        photos=(str(photos / "photo0.png"),),
         output=tmp_path / "out",
         size=80,
         samples=0,
@@ -91,4 +94,109 @@ def test_an_earlier_report_is_not_evaluated(style_picture: Path, style: str, tmp
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sheet.png").write_bytes(b"")
     with pytest.raises(InputError, match="no pictures in this folder"):
-        evaluate(style=[style], style_image=style_picture, photos=[str(tmp_path)], output=tmp_path / "out")
+        evaluate(style=[style], style_image=style_picture, photos=(str(tmp_path),), output=tmp_path / "out")
+
+
+@pytest.mark.usefixtures("asked")
+def test_ctrl_c_leaves_a_report_and_resume_goes_on(
+    photos: Path, style_picture: Path, style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, measured, measure = tmp_path / "out", [], Judge.measure_photo
+
+    def stop_at_the_third(self: Judge, frame: Frame) -> Photo:
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(frame)
+        return measure(self, frame)
+
+    def run(*, resume: bool) -> None:
+        given = [str(photos / f"photo{number}.png") for number in range(4)]
+        evaluate(style=[style], style_image=style_picture, photos=tuple(given), output=out, size=80, resume=resume)
+
+    monkeypatch.setattr(Judge, "measure_photo", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(resume=False)
+    assert json.loads((out / "report.json").read_text())["photos"] == ["photo0.png", "photo1.png"]
+    assert "stopped before the last" in (out / "report.html").read_text()
+    measured[:] = [None] * 5
+    run(resume=True)
+    assert len(measured) == 5 + 2
+    assert len(json.loads((out / "report.json").read_text())["photos"]) == 4
+    measured[:] = [None] * 5
+    run(resume=False)
+    assert len(measured) == 5 + 4
+
+
+@pytest.mark.usefixtures("asked")
+def test_films_add_a_section(
+    photos: Path, style_picture: Path, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, clip = tmp_path / "out", tmp_path / "clip"
+    clip.mkdir()
+    for number in range(4):
+        write_picture(clip / f"{number}.png", Picture(frame=moved_picture(number)))
+    given = tuple(str(photos / f"photo{number}.png") for number in range(4))
+    evaluate(
+        style=[style],
+        style_image=style_picture,
+        photos=given,
+        output=out,
+        size=80,
+        samples=0,
+        video=(str(clip),),
+        video_frames=3,
+    )
+    rows = json.loads((out / "report.json").read_text())["video"]
+    assert {row["network"] for row in rows} == {"invert"}
+    scenes = [(row["scene"], row["kind"]) for row in rows if row["kind"] != "static camera"]
+    moved = [f"photo{number} {motion}" for number in (0, 1) for motion in ("translation", "zoom", "rotation")]
+    assert sorted(scene for scene, kind in scenes if kind == "synthetic motion") == sorted(moved)
+    assert ("clip", "clip") in scenes
+    assert "Warp error" in capsys.readouterr().out
+    assert "Steady on video" in (out / "report.md").read_text()
+
+
+def test_films_alone_need_no_style_image_and_no_weights(style: str, tmp_path: Path) -> None:
+    picture = tmp_path / "one.png"
+    write_picture(picture, Picture(frame=moved_picture(0)))
+    evaluate(style=[style], output=tmp_path / "out", size=64, video_pictures=(str(picture),), video_frames=2)
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["video"]
+    assert [row["kind"] for row in rows] == ["synthetic motion"] * 3 + ["noise"]
+    # What only inverts colours is as steady as the picture itself.
+    assert all(abs(row["excess"]) < 1e-6 for row in rows)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_film_that_is_not_there_does_not_cost_the_photos(
+    photos: Path, style_picture: Path, style: str, tmp_path: Path
+) -> None:
+    given = (str(photos / "photo0.png"),)
+    with pytest.raises(InputError, match="no such film or folder"):
+        evaluate(
+            style=[style],
+            style_image=style_picture,
+            photos=given,
+            output=tmp_path / "out",
+            size=80,
+            video=(str(tmp_path / "none.mp4"),),
+        )
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["photos"] == ["photo0.png"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "nothing to measure on; give --photos and --style-image, or --video"),
+        ({"photos": ("a.jpg",)}, "--photos is given without --style-image"),
+    ],
+)
+def test_what_is_missing_is_named(given: dict[str, tuple[str, ...]], message: str, style: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        evaluate(style=[style], **given)  # type: ignore[arg-type]
+
+
+def moved_picture(step: int) -> Frame:
+    """A window on waves that moves by one pixel a step, (70, 90, 3)."""
+    down, across = np.mgrid[:70, :90]
+    waves = [127.5 + 120 * np.sin((down + step) * pace + across * 0.2) for pace in (0.1, 0.2, 0.3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)

@@ -10,18 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.errors import InputError
-from fastnst.evaluation.evaluate import (
-    MATCHED,
-    PLAIN,
-    Evaluated,
-    Evaluation,
-    choose_evenly,
-    evaluate,
-    read_sized,
-)
+from fastnst.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate
 from fastnst.evaluation.judge import MEASURES, YARDSTICK, Judge
+from fastnst.evaluation.kept import Kept
 from fastnst.evaluation.networks import Network
 from fastnst.evaluation.palette import match_colours
+from fastnst.evaluation.rows import MATCHED, PLAIN, read_sized
 from fastnst.evaluation.sheet import draw_sheet
 from fastnst.evaluation.summary import picture_grid, summarise
 from fastnst.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
@@ -97,6 +91,53 @@ def test_nothing_but_broken_photos(style: Frame, judge: Judge, tmp_path: Path) -
     (tmp_path / "broken.png").write_text("no picture")
     with pytest.raises(InputError, match=r"none of 1 photos could be used; .*broken.png"):
         evaluate(NETWORKS, style, [tmp_path / "broken.png"], judge)
+
+
+def opened(file: Path, style: Frame) -> Kept:
+    return Kept(file, resume=True, given={}, style=style)
+
+
+def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
+    painted: list[str] = []
+
+    def network(name: str) -> Network:
+        (tmp_path / name).write_text(name)
+        return Network(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
+
+    paths, file = sorted(photos.iterdir())[:3], tmp_path / "figures.jsonl"
+    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, kept=opened(file, style))
+    networks = [network("a"), network("b")]
+    second = evaluate(networks, style, paths, judge, size=80, samples=0, kept=opened(file, style))
+    assert painted == ["a", "a", "b", "b", "a", "b"]
+    assert second.rows == evaluate(networks, style, paths, judge, size=80, samples=0).rows
+    assert second.row("a").values["style"][:2] == first.row("a").values["style"]
+
+
+def test_pictures_are_painted_again_to_be_shown(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
+    path, file = photos / "photo1.png", tmp_path / "figures.jsonl"
+    (tmp_path / "a.onnx").write_text("a")
+    networks = [Network("inverted", tmp_path / "a.onnx", invert, 7)]
+    evaluate(networks, style, [path], judge, size=80, samples=0, kept=opened(file, style))
+    lines = file.read_text()
+    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, kept=opened(file, style)).samples
+    assert list(sample.frames) == ["inverted", PLAIN, MATCHED]
+    np.testing.assert_array_equal(sample.frames["inverted"], 255 - sample.frames[PLAIN])
+    assert file.read_text() == lines
+
+
+def test_ctrl_c_ends_with_what_is_done(photos: Path, style: Frame, judge: Judge) -> None:
+    def paint(frame: Frame) -> Frame:
+        if frame.shape[:2] == read_sized(photos / "photo2.png", 80).shape[:2]:
+            raise KeyboardInterrupt
+        return frame
+
+    networks = [Network("patient", Path("a.onnx"), paint, 1)]
+    result = evaluate(networks, style, sorted(photos.iterdir()), judge, size=80)
+    assert result.interrupted
+    assert result.photos == ["photo0.png", "photo1.png"]
+    assert all(len(values) == 2 for row in result.rows for values in row.values.values())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(networks, style, [photos / "photo2.png"], judge, size=80)
 
 
 def test_limit_spreads_over_the_list() -> None:
@@ -204,7 +245,7 @@ def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_p
         "Which network beats which",
     }
     page = files["report.html"].read_text("utf-8")
-    assert "tiny" in page and "Photos left out" in page and "same beats" in page
+    assert "tiny" in page and "1 left out" in page and "same beats" in page
     text = files["report.md"].read_text("utf-8")
     assert all(column.title in text for column in YARDSTICK.values())
 

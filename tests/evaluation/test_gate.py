@@ -5,10 +5,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from fastnst.evaluation.evaluate import MATCHED, choose_evenly, evaluate
+from fastnst.evaluation.evaluate import choose_evenly, evaluate
 from fastnst.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_image_name
 from fastnst.evaluation.judge import Judge
 from fastnst.evaluation.networks import open_network
+from fastnst.evaluation.rows import MATCHED
 from fastnst.evaluation.yardstick import load_yardstick
 from fastnst.images import read_frame
 from fastnst.perceptual.settings import LossSettings
