@@ -1,27 +1,26 @@
 """`fastnst video`: paint films with a trained style."""
 
-import hashlib
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fastnst.cli.film_progress import film_progress
 from fastnst.errors import FastNSTError, SettingError
-from fastnst.runtime.film.job import job_folder
-from fastnst.runtime.film.names import FilmJob, name_outputs
-from fastnst.runtime.film.plan import FilmPlan, plan_film
-from fastnst.runtime.film.settings import VideoSettings
-from fastnst.runtime.session import Stylizer
-from fastnst.runtime.video import FilmResult, stylize_film
-from fastnst.runtime.video import Progress as FilmProgress
+from fastnst.runtime.backend import ProviderChoice
+
+if TYPE_CHECKING:
+    from fastnst.runtime.film.names import FilmJob
+    from fastnst.runtime.film.plan import FilmPlan
+    from fastnst.runtime.film.settings import VideoSettings
+    from fastnst.runtime.session import Stylizer
+    from fastnst.runtime.video import FilmResult
 
 POSITIVE = validators.Number(gte=1)
 
@@ -43,14 +42,14 @@ def video(
     damaged: Literal["stop", "skip"] = "stop",
     fresh: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
-    provider: Literal["auto", "cpu", "cuda"] = "auto",
+    provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     codec_threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
     """Paint films with a trained style.
 
     Rate, time stamps, size, rotation, colours, sound, subtitles, chapters and metadata are the source's. Stopped
-    half-way, the same command goes on from there.
+    half-way, the next run goes on from there.
 
     Parameters
     ----------
@@ -87,12 +86,19 @@ def video(
     overwrite:
         Replace results that are there already. Sources are never overwritten.
     provider:
-        What computes. auto takes the fastest that really runs here; cuda is an error where it cannot run.
+        What computes. auto tries all and takes the fastest that really runs here, or what a stopped job was begun
+        with; another that cannot run is an error. fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
     codec_threads:
         Threads of the decoder and of the encoder.
     """
+    # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
+    from fastnst.runtime.film.names import name_outputs  # noqa: PLC0415
+    from fastnst.runtime.film.painters import as_begun  # noqa: PLC0415
+    from fastnst.runtime.film.settings import VideoSettings  # noqa: PLC0415
+    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+
     settings = VideoSettings(
         codec=codec,
         quality=quality,
@@ -109,7 +115,8 @@ def video(
     jobs = name_outputs(sources, output)
     console = Console(stderr=True, highlight=False)
     with Stylizer(style, provider=provider, threads=threads) as stylizer:
-        failed = _paint_all(stylizer, jobs, settings, overwrite, console)
+        follow = partial(as_begun, stylizer, threads=threads) if provider == "auto" else lambda _: nullcontext(stylizer)
+        failed = _paint_all(follow, jobs, settings, overwrite, console)
     if failed:
         names = ", ".join(str(source) for source in failed)
         console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
@@ -117,9 +124,18 @@ def video(
 
 
 def _paint_all(
-    stylizer: Stylizer, jobs: list[FilmJob], settings: VideoSettings, overwrite: bool, console: Console
+    painter_for: "Callable[[FilmPlan], AbstractContextManager[Stylizer]]",
+    jobs: "list[FilmJob]",
+    settings: "VideoSettings",
+    overwrite: bool,
+    console: Console,
 ) -> list[Path]:
-    """Look at all films, then paint them; returns those that failed. One film alone raises its error."""
+    """Look at all films, then paint each with what `painter_for` gives; returns those that failed.
+
+    One film alone raises its error.
+    """
+    from fastnst.runtime.film.plan import plan_film  # noqa: PLC0415
+
     failed: list[Path] = []
 
     @contextmanager
@@ -137,53 +153,36 @@ def _paint_all(
         with forgiving(job.source):
             plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
     for plan in plans:
-        with forgiving(plan.film.path):
+        with forgiving(plan.film.path), painter_for(plan) as stylizer:
             _paint(stylizer, plan, console)
     return failed
 
 
-def _paint(stylizer: Stylizer, plan: FilmPlan, console: Console) -> None:
+def _paint(stylizer: "Stylizer", plan: "FilmPlan", console: Console) -> None:
+    from fastnst.runtime.film.job import job_folder  # noqa: PLC0415
+    from fastnst.runtime.film.painters import painter_id  # noqa: PLC0415
+    from fastnst.runtime.video import stylize_film  # noqa: PLC0415
+
     for note in plan.notes:
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
-    painter_id = f"{hashlib.sha256(stylizer.path.read_bytes()).hexdigest()} on {stylizer.provider}"
     try:
-        with _progress_shown(plan, console) as show:
-            result = stylize_film(stylizer, plan, painter_id=painter_id, on_progress=show)
+        with film_progress(plan.film.path.name, console) as show:
+            result = stylize_film(stylizer, plan, painter_id=painter_id(stylizer), on_progress=show)
     except (FastNSTError, KeyboardInterrupt):
         if job_folder(plan.output).exists():
             console.print(
-                f"{plan.output}: what is painted is kept; the same command goes on from there", soft_wrap=True
+                f"{plan.output}: what is painted is kept; the next run goes on from there",
+                markup=False,
+                soft_wrap=True,
             )
         raise
-    console.print(_summary(result, stylizer.provider), markup=False, soft_wrap=True)
+    console.print(_summary(result, stylizer), markup=False, soft_wrap=True)
 
 
-@contextmanager
-def _progress_shown(plan: FilmPlan, console: Console) -> Iterator[Callable[[FilmProgress], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
-    )
-    started = time.perf_counter()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(escape(plan.film.path.name), total=plan.frames, fps="")
-
-        def show(progress: FilmProgress) -> None:
-            fps = (progress.done - progress.resumed) / (time.perf_counter() - started)
-            # The number of frames that a file gives may be an estimate.
-            total = None if progress.total is None else max(progress.total, progress.done)
-            bar.update(task, completed=progress.done, total=total, fps=f"{fps:.1f} fps")
-
-        yield show
-
-
-def _summary(result: FilmResult, provider: str) -> str:
+def _summary(result: "FilmResult", stylizer: "Stylizer") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
-    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {provider}"
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {stylizer.choice}"
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line

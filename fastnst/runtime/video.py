@@ -5,7 +5,7 @@ H height, W width in pixels.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fastnst.runtime.film.decoder import Damage
 from fastnst.runtime.film.encoder import SEGMENT_FRAMES
 from fastnst.runtime.film.film import Film, FilmFrame
 from fastnst.runtime.film.frame_files import FrameFileWriter, find_frames, read_frame_files
-from fastnst.runtime.film.job import Job
+from fastnst.runtime.film.job import Job, left_identity
 from fastnst.runtime.film.orientation import turn_back, turn_upright
 from fastnst.runtime.film.plan import FilmPlan
 from fastnst.runtime.film.reader import read_frames
@@ -54,7 +54,7 @@ def stylize_film(
     painter: Painter,
     plan: FilmPlan,
     *,
-    painter_id: str = "",
+    painter_id: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> FilmResult:
     """Paint a film. Decoding, painting and encoding overlap; the output appears when it is whole.
@@ -65,7 +65,7 @@ def stylize_film(
     Args:
         painter: a Stylizer, or anything that turns a frame, uint8 (H, W, 3) RGB, into another of the same size.
         plan: from `plan_film`.
-        painter_id: what tells this painter from another.
+        painter_id: what tells this painter from another that would paint otherwise.
         on_progress: called after each painted frame.
 
     Raises:
@@ -74,7 +74,7 @@ def stylize_film(
         StyleError: a painter that changes the size.
     """
     started, damage = time.perf_counter(), Damage()
-    with Job(plan.output, _identity(plan, painter_id), resume=plan.settings.resume) as job:
+    with Job(plan.output, _identity(plan) | {"painter": dict(painter_id or {})}, resume=plan.settings.resume) as job:
         writer = _open_writer(plan, job)
         resumed = count = writer.done
 
@@ -95,6 +95,13 @@ def stylize_film(
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
         _publish(plan, writer, job)
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage)
+
+
+def painter_left(plan: FilmPlan) -> Mapping[str, str] | None:
+    """Say by what painter an earlier run with this plan was stopped; None where there is nothing to go on from."""
+    left = left_identity(plan.output) if plan.settings.resume else None
+    painter = left.pop("painter", None) if left is not None else None
+    return painter if isinstance(painter, dict) and left == _identity(plan) else None
 
 
 def _open_writer(plan: FilmPlan, job: Job) -> SegmentedEncoder | FrameFileWriter:
@@ -154,13 +161,12 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     job.publish(whole)
 
 
-def _identity(plan: FilmPlan, painter_id: str) -> dict[str, str]:
-    """All that decides what the painted frames look like, in words."""
+def _identity(plan: FilmPlan) -> dict[str, object]:
+    """All but the painter that decides what the painted frames look like, in words."""
     return {
         "film": _fingerprint(plan.film),
         "span": str(plan.span),
         "encoding": str(plan.encoding),
-        "painter": painter_id,
         "ffmpeg": str(av.library_versions),
         "segment": str(SEGMENT_FRAMES),
     }

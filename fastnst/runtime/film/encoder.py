@@ -20,7 +20,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from fastnst.errors import OutputError, SettingError
+from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.runtime.film.codecs import FIXED_QUALITY, encoder_options, takes_qscale
 from fastnst.runtime.film.color import FromRgb, has_alpha
 from fastnst.runtime.film.film import Colors
@@ -148,7 +148,8 @@ def _candidates(encoding: Encoding, source_format: str, wanted: str | None) -> I
     formats = [form.name for form in Codec(encoding.encoder, "w").video_formats or [] if form.components]
     if wanted is not None:
         if formats and wanted not in formats:
-            raise SettingError(f"pixel format {wanted!r}: {encoding.encoder} has {', '.join(formats)}")
+            hint = nearest_hint(wanted, formats)
+            raise SettingError(f"pixel format {wanted!r}: {encoding.encoder} does not take it; {hint}")
         formats = [wanted]
     if encoding.encoder == "gif":
         yield "pal8"

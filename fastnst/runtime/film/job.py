@@ -100,6 +100,15 @@ def job_folder(output: Path) -> Path:
     return output.parent / f".{output.name}.painting"
 
 
+def left_identity(output: Path) -> dict[str, object] | None:
+    """Read what identity an unfinished job for an output had; None where there is none."""
+    try:
+        identity = json.loads((job_folder(output) / _DESCRIPTION).read_text())
+    except (OSError, ValueError):
+        return None
+    return identity if isinstance(identity, dict) else None
+
+
 @contextmanager
 def writing(output: Path) -> Iterator[None]:
     """Turn the system's refusals inside the block (no space, no permission) into OutputError."""

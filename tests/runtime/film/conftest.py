@@ -278,7 +278,7 @@ def paint() -> Paint:
         on_progress = settings.pop("on_progress", None)
         chosen = replace(VideoSettings(codec_threads=1), **settings)
         plan = plan_film(source, output, chosen, overwrite=overwrite)
-        return stylize_film(painter or unchanged, plan, painter_id=painter_id, on_progress=on_progress)
+        return stylize_film(painter or unchanged, plan, painter_id={"name": painter_id}, on_progress=on_progress)
 
     return run
 

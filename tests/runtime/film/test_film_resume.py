@@ -34,7 +34,7 @@ def paint(frame):
     return 255 - frame
 
 plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
-stylize_film(paint, plan, painter_id="inverted", on_progress=lambda progress: print(progress.done, flush=True))
+stylize_film(paint, plan, painter_id={"name": "inverted"}, on_progress=lambda progress: print(progress.done, flush=True))
 """
 
 
