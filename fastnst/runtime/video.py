@@ -20,7 +20,7 @@ from fastnst.runtime.film.film import Film, FilmFrame
 from fastnst.runtime.film.frame_files import FrameFileWriter, find_frames, read_frame_files
 from fastnst.runtime.film.job import Job, left_identity
 from fastnst.runtime.film.orientation import turn_back, turn_upright
-from fastnst.runtime.film.plan import FilmPlan
+from fastnst.runtime.film.plan import FilmPlan, refuse_existing
 from fastnst.runtime.film.reader import read_frames
 from fastnst.runtime.film.tracks import Cut
 from fastnst.runtime.film.writer import SegmentedEncoder
@@ -138,6 +138,8 @@ def _paint(painter: Painter, plan: FilmPlan, read: FilmFrame) -> FilmFrame:
 
 
 def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Job) -> None:
+    # Settled before the start too; but that may be hours ago, and somebody else may have written there.
+    refuse_existing(plan.output, plan.overwrite)
     if isinstance(writer, FrameFileWriter):
         writer.publish()
         return

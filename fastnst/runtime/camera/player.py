@@ -9,7 +9,8 @@ from fastnst.images import Frame
 from fastnst.runtime.camera.capture import SourceEndedError
 from fastnst.runtime.film.film import FilmFrame, Span
 from fastnst.runtime.film.orientation import turn_upright
-from fastnst.runtime.film.reader import probe, read_frames
+from fastnst.runtime.film.probing import probe
+from fastnst.runtime.film.reader import read_frames
 
 # Behind by more than this, the film goes on from where it is instead of catching up.
 _GIVE_UP_S = 0.5

@@ -49,6 +49,10 @@ class DamagedError(Exception):
     """The film is damaged here, and that is not tolerated; the message says how, in a few words."""
 
 
+class SeekMissedError(Exception):
+    """A jump into the film did not arrive before the wanted frame."""
+
+
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
     """Open a film file; errors of FFmpeg inside the block become InputError."""
@@ -77,6 +81,14 @@ def main_video(container: InputContainer, path: Path) -> VideoStream:
     if chosen.codec_context is None:
         raise InputError(f"{path}: its pictures are in a codec that FFmpeg cannot decode here")
     return chosen
+
+
+def seek(container: InputContainer, stream: VideoStream, ticks: int) -> None:
+    """Jump to a key frame before a tick. Raises SeekMissedError where the file cannot."""
+    try:
+        container.seek(ticks, stream=stream)
+    except av.FFmpegError as error:
+        raise SeekMissedError from error
 
 
 class FilmDecoder:

@@ -14,12 +14,13 @@ from fastnst.images import Picture, format_of, read_picture, write_picture
 from fastnst.runtime.film.film import Colors, Film, FilmFrame, Span
 from fastnst.runtime.film.job import Job, writing
 
+_FILM_TOO = {".gif", ".apng"}
 _PLACE = re.compile(r"%(0?\d*)d")
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path has a place for the number, such as `frames/%04d.png`."""
-    return _PLACE.search(path.name) is not None
+    """Whether a path means picture files and has a place for their number, such as `frames/%04d.png`."""
+    return _PLACE.search(path.name) is not None and path.suffix.lower() in READ_SUFFIXES - _FILM_TOO
 
 
 def find_frames(source: Path) -> list[Path]:

@@ -4,7 +4,7 @@ H height, W width in pixels.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fastnst.runtime.film.film import Film, Span, Track
 from fastnst.runtime.film.fitting import split_by_fit
 from fastnst.runtime.film.frame_files import describe_frames, is_pattern, numbered_name
 from fastnst.runtime.film.orientation import swaps_sides
-from fastnst.runtime.film.reader import probe
+from fastnst.runtime.film.probing import probe
 from fastnst.runtime.film.settings import VideoSettings
 
 CONTAINERS = {
@@ -46,6 +46,9 @@ class FilmPlan:
 
     tracks: tuple[Track, ...] = ()
     """Tracks that are carried over."""
+
+    overwrite: bool = False
+    """Replace what is there when the film is done."""
 
     upright: bool = False
     """The output is stored as it is shown, because it cannot tell players to turn it."""
@@ -83,12 +86,12 @@ def plan_film(
     settings = settings or VideoSettings()
     pictures = source.is_dir() or is_pattern(source)
     _refuse_output(source, output, overwrite)
-    film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source)
+    film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source, settings.start)
     if settings.frame_rate is not None and not pictures:
         raise SettingError(f"{source}: a film keeps its own rate; a frame rate is for numbered pictures")
     span = _span(film, settings)
     plan = _plan_pictures if is_pattern(output) else _plan_container
-    return plan(film, output, settings, span)
+    return replace(plan(film, output, settings, span), overwrite=overwrite)
 
 
 def _plan_pictures(film: Film, output: Path, settings: VideoSettings, span: Span) -> FilmPlan:
@@ -155,13 +158,24 @@ def _refuse_output(source: Path, output: Path, overwrite: bool) -> None:
     if not is_pattern(output) and output.suffix.lower() not in CONTAINERS:
         hint = nearest_hint(output.suffix.lower(), CONTAINERS)
         raise OutputError(f"{output}: is no name for a film that can be written; {hint}, or numbered frames/%05d.png")
-    first = numbered_name(output, 1) if is_pattern(output) else output
+    first = first_file(output)
     if first.is_dir():
         raise OutputError(f"{first}: is a folder; expected a file to write")
     if source.exists() and first.exists() and first.samefile(source):
         raise OutputError(f"{output}: is the film itself, and is not overwritten; choose another -o")
     if is_pattern(output) and (output.parent.resolve() == source.resolve() or output.resolve() == source.resolve()):
         raise OutputError(f"{output}: would be written over the frames that are read; choose another folder")
+    refuse_existing(output, overwrite)
+
+
+def first_file(output: Path) -> Path:
+    """The file that an output is, or begins with."""
+    return numbered_name(output, 1) if is_pattern(output) else output
+
+
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """Raise OutputError where an output is there already and not to be replaced."""
+    first = first_file(output)
     if first.exists() and not overwrite:
         raise OutputError(f"{first}: is there already; --overwrite replaces it")
 

@@ -1,74 +1,23 @@
-"""Reading films: what they are made of, and their pictures one after another.
+"""Reading the pictures of films, one after another.
 
 H height, W width in pixels. Decoded frames are uint8 (H, W, 3) RGB.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 
-import av
 from av import VideoFrame
 from av.codec.context import ThreadType
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
-from fastnst.runtime.film.color import ToRgb, read_colors
-from fastnst.runtime.film.decoder import Damage, DamagedError, FilmDecoder, main_video, open_film
+from fastnst.runtime.film.color import ToRgb
+from fastnst.runtime.film.decoder import Damage, DamagedError, FilmDecoder, SeekMissedError, main_video, open_film, seek
 from fastnst.runtime.film.film import Film, FilmFrame, Span
-from fastnst.runtime.film.orientation import read_orientation
-from fastnst.runtime.film.tracks import list_tracks
 
-# Formats whose clock starts at nought, so that what it shows at the first frame is part of the film.
-_OWN_CLOCK = ("mov", "matroska", "gif", "avi", "apng")
 # Formats with an index good enough to jump.
 _JUMPABLE = ("mov", "matroska")
 # A seek goes by decoding times, which may lie this many frames before the times of showing.
 _SEEK_FRAMES = 16
-_MAX_SIDE = 16_384
-_MICRO = 1_000_000
-
-
-class _SeekMissedError(Exception):
-    """A jump into the film did not arrive before the wanted frame."""
-
-
-def probe(path: Path) -> Film:
-    """Find out what a film is made of; decodes its first frame.
-
-    Raises:
-        InputError: no film, or one of which nothing can be decoded.
-    """
-    with open_film(path) as container:
-        name = container.format.name
-        if name.endswith("_pipe") or name in {"image2", "tty"}:
-            raise InputError(f"{path}: is no film; fastnst stylize paints single pictures")
-        stream = main_video(container, path)
-        first = next(iter(FilmDecoder(container, stream, tolerate=True, damage=Damage())), None)
-        if first is None:
-            raise InputError(f"{path}: is damaged, not one frame of it can be decoded")
-        if max(first.width, first.height) > _MAX_SIDE:
-            raise InputError(f"{path}: has frames of {first.width}x{first.height}; expected at most {_MAX_SIDE} a side")
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-        return Film(
-            path=path,
-            size=(first.height, first.width),
-            pixel_format=first.format.name,
-            time_base=stream.time_base or Fraction(1, 1000),
-            rate=rate,
-            colors=read_colors(first, first.format.name, first.height),
-            pixel_aspect=stream.sample_aspect_ratio or None,
-            orientation=read_orientation(first),
-            frames=_count(container, stream, rate),
-            end=_end(container, stream),
-            container=name,
-            origin_s=_origin(container),
-            tracks=list_tracks(container, stream),
-            interlaced=first.interlaced_frame,
-        )
 
 
 def read_frames(
@@ -100,7 +49,7 @@ def read_frames(
     if jump is not None and film.container.startswith(_JUMPABLE):
         try:
             yield from reader.read_from(jump, after=last_done)
-        except _SeekMissedError:
+        except SeekMissedError:
             pass
         else:
             return
@@ -133,7 +82,7 @@ class _Reader:
         for decoded, pts, duration in self._decode(jump):
             if after is None or pts > after:
                 if not found:
-                    raise _SeekMissedError
+                    raise SeekMissedError
                 yield self._convert(to_rgb, decoded, pts, duration)
             found = found or pts == after
 
@@ -144,14 +93,14 @@ class _Reader:
             stream.codec_context.thread_type = ThreadType.AUTO
             stream.codec_context.thread_count = self.threads or 0
             if jump is not None:
-                _seek(container, stream, jump - _SEEK_FRAMES * self.film.frame_ticks)
+                seek(container, stream, jump - _SEEK_FRAMES * self.film.frame_ticks)
             wanted = self.span.start if jump is None else jump
             decoder = FilmDecoder(container, stream, tolerate=self.tolerate, damage=self.damage, wanted=wanted)
             arrived = jump is None
             try:
                 for decoded, pts, duration in _timed(self.film, decoder):
                     if not arrived and jump is not None and pts > jump:
-                        raise _SeekMissedError
+                        raise SeekMissedError
                     arrived = True
                     if self.span.end is not None and pts >= self.span.end:
                         return
@@ -166,9 +115,10 @@ class _Reader:
     def _convert(self, to_rgb: ToRgb, decoded: VideoFrame, pts: int, duration: int) -> FilmFrame:
         if (decoded.height, decoded.width) != self.film.size:
             height, width = self.film.size
+            at_s = float(pts * self.film.time_base - self.film.origin_s)
             raise InputError(
-                f"{self.film.path}: changes from {width}x{height} to {decoded.width}x{decoded.height} at "
-                f"{float(pts * self.film.time_base):.2f} s; paint the parts one by one with --start and --end"
+                f"{self.film.path}: changes from {width}x{height} to {decoded.width}x{decoded.height} at {at_s:.2f} s; "
+                "paint the parts one by one with --start and --end"
             )
         self.read += 1
         try:
@@ -176,13 +126,6 @@ class _Reader:
         except InputError as error:
             raise InputError(f"{self.film.path}: {error}") from error
         return FilmFrame(frame, pts, duration, alpha)
-
-
-def _seek(container: InputContainer, stream: VideoStream, ticks: int) -> None:
-    try:
-        container.seek(ticks, stream=stream)
-    except av.FFmpegError as error:
-        raise _SeekMissedError from error
 
 
 def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, int, int]]:
@@ -195,24 +138,3 @@ def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFram
             pts = last + 1
         last, following = pts, pts + duration
         yield decoded, pts, duration
-
-
-def _count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
-    if stream.frames:
-        return stream.frames
-    if stream.duration and stream.time_base:
-        return math.ceil(stream.duration * stream.time_base * rate)
-    return math.ceil(container.duration * rate / _MICRO) if container.duration else None
-
-
-def _end(container: InputContainer, stream: VideoStream) -> int | None:
-    """MP4 and MOV tell when a track ends; elsewhere it is counted from frames, or guessed."""
-    if not container.format.name.startswith("mov") or not stream.duration:
-        return None
-    return (stream.start_time or 0) + stream.duration
-
-
-def _origin(container: InputContainer) -> Fraction:
-    if container.format.name.startswith(_OWN_CLOCK) or container.start_time is None:
-        return Fraction(0)
-    return Fraction(container.start_time, _MICRO)

@@ -16,7 +16,8 @@ from fastnst.runtime.film import segments
 from fastnst.runtime.film.film import Span
 from fastnst.runtime.film.job import job_folder
 from fastnst.runtime.film.plan import plan_film
-from fastnst.runtime.film.reader import probe, read_frames
+from fastnst.runtime.film.probing import probe
+from fastnst.runtime.film.reader import read_frames
 from fastnst.runtime.film.settings import VideoSettings
 
 Fixture = Any
@@ -226,8 +227,9 @@ def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_pat
     assert min(outcomes.values()) > 20, outcomes  # both happen, or the test tests nothing
 
 
-def test_size_changes_on_the_way(paint: Fixture, tmp_path: Path) -> None:
-    source = tmp_path / "film.ts"
+@pytest.mark.parametrize("name", ["film.ts", "film.mkv"])
+def test_size_changes_on_the_way(paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
     with av.open(str(source), "w") as clip:
         stream = clip.add_mux_stream("h264", rate=25, width=64, height=48)
         pts = 0
@@ -244,9 +246,14 @@ def test_size_changes_on_the_way(paint: Fixture, tmp_path: Path) -> None:
             for packet in [*packets, *encoder.encode(None)]:
                 packet.stream = stream
                 clip.mux(packet)
-    with pytest.raises(InputError, match=r"film\.ts: changes from 64x48 to 96x64 at .* s; paint the parts one by one"):
+    with pytest.raises(InputError, match=r"changes from 64x48 to 96x64 at 0\.40 s; paint the parts one by one"):
         paint(source, tmp_path / "out.mkv")
     assert_nothing_written(tmp_path / "out.mkv")
+    change = Fraction(4, 10)
+    paint(source, tmp_path / "one.mkv", end=change)
+    paint(source, tmp_path / "two.mkv", start=change)
+    one, two = read(tmp_path / "one.mkv"), read(tmp_path / "two.mkv")
+    assert (one.size, len(one.frames), two.size, len(two.frames)) == ((48, 64), 10, (64, 96), 10)
 
 
 def test_outputs_that_are_refused(make_clip: Fixture, tmp_path: Path) -> None:
@@ -268,6 +275,29 @@ def test_outputs_that_are_refused(make_clip: Fixture, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="is the film itself"):
             plan_film(source, tmp_path / name, overwrite=True)
     assert (tmp_path / "there.mp4").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "frames/%d.png"])
+def test_output_that_appears_meanwhile(make_clip: Fixture, paint: Fixture, tmp_path: Path, name: str) -> None:
+    source, output = make_clip("film.mp4", frames=5), tmp_path / name
+    first = tmp_path / name.replace("%d", "1")
+
+    def slowly(frame: np.ndarray) -> np.ndarray:
+        first.parent.mkdir(exist_ok=True)
+        first.write_bytes(b"precious")
+        return frame
+
+    with pytest.raises(OutputError, match="is there already; --overwrite replaces it"):
+        paint(source, output, slowly)
+    assert first.read_bytes() == b"precious"
+    assert paint(source, output, overwrite=True).resumed == 5  # what was painted is not lost
+    assert first.read_bytes() != b"precious"
+
+
+def test_names_with_a_percent_sign_are_films(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
+    source = make_clip("100%done.mp4", frames=3)
+    paint(source, tmp_path / "50%decent.mkv")
+    assert len(read(tmp_path / "50%decent.mkv").frames) == 3
 
 
 def test_tracks_that_do_not_fit_are_named_before_work(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:

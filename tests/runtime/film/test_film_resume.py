@@ -15,7 +15,8 @@ from fastnst.errors import InputError, OutputError
 from fastnst.runtime.film.encoder import SEGMENT_FRAMES
 from fastnst.runtime.film.film import Span
 from fastnst.runtime.film.job import Job, job_folder
-from fastnst.runtime.film.reader import probe, read_frames
+from fastnst.runtime.film.probing import probe
+from fastnst.runtime.film.reader import read_frames
 from fastnst.runtime.film.segments import EncodedFrame, SegmentWriter, load_segment
 
 Fixture = Any
@@ -34,7 +35,8 @@ def paint(frame):
     return 255 - frame
 
 plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
-stylize_film(paint, plan, painter_id={"name": "inverted"}, on_progress=lambda progress: print(progress.done, flush=True))
+name = {"name": "inverted"}
+stylize_film(paint, plan, painter_id=name, on_progress=lambda progress: print(progress.done, flush=True))
 """
 
 
