@@ -14,7 +14,8 @@ from fastnst.exact.descent import AdamDescent, Descent, LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.subject import Styles, Subject
+from fastnst.exact.style import Styles
+from fastnst.exact.subject import Subject
 from fastnst.images import Frame, read_frame, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
@@ -27,6 +28,7 @@ def optimize(
     styles: Styles,
     settings: OptimizeSettings | None = None,
     *,
+    content_mask: Frame | None = None,
     callback: Callback | None = None,
     device: torch.device | None = None,
 ) -> OptimizeResult:
@@ -39,6 +41,8 @@ def optimize(
         styles: a style picture, uint8 (H, W, 3) RGB, or several, each perhaps a Style with its weight; they are
             resized to the settings' style_size.
         settings: by default OptimizeSettings().
+        content_mask: the photo's regions, uint8 (H, W, 3) RGB, each in a colour of its own: a Style's mask has the
+            same colours.
         callback: called after each step.
         device: what computes; by default CUDA where there is one.
 
@@ -51,7 +55,7 @@ def optimize(
     started = time.perf_counter()
     settings = settings or OptimizeSettings()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    subject = Subject(content, styles, settings)
+    subject = Subject(content, styles, settings, content_mask)
     first = initial_image(subject.photo(settings.size).to(device), settings)
     dtype = resolve_precision(settings.precision, device)
     network, loss_weights = load_loss_network(settings, device)

@@ -38,6 +38,15 @@ class OptimizeSettings(LossSettings):
     style_blend: Literal["gram", "loss", "image"] = "gram"
     """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
 
+    regions: int | None = None
+    """Regions that the masks have. By default their colours are counted."""
+
+    missing_regions: Literal["error", "whole", "plain"] = "error"
+    """What becomes of a region of the photo that no style mask has: an error, all of the style, or no style."""
+
+    mask_guard: float = 0.75
+    """Part of a neuron's field of view that its region must fill, 0 to 1: keeps styles from leaking over borders."""
+
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """lbfgs needs fewer steps; adam less memory."""
 
@@ -70,7 +79,15 @@ class OptimizeSettings(LossSettings):
     """Steps between two writings of the best picture so far; 0 writes it at the end only."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "size": 1, "style_size": 1, "learning_rate_steps": 1, "save_every": 0, "seed": 0}
+        least = {
+            "steps": 1,
+            "size": 1,
+            "style_size": 1,
+            "learning_rate_steps": 1,
+            "regions": 1,
+            "save_every": 0,
+            "seed": 0,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -82,6 +99,8 @@ class OptimizeSettings(LossSettings):
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
+        if not 0 <= self.mask_guard <= 1:
+            raise SettingError(f"--mask-guard is {self.mask_guard}; expected a number from 0 to 1")
         for name in ("content_weight", "style_weight", "tv_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")

@@ -95,6 +95,12 @@ class PerceptualLoss:
             with torch.autocast(image.device.type, enabled=False):
                 return [self.style_of(features, positions) for positions in regions]
 
+    def layer_sizes(self, image: Tensor) -> dict[str, tuple[int, int]]:
+        """Height and width of each style layer's features of an image, (B, 3, H, W)."""
+        with torch.no_grad():
+            features = self.network(image)
+        return {layer: (features[layer].shape[2], features[layer].shape[3]) for layer in self.settings.style_layers}
+
     def terms(self, image: Tensor, content: Features, style: StyleReference) -> LossTerms:
         """Loss of an image, (B, 3, H, W) in [0, 1], against its content reference and a style reference."""
         features = self.features(image)

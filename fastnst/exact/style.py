@@ -1,0 +1,69 @@
+"""A style picture, its part in the whole, and its regions. Frames are uint8 (H, W, 3) RGB, H height and W width."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from fastnst.errors import InputError, SettingError
+from fastnst.images import Frame
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture and its part in the whole."""
+
+    frame: Frame
+    """The picture, uint8 (H, W, 3) RGB."""
+
+    weight: float = 1.0
+    """Its share; the weights of all styles are scaled to a sum of 1."""
+
+    mask: Frame | str | None = None
+    """Its regions, each painted in a colour of its own, (H, W, 3) of the picture's shape; or one colour, #rrggbb, for
+    all of it. None: all of it serves every region of the photo."""
+
+
+Styles: TypeAlias = Frame | Style | Sequence[Frame | Style]
+
+
+def share_out(styles: Styles) -> list[Style]:
+    """Styles with weights that sum to 1, and masks that are pictures; those of weight 0 are left out.
+
+    Raises InputError for what is no picture, SettingError without styles and for weights that cannot be.
+    """
+    several = [styles] if isinstance(styles, np.ndarray | Style) else list(styles)
+    given = [style if isinstance(style, Style) else Style(style) for style in several]
+    for style in given:
+        check_frame(style.frame)
+        if not 0 <= style.weight < math.inf:
+            raise SettingError(f"a style has weight {style.weight}; expected a number from 0 on")
+    total = sum(style.weight for style in given)
+    if not total:
+        raise SettingError("no style has a weight above 0; give at least one style, e.g. --style painting.jpg")
+    return [replace(style, weight=style.weight / total, mask=_drawn(style)) for style in given if style.weight]
+
+
+def check_frame(frame: Frame) -> Frame:
+    """Return a frame as it is, or raise InputError for an array that is none."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
+        raise InputError(
+            f"an array of {frame.dtype} {frame.shape} is no picture; expected uint8 (height, width, 3) RGB"
+        )
+    return frame
+
+
+def is_colour(text: str) -> bool:
+    """Whether a text is a colour, #rrggbb."""
+    return re.fullmatch("#[0-9a-fA-F]{6}", text) is not None
+
+
+def _drawn(style: Style) -> Frame | None:
+    if not isinstance(style.mask, str):
+        return style.mask
+    if not is_colour(style.mask):
+        raise InputError(f"a style's mask is {style.mask!r}; expected a picture or a colour such as #ff0000")
+    return np.broadcast_to(np.frombuffer(bytes.fromhex(style.mask[1:]), np.uint8), style.frame.shape)
