@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Printed
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.settings import LossNetworkName, LossSettings
+from fastnst.perceptual.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
     from fastnst.evaluation.judge import Loaded
@@ -40,7 +40,7 @@ def evaluate(
     video: Annotated[tuple[str, ...], SEVERAL] = (),
     video_pictures: Annotated[tuple[str, ...], SEVERAL] = (),
     video_frames: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 10,
-    loss_network: LossNetworkName = "vgg19",
+    loss_network: VGGName = "vgg19",
     loss_weights: Path | None = None,
     lpips_weights: Path | None = None,
 ) -> None:
@@ -137,7 +137,9 @@ def _measure_photos(
     if loaded.alexnet is None:
         console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
     facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}
-    kept, judge = Kept(output / FILE, resume=resume, given=facts, style=painting), loaded.judge(painting)
+    judge = loaded.judge(painting)
+    given = facts | {key: column.meaning for key, column in judge.measures.items()}
+    kept = Kept(output / FILE, resume=resume, given=given, style=painting)
     with _progress(console) as progress:
         bar = progress.add_task("photos", total=len(paths))
         result = measure(

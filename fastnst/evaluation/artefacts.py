@@ -71,8 +71,8 @@ def grid_energy(frame: Frame, period: int) -> float:
     """Share of the energy of fine detail in peaks at multiples of 1/period cycles a pixel.
 
     The power spectrum of luma is averaged over tiles of 128 px (Welch 1967), so a pattern counts also where its
-    strength or sign changes from place to place. Of each peak the mean power of its neighbourhood is taken off: what
-    is left repeats exactly. Fine detail is what changes faster than once in two periods.
+    strength or sign changes from place to place. Of each peak the power of its neighbourhood is taken off: what is left
+    repeats exactly. Fine detail is what changes faster than once in two periods.
     """
     tile = min(_TILE, min(frame.shape[:2]) // (2 * period) * 2 * period)
     if tile < 4 * period:
@@ -132,12 +132,18 @@ def _lattice(tile: int, period: int) -> list[tuple[int, int]]:
 
 
 def _peak(power: Plane, row: int, column: int) -> float:
-    """Energy of a peak and its opposite above the neighbourhood: Hann's window spreads a line over 3 x 3 bins."""
+    """Energy of a peak and its opposite above the neighbourhood: Hann's window spreads a line over 3 x 3 bins.
+
+    The neighbourhood is what lies around, or above and below, or at both sides, whichever is strongest: straight edges,
+    as of a horizon, fill whole rows or columns of the spectrum, and that is no peak.
+    """
     reach = np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
     area = power[np.ix_((row + reach) % len(power), (column + reach) % len(power))]
-    inside = np.maximum(np.abs(reach)[:, None], np.abs(reach)[None]) <= 1
+    near = np.abs(reach) <= 1
+    inside = near[:, None] & near[None]
+    around = max(area[part].mean() for part in (~inside, np.ix_(~near, near), np.ix_(near, ~near)))
     twice = 1 if (2 * row) % len(power) == 0 and (2 * column) % len(power) == 0 else 2
-    return float(twice * inside.sum() * (area[inside].mean() - area[~inside].mean()))
+    return float(twice * inside.sum() * (area[inside].mean() - around))
 
 
 def _dead(frame: Frame) -> Mask:

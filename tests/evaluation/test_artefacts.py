@@ -1,5 +1,7 @@
 """Artefact measures: each fires on a picture with that artefact planted and is silent on the clean one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,11 @@ from fastnst.evaluation.artefacts import (
 )
 from fastnst.evaluation.gate import THRESHOLDS
 from fastnst.evaluation.palette import palette_of
+from fastnst.evaluation.rows import read_sized
 from fastnst.images import Frame
+
+PHOTOS = Path(__file__).parents[3] / "shared" / "photos" / "test"
+REAL = ("amber_door", "kodak_kodim09", "tubingen_neckarfront", "yosemite_el_capitan")
 
 
 def clouds(seed: int, size: tuple[int, int] = (200, 260)) -> Frame:
@@ -92,6 +98,16 @@ def test_grid_does_not_take_texture_of_another_period_for_one() -> None:
     assert grid_energy(add(CLEAN, stripes[..., None]), 8) < 0.006
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_grid_does_not_take_a_horizon_for_one(turned: bool) -> None:
+    # A straight edge fills a whole column of the spectrum, the grid's frequencies among all others.
+    horizon = np.zeros(CLEAN.shape)
+    horizon[97:] = 120
+    picture = add(clouds(4) // 4 + 40, horizon)
+    picture = np.rot90(picture) if turned else picture
+    assert max(grid_energy(picture, period) for period in (4, 8)) < 0.006
+
+
 def test_grid_share_by_hand() -> None:
     # Nothing but stripes of two pixels: all that changes is the grid's.
     stripes = np.zeros((128, 128, 3), np.uint8)
@@ -154,3 +170,36 @@ def test_all_measures_at_once() -> None:
     assert artefacts.border == border_excess(CLEAN, PHOTO)
     assert artefacts.grid == max(grid_energy(CLEAN, 4), grid_energy(CLEAN, 8))
     assert artefacts.blobs == 0
+
+
+def planted(photo: Frame) -> dict[str, Frame]:
+    """The photo with a little noise, which is clean, and with an artefact that each measure is to find."""
+    clean = np.clip(np.rint(photo + np.random.default_rng(0).normal(0, 3, photo.shape)), 3, 252).astype(np.uint8)
+    lines, grid, dead = np.zeros(photo.shape), np.zeros(photo.shape), clean.copy()
+    lines[[1, -2]] = lines[:, [1, -2]] = -60
+    grid[::8] += 12
+    grid[:, ::8] += 12
+    dead[50:110, 100:160] = 0
+    return {
+        "clean": clean,
+        "border": add(clean, lines),
+        "grid": add(clean, grid),
+        "blobs": dead,
+        "colour": add(clean, np.array([-60, 0, 60])),
+    }
+
+
+@pytest.mark.real
+def test_measures_fire_on_real_photos_where_an_artefact_is_planted_and_only_there() -> None:
+    if not PHOTOS.is_dir():
+        pytest.skip(f"needs {PHOTOS}")
+    found: dict[str, list[dict[str, float]]] = {}
+    for name in REAL:
+        photo = read_sized(PHOTOS / f"{name}.jpg", 512)
+        for artefact, picture in planted(photo).items():
+            found.setdefault(artefact, []).append(vars(find_artefacts(picture, photo, palette_of(photo))))
+    limits = {"border": THRESHOLDS.border, "grid": THRESHOLDS.grid, "blobs": THRESHOLDS.blobs, "colour": 6.0}
+    for artefact, each in found.items():
+        for measure, limit in limits.items():
+            values = [values[measure] for values in each]
+            assert (min(values) > limit) == (max(values) > limit) == (measure == artefact), (artefact, measure, values)
