@@ -29,11 +29,15 @@ def installed_version() -> str:
 
 
 def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Let `fastnst train` take settings from its recipe or checkpoint, for cyclopts."""
+    """Let `fastnst train` take settings from its recipe or checkpoint, and `optimize` from its preset, for cyclopts."""
     if commands == ("train",):
         from fastnst.cli.train import apply_recipe  # noqa: PLC0415 - as lazy as the command
 
         apply_recipe(app, arguments)
+    elif commands == ("optimize",):
+        from fastnst.cli.optimize_options import apply_preset  # noqa: PLC0415 - as lazy as the command
+
+        apply_preset(app, arguments)
 
 
 app = App(

@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli.optimize_options import parse_style, read_styles
 from fastnst.errors import DivergedError, OutputError
+from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.style import Style, is_colour
 from fastnst.files import write_atomically
 from fastnst.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 
@@ -26,7 +29,10 @@ def optimize(
     photo: Path,
     /,
     *,
-    style: Path,
+    style: Annotated[list[str], Parameter(negative="")],
+    content_mask: Path | None = None,
+    style_mask: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006 - never changed
+    preset: PresetName = "default",
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
@@ -41,7 +47,13 @@ def optimize(
     photo:
         Picture to paint. Its transparency and colour profile are kept.
     style:
-        Picture to paint it like.
+        Picture to paint it like, and its share: starry.jpg, or --style starry.jpg:0.7 --style scream.jpg:0.3.
+    content_mask:
+        Regions of the photo, a picture with each in a colour of its own.
+    style_mask:
+        Regions of each style in the same colours: a picture, one colour such as #ff0000 for all of it, or none.
+    preset:
+        System of a founding document, as it describes it; other options override it.
     output:
         File of the painted picture (.png .jpg .webp .tif .bmp).
     json_file:
@@ -49,16 +61,20 @@ def optimize(
     overwrite:
         Replace files that are there already.
     """
-    inputs = [photo, style] + ([settings.init] if isinstance(settings.init, Path) else [])
+    pictures = [parse_style(text)[0] for text in style]
+    masks = [Path(text) for text in style_mask if text != "none" and not is_colour(text)]
+    inputs = [photo, *pictures, *masks, *(path for path in (content_mask, settings.init) if isinstance(path, Path))]
     format_of(output)
     for path in filter(None, (output, json_file)):
         _check_output(path, inputs, overwrite)
-    picture, painting = read_picture(photo), read_frame(style)
+    picture, styles = read_picture(photo), read_styles(style, style_mask)
+    mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True, highlight=False)
-    result = _run(picture, painting, output, settings, console)
+    result = _run(picture, styles, output, settings, console, mask=mask)
     _write_picture(result.frame, picture, output)
     if json_file is not None:
-        _write_json(json_file, {"photo": str(photo), "style": str(style), "output": str(output)}, result, settings)
+        files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
+        _write_json(json_file, {name: str(value) for name, value in files.items()}, result, settings)
     _say(result, output, settings, console)
     if result.interrupted:
         raise SystemExit(130)
@@ -79,7 +95,13 @@ def _check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
 
 
 def _run(
-    picture: Picture, painting: Frame, output: Path, settings: OptimizeSettings, console: Console
+    picture: Picture,
+    styles: list[Style],
+    output: Path,
+    settings: OptimizeSettings,
+    console: Console,
+    *,
+    mask: Frame | None,
 ) -> "OptimizeResult":
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
@@ -88,7 +110,8 @@ def _run(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Bar(*columns, console=console, speed_estimate_period=120) as bar:
-            return run(picture.frame, painting, settings, callback=_show(bar, picture, output, settings))
+            show = _show(bar, picture, output, settings)
+            return run(picture.frame, styles, settings, content_mask=mask, callback=show)
     except OptimizeDivergedError as error:
         if error.result is None:
             raise

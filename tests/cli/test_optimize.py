@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from fastnst.cli import main
+from fastnst.cli.optimize_options import parse_style
 from fastnst.exact.objective import Objective
 
 
@@ -206,6 +207,99 @@ def test_errors_come_before_the_work(
     assert lines[-1].startswith("fastnst: ")
     assert message in lines[-1]
     assert not any("Traceback" in line for line in lines)
+
+
+def settings_of(arguments: list[str], tmp_path: Path) -> dict[str, object]:
+    assert status_of([*arguments, "--json", str(tmp_path / "out.json"), "--overwrite"]) == 0
+    told: dict[str, object] = json.loads((tmp_path / "out.json").read_text())
+    assert isinstance(told["settings"], dict)
+    return told["settings"]
+
+
+def test_preset_and_what_overrides_it(arguments: list[str], tmp_path: Path) -> None:
+    used = settings_of([*arguments, "--preset", "cs229", "--tv-weight", "0.5"], tmp_path)
+    assert json.loads((tmp_path / "out.json").read_text())["preset"] == "cs229"
+    assert (used["optimizer"], used["content_weight"], used["fit"]) == ("adam", 1e-4, "crop")
+    assert used["content_layer_weights"] == []  # other layers were given
+    assert (used["tv_weight"], used["steps"], used["size"]) == (0.5, 4, 24)
+    assert used["init"] == "noise"
+
+
+def test_unknown_preset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of([*arguments, "--preset", "cs299"]) == 1
+    assert "no preset is called 'cs299'; did you mean 'cs229'?" in capsys.readouterr().err
+
+
+def test_several_styles(arguments: list[str], photos: Path, style_picture: Path, tmp_path: Path) -> None:
+    alone, twice, mixed = (
+        settings_and_frame([*arguments, *extra], tmp_path)
+        for extra in (
+            [],
+            ["--style", f"{style_picture}:1"],
+            ["--style", f"{photos / 'photo3.png'}:3"],
+        )
+    )
+    assert np.array_equal(alone, twice)
+    assert not np.array_equal(alone, mixed)
+
+
+def settings_and_frame(arguments: list[str], tmp_path: Path) -> np.ndarray:
+    settings_of(arguments, tmp_path)
+    with Image.open(tmp_path / "out.png") as painted:
+        return np.asarray(painted)
+
+
+def test_masks(arguments: list[str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def mask(name: str, size: tuple[int, int], right: str) -> str:
+        picture = Image.new("RGB", size, "red")
+        picture.paste(right, (size[0] // 2, 0, *size))
+        picture.save(tmp_path / name)
+        return str(tmp_path / name)
+
+    masks = ["--content-mask", mask("content.png", (100, 72), "blue"), "--style-mask"]
+    plain = settings_and_frame(arguments, tmp_path)
+    guided = settings_and_frame([*arguments, *masks, mask("style.png", (96, 80), "blue")], tmp_path)
+    assert not np.array_equal(plain, guided)
+    by_colour = [*masks, "#ff0000", "--style", str(photos / "photo3.png"), "--style-mask", "#0000FF"]
+    assert settings_of([*arguments, *by_colour], tmp_path)
+    capsys.readouterr()
+    for extra, message in (
+        ([*masks, "#ff0000"], "a region of colour #0000ff (50.0% of it) that no style mask has"),
+        (masks[:2], "regions need masks of both sides"),
+        ([*masks, "none", "--style-mask", "none"], "--style-mask is given 2 times, --style 1 times"),
+        ([*masks, str(tmp_path / "gone.png")], "gone.png: no such file"),
+        ([*masks, mask("style.png", (80, 80), "blue")], "--style-mask is 80x80 pixels, its style picture 96x80"),
+    ):
+        assert status_of([*arguments, *extra, "--overwrite"]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("a.jpg", ("a.jpg", 1.0)),
+        ("a.jpg:0.25", ("a.jpg", 0.25)),
+        ("a:b.jpg:2", ("a:b.jpg", 2.0)),
+        ("C:\\a.jpg", ("C:\\a.jpg", 1.0)),
+        ("a:b.jpg", ("a:b.jpg", 1.0)),
+        (":3", (":3", 1.0)),
+    ],
+)
+def test_style_and_weight(text: str, parsed: tuple[str, float]) -> None:
+    assert parse_style(text) == (Path(parsed[0]), parsed[1])
+
+
+def test_a_file_whose_name_ends_in_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("take:2").touch()
+    assert parse_style("take:2") == (Path("take:2"), 1.0)
+
+
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf"])
+def test_impossible_weights_of_styles(weight: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments[arguments.index("--style") + 1] += f":{weight}"
+    assert status_of(arguments) == 1
+    assert f"the weight is {weight}; expected a number from 0 on, e.g. " in capsys.readouterr().err
 
 
 def test_missing_photo(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,63 @@
+"""What `fastnst optimize` is given besides settings: presets, styles with weights, masks."""
+
+from pathlib import Path
+
+from cyclopts import App, ArgumentCollection
+from cyclopts.config import Dict
+
+from fastnst.errors import SettingError
+from fastnst.exact.presets import preset_values
+from fastnst.exact.style import Style, is_colour
+from fastnst.images import Frame, read_frame
+
+
+def apply_preset(app: App, arguments: ArgumentCollection) -> None:
+    """Fill the settings that the command line leaves out from --preset."""
+    given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
+    if "--preset" not in given:
+        return
+    settings = preset_values(given["--preset"], [name.removeprefix("--").replace("-", "_") for name in given])
+    values = {
+        name.replace("_", "-"): list(value) if isinstance(value, tuple) else value for name, value in settings.items()
+    }
+    Dict(values, source="--preset", use_commands_as_keys=False)(app, ("optimize",), arguments)
+
+
+def parse_style(text: str) -> tuple[Path, float]:
+    """Split FILE:WEIGHT, or FILE of weight 1; a file of that very name goes before.
+
+    Raises SettingError for a weight below 0.
+    """
+    file, colon, weight = text.rpartition(":")
+    if not colon or not file or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        share = float(weight)
+    except ValueError:
+        return Path(text), 1.0
+    if not 0 <= share < float("inf"):
+        raise SettingError(f"--style {text}: the weight is {weight}; expected a number from 0 on, e.g. {file}:0.5")
+    return Path(file), share
+
+
+def read_styles(styles: list[str], masks: list[str]) -> list[Style]:
+    """Read styles and their masks: a file, a colour, or none; one for each style, in their order.
+
+    Raises InputError for an unreadable picture, SettingError for another number of masks.
+    """
+    if masks and len(masks) != len(styles):
+        raise SettingError(
+            f"--style-mask is given {len(masks)} times, --style {len(styles)} times; give one for each style in the "
+            "same order: a picture, a colour such as #ff0000 for a style that serves one region, or none"
+        )
+    parsed = [parse_style(style) for style in styles]
+    return [
+        Style(read_frame(file), weight, _mask(mask))
+        for (file, weight), mask in zip(parsed, masks or ["none"] * len(parsed), strict=True)
+    ]
+
+
+def _mask(text: str) -> Frame | str | None:
+    if text == "none":
+        return None
+    return text if is_colour(text) else read_frame(text)

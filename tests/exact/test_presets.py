@@ -1,0 +1,162 @@
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from fastnst.errors import SettingError
+from fastnst.exact.optimize import optimize
+from fastnst.exact.presets import PRESETS, PresetName, preset_settings
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.images import read_frame
+
+EVERY = get_args(PresetName)
+FIRST_OF_FIVE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+# What each document says, by hand from its text.
+STATED = {
+    "aradwad-gauri": {
+        "loss_network": "vgg16-caffe",
+        "normalization": "paper",
+        "init": "noise",
+        "size": 512,
+        "fit": "square",
+        "tv_weight": 0,
+    },
+    "cs229": {
+        "loss_network": "vgg19-caffe",
+        "pool": "average",
+        "normalization": "cs229",
+        "content_layers": ("relu4_2",),
+        "content_layer_weights": (1,),
+        "style_layers": FIRST_OF_FIVE,
+        "style_layer_weights": (1, 1, 1, 1, 1),
+        "content_weight": 1e-4,
+        "style_weight": 1,
+        "tv_weight": 1e-5,
+        "tv_kind": "l1",
+        "optimizer": "adam",
+        "learning_rate": pytest.approx(10 / 255),
+        "learning_rate_end": pytest.approx(1 / 255),
+        "learning_rate_steps": 1000,
+        "init": "noise",
+        "steps": 400,
+        "size": 500,
+        "fit": "crop",
+    },
+    "e4040": {
+        "loss_network": "vgg19-caffe",
+        "pool": "average",
+        "normalization": "paper",
+        "content_layers": ("relu4_2",),
+        "style_layers": FIRST_OF_FIVE,
+        "style_layer_weights": (),  # equal, summing to 1
+        "content_weight": 1e-3,
+        "style_weight": 1,
+        "tv_weight": 1,
+        "tv_kind": "l1",
+        "optimizer": "adam",
+        "learning_rate": pytest.approx(10 / 255),
+        "learning_rate_end": None,
+        "steps": 200,
+        "init": "content",
+        "save_every": 20,
+    },
+    "gatys2015": {
+        "loss_network": "vgg19-caffe",
+        "pool": "average",
+        "normalization": "paper",
+        "content_layers": ("relu4_2",),
+        "style_layers": FIRST_OF_FIVE,
+        "style_layer_weights": (),
+        "content_weight": 1e-3,
+        "style_weight": 1,
+        "tv_weight": 0,
+        "optimizer": "lbfgs",
+        "init": "noise",
+        "steps": 500,
+    },
+    "kmit": {
+        "loss_network": "vgg19-caffe",
+        "pool": "max",
+        "normalization": "tutorial",
+        "content_layers": ("relu5_2",),
+        "style_layers": FIRST_OF_FIVE,
+        "content_weight": 1e4,
+        "style_weight": 1e-2,
+        "tv_weight": 0,
+        "optimizer": "adam",
+        "learning_rate": 0.02,
+        "adam_beta1": 0.99,
+        "adam_epsilon": 0.1,
+        "init": "content",
+        "steps": 1000,
+        "size": 512,
+    },
+    "johnson2016": {
+        "loss_network": "vgg16-caffe",
+        "normalization": "johnson",
+        "content_layers": ("relu3_3",),
+        "style_layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "content_weight": 1,
+        "style_weight": 5,
+        "tv_weight": 1e-6,
+    },
+    "default": {},
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_presets_say_what_their_documents_say(name: str) -> None:
+    settings = preset_settings(name)
+    assert {field: getattr(settings, field) for field in STATED[name]} == STATED[name]
+
+
+def test_every_preset_is_there_and_explains_itself() -> None:
+    assert set(PRESETS) == set(EVERY)
+    known = {field.name for field in fields(OptimizeSettings)}
+    for name, preset in PRESETS.items():
+        assert preset.document
+        assert set(preset.settings) <= known
+        assert name == "default" or preset.chosen
+    assert preset_settings("default") == OptimizeSettings()
+
+
+def test_changes_go_before_the_preset() -> None:
+    changed = preset_settings("cs229", steps=7, normalization="paper")
+    assert changed == replace(preset_settings("cs229"), steps=7, normalization="paper")
+
+
+def test_other_layers_drop_the_presets_weights_of_layers() -> None:
+    changed = preset_settings("johnson2016", style_layers=("relu1_1", "relu2_1"))
+    assert changed.style_layer_weights == ()
+    assert preset_settings("cs229", style_layers=("relu1_1",)).content_layer_weights == (1,)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(SettingError, match="no preset is called 'gatys'; did you mean 'gatys2015'"):
+        preset_settings("gatys")
+
+
+@pytest.fixture
+def caffe_weights(loss_weights: Path, tmp_path: Path) -> Path:
+    """The tiny weights for pixels in 0..255, which the documents' weights of the terms go with."""
+    save_file(load_file(loss_weights), tmp_path / "caffe.safetensors", metadata={"normalization": "caffe"})
+    return tmp_path / "caffe.safetensors"
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_preset_runs_towards_the_style(name: str, photos: Path, style_picture: Path, caffe_weights: Path) -> None:
+    settings = preset_settings(
+        name,
+        steps=12,
+        size=24,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=caffe_weights,
+        precision="float32",
+    )
+    result = optimize(read_frame(photos / "photo0.png"), read_frame(style_picture), settings)
+    assert result.history[-1].style < result.history[0].style
+    assert result.frame.shape[:2] == ((24, 24) if settings.fit == "square" else (17, 24))
