@@ -2,31 +2,35 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.look.settings import LookSettings
 
 if TYPE_CHECKING:
     from fastnst.runtime.batch import BatchResult, Outcome
+    from fastnst.runtime.look.painter import LookPainter
     from fastnst.runtime.outputs import Job
-    from fastnst.runtime.session import Stylizer
 
 POSITIVE = validators.Number(gte=1)
+PLAIN = LookSettings()
 
 
 def stylize(
     photos: Annotated[list[str], Parameter(name="PHOTO", negative="")],
     /,
     *,
-    style: str,
+    style: str | None = None,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
+    tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
@@ -39,7 +43,7 @@ def stylize(
     photos:
         Pictures, folders (searched with their sub-folders) or patterns like 'photos/*.jpg'.
     style:
-        Name of an installed style, or an .onnx file.
+        Name of an installed style, or an .onnx file. May be left out where --region names styles.
     output:
         A file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and sub-folders.
@@ -48,6 +52,9 @@ def stylize(
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
+    tile:
+        Paint in tiles of at most so many pixels a side, which shows no seams and bounds the memory. auto does so where
+        one piece might take more than 4 GB, or more than there is; off never does.
     provider:
         What computes. auto tries all and takes the fastest that really runs here; another that cannot run is an error.
         fastnst doctor says what is missing.
@@ -55,29 +62,30 @@ def stylize(
         Threads on the CPU. By default one for each core.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
+    from fastnst.runtime.look.painter import LookPainter  # noqa: PLC0415
     from fastnst.runtime.outputs import plan_outputs  # noqa: PLC0415
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
 
     jobs = plan_outputs(photos, output, overwrite=overwrite)
     console = Console(stderr=True, highlight=False)
-    with Stylizer(style, provider=provider, threads=threads) as stylizer:
-        result = _paint(stylizer, jobs, size, overwrite, console)
+    with LookPainter(style, look, provider=provider, threads=threads, tile=tile) as painter:
+        result = _paint(painter, jobs, size, overwrite, console)
         if len(jobs) == 1 and result.failed:
             raise result.failed[0].error or AssertionError
-        _summarise(result, stylizer, output, console)
+        _summarise(result, painter, output, console)
     if result.failed:
         sys.exit(1)
 
 
 def _paint(
-    stylizer: "Stylizer", jobs: "list[Job]", size: int | None, overwrite: bool, console: Console
+    painter: "LookPainter", jobs: "list[Job]", size: int | None, overwrite: bool, console: Console
 ) -> "BatchResult":
     from fastnst.runtime.batch import stylize_files  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = len(jobs) == 1 or not console.is_terminal
-    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-        bar = progress.add_task(escape(stylizer.style), total=len(jobs))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task(escape(painter.style), total=len(jobs), visible=len(jobs) > 1)
+        tiles = progress.add_task("in tiles", total=1, visible=False)
+        painter.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
 
         def show(outcome: "Outcome") -> None:
             progress.advance(bar)
@@ -87,13 +95,15 @@ def _paint(
                 name = outcome.job.source
                 console.print(f"{name}: animated; its first picture was painted", markup=False, soft_wrap=True)
 
-        return stylize_files(stylizer, jobs, size=size, overwrite=overwrite, on_done=show)
+        return stylize_files(painter, jobs, size=size, overwrite=overwrite, on_done=show)
 
 
-def _summarise(result: "BatchResult", stylizer: "Stylizer", output: Path, console: Console) -> None:
+def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, console: Console) -> None:
     done, failed = len(result.written), len(result.failed)
     pictures = "1 picture" if done == 1 else f"{done} pictures"
-    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {stylizer.choice}"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {painter.choice}"
+    if painter.in_tiles:
+        line += f"; {painter.in_tiles} in tiles"
     if failed:
         line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
     if result.not_tried:

@@ -21,6 +21,10 @@ class UnavailableError(Exception):
     """A provider that cannot run here; the message is the reason, without a full stop."""
 
 
+MUCH_SMALLER = 16
+"""A picture so many times smaller than the largest before it: memory that the large one took is given back."""
+
+
 class Backend(Protocol):
     """A network file, opened to run. Calls from several threads at once are safe."""
 

@@ -12,6 +12,9 @@ from fastnst.images import Frame
 from fastnst.runtime.backend import Array
 from fastnst.runtime.contract import Contract
 
+MAX_STRENGTH = 1.5
+"""For networks that have the input; for the others, 1 is all that they give."""
+
 
 def as_batch(frames: Frame) -> Frame:
     """Check a frame or a batch and return it as (N, H, W, 3), without a copy where the memory is in order.
@@ -44,7 +47,9 @@ def extra_feeds(
 ) -> dict[str, Array]:
     """The optional inputs that this network has, the same for each of `count` pictures.
 
-    Raises SettingError for those it does not have, or values that cannot be.
+    Without the input, a strength is up to the caller, who lays the painting over the photo (look/blending.py).
+
+    Raises SettingError for weights that it does not take, and for values that cannot be.
     """
     feeds: dict[str, Array] = {}
     if contract.styles is not None:
@@ -54,11 +59,13 @@ def extra_feeds(
         feeds["style_weights"] = np.tile(shares.astype(np.float32), (count, 1))
     elif style_weights is not None:
         raise SettingError("style weights given, but this network knows one style; leave them out")
+    value = 1.0 if strength is None else strength
     if contract.strength:
-        value = 1.0 if strength is None else strength
-        if not np.isfinite(value):
-            raise SettingError(f"strength {strength}; expected a number, 0 for the photo to 1 for the full style")
+        if not 0 <= value <= MAX_STRENGTH:
+            raise SettingError(
+                f"strength {value:g}; expected 0 (the photo) to 1 (the full style), {MAX_STRENGTH:g} at most"
+            )
         feeds["strength"] = np.full((count, 1), value, np.float32)
-    elif strength is not None:
-        raise SettingError("a strength given, but this network has no such input; leave it out")
+    elif not 0 <= value <= 1:
+        raise SettingError(f"strength {value:g}; expected 0 to 1, this network's full style: it has no input for more")
     return feeds

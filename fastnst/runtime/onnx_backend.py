@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import onnxruntime
 
-from fastnst.runtime.backend import Array, Precision, Provider
+from fastnst.runtime.backend import MUCH_SMALLER, Array, Precision, Provider
 from fastnst.runtime.contract import Port
 from fastnst.runtime.cores import default_threads
 
@@ -43,10 +43,16 @@ class OnnxBackend:
         self.outputs = tuple(_port(node) for node in self._session.get_outputs())
         self._output = self.outputs[0].name if output is None else output
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._largest = 0
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Compute the output from the named inputs."""
-        result: Array = self._session.run([self._output], dict(feeds))[0]
+        size = max(array.size for array in feeds.values())
+        options, self._largest = None, max(size, self._largest)
+        if size * MUCH_SMALLER < self._largest:
+            options, self._largest = onnxruntime.RunOptions(), size
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        result: Array = self._session.run([self._output], dict(feeds), options)[0]
         # ONNX Runtime's array lies inside its working memory and keeps all of that alive (3 GB for a 4K picture).
         return result.copy()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastnst.runtime.backend import Array, Precision, Provider, UnavailableError, first_line
+from fastnst.runtime.backend import MUCH_SMALLER, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.runtime.cores import default_threads
 
 # OpenVINO's words for what the CPU can do, and for what a network is to compute in.
@@ -51,13 +51,19 @@ class OpenVinoBackend:
         except Exception as error:  # OpenVINO's errors are RuntimeErrors of many kinds
             raise UnavailableError(f"OpenVINO cannot read this network ({first_line(error)})") from error
         self.precision: Precision = precision
-        self._request = compiled.create_infer_request()
+        self._compiled, self._request = compiled, compiled.create_infer_request()
+        self._largest = 0
         # A request serves one call at a time, and takes all threads anyway.
         self._lock = threading.Lock()
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Compute the output from the named inputs."""
+        size = max(array.size for array in feeds.values())
         with self._lock:
+            if size * MUCH_SMALLER < self._largest:
+                self._compiled.release_memory()
+                self._largest = 0
+            self._largest = max(size, self._largest)
             results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=True)
             result: Array = results[self._output]
             return result.copy()

@@ -14,6 +14,7 @@ from fastnst.runtime.backend import Array, Backend, Provider, ProviderChoice, fi
 from fastnst.runtime.choosing import Choice, Network, choose_backend, test_picture
 from fastnst.runtime.contract import Contract, read_contract
 from fastnst.runtime.feeds import as_batch, extra_feeds, from_layout, to_layout
+from fastnst.runtime.look.blending import blend
 from fastnst.runtime.onnx_backend import OnnxBackend
 from fastnst.styles import find_style
 
@@ -80,6 +81,11 @@ class Stylizer:
         """S, the number of styles that the network can mix; 1 for most."""
         return self._contract.styles or 1
 
+    @property
+    def takes_strength(self) -> bool:
+        """The network itself paints more or less strongly; of others, the painting is laid over the photo."""
+        return self._contract.strength
+
     def __call__(
         self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
     ) -> Frame:
@@ -88,7 +94,7 @@ class Stylizer:
         Args:
             frames: uint8 (H, W, 3) or (N, H, W, 3) RGB; not changed.
             style_weights: S shares of the styles, for a network that mixes several; None: all alike.
-            strength: 0 leaves the photo, 1 is the full style, for a network with that input; None: 1.
+            strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
 
         Returns:
             uint8 of the same shape.
@@ -109,7 +115,12 @@ class Stylizer:
                 f"{self.style} failed on {len(batch)} picture(s) of {width}x{height} "
                 f"({first_line(error)}); if memory ran out, make them smaller"
             ) from error
-        return painted.reshape(frames.shape)
+        painted = painted.reshape(frames.shape)
+        return painted if strength is None or self.takes_strength else blend(painted, frames, strength)
+
+    def check_strength(self, strength: float) -> None:
+        """Raise SettingError for a strength that this network does not take."""
+        extra_feeds(1, self._contract, None, strength)
 
     def stream(
         self,

@@ -22,12 +22,13 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.images import Frame
 from fastnst.runtime.backend import Array
 from fastnst.runtime.feeds import as_batch, extra_feeds
+from fastnst.runtime.look.blending import blend
 from fastnst.runtime.statistics import Numbers, Statistics
 from fastnst.runtime.tiling.painting import Grid, Painting, Surface
 from fastnst.runtime.tiling.parts import Part, TileProvider, count_threads
 from fastnst.runtime.tiling.passes import fullest
 from fastnst.runtime.tiling.planning import MAP_BYTES, Plan, make_plan
-from fastnst.runtime.tiling.room import available_memory
+from fastnst.runtime.tiling.room import FRAMES, PROCESS_BYTES, one_piece_bytes, usable_memory
 from fastnst.runtime.tiling.tileable import Tileable, evaluate_fixed
 
 DEFAULT_TILE = 256
@@ -41,18 +42,11 @@ SMALLEST_TILE = 64
 
 Progress = Callable[[float], None]
 
-# Interpreter, libraries, weights and their copies in ONNX Runtime.
-_PROCESS_BYTES = 300 * 2**20
-# A picture's own memory while tiles are painted: given, prepared, painted.
-_FRAMES = 3
 _FLOAT_BYTES = 4
-# ONNX Runtime's arena grows by powers of two: measured 1.8 to 2.8 times what is held at the fullest moment.
-_ARENA = 2.8
 _HALO_SHARE = 1.2  # a tile with its halo is usually that much wider
 _SLACK_BANDS = 2
 _TILES_SHARE = 0.3  # of the memory, at most, for computing tiles
 _USABLE_DISK = 0.9
-_USABLE_MEMORY = 0.7
 
 
 class TiledStylizer:
@@ -115,7 +109,7 @@ class TiledStylizer:
         Args:
             frame: uint8 (H, W, 3) RGB; not changed.
             style_weights: S shares of the styles, for a network that mixes several; None: all alike.
-            strength: 0 leaves the photo, 1 is the full style, for a network with that input; None: 1.
+            strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
             statistics: of another picture, e.g. a running average over a film; None: measured on this one.
             on_progress: called with the share that is done, rising to 1.
 
@@ -131,7 +125,9 @@ class TiledStylizer:
         stylized = np.empty_like(single)
         extra = extra_feeds(1, self._network.contract, style_weights, strength)
         self._run(single, stylized, extra, statistics, on_progress)
-        return stylized
+        if strength is None or self._network.contract.strength:
+            return stylized
+        return blend(stylized, single, strength)
 
     def measure(
         self,
@@ -145,10 +141,10 @@ class TiledStylizer:
         extra = extra_feeds(1, self._network.contract, style_weights, strength)
         return self._run(self._single(frame), None, extra, None, on_progress)
 
-    def peak_memory(self, height: int, width: int) -> int:
-        """Bytes of resident memory that painting such a picture in one piece takes, about: see docs/tiles.md."""
-        live = fullest(self._network, self._network.graph.nodes, ["stylized"])
-        return _PROCESS_BYTES + round(height * width * (live * _FLOAT_BYTES * _ARENA + _FRAMES * 3))
+    @property
+    def numbers(self) -> float:
+        """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
+        return fullest(self._network, self._network.graph.nodes, ["stylized"])
 
     def plan(self, height: int, width: int, *, measured: bool = False) -> Plan:
         """How a prepared picture of that size is painted: passes, and what keeping maps between them takes.
@@ -192,7 +188,7 @@ class TiledStylizer:
 
     def _fit(self, tile: int) -> tuple[int, int]:
         """Tile and number of tiles at once, smaller than wished where memory is short."""
-        budget = (self._max_memory - _PROCESS_BYTES) * _TILES_SHARE
+        budget = (self._max_memory - PROCESS_BYTES) * _TILES_SHARE
         if self._working(SMALLEST_TILE) > budget:
             raise SettingError(f"{self._max_memory} bytes of memory; this network needs more than that for one tile")
         while self._working(tile) > budget:
@@ -205,13 +201,12 @@ class TiledStylizer:
         most = max((self._network.density[norm.source] for norm in self._network.graph.norms), default=0.0)
         # While a band comes, the bands around it that it is made from are still there.
         slack = _SLACK_BANDS * self._tile * width * most * MAP_BYTES
-        taken = _PROCESS_BYTES + height * width * 3 * _FRAMES + self._workers * self._working(self._tile) + slack
+        taken = PROCESS_BYTES + height * width * 3 * FRAMES + self._workers * self._working(self._tile) + slack
         return self._max_memory - taken
 
     def _working(self, tile: int) -> float:
         """Bytes that one tile takes while it is computed."""
-        live = fullest(self._network, self._network.graph.nodes, ["stylized"])
-        return live * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
+        return self.numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
 
     def _single(self, frame: Frame) -> Frame:
         batch = as_batch(frame)
@@ -248,19 +243,13 @@ def stylize_large(
 
 
 def peak_memory(path: str | Path, height: int, width: int) -> int:
-    """Bytes of resident memory that painting a picture in one piece takes, about; raises StyleError."""
-    return TiledStylizer(path).peak_memory(height, width)
-
-
-def needs_tiles(path: str | Path, height: int, width: int) -> bool:
-    """Tell whether painting a picture in one piece might take more memory than there is; raises StyleError."""
-    available = available_memory()
-    return available is not None and peak_memory(path, height, width) > available * _USABLE_MEMORY
+    """Bytes of resident memory that painting a picture in one piece on the CPU takes, at most; raises StyleError."""
+    return one_piece_bytes(TiledStylizer(path).numbers, height * width)
 
 
 def _usual_memory() -> int:
-    available = available_memory()
-    return DEFAULT_MEMORY if available is None else min(DEFAULT_MEMORY, int(available * _USABLE_MEMORY))
+    usable = usable_memory()
+    return DEFAULT_MEMORY if usable is None else min(DEFAULT_MEMORY, usable)
 
 
 class _Report:

@@ -74,6 +74,29 @@ def test_size_reduces_and_never_enlarges(photo: Path, style: str, tmp_path: Path
     assert read_frame(tmp_path / "b.png").shape == (48, 64, 3)
 
 
+def test_strength_colors_and_mask(photo: Path, style: str, tmp_path: Path) -> None:
+    mask = np.zeros((48, 64, 3), np.uint8)
+    mask[:, 32:] = (0, 0, 255)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    out = tmp_path / "out.png"
+    paint = ("stylize", photo, "-o", out, "--provider", "cpu", "--overwrite")
+    assert run(*paint, "--style", style, "--strength", "0.5") == 0
+    np.testing.assert_allclose(read_frame(out)[5, 5], 127.5, atol=1)
+    # Y falls from 204 to 51: all channels by 153.
+    assert run(*paint, "--style", style, "--preserve-color") == 0
+    np.testing.assert_array_equal(read_frame(out)[5, 5], [97, 47, 0])
+    assert run(*paint, "--mask", tmp_path / "mask.png", "--region", f"blue={style}") == 0
+    np.testing.assert_array_equal(read_frame(out)[5, [31, 32]], [[250, 200, 100], [5, 55, 155]])
+
+
+def test_tiles_are_told(photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    onnx.save(onnx.parser.parse_model(INVERT.replace("17", "18").replace("8,", "10,")), tmp_path / "new.onnx")
+    new, out = tmp_path / "new.onnx", tmp_path / "out.png"
+    assert run("stylize", photo, "--style", new, "-o", out, "--provider", "cpu", "--tile", "64") == 0
+    np.testing.assert_array_equal(read_frame(out)[5, 5], [5, 55, 155])
+    assert capfd.readouterr().err.endswith(" s on cpu; 1 in tiles\n")
+
+
 def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.jpg").write_text("text")
     out = tmp_path / "out"
@@ -126,6 +149,13 @@ def test_animation_says_that_its_first_picture_was_painted(
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--size", "0"], 2, "size"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--provider", "gpu"], 2, "provider"),
         (["photo.png", "--style", "STYLE"], 2, "output"),
+        (["photo.png", "-o", "out.png"], 1, "--style is missing"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--strength", "1.2"], 1, "strength 1.2; expected 0 to 1"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--strength", "2"], 1, "--strength is 2"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--mask", "gone.png"], 1, "gone.png: no such file"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--region", "red=photo"], 1, "without --mask"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "some"], 2, "tile"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "64"], 1, "cannot be painted in tiles"),
         (["--style", "STYLE", "-o", "out.png"], 2, "PHOTO"),
     ],
 )

@@ -142,15 +142,24 @@ def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> Non
 def test_weights_that_do_not_fit(write_network: Any) -> None:
     with pytest.raises(SettingError, match="expected 2 finite numbers"):
         Stylizer(write_network(MIX))(FRAME, style_weights=(1, 0, 0))
-    with pytest.raises(SettingError, match="expected a number"):
-        Stylizer(write_network(MIX))(FRAME, strength=float("nan"))
+    for strength in (float("nan"), -0.1, 1.6):
+        with pytest.raises(SettingError, match=r"expected 0 \(the photo\) to 1 \(the full style\), 1.5 at most"):
+            Stylizer(write_network(MIX))(FRAME, strength=strength)
 
 
 def test_weights_for_a_network_of_one_style(invert: Path) -> None:
     with pytest.raises(SettingError, match="knows one style"):
         Stylizer(invert)(FRAME, style_weights=(1,))
-    with pytest.raises(SettingError, match="no such input"):
-        Stylizer(invert)(FRAME, strength=0.5)
+
+
+def test_strength_of_a_network_without_the_input_is_a_blend(invert: Path) -> None:
+    stylizer = Stylizer(invert)
+    assert not stylizer.takes_strength
+    np.testing.assert_allclose(stylizer(FRAME, strength=0.25), FRAME + 0.25 * (255.0 - 2.0 * FRAME), atol=1)
+    np.testing.assert_array_equal(stylizer(FRAME, strength=1), 255 - FRAME)
+    for strength in (float("nan"), -0.1, 1.2):
+        with pytest.raises(SettingError, match="expected 0 to 1, this network's full style"):
+            stylizer(FRAME, strength=strength)
 
 
 def test_embedders_layout(write_network: Any) -> None:

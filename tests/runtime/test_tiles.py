@@ -19,7 +19,7 @@ from fastnst.images import Frame
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import ModelInfo
 from fastnst.runtime.statistics import Statistics
-from fastnst.runtime.tiles import TiledStylizer, needs_tiles, peak_memory, stylize_large
+from fastnst.runtime.tiles import TiledStylizer, peak_memory, stylize_large
 
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
 
@@ -228,7 +228,7 @@ def test_statistics_of_another_network_are_refused(johnson: Path, live: Path) ->
 def test_maps_on_disk_and_maps_computed_again(johnson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = draw(250, 398)
     expected = in_one_piece(johnson, frame)
-    monkeypatch.setattr("fastnst.runtime.tiles._PROCESS_BYTES", 0)
+    monkeypatch.setattr("fastnst.runtime.tiles.PROCESS_BYTES", 0)
     cramped = TiledStylizer(johnson, tile=64, max_memory=3_200_000, threads=1, folder=tmp_path)
     plan = cramped.plan(252, 400)
     assert plan.disk > 0
@@ -250,7 +250,7 @@ def test_a_full_disk(johnson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr("fastnst.runtime.tiles._PROCESS_BYTES", 0)
+    monkeypatch.setattr("fastnst.runtime.tiles.PROCESS_BYTES", 0)
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
     painter = TiledStylizer(johnson, tile=64, max_memory=3_200_000, threads=1, folder=tmp_path)
     with pytest.raises(OutputError, match="No space left on device"):
@@ -293,13 +293,15 @@ def test_peak_memory_grows_with_the_picture(johnson: Path) -> None:
     assert large < 4320 * 7680 * 700
 
 
-def test_tiles_are_needed_where_memory_is_short(johnson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.runtime.tiles.available_memory", lambda: 4 * 2**30)
-    assert not needs_tiles(johnson, 1080, 1920)
-    assert needs_tiles(johnson, 4320, 7680)
-    assert TiledStylizer(johnson).plan(4320, 7680).memory < 0.7 * 4 * 2**30
-    monkeypatch.setattr("fastnst.runtime.tiles.available_memory", lambda: None)
-    assert not needs_tiles(johnson, 4320, 7680)
+def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastnst.runtime.tiling.room.available_memory", lambda: 2**30)
+    assert TiledStylizer(johnson).plan(4320, 7680).memory < 0.7 * 2**30
+
+
+def test_strength_is_a_blend_with_the_photo(johnson: Path) -> None:
+    frame = draw(70, 90)
+    full, half = stylize_large(johnson, frame), TiledStylizer(johnson)(frame, strength=0.5)
+    np.testing.assert_allclose(half, (full.astype(float) + frame) / 2, atol=1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""A style for pictures of any size: painted in one piece where memory suffices, in tiles otherwise.
+
+H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+import numpy as np
+
+from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.images import Frame
+from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.feeds import as_batch
+from fastnst.runtime.session import Stylizer
+from fastnst.runtime.tiling.room import one_piece_bytes, one_piece_limit
+
+if TYPE_CHECKING:
+    from fastnst.runtime.tiles import TiledStylizer
+    from fastnst.runtime.tiling.parts import TileProvider
+
+TileChoice: TypeAlias = int | Literal["auto", "off"]
+
+# Pixels; no picture so small needs tiles, and reading a graph takes a third of a second.
+_SMALL = 1_000_000
+
+
+class FittingStylizer:
+    """One style's network, for pictures of any size.
+
+    with FittingStylizer("starry") as stylizer:
+        painted = stylizer(frame)
+    """
+
+    def __init__(
+        self,
+        style: str | Path,
+        *,
+        provider: ProviderChoice = "auto",
+        threads: int | None = None,
+        tile: TileChoice = "auto",
+    ) -> None:
+        """Load a style.
+
+        Args:
+            style: name of an installed style, or path of an ONNX file.
+            provider: what computes; cpu and cuda paint tiles, and where auto has chosen another, cpu does.
+            threads: on the CPU; None: one for each physical core that may be used.
+            tile: auto takes tiles for pictures that might need more than 4 GB, or more than there is, in one piece;
+                off never does; a number always does, with tiles of at most so many pixels a side.
+
+        Raises:
+            StyleError: no such style, or a file that is no network of ours; with a number, one that knows no tiles.
+            SettingError: a provider that cannot run here; with a number, one without tiles, or a tile too small.
+        """
+        self.in_tiles = 0
+        """Pictures that were painted in tiles."""
+
+        self.on_progress: Callable[[float], None] | None = None
+        """Called with the share that is done of a picture in tiles, rising to 1."""
+
+        self._asked, self._threads, self._tile = provider, threads, tile
+        self._tiler: TiledStylizer | None = None
+        self._untileable = False
+        self._holds_memory = False
+        self.stylizer = Stylizer(style, provider=provider, threads=threads)
+        """The network in one piece."""
+
+        if isinstance(tile, int):
+            self._open_tiler()
+
+    def __call__(
+        self, frame: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+    ) -> Frame:
+        """Paint one picture; arguments and errors as for a `Stylizer`."""
+        as_batch(frame)
+        pixels = frame.shape[0] * frame.shape[1]
+        if not self._needs_tiles(pixels):
+            try:
+                return self.stylizer(frame, style_weights=style_weights, strength=strength)
+            except InputError:  # no memory after all, or none on the device
+                if self._tile != "auto" or self._tiler_if_any() is None:
+                    raise
+            finally:
+                self._holds_memory |= pixels > _SMALL
+        return self._paint_tiles(frame, style_weights, strength)
+
+    def close(self) -> None:
+        """Give the network's memory back; calls then fail."""
+        self.stylizer.close()
+        self._tiler = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _needs_tiles(self, pixels: int) -> bool:
+        if self._tile != "auto":
+            return self._tile != "off"
+        choice = self.stylizer.choice
+        # On accelerators it is their own memory that counts: a try shows.
+        if pixels <= _SMALL or choice.provider not in {"cpu", "openvino"}:
+            return False
+        tiler = self._tiler_if_any()
+        limit = one_piece_limit()
+        return tiler is not None and one_piece_bytes(tiler.numbers, pixels, choice.provider, choice.precision) > limit
+
+    def _paint_tiles(self, frame: Frame, style_weights: Sequence[float] | None, strength: float | None) -> Frame:
+        if self._holds_memory:
+            # After a picture so much smaller, what large ones took is given back.
+            self.stylizer(np.zeros((16, 16, 3), np.uint8))
+            self._holds_memory = False
+        tiler = self._open_tiler()
+        painted = tiler(frame, style_weights=style_weights, strength=strength, on_progress=self.on_progress)
+        self.in_tiles += 1
+        return painted
+
+    def _tiler_if_any(self) -> "TiledStylizer | None":
+        """What paints tiles; None where the network or the provider has no tiles."""
+        if not self._untileable:
+            try:
+                return self._open_tiler()
+            except (StyleError, SettingError):
+                self._untileable = True
+        return None
+
+    def _open_tiler(self) -> "TiledStylizer":
+        from fastnst.runtime.tiles import DEFAULT_TILE, TiledStylizer  # noqa: PLC0415 - imports onnx
+
+        if self._tiler is None:
+            provider = self._tile_provider()
+            tile = self._tile if isinstance(self._tile, int) else DEFAULT_TILE
+            self._tiler = TiledStylizer(self.stylizer.path, tile=tile, provider=provider, threads=self._threads)
+        return self._tiler
+
+    def _tile_provider(self) -> "TileProvider":
+        if self.stylizer.provider in {"cuda", "tensorrt"}:
+            return "cuda"
+        if self._asked in {"auto", "cpu"}:
+            return "cpu"
+        raise SettingError(f"--tile {self._tile}: provider {self._asked} paints no tiles; cpu, cuda and auto do")

@@ -1,0 +1,160 @@
+"""Styles, strength, colours and a mask as one painter: what `stylize`, `video` and `webcam` paint with.
+
+H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fastnst.errors import SettingError
+from fastnst.images import Frame
+from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.choosing import Choice
+from fastnst.runtime.fitting import FittingStylizer, TileChoice
+from fastnst.runtime.look.blending import combine, keep_colors
+from fastnst.runtime.look.masks import Mask, read_mask
+from fastnst.runtime.look.regions import read_regions
+from fastnst.runtime.look.settings import PHOTO, LookSettings
+from fastnst.styles import find_style
+
+Paint = Callable[[Frame], Frame]
+
+
+def compose(photo: Frame, paintings: Sequence[Paint], mask: Mask | None, *, preserve_color: bool) -> Frame:
+    """Paint a photo.
+
+    Args:
+        photo: not changed.
+        paintings: one; with a mask as many as it has weights. Those without a pixel are not called.
+        mask: where each goes; None: one painting goes everywhere.
+        preserve_color: only brightness is painted.
+
+    Raises:
+        InputError: the mask has another shape than the photo.
+    """
+    if mask is None:
+        (paint,) = paintings
+        painted = paint(photo)
+    else:
+        weights = mask.weights((photo.shape[0], photo.shape[1]))
+        shown = [(paint, own) for paint, own in zip(paintings, weights, strict=True) if own.any()]
+        painted = combine(photo, [(paint(photo), own) for paint, own in shown])
+    return keep_colors(painted, photo) if preserve_color else painted
+
+
+def read_look(style: str | None, look: LookSettings) -> tuple[list[Path], Mask | None]:
+    """Find the networks that a look needs, and read its mask, whose weights are in the order of the networks.
+
+    Raises:
+        StyleError: no such style.
+        InputError: the mask cannot be read, or lacks a region.
+        SettingError: no style at all, or a region that is none.
+    """
+    regions = look.regions()
+    if style is None and set(regions.values()) <= {PHOTO}:
+        raise SettingError("--style is missing; expected a style, or styles by --mask and --region")
+    base = [] if style is None else [find_style(style)]
+    found = {color: None if name == PHOTO else find_style(name) for color, name in regions.items()}
+    others = list(dict.fromkeys(path for path in found.values() if path is not None))
+    if look.mask is None:
+        return base, None
+    if not regions:
+        return base, read_mask(look.mask, feather=look.feather)
+    paintings = {color: None if path is None else others.index(path) for color, path in found.items()}
+    return [*base, *others], read_regions(look.mask, paintings, rest=bool(base), feather=look.feather)
+
+
+class LookPainter:
+    """Paints pictures of any size with all that `LookSettings` ask for; use it in a `with` block."""
+
+    def __init__(
+        self,
+        style: str | None,
+        look: LookSettings,
+        *,
+        provider: ProviderChoice = "auto",
+        threads: int | None = None,
+        tile: TileChoice = "auto",
+    ) -> None:
+        """Load styles and mask.
+
+        Args:
+            style: name of an installed style, or an ONNX file; None: only regions are painted.
+            look: strength, colours, mask, regions.
+            provider: as for a `FittingStylizer`, and so the rest.
+            threads: on the CPU.
+            tile: when to paint in tiles.
+
+        Raises:
+            StyleError, InputError, SettingError: as `read_look` and `FittingStylizer`, and a strength that one of the
+                networks does not take.
+        """
+        self._look = look
+        paths, self._mask = read_look(style, look)
+        with ExitStack() as stack:
+            load = partial(FittingStylizer, provider=provider, threads=threads, tile=tile)
+            self._networks = [stack.enter_context(load(path)) for path in paths]
+            for network in self._networks:
+                network.stylizer.check_strength(look.strength)
+            self._stack = stack.pop_all()
+
+    def __call__(self, photo: Frame, /) -> Frame:
+        """Paint a photo.
+
+        Raises:
+            InputError: a mask of another shape, or a picture too large for the memory.
+        """
+        paintings = [partial(network, strength=self._look.strength) for network in self._networks]
+        return compose(photo, paintings, self._mask, preserve_color=self._look.preserve_color)
+
+    @property
+    def style(self) -> str:
+        """Names of the styles."""
+        return ", ".join(network.stylizer.style for network in self._networks)
+
+    @property
+    def choice(self) -> Choice:
+        """What computes; of several networks, the first one's."""
+        return self._networks[0].stylizer.choice
+
+    @property
+    def in_tiles(self) -> int:
+        """How often a picture was painted in tiles."""
+        return sum(network.in_tiles for network in self._networks)
+
+    @property
+    def identity(self) -> str:
+        """Tells what this painter paints from what others do."""
+        words = []
+        for network in self._networks:
+            stylizer = network.stylizer
+            words.append(f"{hashlib.sha256(stylizer.path.read_bytes()).hexdigest()} on {stylizer.provider}")
+        if self._look.strength != 1:
+            words.append(f"strength {self._look.strength}")
+        if self._look.preserve_color:
+            words.append("own colours")
+        if self._mask is not None:
+            words.append(f"mask {self._mask.identity}")
+        return ", ".join(words)
+
+    def on_progress(self, report: Callable[[float], None] | None) -> None:
+        """Have `report` called with the share that is done of a picture in tiles."""
+        for network in self._networks:
+            network.on_progress = report
+
+    def close(self) -> None:
+        """Give the networks' memory back; calls then fail."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
