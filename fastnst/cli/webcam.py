@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fastnst.errors import SettingError, StyleError
 from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.look.settings import LookSettings
 from fastnst.styles import find_style, installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 POSITIVE = validators.Number(gte=1)
 FLAG = Parameter(negative="")
+PLAIN = LookSettings()
 
 
 def webcam(
@@ -35,8 +37,7 @@ def webcam(
     mirror: Annotated[bool, FLAG] = False,
     fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
-    strength: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 1,
-    preserve_color: Annotated[bool, FLAG] = False,
+    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
     split: Annotated[bool, FLAG] = False,
     record: Path | None = None,
     overwrite: Annotated[bool, FLAG] = False,
@@ -56,7 +57,8 @@ def webcam(
     Parameters
     ----------
     style:
-        Name of an installed style, or an .onnx file. By default the first installed one; keys choose others.
+        Name of an installed style, or an .onnx file. By default the first installed one; keys choose others. With
+        --region, it is painted in the rest of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
     source:
@@ -74,10 +76,6 @@ def webcam(
         Frames a second to hold: the network paints smaller until it does.
     size:
         Paint at this size always, longest side in pixels.
-    strength:
-        0 leaves the photo, 1 is the full style.
-    preserve_color:
-        Keep the camera's colours: only brightness is painted.
     split:
         Show the original in the left half.
     record:
@@ -106,11 +104,13 @@ def webcam(
     load_opencv()
     from fastnst.runtime.camera.device import CameraSettings, open_camera  # noqa: PLC0415
     from fastnst.runtime.camera.look import Look  # noqa: PLC0415
+    from fastnst.runtime.look.painter import read_look  # noqa: PLC0415
     from fastnst.runtime.webcam import WebcamSettings, run_webcam  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
     tell = partial(console.print, markup=False, soft_wrap=True)
     styles, chosen = _styles(style)
+    (_, *regional), mask = read_look(str(list(styles.values())[chosen]), look)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)
     if source is not None:
@@ -118,7 +118,9 @@ def webcam(
     settings = WebcamSettings(
         fps=fps,
         long_side=size,
-        look=Look(style=chosen, strength=strength, keep_colors=preserve_color, split=split),
+        look=Look(style=chosen, strength=look.strength, keep_colors=look.preserve_color, split=split),
+        mask=mask,
+        regional=regional,
         record=record,
         overwrite=overwrite,
         folder=folder,

@@ -5,7 +5,7 @@ buffers of one. H height, W width in pixels; times are seconds of one clock.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from fastnst.runtime.camera.outlets import Outlets
 from fastnst.runtime.camera.painter import Network, Painted, Painter
 from fastnst.runtime.camera.screen import Screen
 from fastnst.runtime.camera.size import SizeKeeper
+from fastnst.runtime.look.masks import Mask
 
 Clock: TypeAlias = Callable[[], float]
 
@@ -41,6 +42,12 @@ class WebcamSettings:
     """Paint at this size always, pixels; None: as large as the frame rate allows."""
 
     look: Look = field(default_factory=Look)
+    mask: Mask | None = None
+    """Where the chosen style goes, and after it each of `regional`; None: everywhere."""
+
+    regional: Sequence[Path] = ()
+    """Network files for regions of the mask."""
+
     record: Path | None = None
     """Record into this file from the start."""
 
@@ -108,7 +115,7 @@ def run_webcam(
         StyleError: the style cannot be loaded.
         InputError: the camera cannot be opened, or a film not be read on.
         OutputError: the recording's name cannot be.
-        SettingError: there is no virtual camera.
+        SettingError: there is no virtual camera, or a strength that a network does not take.
     """
     with ExitStack() as stack:
         ending = stack.enter_context(ending_on_signals())
@@ -121,7 +128,16 @@ def run_webcam(
             outlets.feed_virtual_camera()
         capture = Capture(open_camera, clock=clock)
         keeper = SizeKeeper(settings.fps, long_side=settings.long_side)
-        painter = Painter(styles, load, capture.newest, keeper, look=settings.look, clock=clock)
+        painter = Painter(
+            styles,
+            load,
+            capture.newest,
+            keeper,
+            look=settings.look,
+            mask=settings.mask,
+            regional=settings.regional,
+            clock=clock,
+        )
         stack.callback(painter.stop)
         painter.start()
         stack.callback(capture.stop)
@@ -221,9 +237,8 @@ class _Show:
         self._dashboard.notice(words, self._clock())
 
     def _press(self, key: str) -> None:
-        mixes = self._last.styles if self._last else 1
-        before = self._painter.look
-        self._painter.look = change_look(before, key, len(self._styles), mixes)
+        mixes, most = (self._last.styles, self._last.most) if self._last else (1, 1.0)
+        self._painter.look = change_look(self._painter.look, key, len(self._styles), mixes, most)
         action = action_of(key)
         match action:
             case Action.QUIT:

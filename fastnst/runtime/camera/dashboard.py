@@ -70,8 +70,9 @@ class Dashboard:
         words.append(f"{width} x {height}")
         if painted.styles > 1:
             words.append("mix even" if look.mix is None else f"mix {look.mix + 1:.2f} of {painted.styles}")
-        if look.strength < 1:
-            words.append(f"strength {look.strength:.1f}")
+        strength = min(look.strength, painted.most)
+        if strength != 1:
+            words.append(f"strength {strength:.1f}")
         if look.keep_colors:
             words.append("own colours")
         if recorded_s is not None:

@@ -69,7 +69,7 @@ def action_of(key: str) -> Action | None:
     return _BY_KEY.get(key.lower())
 
 
-def change_look(look: Look, key: str, styles: int, mixes: int) -> Look:
+def change_look(look: Look, key: str, styles: int, mixes: int, most: float = 1.0) -> Look:
     """Return the look after a key was pressed; the same where the key has no say in it.
 
     Args:
@@ -77,6 +77,7 @@ def change_look(look: Look, key: str, styles: int, mixes: int) -> Look:
         key: as `Binding.keys`, or a digit.
         styles: how many styles are installed.
         mixes: how many styles the network can mix.
+        most: the largest strength that it takes.
     """
     if key.isdecimal() and 1 <= int(key) <= min(9, styles):
         return _choose(look, int(key) - 1)
@@ -90,9 +91,9 @@ def change_look(look: Look, key: str, styles: int, mixes: int) -> Look:
         case Action.PREVIOUS_STYLE:
             changed = _choose(look, (look.style - 1) % styles)
         case Action.STRONGER:
-            changed = replace(look, strength=min(1.0, round(look.strength + STRENGTH_STEP, 3)))
+            changed = replace(look, strength=min(most, round(look.strength + STRENGTH_STEP, 3)))
         case Action.WEAKER:
-            changed = replace(look, strength=max(0.0, round(look.strength - STRENGTH_STEP, 3)))
+            changed = replace(look, strength=max(0.0, round(min(look.strength, most) - STRENGTH_STEP, 3)))
         case Action.KEEP_COLORS:
             changed = replace(look, keep_colors=not look.keep_colors)
         case Action.SPLIT:

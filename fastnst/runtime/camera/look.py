@@ -24,7 +24,7 @@ class Look:
     """Place in the list of installed styles."""
 
     strength: float = 1.0
-    """0 leaves the photo, 1 is the full style."""
+    """0 leaves the photo, 1 is the full style; more for networks that take a strength."""
 
     mix: float | None = None
     """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: all alike."""
@@ -54,18 +54,6 @@ def resize(frame: Frame, size: tuple[int, int]) -> Frame:
     shrinks = size[0] * size[1] < frame.shape[0] * frame.shape[1]
     filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=filtering), np.uint8)
-
-
-def keep_colors(painted: Frame, photo: Frame) -> Frame:
-    """Give the photo's colours the painted brightness: Y of `painted`, Cb and Cr of `photo` (BT.601, full range)."""
-    mixed = cv2.cvtColor(photo, cv2.COLOR_RGB2YCrCb)
-    cv2.insertChannel(cv2.cvtColor(painted, cv2.COLOR_RGB2GRAY), mixed, 0)
-    return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB), np.uint8)
-
-
-def blend(painted: Frame, photo: Frame, strength: float) -> Frame:
-    """Lay the painted picture over the photo: 0 the photo, 1 the painted picture."""
-    return np.asarray(cv2.addWeighted(painted, strength, photo, 1 - strength, 0), np.uint8)
 
 
 def split_view(painted: Frame, photo: Frame) -> Frame:

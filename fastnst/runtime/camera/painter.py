@@ -7,17 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
 
 from fastnst.errors import FastNSTError, SettingError
 from fastnst.images import Frame
 from fastnst.runtime.camera.capture import Shot
-from fastnst.runtime.camera.look import Look, blend, keep_colors, mix_weights, resize, split_view
+from fastnst.runtime.camera.look import Look, mix_weights, resize, split_view
 from fastnst.runtime.camera.size import SizeKeeper
 from fastnst.runtime.camera.slot import Newest
+from fastnst.runtime.feeds import MAX_STRENGTH
+from fastnst.runtime.look.blending import blend
+from fastnst.runtime.look.masks import Mask
+from fastnst.runtime.look.painter import compose
 
 # How often a thread that waits for pictures looks whether it should end.
 _WAIT_S = 0.2
@@ -30,6 +33,11 @@ class Network(Protocol):
     @property
     def styles(self) -> int:
         """How many styles it can mix."""
+        ...
+
+    @property
+    def takes_strength(self) -> bool:
+        """It paints more or less strongly by itself."""
         ...
 
     def __call__(
@@ -61,6 +69,9 @@ class Painted:
     styles: int
     """How many styles its network can mix."""
 
+    most: float = 1.0
+    """The largest strength that its network takes."""
+
 
 class Painter:
     """Paints in a thread of its own; `painted` holds its latest picture."""
@@ -73,6 +84,8 @@ class Painter:
         keeper: SizeKeeper,
         *,
         look: Look,
+        mask: Mask | None = None,
+        regional: Sequence[Path] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Prepare.
@@ -83,6 +96,8 @@ class Painter:
             shots: where pictures come from.
             keeper: chooses the size to paint at.
             look: what to paint like at first.
+            mask: where the chosen style goes, and after it each of `regional`; None: everywhere.
+            regional: network files for regions of the mask.
             clock: seconds.
         """
         self._paths, self._load, self._shots = list(styles.values()), load, shots
@@ -95,15 +110,26 @@ class Painter:
         self.note = ""
         """What the viewer should know: a style that is being loaded, or cannot be."""
 
+        self._mask, self._regional_paths = mask, list(regional)
+        self._regional: list[Network] = []
         self._network: Network | None = None
-        self._style, self._takes_strength = "", False
-        self._tried = -1
+        self._style, self._tried = "", -1
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
 
     def start(self) -> None:
-        """Load the chosen style and begin. Raises StyleError."""
+        """Load the chosen style and those of regions, and begin.
+
+        Raises:
+            StyleError: one of them cannot be loaded.
+            SettingError: a strength that one of them does not take.
+        """
         self._switch(self.look.style)
+        for path in self._regional_paths:
+            self._regional.append(self._load(path))
+        networks = [*filter(None, [self._network]), *self._regional]
+        if self.look.strength > min(map(_most, networks)):
+            raise SettingError(f"strength {self.look.strength:g}; expected 0 to 1: a network has no input for more")
         self._thread.start()
 
     def stop(self) -> None:
@@ -111,9 +137,11 @@ class Painter:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
-        if self._network is not None and not self._thread.is_alive():
-            self._network.close()
+        if not self._thread.is_alive():
+            for network in (*filter(None, [self._network]), *self._regional):
+                network.close()
             self._network = None
+            self._regional.clear()
 
     def _work(self) -> None:
         error: BaseException | None = None
@@ -138,20 +166,12 @@ class Painter:
         assert network is not None
         picture = self._apply(network, look, shot.frame, size)
         self._keeper.note((self._clock() - started) * 1000, self._clock())
-        self.painted.put(Painted(shot, picture, size, look, self._style, network.styles))
+        self.painted.put(Painted(shot, picture, size, look, self._style, network.styles, _most(network)))
 
     def _apply(self, network: Network, look: Look, photo: Frame, size: tuple[int, int]) -> Frame:
-        options: dict[str, Any] = {}
-        if network.styles > 1:
-            options["style_weights"] = mix_weights(look.mix, network.styles)
-        if self._takes_strength:
-            options["strength"] = look.strength
-        # Recoloured at the camera's size: its colours stay sharp even where the brightness was painted small.
-        painted = resize(network(resize(photo, size), **options), (photo.shape[0], photo.shape[1]))
-        if look.keep_colors:
-            painted = keep_colors(painted, photo)
-        if look.strength < 1 and not self._takes_strength:
-            painted = blend(painted, photo, look.strength)
+        # Photo and painting meet at the camera's size: what is the photo's stays sharp where the network paints small.
+        paintings = [partial(_paint_at, size, one, look) for one in (network, *self._regional)]
+        painted = compose(photo, paintings, self._mask, preserve_color=look.keep_colors)
         return split_view(painted, photo) if look.split else painted
 
     def _try_switch(self, style: int) -> None:
@@ -170,14 +190,19 @@ class Painter:
         if self._network is not None:
             self._network.close()
         self._network, self._style = network, self._names[style]
-        self._takes_strength = takes_strength(network)
         self._keeper.restart()
 
 
-def takes_strength(network: Network) -> bool:
-    """Whether a network has the input `strength`, found by giving it one."""
-    try:
-        network(np.zeros((16, 16, 3), np.uint8), strength=1.0)
-    except SettingError:
-        return False
-    return True
+def _paint_at(size: tuple[int, int], network: Network, look: Look, photo: Frame) -> Frame:
+    """Paint a photo at another size."""
+    options: dict[str, Any] = {}
+    if network.styles > 1:
+        options["style_weights"] = mix_weights(look.mix, network.styles)
+    if network.takes_strength:
+        options["strength"] = look.strength
+    painted = resize(network(resize(photo, size), **options), (photo.shape[0], photo.shape[1]))
+    return painted if network.takes_strength else blend(painted, photo, min(look.strength, _most(network)))
+
+
+def _most(network: Network) -> float:
+    return MAX_STRENGTH if network.takes_strength else 1.0

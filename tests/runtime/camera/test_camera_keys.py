@@ -34,6 +34,16 @@ def test_strength_stays_between_nothing_and_full() -> None:
     assert change_look(look, "=", 1, 1).strength == 0.1
 
 
+def test_networks_that_take_more_than_the_full_strength() -> None:
+    look = Look()
+    for _ in range(7):
+        look = change_look(look, "+", 1, 1, most=1.5)
+    assert look.strength == 1.5
+    # Another network, which ends at 1, is chosen.
+    assert change_look(look, "-", 1, 1).strength == 0.9
+    assert change_look(look, "+", 1, 1).strength == 1
+
+
 def test_mixing() -> None:
     look = change_look(Look(), ".", 1, mixes=3)
     assert look.mix == 0

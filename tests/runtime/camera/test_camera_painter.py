@@ -12,10 +12,10 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.images import Frame
 from fastnst.runtime.camera.capture import Shot
 from fastnst.runtime.camera.look import Look
-from fastnst.runtime.camera.painter import Painted, Painter, takes_strength
+from fastnst.runtime.camera.painter import Painted, Painter
 from fastnst.runtime.camera.size import SizeKeeper
 from fastnst.runtime.camera.slot import Newest
-from fastnst.runtime.session import Stylizer
+from fastnst.runtime.look.masks import Mask
 
 PHOTO = np.full((48, 64, 3), (100, 120, 140), np.uint8)
 
@@ -24,14 +24,14 @@ class Fill:
     """A network that paints everything in one level, and notes what it was given."""
 
     def __init__(self, level: int, styles: int = 1, strength: bool = False) -> None:
-        self.level, self.styles, self.strength = level, styles, strength
+        self.level, self.styles, self.takes_strength = level, styles, strength
         self.calls: list[tuple[tuple[int, ...], Sequence[float] | None, float | None]] = []
         self.closed = False
 
     def __call__(
         self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
     ) -> Frame:
-        if strength is not None and not self.strength:
+        if strength is not None and not self.takes_strength:
             raise SettingError("no such input")
         self.calls.append((frames.shape, style_weights, strength))
         return np.full_like(frames, self.level)
@@ -177,7 +177,7 @@ def test_a_network_that_breaks_is_an_error_in_the_taker(studio: Callable[..., St
         raise InputError("out of memory")
 
     work.painter._network = broken  # type: ignore[assignment]
-    broken.styles, broken.close = 1, lambda: None  # type: ignore[attr-defined]
+    broken.styles, broken.takes_strength, broken.close = 1, False, lambda: None  # type: ignore[attr-defined]
     work.shots.put(Shot(PHOTO, 0.0, 0))
     with pytest.raises(InputError, match="out of memory"):
         while work.painter.painted.take(20) is None:
@@ -204,10 +204,42 @@ def test_stop_frees_the_network() -> None:
     assert not any(thread.name == "painter" for thread in threading.enumerate())
 
 
-def test_real_networks_say_whether_they_take_a_strength(write_network: Callable[..., Path]) -> None:
-    strong = """
-    g (uint8[N, H, W, 3] frame, float[N, 1] strength) => (uint8[N, H, W, 3] stylized) { stylized = Identity(frame) }"""
-    with Stylizer(write_network(), provider="cpu") as plain:
-        assert not takes_strength(plain)
-    with Stylizer(write_network(strong, "strong.onnx"), provider="cpu") as adjustable:
-        assert takes_strength(adjustable)
+def test_more_strength_where_the_network_takes_it(studio: Callable[..., Studio]) -> None:
+    strong = Fill(200, strength=True)
+    painted = studio(strong, look=Look(strength=1.3)).paint()
+    assert strong.calls[-1][2] == 1.3
+    assert painted.most == 1.5
+    with pytest.raises(SettingError, match=r"strength 1\.3; expected 0 to 1"):
+        studio(Fill(200), look=Look(strength=1.3))
+    # Chosen by a key later, such a network gives all that it can.
+    work = studio(strong, Fill(60), look=Look(strength=1.3))
+    assert colour(work.paint(Look(style=1, strength=1.3))) == [60] * 3
+
+
+def test_a_mask_and_a_style_for_a_region(tmp_path: Path) -> None:
+    left, right = np.zeros((2, 48, 64), np.uint8)
+    right[:, 32:], left[:, 8:32] = 255, 255
+    networks = {"a": Fill(10), "b": Fill(20), "sky": Fill(30)}
+    shots: Newest[Shot] = Newest()
+    styles = {name: Path(f"{name}.onnx") for name in "ab"}
+    keeper = SizeKeeper(30, long_side=32)
+    painter = Painter(
+        styles,
+        lambda path: networks[path.stem],
+        shots,
+        keeper,
+        look=Look(),
+        mask=Mask(tmp_path, [left, right]),
+        regional=[Path("sky.onnx")],
+    )
+    painter.start()
+    try:
+        for style, level in ((0, 10), (1, 20)):
+            painter.look = Look(style=style)
+            shots.put(Shot(PHOTO, 0.0, 0))
+            painted = painter.painted.take(20)
+            assert painted is not None
+            np.testing.assert_array_equal(painted.picture[5, [0, 20, 50]], [PHOTO[0, 0], [level] * 3, [30] * 3])
+    finally:
+        painter.stop()
+    assert networks["sky"].closed
