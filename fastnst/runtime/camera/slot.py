@@ -22,9 +22,9 @@ class Newest(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Closed, and the last item is fetched."""
+        """Closed, the last item is fetched, and no error waits for the taker."""
         with self._changed:
-            return self._closed and self._item is None
+            return self._closed and self._item is None and self._error is None
 
     def put(self, item: T) -> None:
         """Lay an item down, in place of the one before if that is still there."""

@@ -38,6 +38,8 @@ def test_an_error_comes_after_the_last_item() -> None:
     slot.put(7)
     slot.close(ValueError("broken"))
     assert slot.take(0) == 7
+    # A taker that looks for the end first would miss the error.
+    assert not slot.ended
     with pytest.raises(ValueError, match="broken"):
         slot.take(0)
 

@@ -24,7 +24,7 @@ SIZE = (96, 128)
 class Invert:
     """255 minus the frame; `slow_s` for each."""
 
-    styles = 1
+    styles, takes_strength = 1, False
 
     def __init__(self, slow_s: float = 0, error: Exception | None = None) -> None:
         self.slow_s, self.error = slow_s, error
@@ -273,15 +273,19 @@ def test_a_style_that_cannot_be_loaded_is_an_error_before_the_camera_is_opened()
 
 
 def test_a_network_that_breaks_ends_it_with_its_error_and_a_whole_recording(tmp_path: Path) -> None:
-    network = Invert()
+    class Breaks(Invert):
+        calls = 0
+
+        def __call__(self, frames: Frame, **options: object) -> Frame:
+            self.calls += 1
+            if self.calls > 10:
+                raise InputError("invert failed on 1 picture(s)")
+            time.sleep(0.05)  # for the picture to be recorded
+            return 255 - frames
+
     camera = FakeCamera()
-
-    def breaks() -> None:
-        network.error = InputError("invert failed on 1 picture(s)")
-
-    threading.Timer(0.5, breaks).start()
     with pytest.raises(InputError, match="invert failed"):
-        run(camera, network=network, record=tmp_path / "film.mp4")
+        run(camera, network=Breaks(), record=tmp_path / "film.mp4")
     assert frames_of(tmp_path / "film.mp4") > 0
     assert camera.closed
 
