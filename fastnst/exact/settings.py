@@ -20,10 +20,18 @@ class OptimizeSettings(LossSettings):
     """Form of the total variation: absolute differences or their squares."""
 
     steps: int = 300
-    """Evaluations of the loss and its gradient, whichever the optimizer."""
+    """Evaluations of the loss and its gradient, whichever the optimizer; of several scales, at the smallest. Larger
+    ones get fewer, in inverse proportion to their long side."""
 
     size: int = 512
     """Long side of the painted picture, pixels; a smaller photo is enlarged to it."""
+
+    scales: int | None = None
+    """Sizes that the picture is painted at one after the other, up to --size. By default as many as keep the smallest
+    at 512 pixels or more: so a picture of 512 has one, one of 2048 has three."""
+
+    scale_factor: float = 2.0
+    """Ratio of each scale's size to the one before."""
 
     style_size: int | None = None
     """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
@@ -38,6 +46,10 @@ class OptimizeSettings(LossSettings):
     style_blend: Literal["gram", "loss", "image"] = "gram"
     """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
 
+    colour: Literal["style", "luminance", "match", "histogram", "chroma"] = "style"
+    """Whose colours: the style's; the photo's, pixel by pixel (luminance: brightness alone is painted) or as a whole
+    (match, histogram: the style picture is recoloured first); or chroma: only the style's colours, no strokes."""
+
     regions: int | None = None
     """Regions that the masks have. By default their colours are counted."""
 
@@ -49,6 +61,9 @@ class OptimizeSettings(LossSettings):
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """lbfgs needs fewer steps; adam less memory."""
+
+    history: int = 100
+    """Steps that lbfgs remembers. Each costs 24 bytes a pixel."""
 
     learning_rate: float | None = None
     """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
@@ -84,6 +99,8 @@ class OptimizeSettings(LossSettings):
             "size": 1,
             "style_size": 1,
             "learning_rate_steps": 1,
+            "scales": 1,
+            "history": 1,
             "regions": 1,
             "save_every": 0,
             "seed": 0,
@@ -99,6 +116,8 @@ class OptimizeSettings(LossSettings):
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
+        if not 1 < self.scale_factor < math.inf:
+            raise SettingError(f"--scale-factor is {self.scale_factor}; expected a number above 1")
         if not 0 <= self.mask_guard <= 1:
             raise SettingError(f"--mask-guard is {self.mask_guard}; expected a number from 0 to 1")
         for name in ("content_weight", "style_weight", "tv_weight"):

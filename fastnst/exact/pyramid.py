@@ -1,0 +1,64 @@
+"""Coarse to fine: a picture is painted small first, enlarged, and painted over at each larger size.
+
+Large strokes are cheap to lay at a small size, and a loss network sees no further than its field of view, some 150
+pixels: what is to look alike across a large picture must be laid while it is small.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from fastnst.errors import SettingError
+from fastnst.exact.settings import OptimizeSettings
+
+# Long side, in pixels, that the smallest level has at least where the number of levels is left open.
+COARSEST = 512
+
+
+@dataclass(frozen=True)
+class Level:
+    """One size of the pyramid."""
+
+    long_side: int
+    """Pixels."""
+
+    steps: int
+    """Evaluations of the loss and its gradient at this size."""
+
+
+def plan_levels(settings: OptimizeSettings) -> list[Level]:
+    """The sizes that a picture is painted at, the smallest first, and the steps at each.
+
+    `settings.steps` are for the smallest size; larger ones get fewer, in inverse proportion to their long side: what
+    is left to do there is ever finer, and each step is dearer. Raises SettingError for more levels than pixels.
+    """
+    factor = settings.scale_factor
+    count = settings.scales or _fitting(settings.size, factor)
+    sides = [round(settings.size / factor**index) for index in reversed(range(count))]
+    if sides[0] < 1 or len(set(sides)) < count:
+        raise SettingError(
+            f"--scales {count} by a factor of {factor:g} leaves {sides[0]} pixels at the smallest; give fewer scales"
+        )
+    return [Level(side, max(1, round(settings.steps * sides[0] / side))) for side in sides]
+
+
+def enlarge(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample an image, or what belongs to its pixels, to size = (height, width): (1, C, H, W), bicubic."""
+    return interpolate(values, size=size, mode="bicubic", align_corners=False)
+
+
+def repaint(coarse: Tensor, photo_coarse: Tensor, photo: Tensor) -> Tensor:
+    """Begin a level where the last one ended: its painting over the larger photo, (1, 3, H, W) in [0, 1].
+
+    What is enlarged is the change from the small photo: so the start has the large photo's detail and is not blurred.
+    """
+    size = (photo.shape[2], photo.shape[3])
+    return (photo + enlarge(coarse - photo_coarse, size)).clamp_(0, 1)
+
+
+def _fitting(size: int, factor: float) -> int:
+    count = 1
+    while round(size / factor**count) >= COARSEST:
+        count += 1
+    return count
