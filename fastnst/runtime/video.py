@@ -93,7 +93,7 @@ def stylize_film(
             writer.abandon()
         if count == 0:
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
-        _publish(plan, writer, job)
+        _publish(plan, writer, job, damage)
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage)
 
 
@@ -137,7 +137,7 @@ def _paint(painter: Painter, plan: FilmPlan, read: FilmFrame) -> FilmFrame:
     return replace(read, frame=painted, alpha=alpha)
 
 
-def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Job) -> None:
+def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Job, damage: Damage) -> None:
     # Settled before the start too; but that may be hours ago, and somebody else may have written there.
     refuse_existing(plan.output, plan.overwrite)
     if isinstance(writer, FrameFileWriter):
@@ -159,7 +159,11 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
         cut=cut,
     )
     whole = job.folder / f"whole{plan.output.suffix}"
-    assemble(assembly, segments, whole, plan.output)
+    try:
+        assemble(assembly, segments, whole, plan.output, damage)
+    except BaseException:
+        whole.unlink(missing_ok=True)
+        raise
     job.publish(whole)
 
 

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
-from fastnst.runtime.film.decoder import AnyPacket, main_video, open_film, reason
+from fastnst.runtime.film.decoder import AnyPacket, Damage, main_video, open_film, reason
 from fastnst.runtime.film.encoder import Encoding, add_encoder
 from fastnst.runtime.film.film import Film, Orientation, Track
 from fastnst.runtime.film.segments import Segment
@@ -75,14 +75,17 @@ class Assembly:
     """The display matrix to write."""
 
 
-def assemble(assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path) -> None:
-    """Write the film.
+def assemble(
+    assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path, damage: Damage | None = None
+) -> None:
+    """Write the film. Packets of sound and the like that are too damaged for the file format are left out.
 
     Args:
         assembly: what goes into it.
         segments: its pictures.
         target: the file to write, not yet under its own name.
         output: the name it will have, for messages.
+        damage: where to count what is left out.
 
     Raises:
         OutputError: no space, or a file format that refuses what it is given.
@@ -109,7 +112,19 @@ def assemble(assembly: Assembly, segments: Sequence[Segment], target: Path, outp
             packets = heapq.merge(packets, copied, key=_decode_time)
         film.start_encoding()
         for packet in packets:
-            film.mux(packet)
+            if not _write(film, packet) and damage is not None:
+                damage.unwritable += 1
+
+
+def _write(film: OutputContainer, packet: AnyPacket) -> bool:
+    """Write a packet; False: it is of another track than the pictures, and the file format refuses it."""
+    try:
+        film.mux(packet)
+    except av.FFmpegError as error:
+        if isinstance(error, OSError) or packet.stream_index == 0:
+            raise
+        return False
+    return True
 
 
 def _picture_packets(

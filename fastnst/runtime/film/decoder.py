@@ -35,12 +35,16 @@ class Damage:
     patched: int = 0
     """Pictures of which the decoder had to guess a part."""
 
+    unwritable: int = 0
+    """Packets of sound and the like that the output's file format refused."""
+
     cut_short: bool = False
     """The file ends before the film does."""
 
     def __str__(self) -> str:
-        words = [f"{self.undecodable} damaged packet(s) left out"] if self.undecodable else []
+        words = [f"{self.undecodable} damaged packet(s) of pictures left out"] if self.undecodable else []
         words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
+        words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
         words += ["the file ends before the film does"] if self.cut_short else []
         return ", ".join(words)
 

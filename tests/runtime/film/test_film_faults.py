@@ -93,7 +93,7 @@ def test_disk_full_while_putting_together(
         with pytest.raises(OutputError, match=r"out\.mp4: cannot be written \(No space left on device\)"):
             paint(source, output)
     assert not output.exists()
-    assert job_folder(output).exists()  # painted frames are kept ...
+    assert sorted(path.suffix for path in job_folder(output).iterdir()) == ["", ".json", ".segment"]  # kept ...
     calls = 0
 
     def count(frame: np.ndarray) -> np.ndarray:
@@ -371,6 +371,22 @@ def test_sound_whose_stamps_run_backwards(make_clip: Fixture, paint: Fixture, re
     assert [content for _, _, content in after.tracks[0].packets] == [
         content for _, _, content in before.tracks[0].packets
     ]
+
+
+def test_sound_too_damaged_to_be_written_is_left_out(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path
+) -> None:
+    source = make_clip("film.ts", frames=10, rate=Fraction(25), sounds=["eng"])
+    before = read(source).tracks[0].packets
+    beginning = before[8][2][:20]
+    content = source.read_bytes()
+    assert content.count(beginning) == 1
+    source.write_bytes(content.replace(beginning, bytes(7) + beginning[7:]))
+    result = paint(source, tmp_path / "out.mkv")
+    assert str(result.damage) == "1 damaged packet(s) of other tracks left out"
+    after = read(tmp_path / "out.mkv")
+    assert len(after.frames) == 10
+    assert 10 < len(after.tracks[0].packets) < len(before)
 
 
 def test_reader_closes_its_file_when_left_early(make_clip: Fixture) -> None:
