@@ -1,0 +1,238 @@
+"""Measure `fastnst video`: how fast it is beside each of its stages alone, and whether its memory stays flat.
+
+    python tools/film_figures.py throughput FILM --style starry --frames 200
+    python tools/film_figures.py memory --minutes 10 --size 192x108 --style starry
+
+All that is compared is measured in one run, in turns. On a computer with other work to do, only the ratios mean
+something, and they little. `--wait 20` paints nothing and waits 20 ms for each frame instead, as a network on a GPU
+lets the processor wait.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import av
+import numpy as np
+
+from fastnst.errors import FastNSTError
+from fastnst.evaluation.machine import describe_machine
+from fastnst.images import Frame
+from fastnst.runtime import video
+from fastnst.runtime.film.job import Job
+from fastnst.runtime.film.plan import FilmPlan, plan_film
+from fastnst.runtime.film.reader import read_frames
+from fastnst.runtime.film.settings import VideoSettings
+from fastnst.runtime.film.writer import SegmentedEncoder
+from fastnst.runtime.memory import peak_memory_mb
+from fastnst.runtime.session import Stylizer
+
+RATE = 25
+MINUTE_FRAMES = 60 * RATE
+
+Painter = Callable[[Frame], Frame]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What something took: seconds by the clock, and of all processors together."""
+
+    elapsed_s: float
+    cpu_s: float
+
+
+def measure(action: Callable[[], object]) -> Taken:
+    """Run something and time it."""
+    started, cpu_started = time.perf_counter(), time.process_time()
+    action()
+    return Taken(time.perf_counter() - started, time.process_time() - cpu_started)
+
+
+def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, Taken]:
+    """Take the medians of reading, painting and writing alone, all of it one after another, and `video`.
+
+    Args:
+        painter: what paints.
+        plan: a film, short enough that its frames fit the memory twice.
+        rounds: how often each is measured, in turns.
+    """
+    threads = plan.settings.codec_threads
+    frames = list(read_frames(plan.film, plan.span, threads=threads))
+    painted = [painter(frame.frame) for frame in frames]
+    assert plan.encoding is not None
+    encoding = plan.encoding
+
+    def read() -> None:
+        for _ in read_frames(plan.film, plan.span, threads=threads):
+            pass
+
+    def paint() -> None:
+        for frame in frames:
+            painter(frame.frame)
+
+    def write() -> None:
+        with Job(plan.output, {}) as job:
+            writer = SegmentedEncoder(job, encoding)
+            for frame, picture in zip(frames, painted, strict=True):
+                writer.write(replace(frame, frame=picture))
+            writer.finish()
+            job.keep = False
+
+    def in_turn() -> None:
+        with mock.patch.object(video, "overlap", one_after_another):
+            video.stylize_film(painter, plan)
+
+    stages: dict[str, Callable[[], object]] = {
+        "reading": read,
+        "painting": paint,
+        "writing": write,
+        "one after another": in_turn,
+        "video": lambda: video.stylize_film(painter, plan),
+    }
+    taken: dict[str, list[Taken]] = {name: [] for name in stages}
+    for _ in range(rounds):
+        for name, stage in stages.items():
+            taken[name].append(measure(stage))
+    return {name: _median(times) for name, times in taken.items()}
+
+
+def one_after_another(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable[[Any], None]) -> None:
+    """Do what `overlap` does, without any overlap."""
+    for item in source:
+        sink(work(item))
+
+
+def _median(times: list[Taken]) -> Taken:
+    return Taken(statistics.median(t.elapsed_s for t in times), statistics.median(t.cpu_s for t in times))
+
+
+def show_throughput(painter: Painter, plan: FilmPlan, rounds: int) -> None:
+    """Print the times and what they mean."""
+    frames = sum(1 for _ in read_frames(plan.film, plan.span, threads=plan.settings.codec_threads))
+    taken = measure_stages(painter, plan, rounds)
+    for name, times in taken.items():
+        fps = frames / times.elapsed_s
+        print(f"{name:18} {times.elapsed_s:8.2f} s {fps:8.1f} fps {times.cpu_s:8.2f} s of processors")
+    whole = taken["video"]
+    slowest = max(("reading", "painting", "writing"), key=lambda name: taken[name].elapsed_s)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(f"video reaches {taken[slowest].elapsed_s / whole.elapsed_s:.0%} of the slowest stage alone ({slowest})")
+    print(f"and {taken['one after another'].elapsed_s / whole.elapsed_s:.2f} times the speed of one after another;")
+    print(f"the {processors} processor(s) were busy for {whole.cpu_s / whole.elapsed_s / processors:.0%} of the time")
+
+
+def show_memory(painter: Painter, plan: FilmPlan) -> None:
+    """Paint a film and print the most memory held in each of its minutes."""
+    most: dict[int, float] = {}
+
+    def sample(progress: video.Progress) -> None:
+        minute = (progress.done - 1) // MINUTE_FRAMES
+        most[minute] = max(most.get(minute, 0.0), resident_mb())
+
+    result = video.stylize_film(painter, plan, on_progress=sample)
+    for minute, megabytes in most.items():
+        print(f"minute {minute + 1:3}: {megabytes:7.1f} MB")
+    first, last = most[0], most[max(most)]
+    print(f"{result.frames} frames in {result.elapsed_s:.0f} s; first minute {first:.1f} MB, last {last:.1f} MB")
+    print(f"({last / first - 1:+.1%}); the most of the whole run, putting together included: {peak_memory_mb():.1f} MB")
+
+
+def resident_mb() -> float:
+    """Memory of this process that is resident now, in megabytes of 2^20 bytes. Linux only."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def draw_film(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """Write a film with sound: stripes of noise that move, `size` (height, width)."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[0], size[1] // 8 + 1, 3), np.uint8)
+    picture = np.repeat(noise, 8, 1)[:, : size[1]]
+    with av.open(str(path), "w") as film:
+        pictures = film.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
+        pictures.height, pictures.width = size
+        pictures.pix_fmt = "yuv420p"
+        sound = film.add_stream("aac", rate=48_000)
+        for number in range(frames):
+            film.mux(pictures.encode(av.VideoFrame.from_ndarray(np.roll(picture, number, 1), format="rgb24")))
+            tone = av.AudioFrame.from_ndarray(np.zeros((2, 48_000 // RATE), np.float32), "fltp", "stereo")
+            tone.sample_rate, tone.pts, tone.time_base = 48_000, number * 48_000 // RATE, Fraction(1, 48_000)
+            film.mux(sound.encode(tone))
+        film.mux(pictures.encode(None))
+        film.mux(sound.encode(None))
+
+
+@contextmanager
+def open_painter(options: argparse.Namespace) -> Iterator[Painter]:
+    """Open what the command line asks for, and say what it is."""
+    if options.wait is not None:
+
+        def wait(frame: Frame) -> Frame:
+            time.sleep(options.wait / 1000)
+            return frame
+
+        print(f"waits {options.wait} ms a frame")
+        yield wait
+        return
+    with Stylizer(options.style, provider=options.provider, threads=options.threads) as stylizer:
+        print(f"{stylizer.style} on {stylizer.choice}")
+        yield stylizer
+
+
+def main() -> int:
+    """Measure what the command line names."""
+    options = _read_options()
+    machine = describe_machine()
+    print(f"{machine['processors']} x {machine['processor']}, load {machine['load_before']} before")
+    settings = VideoSettings(codec=options.codec, preset=options.preset, codec_threads=options.codec_threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder, open_painter(options) as painter:
+            output = Path(folder) / "painted.mp4"
+            if options.what == "throughput":
+                rate = plan_film(options.film, output, settings).film.rate
+                settings = replace(settings, drop_tracks=True, resume=False, end=options.frames / rate)
+                plan = plan_film(options.film, output, settings, overwrite=True)
+                show_throughput(painter, plan, options.rounds)
+            else:
+                width, height = (int(side) for side in options.size.split("x"))
+                source = Path(folder) / "drawn.mp4"
+                draw_film(source, round(options.minutes * MINUTE_FRAMES), (height, width))
+                show_memory(painter, plan_film(source, output, settings))
+    except FastNSTError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    kinds = parser.add_subparsers(dest="what", required=True)
+    throughput = kinds.add_parser("throughput", help="video beside its stages")
+    throughput.add_argument("film", type=Path)
+    throughput.add_argument("--frames", type=int, default=200, help="how many of its frames (default: 200)")
+    throughput.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
+    memory = kinds.add_parser("memory", help="memory over a long film that is drawn for it")
+    memory.add_argument("--minutes", type=float, default=10)
+    memory.add_argument("--size", default="192x108", help="WIDTHxHEIGHT (default: 192x108)")
+    for kind in (throughput, memory):
+        kind.add_argument("--style", default="starry")
+        kind.add_argument("--provider", default="auto")
+        kind.add_argument("--threads", type=int, help="of the network")
+        kind.add_argument("--codec-threads", type=int, help="of the decoder and of the encoder")
+        kind.add_argument("--codec")
+        kind.add_argument("--preset")
+        kind.add_argument("--wait", type=float, metavar="MS", help="wait instead of painting")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
