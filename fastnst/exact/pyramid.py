@@ -45,7 +45,8 @@ def plan_levels(settings: OptimizeSettings) -> list[Level]:
 
 def enlarge(values: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample an image, or what belongs to its pixels, to size = (height, width): (1, C, H, W), bicubic."""
-    return interpolate(values, size=size, mode="bicubic", align_corners=False)
+    # Without antialias torch takes another cubic (a = -0.75), which ripples on slopes; this one is Pillow's.
+    return interpolate(values, size=size, mode="bicubic", align_corners=False, antialias=True)
 
 
 def repaint(coarse: Tensor, photo_coarse: Tensor, photo: Tensor) -> Tensor:
