@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import InputError
+from fastnst.exact.colours import ColorChoice, colour_rule
 from fastnst.perceptual.perceptual import PerceptualLoss, StyleReference, StyleTarget
 from fastnst.perceptual.precision import autocast
 from fastnst.perceptual.vgg import VGGFeatures
@@ -18,7 +19,13 @@ class Objective:
     """The loss of an image and its gradient; the references are measured in float32 whatever `dtype` is."""
 
     def __init__(
-        self, loss: PerceptualLoss, content: Tensor, style: Tensor | Sequence[StyleTarget], dtype: torch.dtype | None
+        self,
+        loss: PerceptualLoss,
+        content: Tensor,
+        style: Tensor | Sequence[StyleTarget],
+        dtype: torch.dtype | None,
+        *,
+        color: ColorChoice = "style",
     ) -> None:
         """Measure the references.
 
@@ -27,12 +34,14 @@ class Objective:
             content: content image, (1, 3, H, W).
             style: style image, (1, 3, H, W) of any size, or targets that were measured beforehand.
             dtype: arithmetic of the loss network in `evaluate`; None is float32.
+            color: whose colours the image gets.
 
         Raises InputError for an image that the loss network is too deep for.
         """
         self.loss, self.dtype = loss, dtype
         self.check_size(loss.network, "photo", content, "--size")
-        self.content = loss.measure_content(content)
+        self._colours = colour_rule(color, content)
+        self.content = loss.measure_content(self._colours.view(content))
         self.style: StyleReference
         if isinstance(style, Tensor):
             self.check_size(loss.network, "style picture", style, "--style-size")
@@ -44,18 +53,18 @@ class Objective:
         """Losses of an image by name (total, content, style, total_variation), and the gradient of the total."""
         pixels = image.detach().requires_grad_()
         with autocast(image.device, self.dtype):
-            terms = self.loss.terms(pixels, self.content, self.style)
+            terms = self.loss.terms(self._colours.view(pixels), self.content, self.style)
         (gradient,) = torch.autograd.grad(terms.total, pixels)
-        return terms.floats(), gradient
+        return terms.floats(), self._colours.project(gradient)
 
     def judge(self, image: Tensor) -> dict[str, float]:
         """Losses of an image by name, in float32."""
         with torch.no_grad():
-            return self.loss.terms(image, self.content, self.style).floats()
+            return self.loss.terms(self._colours.view(image), self.content, self.style).floats()
 
     def constrain(self, image: Tensor) -> Tensor:
         """The nearest image that is allowed, (1, 3, H, W): to be asked after every change of the pixels."""
-        return image
+        return self._colours.constrain(image)
 
     @staticmethod
     def check_size(network: VGGFeatures, what: str, image: Tensor, option: str) -> None:

@@ -58,6 +58,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 200,
             "init": "noise",
             "size": 512,
+            "scales": 1,
             "fit": "square",
             "style_blend": "image",
         },
@@ -93,6 +94,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 400,
             "init": "noise",
             "size": 500,
+            "scales": 1,
             "fit": "crop",
         },
         chosen=(
@@ -123,6 +125,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "init": "content",
             "save_every": 20,
             "size": 512,
+            "scales": 1,
         },
         chosen=(
             "alpha/beta is 1e-3 or 1e-4: 1e-3",
@@ -149,6 +152,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 500,
             "init": "noise",
             "size": 512,
+            "scales": 1,
         },
         chosen=(
             "alpha/beta is 1e-3 or 1e-4: 1e-3",
@@ -179,6 +183,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 1000,
             "init": "content",
             "size": 512,
+            "scales": 1,
         },
         chosen=(
             "the prose averages Gram matrices over locations, the formula has 1/M on unnormalised ones: averaged here; "
@@ -207,6 +212,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 500,
             "init": "noise",
             "size": 512,
+            "scales": 1,
         },
         chosen=(
             "content at relu3_3, as in fast-neural-style, whose weights these are; relu2_2 is the other choice",

@@ -46,7 +46,7 @@ class OptimizeSettings(LossSettings):
     style_blend: Literal["gram", "loss", "image"] = "gram"
     """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
 
-    colour: Literal["style", "luminance", "match", "histogram", "chroma"] = "style"
+    color: Literal["style", "luminance", "match", "histogram", "chroma"] = "style"
     """Whose colours: the style's; the photo's, pixel by pixel (luminance: brightness alone is painted) or as a whole
     (match, histogram: the style picture is recoloured first); or chroma: only the style's colours, no strokes."""
 

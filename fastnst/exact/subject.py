@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from fastnst.exact.blending import Measured, blend_images, make_targets
+from fastnst.exact.colours import recolour_style
 from fastnst.exact.guides import Guides
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to, fitted_size
-from fastnst.exact.style import Style, Styles, check_frame, share_out
+from fastnst.exact.style import Styles, check_frame, share_out
 from fastnst.images import Frame, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss, Positions, StyleTarget
-from fastnst.tensors import to_image
+from fastnst.tensors import to_frame, to_image
 
 
 class Subject:
@@ -42,7 +43,7 @@ class Subject:
         shape = content.shape[:2]
         if settings.fit == "crop":
             given = [replace(style, frame=crop_to(style.frame, shape)) for style in given]
-        self._styles: list[Style] = blend_images(given) if settings.style_blend == "image" else given
+        self._styles = blend_images(given) if settings.style_blend == "image" else given
 
     def size(self, long_side: int) -> tuple[int, int]:
         """(height, width) of the picture at a long side of that many pixels."""
@@ -61,7 +62,8 @@ class Subject:
         """
         photo = self.photo(long_side).to(device)
         Objective.check_size(loss.network, "photo", photo, "--size")
-        return Objective(loss, photo, self._targets(loss, photo, long_side), dtype)
+        targets = self._targets(loss, photo, long_side)
+        return Objective(loss, photo, targets, dtype, color=self.settings.color)
 
     def style_side(self, long_side: int) -> int:
         """Long side of the style pictures beside a photo of that long side, pixels."""
@@ -73,7 +75,8 @@ class Subject:
         measured = []
         for index, style in enumerate(self._styles):
             size = fitted_size(style.frame, self.style_side(long_side), self.settings.fit)
-            image = to_image(resize_frame(style.frame, size)).to(photo.device)
+            frame = recolour_style(resize_frame(style.frame, size), to_frame(photo), self.settings.color)
+            image = to_image(frame).to(photo.device)
             Objective.check_size(loss.network, "style picture", image, "--style-size")
             regions = {0: None} if guides is None else guides.of_style(index, loss, image)
             statistics = loss.measure_regions(image, list(regions.values()))

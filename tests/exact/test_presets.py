@@ -113,6 +113,11 @@ def test_presets_say_what_their_documents_say(name: str) -> None:
     assert {field: getattr(settings, field) for field in STATED[name]} == STATED[name]
 
 
+@pytest.mark.parametrize("name", EVERY[1:])
+def test_the_documents_paint_at_one_size(name: str) -> None:
+    assert preset_settings(name, size=2048).scales == 1
+
+
 def test_every_preset_is_there_and_explains_itself() -> None:
     assert set(PRESETS) == set(EVERY)
     known = {field.name for field in fields(OptimizeSettings)}
