@@ -139,6 +139,8 @@ class FilmDecoder:
             except av.FFmpegError:
                 self._note_cut("cannot be read any further")
                 return
+            except IndexError:  # PyAV 18, at the end of files in which tracks appear on the way
+                return
             if packet is None:
                 return
             if packet.size == 0:  # PyAV's sign to empty the decoders: done above

@@ -127,7 +127,7 @@ def next_packet(packets: Iterator[AnyPacket]) -> AnyPacket | None:
     """The next packet; None at the end, or where a damaged file cannot be read any further: its pictures end there."""
     try:
         return next(packets, None)
-    except av.FFmpegError:
+    except (av.FFmpegError, IndexError):  # IndexError: see FilmDecoder
         return None
 
 

@@ -3,6 +3,7 @@
 import errno
 import random
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
 from fastnst.runtime.film import segments
+from fastnst.runtime.film.decoder import Damage, FilmDecoder, main_video, open_film
 from fastnst.runtime.film.film import Span
 from fastnst.runtime.film.job import job_folder
 from fastnst.runtime.film.plan import plan_film
@@ -371,6 +373,24 @@ def test_sound_whose_stamps_run_backwards(make_clip: Fixture, paint: Fixture, re
     assert [content for _, _, content in after.tracks[0].packets] == [
         content for _, _, content in before.tracks[0].packets
     ]
+
+
+def test_a_track_that_appears_on_the_way(make_clip: Fixture) -> None:
+    class Container:
+        """What PyAV 18 does then, or not, as the memory beyond an array of its happens to be."""
+
+        def __init__(self, container: av.container.InputContainer) -> None:
+            self.format, self.duration, self._container = container.format, container.duration, container
+
+        def demux(self) -> Iterator[av.Packet]:
+            yield from self._container.demux()
+            raise IndexError("list index out of range")
+
+    source, damage = make_clip("film.flv", frames=25, rate=Fraction(25)), Damage()
+    with open_film(source) as container:
+        decoder = FilmDecoder(Container(container), main_video(container, source), tolerate=False, damage=damage)
+        assert len(list(decoder)) == 25
+    assert str(damage) == ""
 
 
 def test_sound_too_damaged_to_be_written_is_left_out(
