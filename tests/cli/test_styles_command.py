@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 
 from fastnst import cli
 from fastnst.images import read_frame
+from fastnst.styles import sample_picture
 
+ROOT = Path(__file__).parents[2]
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 
@@ -80,6 +83,15 @@ def test_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(frame[50, 30], (250, 200, 100))
     np.testing.assert_array_equal(frame[50, 110], (5, 55, 155))
     assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 1 style\n")
+
+
+def test_the_sample_picture_is_in_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    sample = sample_picture()
+    assert sample is not None
+    place = sample.relative_to(ROOT).as_posix()
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"][place] == f"fastnst/{place}"
 
 
 def test_sheet_without_a_sample_picture(
