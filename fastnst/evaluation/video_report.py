@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnst.evaluation.flow import warp
-from fastnst.evaluation.intervals import Interval, mean_interval
+from fastnst.evaluation.intervals import mean_interval
 from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
 from fastnst.evaluation.report import Block, Cell, Column, Facts, Grid, Heading, Plot, Report, Row, Table, Text
 from fastnst.evaluation.scenes import Kind, Scene
@@ -31,6 +31,8 @@ MEANINGS: Mapping[Kind, str] = {
 # Factor by which pictures of changes are brightened.
 _GAIN = 4
 _EXAMPLE_SIDE = 320
+# Two or three scenes tell nothing of the spread: Student's t makes intervals of them that hold everything.
+_LEAST_FOR_INTERVAL = 4
 
 
 def add_video(
@@ -118,7 +120,7 @@ def excess_table(rows: Sequence[Steadiness]) -> Table:
         [Row(name, [_mean(rows, name, kind, "excess") for kind in kinds_of(rows)]) for name in _networks(rows)],
         corner="excess over the film's own",
         caption="Warp error over variance, less the same figure of the unstylized frames: what the network adds. Mean "
-        "over scenes with 95 % interval.",
+        f"over scenes, with 95 % interval where there are at least {_LEAST_FOR_INTERVAL}.",
     )
 
 
@@ -154,6 +156,7 @@ def excess_plot(rows: Sequence[Steadiness]) -> Plot:
                 MARKERS[number % len(MARKERS)],
                 color=theme.series[number % len(theme.series)],
                 alpha=0.85,
+                clip_on=False,
                 label=name,
             )
         axes[0].set_xticks(range(len(kinds)), kinds)
@@ -191,8 +194,10 @@ def change_picture(scene: Scene, first: Frame, second: Frame) -> Frame:
 def _mean(rows: Sequence[Steadiness], network: str, kind: Kind, figure: str, factor: float = 1) -> Cell:
     values = [getattr(row, figure) * factor for row in rows if row.network == network and row.kind == kind]
     finite = [value for value in values if math.isfinite(value)]
-    interval: Interval | None = mean_interval(finite) if finite else None
-    return interval
+    if not finite:
+        return None
+    interval = mean_interval(finite)
+    return interval if len(finite) >= _LEAST_FOR_INTERVAL else dataclasses.replace(interval, margin=math.inf)
 
 
 def _networks(rows: Sequence[Steadiness]) -> list[str]:

@@ -67,6 +67,15 @@ def test_scenes_without_a_figure_are_left_out_of_the_mean() -> None:
     assert table.rows[2].cells == [None, None]
 
 
+def test_intervals_stand_where_scenes_tell_of_the_spread() -> None:
+    def margin(scenes: int) -> float:
+        return cell(excess_table([row("a", str(number), 0.01 * number) for number in range(scenes)]), 0, 0).margin
+
+    assert margin(3) == math.inf
+    # Excess 0, 0.1, 0.2, 0.3 less the floor: t = 3.1824, s = 0.1291, over the root of 4.
+    assert margin(4) == pytest.approx(3.1824 * 0.129099 / 2, rel=1e-4)
+
+
 def test_change_picture_shows_what_differs_and_greys_what_is_not_compared() -> None:
     first, second = np.full((2, 3, 3), 100, np.uint8), np.full((2, 3, 3), 100, np.uint8)
     second[0, 0] = (110, 100, 80)
