@@ -1,10 +1,9 @@
 """`fastnst video`: paint films with a trained style."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,23 +13,27 @@ from rich.console import Console
 from fastnst.cli.film_progress import film_progress
 from fastnst.errors import FastNSTError, SettingError
 from fastnst.runtime.backend import ProviderChoice
+from fastnst.runtime.look.settings import LookSettings
 
 if TYPE_CHECKING:
     from fastnst.runtime.film.names import FilmJob
+    from fastnst.runtime.film.painters import FilmPainters
     from fastnst.runtime.film.plan import FilmPlan
     from fastnst.runtime.film.settings import VideoSettings
-    from fastnst.runtime.session import Stylizer
+    from fastnst.runtime.look.painter import LookPainter
     from fastnst.runtime.video import FilmResult
 
 POSITIVE = validators.Number(gte=1)
+PLAIN = LookSettings()
 
 
 def video(
     sources: Annotated[list[str], Parameter(name="FILM", negative="")],
     /,
     *,
-    style: str,
+    style: str | None = None,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
     codec: str | None = None,
     quality: int | None = None,
     preset: str | None = None,
@@ -42,6 +45,7 @@ def video(
     damaged: Literal["stop", "skip"] = "stop",
     fresh: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     codec_threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -57,7 +61,7 @@ def video(
         Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
         or as 'frames/%04d.png'.
     style:
-        Name of an installed style, or an .onnx file.
+        Name of an installed style, or an .onnx file. May be left out where --region names styles.
     output:
         For one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets the
         films' names and sub-folders.
@@ -85,6 +89,9 @@ def video(
         Paint from the beginning, even if an earlier run left something to go on from.
     overwrite:
         Replace results that are there already. Sources are never overwritten.
+    tile:
+        Paint frames in tiles of at most so many pixels a side, which bounds the memory. auto does so where one piece
+        might take more than 4 GB, or more than there is; off never does.
     provider:
         What computes. auto tries all and takes the fastest that really runs here, or what a stopped job was begun
         with; another that cannot run is an error. fastnst doctor says what is missing.
@@ -95,9 +102,8 @@ def video(
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
     from fastnst.runtime.film.names import name_outputs  # noqa: PLC0415
-    from fastnst.runtime.film.painters import as_begun  # noqa: PLC0415
+    from fastnst.runtime.film.painters import FilmPainters  # noqa: PLC0415
     from fastnst.runtime.film.settings import VideoSettings  # noqa: PLC0415
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,
@@ -114,9 +120,8 @@ def video(
     )
     jobs = name_outputs(sources, output)
     console = Console(stderr=True, highlight=False)
-    with Stylizer(style, provider=provider, threads=threads) as stylizer:
-        follow = partial(as_begun, stylizer, threads=threads) if provider == "auto" else lambda _: nullcontext(stylizer)
-        failed = _paint_all(follow, jobs, settings, overwrite, console)
+    with FilmPainters(style, look, provider=provider, threads=threads, tile=tile) as painters:
+        failed = _paint_all(painters, jobs, settings, overwrite, console)
     if failed:
         names = ", ".join(str(source) for source in failed)
         console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
@@ -124,16 +129,9 @@ def video(
 
 
 def _paint_all(
-    painter_for: "Callable[[FilmPlan], AbstractContextManager[Stylizer]]",
-    jobs: "list[FilmJob]",
-    settings: "VideoSettings",
-    overwrite: bool,
-    console: Console,
+    painters: "FilmPainters", jobs: "list[FilmJob]", settings: "VideoSettings", overwrite: bool, console: Console
 ) -> list[Path]:
-    """Look at all films, then paint each with what `painter_for` gives; returns those that failed.
-
-    One film alone raises its error.
-    """
+    """Look at all films, then paint them; returns those that failed. One film alone raises its error."""
     from fastnst.runtime.film.plan import plan_film  # noqa: PLC0415
 
     failed: list[Path] = []
@@ -153,12 +151,12 @@ def _paint_all(
         with forgiving(job.source):
             plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
     for plan in plans:
-        with forgiving(plan.film.path), painter_for(plan) as stylizer:
-            _paint(stylizer, plan, console)
+        with forgiving(plan.film.path), painters.painter_for(plan) as painter:
+            _paint(painter, plan, console)
     return failed
 
 
-def _paint(stylizer: "Stylizer", plan: "FilmPlan", console: Console) -> None:
+def _paint(painter: "LookPainter", plan: "FilmPlan", console: Console) -> None:
     from fastnst.runtime.film.job import job_folder  # noqa: PLC0415
     from fastnst.runtime.film.painters import painter_id  # noqa: PLC0415
     from fastnst.runtime.video import stylize_film  # noqa: PLC0415
@@ -167,7 +165,7 @@ def _paint(stylizer: "Stylizer", plan: "FilmPlan", console: Console) -> None:
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
     try:
         with film_progress(plan.film.path.name, console) as show:
-            result = stylize_film(stylizer, plan, painter_id=painter_id(stylizer), on_progress=show)
+            result = stylize_film(painter, plan, painter_id=painter_id(painter), on_progress=show)
     except (FastNSTError, KeyboardInterrupt):
         if job_folder(plan.output).exists():
             console.print(
@@ -176,13 +174,13 @@ def _paint(stylizer: "Stylizer", plan: "FilmPlan", console: Console) -> None:
                 soft_wrap=True,
             )
         raise
-    console.print(_summary(result, stylizer), markup=False, soft_wrap=True)
+    console.print(_summary(result, painter), markup=False, soft_wrap=True)
 
 
-def _summary(result: "FilmResult", stylizer: "Stylizer") -> str:
+def _summary(result: "FilmResult", painter: "LookPainter") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
-    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {stylizer.choice}"
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {painter.choice}"
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line

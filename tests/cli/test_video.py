@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from cyclopts import App
+from PIL import Image
 
 from fastnst.cli import video as module
 from fastnst.errors import InputError, OutputError, SettingError
@@ -19,7 +20,7 @@ from fastnst.runtime import choosing
 from fastnst.runtime.backend import UnavailableError
 from fastnst.runtime.film.encoder import SEGMENT_FRAMES
 from fastnst.runtime.film.job import job_folder
-from fastnst.runtime.session import Stylizer
+from fastnst.runtime.look.painter import LookPainter
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -111,6 +112,27 @@ def test_options_reach_the_film(film: Path, style: str, tmp_path: Path) -> None:
     assert [frame.format.name for frame in frames] == ["yuv444p"] * 3
 
 
+def test_strength_and_mask(film: Path, style: str, tmp_path: Path) -> None:
+    # Of (250, 200, 100), the upper half is painted: (5, 55, 155), and of that a quarter laid over the film.
+    Image.fromarray(np.repeat(np.array([[255], [0]], np.uint8), 24, 0).repeat(64, 1)).save(tmp_path / "mask.png")
+    look = ("--mask", tmp_path / "mask.png", "--strength", "0.25")
+    assert run(film, "--style", style, "-o", tmp_path / "out.mkv", "--codec", "ffv1", *look) == 0
+    with av.open(str(tmp_path / "out.mkv")) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    assert len(frames) == 10
+    np.testing.assert_allclose(frames[5][6, 32], (189, 164, 114), atol=4)
+    np.testing.assert_allclose(frames[5][42, 32], (250, 200, 100), atol=4)
+
+
+def test_another_strength_starts_anew(style: str, tmp_path: Path, stop_after: Callable[..., None]) -> None:
+    film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mkv"
+    words = (film, "--style", style, "-o", out, "--codec", "ffv1", "--pixel-format", "bgr0")
+    stop_after(SEGMENT_FRAMES + 10, *words)
+    assert run(*words, "--strength", "0.5") == 0
+    first, last = first_and_last_level(out)
+    assert first == last
+
+
 def test_numbered_pictures(film: Path, style: str, tmp_path: Path) -> None:
     assert run(film, "--style", style, "-o", tmp_path / "frames" / "%02d.png") == 0
     assert len(list((tmp_path / "frames").iterdir())) == 10
@@ -176,9 +198,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a command that is stopped by Ctrl-C after some frames."""
 
     def stop(frames: int, *arguments: object) -> None:
-        paint, calls = Stylizer.__call__, 0
+        paint, calls = LookPainter.__call__, 0
 
-        def interrupted(self: Stylizer, frame: np.ndarray) -> np.ndarray:
+        def interrupted(self: LookPainter, frame: np.ndarray) -> np.ndarray:
             nonlocal calls
             calls += 1
             if calls > frames:
@@ -186,7 +208,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return paint(self, frame)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Stylizer, "__call__", interrupted)
+            patched.setattr(LookPainter, "__call__", interrupted)
             assert run(*arguments) == 130
 
     return stop

@@ -1,50 +1,73 @@
-"""What paints a film: the style's network, running as on the day when a stopped film was begun."""
+"""What paints films: networks with all that a look asks for, running as on the day when a stopped film was begun."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from functools import partial
+from types import TracebackType
+from typing import Self, cast
 
 from fastnst.errors import SettingError
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.film.plan import FilmPlan
-from fastnst.runtime.session import Stylizer
+from fastnst.runtime.fitting import TileChoice
+from fastnst.runtime.look.painter import LookPainter
+from fastnst.runtime.look.settings import LookSettings
 from fastnst.runtime.video import painter_left
 
 
-def painter_id(stylizer: Stylizer) -> dict[str, str]:
-    """Name what painted levels depend on: the network, what computes it, and in which precision."""
-    choice = stylizer.choice
-    network = hashlib.sha256(stylizer.path.read_bytes()).hexdigest()
-    return {"network": network, "provider": choice.provider, "precision": choice.precision}
+class FilmPainters:
+    """Gives each film its painter; use it in a `with` block."""
+
+    def __init__(
+        self,
+        style: str | None,
+        look: LookSettings,
+        *,
+        provider: ProviderChoice = "auto",
+        threads: int | None = None,
+        tile: TileChoice = "auto",
+    ) -> None:
+        """Load styles and mask; arguments and errors as for a `LookPainter`."""
+        self._open = partial(LookPainter, style, look, threads=threads, tile=tile)
+        self._free = provider == "auto"
+        self._painter = self._open(provider=provider)
+
+    @contextmanager
+    def painter_for(self, plan: FilmPlan) -> Iterator[LookPainter]:
+        """Give what paints this film: with `auto` and a stopped job, what that was begun with.
+
+        `auto` may choose otherwise today, and the film's parts would not match to the last bit.
+
+        Raises:
+            SettingError: the provider of that day or its precision is gone.
+        """
+        ours = painter_id(self._painter)
+        begun = painter_left(plan) or ours
+        if not self._free or begun == ours or begun.get("look") != ours["look"]:
+            yield self._painter
+            return
+        provider = cast(ProviderChoice, begun.get("provider", ""))
+        try:
+            other = self._open(provider=provider)
+        except SettingError as error:
+            raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --fresh paints it anew") from error
+        with other:
+            if painter_id(other) != begun:
+                words = f"was begun on {provider} in {begun.get('precision')}, which is {other.choice.precision} today"
+                raise SettingError(f"{plan.output}: {words}; --fresh paints it anew")
+            yield other
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._painter.close()
 
 
-@contextmanager
-def as_begun(stylizer: Stylizer, plan: FilmPlan, *, threads: int | None = None) -> Iterator[Stylizer]:
-    """Give the stylizer, or the same network on the provider with which a stopped job for this plan was begun.
-
-    For what `auto` took: another day it may choose otherwise, and the film's parts would not match to the last bit.
-
-    Args:
-        stylizer: what `auto` took today.
-        plan: the film.
-        threads: as for the stylizer.
-
-    Raises:
-        SettingError: that provider or its precision is gone.
-    """
-    ours = painter_id(stylizer)
-    begun = painter_left(plan) or ours
-    if begun == ours or begun.get("network") != ours["network"]:
-        yield stylizer
-        return
-    provider = cast(ProviderChoice, begun.get("provider", ""))
-    try:
-        other = Stylizer(stylizer.path, provider=provider, threads=threads)
-    except SettingError as error:
-        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --fresh paints it anew") from error
-    with other:
-        if painter_id(other) != begun:
-            words = f"was begun on {provider} in {begun.get('precision')}, which is {other.choice.precision} today"
-            raise SettingError(f"{plan.output}: {words}; --fresh paints it anew")
-        yield other
+def painter_id(painter: LookPainter) -> dict[str, str]:
+    """Name what painted levels depend on: networks, strength and the like; what computes, and in which precision."""
+    choice = painter.choice
+    look = painter.identity.replace(f" on {choice.provider}", "")
+    return {"look": look, "provider": choice.provider, "precision": choice.precision}
