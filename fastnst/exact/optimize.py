@@ -3,16 +3,17 @@
 H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], frames uint8 (H, W, 3) RGB.
 """
 
-import math
 import time
 
 import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.descent import AdamDescent, Descent, LBFGSDescent
+from fastnst.exact.descent import new_descent
 from fastnst.exact.objective import Objective
-from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Step, Trace
+from fastnst.exact.pyramid import Level, plan_levels, repaint
+from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Trace
+from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
@@ -55,78 +56,88 @@ def optimize(
     started = time.perf_counter()
     settings = settings or OptimizeSettings()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    subject = Subject(content, styles, settings, content_mask)
-    first = initial_image(subject.photo(settings.size).to(device), settings)
-    dtype = resolve_precision(settings.precision, device)
-    network, loss_weights = load_loss_network(settings, device)
-    objective = subject.objective(PerceptualLoss(network, settings), settings.size, device, dtype)
+    painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
+    run = Run(plan_levels(settings), new_descent(settings))
+    try:
+        painter.paint(run, callback)
+    except KeyboardInterrupt:
+        if not run.trace.history:
+            raise
+        run.trace.interrupted = True
+    except DivergedError as error:
+        best = painter.result(run.trace, time.perf_counter() - started) if run.trace.history else None
+        raise OptimizeDivergedError(str(error), best) from error
+    return painter.result(run.trace, time.perf_counter() - started)
 
-    trace = Trace()
 
-    def result() -> OptimizeResult:
+class Painter:
+    """Takes a run through its levels."""
+
+    def __init__(self, subject: Subject, settings: OptimizeSettings, device: torch.device) -> None:
+        """Load the loss network; raises WeightsError and SettingError as it does."""
+        self.subject, self.settings, self.device = subject, settings, device
+        self.dtype = resolve_precision(settings.precision, device)
+        network, self.loss_weights = load_loss_network(settings, device)
+        self._loss = PerceptualLoss(network, settings)
+        self._measured: tuple[int, Objective] | None = None
+
+    def paint(self, run: Run, on_step: OnStep | None = None) -> None:
+        """Do all that is left of a run. Raises DivergedError; on Ctrl-C the run stands where it was."""
+        while run.level < len(run.levels):
+            objective = self.objective(run.levels[run.level].long_side)
+            if run.image is None:
+                run.image = objective.constrain(self._first(run))
+            advance(run, objective, on_step)
+
+    def objective(self, long_side: int) -> Objective:
+        """What is minimised at a long side of that many pixels; the newest one is kept."""
+        if self._measured is None or self._measured[0] != long_side:
+            self._measured = None  # its references are let go before the next ones are measured
+            self._measured = long_side, self.subject.objective(self._loss, long_side, self.device, self.dtype)
+        return self._measured[1]
+
+    def result(self, trace: Trace, elapsed_s: float) -> OptimizeResult:
+        """The best picture of a trace that is not empty, judged in float32."""
         frame = to_frame(trace.best_image)
+        objective = self.objective(trace.history[-1].long_side)
         return OptimizeResult(
             frame=frame,
-            losses=objective.judge(to_image(frame).to(device)),
+            losses=objective.judge(to_image(frame).to(self.device)),
             best=trace.best,
             history=trace.history,
-            loss_weights=loss_weights,
-            hardware=hardware(device, dtype),
-            elapsed_s=time.perf_counter() - started,
+            loss_weights=self.loss_weights,
+            hardware=hardware(self.device, self.dtype),
+            elapsed_s=elapsed_s,
             interrupted=trace.interrupted,
         )
 
-    try:
-        descend(objective, first, settings, trace, callback)
-    except DivergedError as error:
-        raise OptimizeDivergedError(str(error), result() if trace.history else None) from error
-    return result()
+    def _first(self, run: Run) -> Tensor:
+        """What a level begins with: the settings' initial image, or the level before, enlarged."""
+        photo = self._photo(run.levels[run.level])
+        if run.level == 0:
+            return initial_image(photo, self.settings)
+        run.descent.grow((photo.shape[2], photo.shape[3]))
+        return repaint(run.trace.best_image, self._photo(run.levels[run.level - 1]), photo)
+
+    def _photo(self, level: Level) -> Tensor:
+        return self.subject.photo(level.long_side).to(self.device)
 
 
 def descend(
     objective: Objective, image: Tensor, settings: OptimizeSettings, trace: Trace, callback: Callback | None = None
 ) -> None:
-    """Lower the objective from `image` on, (1, 3, H, W), for the settings' number of steps; `trace` takes them in.
+    """Lower one objective from `image` on, (1, 3, H, W), for the settings' number of steps; `trace` takes them in.
 
     Ends early, marked in the trace, on Ctrl-C after the first step. Raises DivergedError.
     """
-    descent = new_descent(settings)
-    image = objective.constrain(image)
-    started = time.perf_counter()
+    level = Level(max(image.shape[2:]), settings.steps)
+    run = Run([level], new_descent(settings), trace, image=objective.constrain(image))
     try:
-        for number in range(1, settings.steps + 1):
-            losses, gradient = objective.evaluate(image)
-            step = Step(number, **losses, elapsed_s=time.perf_counter() - started)
-            trace.add(step, image)
-            if callback is not None:
-                callback(Progress(step, trace.best, settings.steps, trace.best_image))
-            if number < settings.steps:
-                _check_gradient(gradient, number)
-                image = objective.constrain(descent.propose(image, step.total, gradient))
+        advance(run, objective, callback)
     except KeyboardInterrupt:
         if not trace.history:
             raise
         trace.interrupted = True
-
-
-def _check_gradient(gradient: Tensor, number: int) -> None:
-    # Where a loss is finite its gradient may still overflow; told now, it is not blamed on the next step's loss.
-    size = gradient.abs().sum().item()
-    if not math.isfinite(size):
-        raise DivergedError(f"step {number}: the gradient is {size}; lower the weights, or try --precision float32")
-
-
-def new_descent(settings: OptimizeSettings) -> Descent:
-    """The way down that the settings name."""
-    if settings.optimizer == "adam":
-        return AdamDescent(
-            settings.learning_rate or 10 / 255,
-            settings.learning_rate_end,
-            settings.learning_rate_steps or settings.steps,
-            (settings.adam_beta1, settings.adam_beta2),
-            settings.adam_epsilon,
-        )
-    return LBFGSDescent(settings.learning_rate or 1.0)
 
 
 def initial_image(photo: Tensor, settings: OptimizeSettings) -> Tensor:

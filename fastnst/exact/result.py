@@ -27,12 +27,14 @@ class Step:
     style: float
     total_variation: float
     elapsed_s: float
-    """Seconds since the first evaluation began."""
+    """Seconds since the first evaluation began; those of an earlier run that this one goes on from count."""
+    long_side: int
+    """Size of the image, pixels: losses of different sizes do not compare."""
 
 
 @dataclass
 class Trace:
-    """The steps so far, and the image with the lowest total of them."""
+    """The steps so far, and the image with the lowest total of those at the newest size."""
 
     history: list[Step] = field(default_factory=list)
     best_image: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -40,8 +42,9 @@ class Trace:
 
     @property
     def best(self) -> Step:
-        """The step with the lowest total, the first of equals."""
-        return min(self.history, key=lambda step: step.total)
+        """The step with the lowest total at the size of the last one, the first of equals."""
+        newest = self.history[-1].long_side
+        return min((step for step in self.history if step.long_side == newest), key=lambda step: step.total)
 
     def add(self, step: Step, image: Tensor) -> None:
         """Take a step in; `image` is kept, not copied.
@@ -49,9 +52,9 @@ class Trace:
         Raises DivergedError, naming the term and what to try, for a loss that is no finite number.
         """
         self._check_finite(step)
-        if not self.history or step.total < self.best.total:
-            self.best_image = image
         self.history.append(step)
+        if self.best is step:
+            self.best_image = image
 
     def _check_finite(self, step: Step) -> None:
         remedies = {

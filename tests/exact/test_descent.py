@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.descent import AdamDescent, Descent, LBFGSDescent
+from fastnst.exact.descent import AdamDescent, Descent, new_descent
+from fastnst.exact.lbfgs import LBFGSDescent, Pair
+from fastnst.exact.settings import OptimizeSettings
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -69,9 +71,10 @@ def test_two_loop_recursion_equals_the_matrices() -> None:
         shift = torch.eye(6) - torch.outer(gradient_change, change) / curvature
         inverse = shift.mT @ inverse @ shift + torch.outer(change, change) / curvature
     descent = LBFGSDescent()
-    descent._pairs.extend(pairs)
+    descent._pairs.extend(Pair(*pair) for pair in pairs)
     direction = torch.randn(6, generator=generator, dtype=torch.float64)
-    assert_close(descent._newton(direction), inverse @ direction)
+    expected = inverse @ direction
+    assert_close(descent._newton(direction), expected)
 
 
 def test_lbfgs_reaches_the_bottom_as_fast_as_torchs(start: Tensor, target: Tensor, steepness: Tensor) -> None:
@@ -203,7 +206,7 @@ def test_lbfgs_leaves_out_pixels_that_are_pushed_against_a_wall() -> None:
 def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     # By the two-loop recursion with this one pair, (0, -1) becomes (1/15, -7/15).
     descent = LBFGSDescent()
-    descent._pairs.append((torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
+    descent._pairs.append(Pair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
     assert_close(descent._newton(torch.tensor([0.0, -1.0])), torch.tensor([1 / 15, -7 / 15]))
     moved = descent.propose(torch.tensor([0.0, 0.5]), 1.0, torch.tensor([1.0, 1.0]))
     assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))
@@ -230,3 +233,57 @@ def test_adams_settings_by_hand() -> None:
     mean = beta1 * (1 - beta1) * 2 / (1 - beta1**2)
     size = math.sqrt(beta2 * (1 - beta2) * 4 / (1 - beta2**2))
     assert (first - second).item() == pytest.approx(0.01 * mean / (size + epsilon))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("done", [0, 1, 7])
+def test_a_descent_goes_on_bit_for_bit_from_its_state(
+    optimizer: str, done: int, start: Tensor, target: Tensor, steepness: Tensor
+) -> None:
+    # Steep enough that lbfgs halves steps now and then.
+    loss = bowl(target, steepness * 30)
+    settings = OptimizeSettings(optimizer=optimizer, steps=12, learning_rate_end=0.001, history=4)
+    whole = [image for _, image in go(new_descent(settings), loss, start, 12)]
+    descent = new_descent(settings)
+    for image in whole[:done]:
+        descent.propose(image, loss(image).item(), 2 * steepness * 30 * (image - target))
+    again = new_descent(settings)
+    again.load_state({name: value.clone() for name, value in descent.state().items()})
+    rest = [image for _, image in go(again, loss, whole[done], 12 - done)]
+    assert len(rest) == 12 - done
+    for ours, theirs in zip(rest, whole[done:], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_growing_adam_keeps_its_pace() -> None:
+    # A slope of the same steepness everywhere, a mean over pixels: four times the pixels, a quarter of the gradient.
+    descent = AdamDescent(0.01)
+    image = torch.full((1, 3, 4, 4), 0.5)
+    for _ in range(3):
+        image = descent.propose(image, 1.0, torch.full_like(image, 0.4))
+    descent.grow((8, 8))
+    large = torch.full((1, 3, 8, 8), 0.5)
+    assert_close(descent.propose(large, 1.0, torch.full_like(large, 0.1)), large - 0.01)
+
+
+def test_growing_an_unused_adam_changes_nothing() -> None:
+    descent = AdamDescent(0.01)
+    descent.grow((8, 8))
+    large = torch.full((1, 3, 8, 8), 0.5)
+    assert_close(descent.propose(large, 1.0, torch.full_like(large, 0.1)), large - 0.01)
+
+
+def test_growing_lbfgs_begins_anew(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+    descent = LBFGSDescent()
+    go(descent, bowl(target, steepness), start, 5)
+    descent.grow((4, 6))
+    image, gradient = torch.full((1, 3, 4, 6), 0.5), torch.ones(1, 3, 4, 6)
+    assert_close(descent.propose(image, 1.0, gradient), image - 1 / 255)
+
+
+def test_settings_choose_the_descent() -> None:
+    lbfgs = new_descent(OptimizeSettings(history=7, learning_rate=0.5))
+    assert isinstance(lbfgs, LBFGSDescent)
+    assert lbfgs._pairs.maxlen == 7
+    assert lbfgs.learning_rate == 0.5
+    assert isinstance(new_descent(OptimizeSettings(optimizer="adam")), AdamDescent)

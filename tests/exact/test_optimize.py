@@ -231,7 +231,7 @@ def test_gradient_that_is_not_finite_is_named(
 
 
 def test_each_term_that_diverges_is_named() -> None:
-    good = Step(1, 1.0, 1.0, 1.0, 1.0, 0.0)
+    good = Step(1, 1.0, 1.0, 1.0, 1.0, 0.0, 24)
     for term, option in (("content", "content"), ("style", "style"), ("total_variation", "tv")):
         trace = Trace()
         trace.add(good, torch.zeros(1))
@@ -308,8 +308,66 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
     assert told["loss_weights"].startswith("vgg19, torchvision normalisation, tiny.safetensors")
     assert (told["width"], told["height"]) == (24, 17)
     assert len(told["history"]) == 12
-    assert told["history"][0].keys() == {"step", "total", "content", "style", "total_variation", "elapsed_s"}
+    assert told["history"][0].keys() == {
+        "step",
+        "total",
+        "content",
+        "style",
+        "total_variation",
+        "elapsed_s",
+        "long_side",
+    }
     assert told["losses"]["total"] == result.losses["total"]
     assert told["hardware"].endswith("float32")
     assert told["elapsed_s"] > 0
     assert told["interrupted"] is False
+
+
+def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    seen: list[Progress] = []
+    result = optimize(photo, painting, replace(settings, size=48, scales=2, steps=8), callback=seen.append)
+    assert [step.long_side for step in result.history] == [24] * 8 + [48] * 4
+    assert [step.step for step in result.history] == list(range(1, 13))
+    assert {progress.steps for progress in seen} == {12}
+    assert [max(progress.best_image.shape) for progress in seen] == [24] * 8 + [48] * 4
+    assert result.frame.shape == (35, 48, 3)
+
+
+def test_the_best_is_the_best_of_the_largest_size(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    result = optimize(photo, painting, replace(settings, size=48, scales=2, steps=8))
+    assert result.best.long_side == 48
+    assert result.best == min(result.history[8:], key=lambda step: step.total)
+
+
+def test_a_level_begins_with_what_the_one_before_painted(
+    settings: OptimizeSettings, photo: Frame, painting: Frame
+) -> None:
+    levels = replace(settings, size=48, scales=2, steps=20)
+    result = optimize(photo, painting, levels)
+    plain = optimize(photo, painting, replace(levels, scales=1, steps=1))
+    assert result.history[20].style < 0.7 * plain.history[0].style
+
+
+@pytest.mark.parametrize("stop", [3, 8, 9])
+def test_ctrl_c_in_a_pyramid(stop: int, settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    levels = replace(settings, size=48, scales=2, steps=8)
+    result = optimize(photo, painting, levels, callback=interrupt_at(stop))
+    assert result.interrupted
+    assert max(result.frame.shape) == (24 if stop <= 8 else 48)
+    assert result.losses["total"] == pytest.approx(result.best.total, rel=0.05)
+
+
+def test_divergence_as_a_level_begins_keeps_the_one_before(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Objective.evaluate
+
+    def evaluate_so(objective: Objective, image: torch.Tensor):
+        losses, gradient = evaluate(objective, image)
+        return losses | ({"total": math.nan} if max(image.shape) == 48 else {}), gradient
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    with pytest.raises(OptimizeDivergedError, match="step 9: the total loss is nan") as caught:
+        optimize(photo, painting, replace(settings, size=48, scales=2, steps=8))
+    assert caught.value.result is not None
+    assert max(caught.value.result.frame.shape) == 24

@@ -1,0 +1,123 @@
+"""L-BFGS for pixels: full steps without a line search, in the box that pixels live in.
+
+Images are float32 (1, 3, H, W) RGB in [0, 1].
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A step is taken back where the loss rises by more than this part of it: bfloat16 moves the loss by some 0.001 of it.
+TOLERATED_RISE = 0.01
+# Mean change of a pixel in the very first step, before any curvature is known: one level of 255.
+FIRST_CHANGE = 1 / 255
+MOST_HALVINGS = 4
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one step taught of the curvature."""
+
+    change: Tensor
+    gradient_change: Tensor
+    curvature: float
+    """Product of the two, above 0."""
+
+
+class LBFGSDescent:
+    """Limited-memory BFGS (Nocedal and Wright 2006, algorithms 7.4 and 7.5) in the box [0, 1].
+
+    Full steps without a line search, as each evaluation is dear; a step after which the loss has risen is halved.
+    Differs from torch.optim.LBFGS: pixels at a bound that the loss pushes outwards are left out of the direction, and
+    curvature is learnt from the change that was made, not from the one before clamping.
+    """
+
+    def __init__(self, learning_rate: float = 1.0, history: int = 100) -> None:
+        self.learning_rate = learning_rate
+        self._pairs: deque[Pair] = deque(maxlen=history)
+        self._stand: tuple[Tensor, float, Tensor] | None = None
+        self._halvings = 0
+
+    def propose(self, image: Tensor, loss: float, gradient: Tensor) -> Tensor:
+        """Return the next image to evaluate."""
+        if self._stand is not None:
+            origin, before, gradient_before = self._stand
+            self._learn(image - origin, gradient - gradient_before)
+            if loss > before * (1 + TOLERATED_RISE):
+                return self._shorten(origin, image, gradient_before)
+        self._stand, self._halvings = (image, loss, gradient), 0
+        return self._advance(image, gradient)
+
+    def grow(self, size: tuple[int, int]) -> None:  # noqa: ARG002 - nothing is carried over
+        """Forget: the curvature of an enlarged picture, which is smooth, tells little of the one to be painted."""
+        self._pairs.clear()
+        self._stand, self._halvings = None, 0
+
+    def state(self) -> dict[str, Tensor]:
+        """The pairs and where the last full step began."""
+        curvatures = torch.tensor([pair.curvature for pair in self._pairs], dtype=torch.float64)
+        state = {"curvatures": curvatures, "halvings": torch.tensor(self._halvings)}
+        for index, pair in enumerate(self._pairs):
+            state |= {f"change.{index}": pair.change, f"gradient_change.{index}": pair.gradient_change}
+        if self._stand is not None:
+            image, loss, gradient = self._stand
+            state |= {"image": image, "loss": torch.tensor(loss, dtype=torch.float64), "gradient": gradient}
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        self._pairs.clear()
+        for index, curvature in enumerate(state["curvatures"].tolist()):
+            self._pairs.append(Pair(state[f"change.{index}"], state[f"gradient_change.{index}"], curvature))
+        self._halvings = int(state["halvings"])
+        if "image" in state:
+            self._stand = (state["image"], float(state["loss"]), state["gradient"])
+
+    def _shorten(self, origin: Tensor, image: Tensor, gradient: Tensor) -> Tensor:
+        self._halvings += 1
+        if self._halvings <= MOST_HALVINGS:
+            return (origin + image) / 2
+        # What was learnt is wrong here: start again as if this were the first step.
+        self._pairs.clear()
+        self._halvings = 0
+        return self._advance(origin, gradient)
+
+    def _learn(self, change: Tensor, gradient_change: Tensor) -> None:
+        curvature = _dot(change, gradient_change)
+        # Of no use where the loss does not curve upwards; the size of float32's noise decides what counts as upwards.
+        if curvature > 1e-7 * float(change.norm() * gradient_change.norm()):
+            self._pairs.append(Pair(change, gradient_change, curvature))
+
+    def _advance(self, image: Tensor, gradient: Tensor) -> Tensor:
+        stuck = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        change = self._newton(-gradient.masked_fill(stuck, 0)).masked_fill_(stuck, 0)
+        if not self._pairs:
+            change *= FIRST_CHANGE / max(float(change.abs().mean()), 1e-30)
+        return (image + change * self.learning_rate).clamp_(0, 1)
+
+    def _newton(self, direction: Tensor) -> Tensor:
+        """Multiply by the inverse Hessian that the pairs describe, in place: the two-loop recursion, algorithm 7.4."""
+        if not self._pairs:
+            return direction
+        parts = []
+        for pair in reversed(self._pairs):
+            part = _dot(pair.change, direction) / pair.curvature
+            parts.append(part)
+            direction.add_(pair.gradient_change, alpha=-part)
+        newest = self._pairs[-1]
+        direction *= newest.curvature / _dot(newest.gradient_change, newest.gradient_change)
+        for pair, part in zip(self._pairs, reversed(parts), strict=True):
+            direction.add_(pair.change, alpha=part - _dot(pair.gradient_change, direction) / pair.curvature)
+        return direction
+
+
+def _dot(one: Tensor, other: Tensor) -> float:
+    return float(torch.dot(_flat(one), _flat(other)))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    # In the order that images made from frames have in memory: then it is a view.
+    return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor).reshape(-1)
