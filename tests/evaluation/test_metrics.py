@@ -13,8 +13,12 @@ from safetensors.torch import save_file
 from fastnst.errors import InputError, WeightsError
 from fastnst.evaluation.alexnet import LAYERS, AlexNetFeatures, load_alexnet
 from fastnst.evaluation.metrics import AlexNetMetrics, load_alexnet_metrics, ssim
+from fastnst.evaluation.rows import read_sized
 from fastnst.tensors import to_image
 
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "data" / "content"
+REAL_WEIGHTS = ROOT.parent / "shared" / "weights" / "lpips_alex_v0.1.safetensors"
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (40, 47, 3), np.uint8)
 OTHER = np.clip(PICTURE.astype(int) + RNG.integers(-60, 60, PICTURE.shape), 0, 255).astype(np.uint8)
@@ -129,6 +133,22 @@ def test_lpips_is_that_of_its_authors(network: AlexNetFeatures) -> None:
         expected = reference(to_image(OTHER), to_image(PICTURE), normalize=True).item()
     assert metrics.lpips(metrics.measure(OTHER), metrics.measure(PICTURE)) == pytest.approx(expected, rel=1e-4)
     assert expected > 0.01
+
+
+# By the authors' package (lpips 0.1.4, its own heads, torchvision's AlexNet in float16): a picture and its mirror image
+# at long side 256.
+EXAMPLES = {"harbour": 0.49368, "valley": 0.45377, "still_life": 0.61597}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "expected"), EXAMPLES.items())
+def test_lpips_of_example_pictures(name: str, expected: float) -> None:
+    if not REAL_WEIGHTS.is_file():
+        pytest.skip(f"needs {REAL_WEIGHTS}")
+    metrics, _ = load_alexnet_metrics(REAL_WEIGHTS)
+    picture = read_sized(SAMPLES / f"{name}.jpg", 256)
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    assert metrics.lpips(metrics.measure(mirrored), metrics.measure(picture)) == pytest.approx(expected, abs=2e-4)
 
 
 def test_figures_on_alexnet_are_zero_where_they_should_be(network: AlexNetFeatures) -> None:
