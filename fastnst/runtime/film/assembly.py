@@ -93,7 +93,9 @@ def assemble(
     """
     encoding, start = assembly.encoding, round(assembly.cut.shift_s / assembly.encoding.time_base)
     exact = _counts_milliseconds(assembly.source) and encoding.container in {"mp4", "mov"}
-    whole = assembly.source if assembly.cut.is_whole else None
+    # Where the source breaks off, what it says of its end would make the last frame stay for all the rest.
+    breaks_off = damage is not None and damage.cut_short
+    whole = assembly.source if assembly.cut.is_whole and not breaks_off else None
     stamps, time_base = stamp_frames(segments, encoding.time_base, encoding.rate, start=start, whole=whole, exact=exact)
     with ExitStack() as stack:
         source = stack.enter_context(open_film(assembly.source.path)) if assembly.source else None

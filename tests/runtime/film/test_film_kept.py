@@ -260,6 +260,7 @@ def test_time_code_is_made_anew(make_clip: Fixture, paint: Fixture, tmp_path: Pa
             if packet.size:
                 packet.stream = stream
                 writing.mux(packet)
+    assert plan_film(tmp_path / "coded.mov", tmp_path / "out.mov").notes == ()
     paint(tmp_path / "coded.mov", tmp_path / "out.mov")
     for name in ("coded.mov", "out.mov"):
         with av.open(str(tmp_path / name)) as clip:
