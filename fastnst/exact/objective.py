@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastnst.errors import InputError
 from fastnst.exact.colours import ColorChoice, colour_rule
+from fastnst.perceptual.losses import relative_error
 from fastnst.perceptual.perceptual import PerceptualLoss, StyleReference, StyleTarget
 from fastnst.perceptual.precision import autocast
 from fastnst.perceptual.vgg import VGGFeatures
@@ -61,6 +62,13 @@ class Objective:
         """Losses of an image by name, in float32."""
         with torch.no_grad():
             return self.loss.terms(self._colours.view(image), self.content, self.style).floats()
+
+    def content_lost(self, image: Tensor) -> float:
+        """How much of the photo an image has given up: relative error at the content layers, 0 nothing, 1 all."""
+        with torch.no_grad():
+            features = self.loss.features(self._colours.view(image))
+        errors = [relative_error(features[layer], own) for layer, own in self.content.items()]
+        return float(torch.stack(errors).mean())
 
     def constrain(self, image: Tensor) -> Tensor:
         """The nearest image that is allowed, (1, 3, H, W): to be asked after every change of the pixels."""

@@ -15,6 +15,7 @@ from fastnst.exact.pyramid import Level, plan_levels, repaint
 from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Trace
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
 from fastnst.images import Frame, read_frame, resize_frame
@@ -75,10 +76,11 @@ class Painter:
 
     def __init__(self, subject: Subject, settings: OptimizeSettings, device: torch.device) -> None:
         """Load the loss network; raises WeightsError and SettingError as it does."""
-        self.subject, self.settings, self.device = subject, settings, device
+        self.subject, self.device = subject, device
         self.dtype = resolve_precision(settings.precision, device)
         network, self.loss_weights = load_loss_network(settings, device)
-        self._loss = PerceptualLoss(network, settings)
+        self.settings = weigh(subject, network, settings, device, self.dtype)
+        self._loss = PerceptualLoss(network, self.settings)
         self._measured: tuple[int, Objective] | None = None
 
     def paint(self, run: Run, on_step: OnStep | None = None) -> None:
@@ -107,6 +109,7 @@ class Painter:
             history=trace.history,
             loss_weights=self.loss_weights,
             hardware=hardware(self.device, self.dtype),
+            style_weight=self.settings.style_weight,
             elapsed_s=elapsed_s,
             interrupted=trace.interrupted,
         )

@@ -17,6 +17,7 @@ def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]
         "fastnst": version("fastnst"),
         "torch": version("torch"),
         "settings": {name: _plain(value) for name, value in dataclasses.asdict(settings).items()},
+        "style_weight": result.style_weight,
         "loss_weights": result.loss_weights,
         "hardware": result.hardware,
         "width": width,

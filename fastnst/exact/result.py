@@ -109,6 +109,8 @@ class OptimizeResult:
     """Which weights the loss network had."""
     hardware: str
     """What computed, and in which arithmetic."""
+    style_weight: float
+    """Weight of the style term: that of the settings, or what their strength came to."""
     elapsed_s: float
     """Seconds for all of it, loading the loss network included."""
     interrupted: bool

@@ -36,6 +36,10 @@ class OptimizeSettings(LossSettings):
     style_size: int | None = None
     """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
 
+    strength: float | None = None
+    """How much of the photo is given up, 0 to 1, whatever the painting: the style weight is found for it by painting
+    the pair small first. 0.2 leaves a tinted photo, 0.4 a painting of it, 0.7 little of it."""
+
     style_scale: float = 1.0
     """Size of the strokes: the style picture is scaled by it, on top of --style-size."""
 
@@ -113,6 +117,8 @@ class OptimizeSettings(LossSettings):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise SettingError(f"{_option(name)} is {value}; expected a number above 0")
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise SettingError(f"--strength is {self.strength}; expected a number above 0, up to 1")
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")

@@ -70,6 +70,12 @@ class Subject:
         s = self.settings
         return max(1, round((s.style_size or s.size) * s.style_scale * long_side / s.size))
 
+    def shortest_side(self, long_side: int) -> int:
+        """Shortest side of photo and styles at a long side of the photo of that many pixels."""
+        fit, style_side = self.settings.fit, self.style_side(long_side)
+        sizes = [self.size(long_side), *(fitted_size(style.frame, style_side, fit) for style in self._styles)]
+        return min(min(size) for size in sizes)
+
     def _targets(self, loss: PerceptualLoss, photo: Tensor, long_side: int) -> list[StyleTarget]:
         guides = self._guides
         measured = []

@@ -1,0 +1,133 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fastnst.errors import SettingError
+from fastnst.exact.optimize import optimize
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.strength import pilot_side, search, weigh
+from fastnst.exact.subject import Subject
+from fastnst.images import Frame, read_frame
+from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.vgg import VGGFeatures
+from fastnst.perceptual.weights import load_loss_network
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def settings(loss_weights: Path) -> OptimizeSettings:
+    return OptimizeSettings(
+        steps=30,
+        size=32,
+        tv_weight=0,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def frames(photos: Path, style_picture: Path) -> list[Frame]:
+    return [*(read_frame(photos / f"photo{number}.png") for number in range(4)), read_frame(style_picture)]
+
+
+@pytest.mark.parametrize("power", [0.2, 0.4, 1.0])
+@pytest.mark.parametrize("start", [1e-3, 5.0, 1e6])
+def test_search_finds_the_weight_of_a_power_law(power: float, start: float) -> None:
+    tried: list[float] = []
+
+    def lost(weight: float) -> float:
+        tried.append(weight)
+        return 0.1 * weight**power
+
+    found = search(lost, 0.4, start)
+    assert abs(math.log(lost(found) / 0.4)) <= min(abs(math.log(0.1 * weight**power / 0.4)) for weight in tried) + 1e-9
+    # The right weight is 4^(1/power); two tries give the power, the third is it, where no jump was cut short.
+    if start == 5.0:
+        assert lost(found) == pytest.approx(0.4, rel=0.05)
+        assert len(tried) <= 5
+
+
+def test_search_keeps_the_best_where_the_strength_is_out_of_reach() -> None:
+    tried: list[float] = []
+
+    def lost(weight: float) -> float:
+        tried.append(weight)
+        return 0.3 * weight / (weight + 1)
+
+    assert search(lost, 0.9, 1.0) == max(tried)
+
+
+def test_search_survives_noise_and_nothing_lost() -> None:
+    values = iter([0.5, 0.6, 0.0, 0.45])
+    assert search(lambda weight: next(values), 0.4, 5.0) > 0
+
+
+@pytest.mark.parametrize("normalization", ["balanced", "paper"])
+def test_the_same_strength_gives_up_as_much_with_every_style(
+    normalization: str, settings: OptimizeSettings, frames: list[Frame]
+) -> None:
+    asked = replace(settings, strength=0.3, normalization=normalization)
+    lost = []
+    for style in (frames[1], frames[4] // 3, 255 - frames[2] // 2):
+        result = optimize(frames[0], style, asked)
+        subject = Subject(frames[0], style, asked)
+        network, _ = load_loss_network(asked)
+        objective = subject.objective(PerceptualLoss(network, asked), 32, CPU, None)
+        assert result.style_weight > 0
+        lost.append(objective.content_lost(torch.from_numpy(result.frame / 255).permute(2, 0, 1)[None].float()))
+    assert lost == pytest.approx([0.3] * 3, rel=0.15)
+
+
+def test_more_strength_loses_more(settings: OptimizeSettings, frames: list[Frame]) -> None:
+    weights = [weigh_pair(replace(settings, strength=strength), frames[0], frames[4]) for strength in (0.1, 0.3, 0.6)]
+    assert weights == sorted(weights)
+    assert weights[0] < weights[2] / 4
+
+
+def weigh_pair(settings: OptimizeSettings, photo: Frame, style: Frame) -> float:
+    network, _ = load_loss_network(settings)
+    return weigh(Subject(photo, style, settings), network, settings, CPU, None).style_weight
+
+
+def test_without_a_strength_nothing_changes(settings: OptimizeSettings, frames: list[Frame]) -> None:
+    network, _ = load_loss_network(settings)
+    assert weigh(Subject(*frames[:2], settings), network, settings, CPU, None) is settings
+
+
+def test_strength_replaces_the_weights_and_is_used_up(settings: OptimizeSettings, frames: list[Frame]) -> None:
+    network, _ = load_loss_network(settings)
+    asked = replace(settings, strength=0.3, content_weight=0.0, style_weight=0.0, tv_weight=1.0)
+    found = weigh(Subject(*frames[:2], asked), network, asked, CPU, None)
+    assert found.strength is None
+    assert (found.content_weight, found.tv_weight) == (1.0, 1.0)
+    assert found.style_weight > 0
+
+
+def test_pilots_are_large_enough_for_narrow_pictures(settings: OptimizeSettings, frames: list[Frame]) -> None:
+    network = VGGFeatures("vgg19", ["relu5_1"])
+    ribbon = np.zeros((40, 400, 3), np.uint8)
+    large = replace(settings, size=1024)
+    assert pilot_side(Subject(frames[0], frames[1], large), network, 1024) == 128
+    side = pilot_side(Subject(ribbon, frames[1], large), network, 1024)
+    assert side / 10 >= 4 * network.smallest_side
+    assert pilot_side(Subject(ribbon, frames[1], large), network, 200) == 200
+    assert pilot_side(Subject(frames[0], frames[1], settings), network, 32) == 32
+
+
+@pytest.mark.parametrize("layers", ["content_layers", "style_layers"])
+def test_strength_wants_both_terms(layers: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
+    with pytest.raises(SettingError, match="--strength weighs style against content; give layers for both"):
+        optimize(*frames[:2], replace(settings, strength=0.5, **{layers: ()}))
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, 1.5, math.nan])
+def test_impossible_strengths(strength: float) -> None:
+    with pytest.raises(SettingError, match=r"--strength is .*; expected a number above 0, up to 1"):
+        OptimizeSettings(strength=strength)
