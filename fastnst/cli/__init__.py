@@ -10,7 +10,9 @@ COMMANDS = {
     "video": "Paint films with a trained style, keeping sound, times and tracks.",
     "webcam": "Paint what a camera sees, or a film as if it were one, on the screen.",
     "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
+    "study": "Draw contact sheets of the exact method, in which one thing changes.",
     "train": "Train a style picture into a network and export it to ONNX.",
+    "distill": "Make the compact loss network from VGG-19 (the package has one already).",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
@@ -34,10 +36,18 @@ def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentC
         from fastnst.cli.train import apply_recipe  # noqa: PLC0415 - as lazy as the command
 
         apply_recipe(app, arguments)
+    elif commands == ("distill",):
+        from fastnst.cli.distill import apply_distill_recipe  # noqa: PLC0415 - as lazy as the command
+
+        apply_distill_recipe(app, arguments)
     elif commands == ("optimize",):
         from fastnst.cli.optimize_options import apply_preset  # noqa: PLC0415 - as lazy as the command
 
         apply_preset(app, arguments)
+    elif commands == ("study",):
+        from fastnst.cli.study import apply_study_preset  # noqa: PLC0415 - as lazy as the command
+
+        apply_study_preset(app, arguments)
 
 
 app = App(

@@ -2,15 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
-from cyclopts.config import Dict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.errors import InputError, SettingError, nearest_hint
-from fastnst.training.recipe import read_recipe
+from fastnst.cli.photographs import content_folder
+from fastnst.cli.recipe import fill_settings
 from fastnst.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -22,21 +21,13 @@ LOG_EVERY = 100
 
 def apply_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file."""
-    given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
-    if "--resume" in given:
+
+    def saved(folder: Path) -> dict[str, Any]:
         from fastnst.training.checkpoint import saved_settings  # noqa: PLC0415 - imports torch
 
-        source, values = given["--resume"], saved_settings(Path(given["--resume"]))
-    elif "--recipe" in given:
-        source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
-    else:
-        return
-    values = {name.replace("_", "-"): value for name, value in values.items()}
-    known = {name.removeprefix("--") for argument in arguments for name in argument.names}
-    for name in values:
-        if name not in known:
-            raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
-    Dict(values, source=source, use_commands_as_keys=False)(app, ("train",), arguments)
+        return saved_settings(folder)
+
+    fill_settings(app, "train", arguments, saved)
 
 
 def train(
@@ -70,7 +61,7 @@ def train(
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
     read_frame(settings.style)  # a wrong name is better noticed before a gigabyte is fetched
-    content = _content_folder(settings.content, console)
+    content = content_folder(settings.content, console)
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
         result = run(settings, content, folder, resume=resume is not None, on_step=_show(bar, settings))
@@ -81,23 +72,6 @@ def train(
             console.print(f"  {path}: {reason}")
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Paint with it:")
     console.print(f"  fastnst stylize photo.jpg --style {files.onnx} -o painted.png")
-
-
-def _content_folder(content: str, console: Console) -> Path:
-    folder = Path(content)
-    if folder.is_dir():
-        return folder
-    if content not in ("val2017", "train2017"):
-        raise InputError(f"{content}: no such folder; --content expects a folder of pictures, val2017 or train2017")
-    from fastnst.training.coco import coco_folder, default_root  # noqa: PLC0415
-
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"COCO {content}", total=None, visible=False)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
-
-        return coco_folder(content, default_root(), announce=console.print, progress=show)
 
 
 def _progress(console: Console) -> Progress:

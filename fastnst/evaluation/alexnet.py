@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import WeightsError
-from fastnst.perceptual.vgg import TORCHVISION_MEAN, TORCHVISION_STD, Features
+from fastnst.perceptual.network import Features
+from fastnst.perceptual.vgg import TORCHVISION_MEAN, TORCHVISION_STD
 
 ENVIRONMENT_VARIABLE = "FASTNST_LPIPS_WEIGHTS"
 

@@ -15,7 +15,7 @@ from fastnst.errors import InputError
 from fastnst.evaluation.alexnet import LAYERS, AlexNetFeatures, load_alexnet
 from fastnst.evaluation.yardstick import STYLE_SIZE, Figures, Measured, Yardstick
 from fastnst.images import Frame, fit_long_side, resize_frame
-from fastnst.perceptual.vgg import Features
+from fastnst.perceptual.network import Features
 from fastnst.tensors import to_image
 
 # Wang et al. (2004), section III-B: an 11 x 11 Gaussian window of 1.5 px, K1 = 0.01, K2 = 0.03.

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fastnst.images import Frame, fit_long_side, resize_frame
 from fastnst.perceptual.losses import covariance_matrix, gram_matrix, relative_error
+from fastnst.perceptual.network import Features
 from fastnst.perceptual.settings import LossSettings
-from fastnst.perceptual.vgg import Features
 from fastnst.perceptual.weights import load_loss_network
 from fastnst.tensors import to_image
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from fastnst.errors import InputError
 from fastnst.exact.colours import ColorChoice, colour_rule
 from fastnst.perceptual.losses import relative_error
+from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss, StyleReference, StyleTarget
 from fastnst.perceptual.precision import autocast
-from fastnst.perceptual.vgg import VGGFeatures
 
 
 class Objective:
@@ -75,7 +75,7 @@ class Objective:
         return self._colours.constrain(image)
 
     @staticmethod
-    def check_size(network: VGGFeatures, what: str, image: Tensor, option: str) -> None:
+    def check_size(network: LossNetwork, what: str, image: Tensor, option: str) -> None:
         """Raise InputError, naming picture and option, for an image that the network is too deep for."""
         height, width = image.shape[2:]
         if min(height, width) < network.smallest_side:

@@ -13,8 +13,8 @@ from torch import Tensor
 from fastnst.errors import SettingError
 from fastnst.perceptual.formulas import content_error, smoothness_error, style_error
 from fastnst.perceptual.losses import style_statistics
+from fastnst.perceptual.network import Features, LossNetwork
 from fastnst.perceptual.settings import LossSettings
-from fastnst.perceptual.vgg import Features, VGGFeatures
 
 # Statistics of a style layer: the Gram matrix (B, C, C), or others as `style_statistics` tells.
 StyleStatistics: TypeAlias = dict[str, tuple[Tensor, ...]]
@@ -58,7 +58,7 @@ class PerceptualLoss:
     The losses are computed in float32, whatever the network's own arithmetic is.
     """
 
-    def __init__(self, network: VGGFeatures, settings: LossSettings) -> None:
+    def __init__(self, network: LossNetwork, settings: LossSettings) -> None:
         """Take the network and the settings; SettingError where the layers' weights do not fit the layers."""
         self.network = network
         self.settings = settings

@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 
 Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
 StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
-LossNetworkName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
+VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
+LossNetworkName: TypeAlias = VGGName | Literal["compact"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class LossSettings:
     """Form of the total variation: absolute differences or their squares."""
 
     loss_network: LossNetworkName = "vgg19"
-    """Network that judges the pictures; -caffe are the authors' own weights, the others torchvision's."""
+    """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
+    is in the package, stands in for vgg19-caffe and takes a ninth of its arithmetic."""
 
     loss_weights: Path | None = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""

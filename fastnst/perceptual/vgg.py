@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError, WeightsError, nearest_hint
+from fastnst.perceptual.network import Features
 
 Architecture: TypeAlias = Literal["vgg16", "vgg19"]
 Pooling: TypeAlias = Literal["average", "max"]
 Normalization: TypeAlias = Literal["torchvision", "caffe"]
-Features: TypeAlias = dict[str, Tensor]
 
 # Convolutions in each of the five blocks: configurations D and E of table 1 in Simonyan and Zisserman (2015).
 CONVOLUTIONS: dict[Architecture, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}

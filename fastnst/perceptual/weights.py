@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fastnst.errors import WeightsError
-from fastnst.perceptual.settings import LossNetworkName, LossSettings
+from fastnst.perceptual.compact_weights import load_compact
+from fastnst.perceptual.network import LossNetwork
+from fastnst.perceptual.settings import LossSettings, VGGName
 from fastnst.perceptual.vgg import Architecture, Normalization, VGGFeatures
 
 ENVIRONMENT_VARIABLE = "FASTNST_LOSS_WEIGHTS"
@@ -29,7 +31,7 @@ class Source:
     """Trained on BGR pictures: the first convolution's input channels are turned round on loading."""
 
 
-SOURCES: dict[LossNetworkName, Source] = {
+SOURCES: dict[VGGName, Source] = {
     # torchvision.models.VGG19_Weights.IMAGENET1K_V1 and VGG16_Weights.IMAGENET1K_V1.
     "vgg19": Source("vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "torchvision", False),
     "vgg16": Source("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", "torchvision", False),
@@ -49,20 +51,24 @@ class LossWeights:
     provenance: str
 
 
-def load_loss_network(settings: LossSettings, device: torch.device | None = None) -> tuple[VGGFeatures, str]:
+def load_loss_network(settings: LossSettings, device: torch.device | None = None) -> tuple[LossNetwork, str]:
     """Build the loss network that the settings ask for, deep enough for their layers, and say which weights it has.
 
-    Raises WeightsError where no weights can be had, SettingError for an unknown layer.
+    Raises WeightsError where no weights can be had, SettingError for an unknown layer, and for what the compact
+    network cannot stand in for.
     """
-    weights = find_weights(settings.loss_network, settings.loss_weights)
     layers = settings.content_layers + settings.style_layers
+    if settings.loss_network == "compact":
+        compact, provenance = load_compact(settings, layers)
+        return compact.to(memory_format=torch.channels_last).to(device), provenance
+    weights = find_weights(settings.loss_network, settings.loss_weights)
     network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
     network.load_torchvision(weights.state)
     network.to(memory_format=torch.channels_last).to(device)
     return network, weights.provenance
 
 
-def find_weights(name: LossNetworkName, file: Path | None = None) -> LossWeights:
+def find_weights(name: VGGName, file: Path | None = None) -> LossWeights:
     """Load the weights of a loss network from `file`, from the environment's file, or from the download.
 
     Raises WeightsError for a file that is not there or not one of weights, and for a failed download.
@@ -72,7 +78,7 @@ def find_weights(name: LossNetworkName, file: Path | None = None) -> LossWeights
     return _from_file(name, file) if file else _from_download(name)
 
 
-def _from_file(name: LossNetworkName, file: Path) -> LossWeights:
+def _from_file(name: VGGName, file: Path) -> LossWeights:
     source = SOURCES[name]
     if not file.is_file():
         raise WeightsError(f"{file}: no such file; expected the weights of {name} (.safetensors or .pth)")
@@ -123,7 +129,7 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _from_download(name: LossNetworkName) -> LossWeights:
+def _from_download(name: VGGName) -> LossWeights:
     source = SOURCES[name]
     try:
         state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)

@@ -1,0 +1,39 @@
+"""Settings from a recipe's file or from the checkpoint that a command goes on with, for cyclopts."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, ArgumentCollection
+from cyclopts.config import Dict
+
+from fastnst.errors import SettingError, nearest_hint
+from fastnst.training.recipe import read_recipe
+
+
+def fill_settings(
+    app: App, command: str, arguments: ArgumentCollection, saved: Callable[[Path], Mapping[str, Any]]
+) -> None:
+    """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file.
+
+    Args:
+        app: the command line.
+        command: the command's name.
+        arguments: its arguments, as parsed so far.
+        saved: gives the settings of the folder that is to be resumed.
+
+    Raises SettingError for a setting that the command does not have.
+    """
+    given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
+    if "--resume" in given:
+        source, values = given["--resume"], saved(Path(given["--resume"]))
+    elif "--recipe" in given:
+        source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
+    else:
+        return
+    values = {name.replace("_", "-"): value for name, value in values.items()}
+    known = {name.removeprefix("--") for argument in arguments for name in argument.names}
+    for name in values:
+        if name not in known:
+            raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
+    Dict(values, source=source, use_commands_as_keys=False)(app, (command,), arguments)

@@ -1,0 +1,76 @@
+"""What a finished distillation leaves: the weights and a card that says how they came about."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastnst.distillation.loop import DistillResult
+from fastnst.distillation.settings import DistillSettings
+from fastnst.files import write_atomically
+from fastnst.perceptual.compact_weights import CompactInfo, save_compact
+
+# Where things lay on the machine that trained is nobody else's business.
+_PRIVATE = ("paintings", "content", "loss_weights")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the results of a distillation lie."""
+
+    weights: Path
+    card: Path
+
+
+def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Files:
+    """Write compact.safetensors and compact.md into `folder`; raises OutputError where that fails."""
+    files = Files(folder / "compact.safetensors", folder / "compact.md")
+    shown = {name: value for name, value in asdict(settings).items() if name not in _PRIVATE}
+    training = {
+        "settings": shown,
+        "fits": result.fits,
+        "elapsed_s": round(result.elapsed_s),
+        "hardware": result.hardware,
+        "torch": torch.__version__,
+    }
+    info = CompactInfo(result.teacher, settings.licence, training)
+    save_compact(files.weights, result.network, info)
+    write_atomically(files.card, _card(info, result).encode())
+    return files
+
+
+def _card(info: CompactInfo, result: DistillResult) -> str:
+    training: dict[str, Any] = info.training
+    seconds = training["elapsed_s"]
+    parameters = sum(value.numel() for value in result.network.parameters())
+    fits = "\n".join(
+        f"| {fit['layer']} | {fit['convolution']:.3f} | {'' if fit['head'] is None else format(fit['head'], '.3f')} |"
+        for fit in training["fits"]
+    )
+    rows = "\n".join(f"| {name} | {value} |" for name, value in training["settings"].items())
+    return f"""# The compact loss network
+
+Stands in for {info.teacher}.
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| licence | {info.licence} |
+| made in | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {training["torch"]} |
+
+## How well each layer was fitted
+
+Shares of VGG's variance that are missed, over the pictures of the last round: by the kept channels, and by the
+principal components that the layer's head gives.
+
+| layer | channels | components |
+|---|---|---|
+{fits}
+
+## Settings
+
+| setting | value |
+|---|---|
+{rows}
+"""
