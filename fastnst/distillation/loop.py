@@ -93,11 +93,11 @@ def distill(
     if checkpoint.exists() and not resume:
         raise OutputError(f"{folder}: holds a distillation already; go on with --resume {folder}, or choose another -o")
     dtype = resolve_precision(settings.precision, device)
+    pictures = Pictures(content, settings.paintings, settings.crop)
     weights = find_weights(settings.loss_network, settings.loss_weights)
     teacher = VGGFeatures(weights.architecture, tuple(SHAPES), "average", weights.normalization)
     teacher.load_torchvision(weights.state)
     teacher.to(memory_format=torch.channels_last).to(device)
-    pictures = Pictures(content, settings.paintings, settings.crop)
     state = load_state(checkpoint) if resume else DistillState(CompactFeatures())
     state.network.to(memory_format=torch.channels_last).to(device)
     started = time.monotonic() - state.elapsed_s

@@ -162,3 +162,10 @@ def test_the_command(
     with pytest.raises(SystemExit, match="1"):
         main(["distill", *options, "-o", str(folder)])
     assert "--resume" in capsys.readouterr().err
+
+
+def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Path(__file__).parents[2] / "train" / "compact.toml"
+    with pytest.raises(SystemExit, match="1"):
+        main(["distill", "--recipe", str(recipe), "--content", str(photos), "--paintings", "missing"])
+    assert "missing: not there; expected a folder" in capsys.readouterr().err
