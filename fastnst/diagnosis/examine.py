@@ -1,27 +1,29 @@
 """All that `fastnst doctor` looks at."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from fastnst.diagnosis.devices import judge_cameras, judge_codecs, judge_providers, providers_of
 from fastnst.diagnosis.files import judge_styles, judge_weights
 from fastnst.diagnosis.findings import Report
 from fastnst.diagnosis.installation import ONNX_RUNTIMES, PACKAGES, installed, judge_installation
-from fastnst.diagnosis.probing import probe
+from fastnst.diagnosis.probing import Answer, probe
 from fastnst.runtime.nvidia import has_nvidia_driver
 
-# Building TensorRT's first engine takes a while even for a tiny network.
-_PATIENCE_S = {"tensorrt": 180}
+_USUAL_S = 90.0
+# Building TensorRT's first engine takes a while even for a tiny network, and torch is the largest thing to load.
+_PATIENCE_S = {"tensorrt": 180.0, "torch": 180.0, "torchvision": 180.0}
 
 
 def examine() -> Report:
     """Try everything, each thing in a process of its own, several at a time."""
     with ThreadPoolExecutor(4) as pool:
-        imports = {package.module: pool.submit(probe, "import", package.module) for package in PACKAGES}
-        providers = {
-            provider: pool.submit(probe, "provider", provider, timeout_s=_PATIENCE_S.get(provider, 90))
-            for provider in providers_of(sys.platform)
-        }
+
+        def submit(kind: str, name: str) -> Future[Answer]:
+            return pool.submit(probe, kind, name, timeout_s=_PATIENCE_S.get(name, _USUAL_S))
+
+        imports = {package.module: submit("import", package.module) for package in PACKAGES}
+        providers = {provider: submit("provider", provider) for provider in providers_of(sys.platform)}
         cameras = pool.submit(probe, "cameras", timeout_s=20)
         codecs = pool.submit(probe, "codecs")
         styles = pool.submit(probe, "styles")

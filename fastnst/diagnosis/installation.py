@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from fastnst.diagnosis.findings import Finding, Status
-from fastnst.diagnosis.probing import Answer
+from fastnst.diagnosis.probing import LATE, Answer
 
 PIP = "python -m pip"
 
@@ -94,6 +94,9 @@ def _judge(package: Package, found: Mapping[str, str], imported: Answer) -> Find
         detail = f"not installed; for {package.purpose}"
         return Finding("versions", name, package.without, detail, f"{PIP} install {name}")
     status: Status = "wrong" if package.without == "absent" else package.without
+    if error.startswith(LATE):
+        detail = f"{found[name]} {error}, maybe because this computer is busy; for {package.purpose}"
+        return Finding("versions", name, status, detail, "fastnst doctor")
     detail = f"{found[name]} does not load ({error}); for {package.purpose}"
     return Finding("versions", name, status, detail, _mend_import(name, error))
 

@@ -6,6 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+LATE = "gave no answer in"
+"""How the failure of a probe that did not end begins: it hangs, or the computer is busy."""
+
 _MODULE = ("-m", "fastnst.diagnosis.probes")
 
 
@@ -29,7 +32,7 @@ def probe(name: str, *arguments: str, timeout_s: float = 90) -> Answer:
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired as late:
-        return Answer(_read(late.stdout or b""), f"gave no answer in {timeout_s:.0f} s")
+        return Answer(_read(late.stdout or b""), f"{LATE} {timeout_s:.0f} s")
     return Answer(_read(done.stdout), _ending(done.returncode, done.stderr))
 
 

@@ -83,6 +83,13 @@ def test_a_package_that_does_not_load(versions: dict[str, str]) -> None:
     assert only(findings, "openvino").status == "wrong"
 
 
+def test_a_package_that_takes_too_long_is_not_to_be_installed_again(versions: dict[str, str]) -> None:
+    found = only(judge_installation(FINE | {"onnx": Answer([], "gave no answer in 90 s")}), "onnx")
+    assert found.status == "wrong"
+    assert "gave no answer in 90 s, maybe because this computer is busy; for export" in found.detail
+    assert found.mend == "fastnst doctor"
+
+
 def test_two_onnx_runtimes_side_by_side(versions: dict[str, str]) -> None:
     versions |= {"onnxruntime-openvino": "1.23", "onnxruntime": "1.24.1"}
     found = only(judge_installation(FINE), "onnxruntime")
