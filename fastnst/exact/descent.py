@@ -86,7 +86,8 @@ class AdamDescent:
             height, width = self._mean.shape[2:]
             share = height * width / (size[0] * size[1])
             self._mean = enlarge(self._mean, size) * share
-            self._square = enlarge(self._square, size) * share**2
+            # The cubic overshoots: a square must not fall below 0.
+            self._square = enlarge(self._square, size).clamp_(min=0) * share**2
 
     def state(self) -> DescentState:
         """The two moments and the number of updates."""

@@ -4,15 +4,18 @@ H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], fra
 """
 
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
 from fastnst.exact.descent import new_descent
+from fastnst.exact.logbook import Logbook
 from fastnst.exact.objective import Objective
 from fastnst.exact.pyramid import Level, plan_levels, repaint
-from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Trace
+from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Trace
+from fastnst.exact.resume import resumed, what_is_asked
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import weigh
@@ -33,6 +36,8 @@ def optimize(
     content_mask: Frame | None = None,
     callback: Callback | None = None,
     device: torch.device | None = None,
+    log_dir: Path | None = None,
+    resume: bool = False,
 ) -> OptimizeResult:
     """Paint a photo in the manner of a style picture.
 
@@ -47,12 +52,16 @@ def optimize(
             same colours.
         callback: called after each step.
         device: what computes; by default CUDA where there is one.
+        log_dir: a folder for TensorBoard events, pictures and a checkpoint, as Logbook tells.
+        resume: go on with the checkpoint in `log_dir`, bit for bit; only `steps` may differ, and how much is kept.
 
     Raises:
         InputError: a picture that is no frame, too small for the loss network, or an unreadable init picture.
         WeightsError: no weights for the loss network.
         SettingError: an unknown layer.
         OptimizeDivergedError: a loss that is no finite number.
+        CheckpointError: nothing to resume, or something else was asked for then.
+        OutputError: `log_dir` cannot be written to.
     """
     started = time.perf_counter()
     settings = settings or OptimizeSettings()
@@ -60,7 +69,14 @@ def optimize(
     painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
     run = Run(plan_levels(settings), new_descent(settings))
     try:
-        painter.paint(run, callback)
+        if log_dir is None:
+            painter.paint(run, callback)
+        else:
+            asked = what_is_asked(settings, content, styles, content_mask, painter.loss_weights)
+            if resume:
+                run = resumed(log_dir, asked, run, device)
+            with Logbook(log_dir, run, asked, settings.save_every) as logbook:
+                painter.paint(run, _both(logbook.note, callback))
     except KeyboardInterrupt:
         if not run.trace.history:
             raise
@@ -69,6 +85,15 @@ def optimize(
         best = painter.result(run.trace, time.perf_counter() - started) if run.trace.history else None
         raise OptimizeDivergedError(str(error), best) from error
     return painter.result(run.trace, time.perf_counter() - started)
+
+
+def _both(first: OnStep, second: OnStep | None) -> OnStep:
+    def tell(progress: Progress) -> None:
+        first(progress)
+        if second is not None:
+            second(progress)
+
+    return tell
 
 
 class Painter:

@@ -266,6 +266,14 @@ def test_growing_adam_keeps_its_pace() -> None:
     assert_close(descent.propose(large, 1.0, torch.full_like(large, 0.1)), large - 0.01)
 
 
+def test_growing_adam_bears_edges() -> None:
+    # Beside an edge a cubic falls below 0; of a squared gradient that would be no number.
+    descent, image = AdamDescent(0.01), torch.full((1, 3, 4, 4), 0.5)
+    descent.propose(image, 1.0, torch.eye(4).expand(1, 3, 4, 4) * 100)
+    descent.grow((8, 8))
+    assert descent.propose(torch.full((1, 3, 8, 8), 0.5), 1.0, torch.zeros(1, 3, 8, 8)).isfinite().all()
+
+
 def test_growing_an_unused_adam_changes_nothing() -> None:
     descent = AdamDescent(0.01)
     descent.grow((8, 8))
