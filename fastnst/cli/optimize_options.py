@@ -14,13 +14,18 @@ from fastnst.images import Frame, read_frame
 def apply_preset(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --preset."""
     given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
-    if "--preset" not in given:
-        return
-    settings = preset_values(given["--preset"], [name.removeprefix("--").replace("-", "_") for name in given])
+    if "--preset" in given:
+        fill_from_preset(app, "optimize", arguments, given["--preset"])
+
+
+def fill_from_preset(app: App, command: str, arguments: ArgumentCollection, preset: str) -> None:
+    """Fill the settings that a command line leaves out from a preset; SettingError for an unknown one."""
+    given = {name for argument in arguments for name in argument.names if argument.tokens}
+    settings = preset_values(preset, [name.removeprefix("--").replace("-", "_") for name in given])
     values = {
         name.replace("_", "-"): list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
-    Dict(values, source="--preset", use_commands_as_keys=False)(app, ("optimize",), arguments)
+    Dict(values, source="--preset", use_commands_as_keys=False)(app, (command,), arguments)
 
 
 def parse_style(text: str) -> tuple[Path, float]:

@@ -20,8 +20,8 @@ from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
+from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.vgg import VGGFeatures
 
 PILOT_SIDE = 128
 """Long side of the small paintings, pixels, where the pictures' shapes allow it."""
@@ -38,7 +38,7 @@ _LONGEST_JUMP = 30.0
 
 def weigh(
     subject: Subject,
-    network: VGGFeatures,
+    network: LossNetwork,
     settings: OptimizeSettings,
     device: torch.device,
     dtype: torch.dtype | None,
@@ -65,7 +65,7 @@ def weigh(
     return replace(plain, style_weight=weight)
 
 
-def pilot_side(subject: Subject, network: VGGFeatures, longest: int) -> int:
+def pilot_side(subject: Subject, network: LossNetwork, longest: int) -> int:
     """Long side of the small paintings: so large that also narrow pictures reach the deepest layer."""
     side = min(PILOT_SIDE, longest)
     while side < longest and subject.shortest_side(side) < 4 * network.smallest_side:

@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fastnst.cli import main
+
+
+@pytest.fixture
+def arguments(photos: Path, style_picture: Path, loss_weights: Path, tmp_path: Path) -> list[str]:
+    return [
+        *("--photo", str(photos / "photo0.png"), "--style", str(style_picture), "-o", str(tmp_path / "study")),
+        *("--steps", "3", "--size", "24", "--precision", "float32", "--loss-weights", str(loss_weights)),
+        *("--content-layers", "relu2_1", "--style-layers", "relu1_1", "--style-layers", "relu2_1"),
+    ]
+
+
+def status_of(arguments: list[str]) -> int:
+    try:
+        main(["study", *arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def settings_of(folder: Path) -> list[dict[str, object]]:
+    return [run["settings"] for run in json.loads((folder / "study.json").read_text())["runs"].values()]
+
+
+def test_a_study_starts_from_its_own_preset(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(["pooling", *arguments, "--tv-weight", "0"]) == 0
+    used = settings_of(tmp_path / "study")
+    assert [one["pool"] for one in used] == ["average", "max"]
+    assert all((one["optimizer"], one["normalization"], one["steps"]) == ("adam", "paper", 3) for one in used)
+    assert all(one["tv_weight"] == 0 for one in used)
+    assert "sheet.png: Pooling; curves and numbers beside it" in capsys.readouterr().err
+
+
+def test_another_preset(arguments: list[str], tmp_path: Path) -> None:
+    assert status_of(["pooling", *arguments, "--preset", "kmit"]) == 0
+    assert all(one["normalization"] == "tutorial" for one in settings_of(tmp_path / "study"))
+
+
+def test_several_photos_and_styles(arguments: list[str], photos: Path, tmp_path: Path) -> None:
+    extra = ["--photo", str(photos / "photo1.png"), "--style", str(photos / "photo2.png")]
+    assert status_of(["gallery", *arguments, *extra]) == 0
+    assert len(settings_of(tmp_path / "study")) == 4
+
+
+def test_masks(arguments: list[str], tmp_path: Path) -> None:
+    masks = []
+    for option, size in (("--content-mask", (100, 72)), ("--style-mask", (96, 80))):
+        picture = Image.new("RGB", size, "red")
+        picture.paste("blue", (size[0] // 2, 0, *size))
+        picture.save(tmp_path / f"{option}.png")
+        masks += [option, str(tmp_path / f"{option}.png")]
+    assert status_of(["masks", *arguments, *masks]) == 0
+    assert [one["mask_guard"] for one in settings_of(tmp_path / "study")] == [0.75, 0.0, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "message"),
+    [
+        ("masks", [], "wants --content-mask and --style-mask for each"),
+        ("blend", [], "wants two or more"),
+        ("library", [], "wants --network"),
+        ("pooling", ["--preset", "gatys"], "no preset is called 'gatys'; did you mean 'gatys2015'?"),
+        ("pooling", ["--content-mask", "a.png", "--content-mask", "b.png"], "--content-mask is given 2 times for 1"),
+        ("pooling", ["-o", "{file}"], "is a file; expected a folder for the study"),
+    ],
+)
+def test_errors_are_one_line(
+    name: str,
+    extra: list[str],
+    message: str,
+    arguments: list[str],
+    style_picture: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for option, value in zip(extra[::2], extra[1::2], strict=True):
+        given = value.format(file=style_picture)
+        if option == "-o":
+            arguments[arguments.index("-o") + 1] = given
+        else:
+            arguments += [option, given]
+    assert status_of([name, *arguments]) in (1, 2)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("fastnst: ")
+    assert message in last
+
+
+def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["poolign", *arguments]) == 2
+    assert "pooling" in capsys.readouterr().err
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from fastnst.cli import main; main(['study', '--help'])"
+    code = f"import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "total-variation" in ended.stdout
+    assert ended.stdout.strip().endswith("False")
