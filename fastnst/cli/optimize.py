@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from fastnst.cli.optimize_options import parse_style, read_styles
-from fastnst.errors import DivergedError, OutputError
+from fastnst.errors import DivergedError, OutputError, SettingError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
@@ -36,11 +36,13 @@ def optimize(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    log_dir: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Paint one picture with the exact, slow method (Gatys et al. 2016).
 
-    Ctrl-C ends the work early and keeps the best picture so far.
+    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir, --resume goes on with it.
 
     Parameters
     ----------
@@ -58,6 +60,10 @@ def optimize(
         File of the painted picture (.png .jpg .webp .tif .bmp).
     json_file:
         File for settings, losses of every step, loss weights, hardware and seconds, as JSON.
+    log_dir:
+        Folder for TensorBoard events, snapshots and a checkpoint.
+    resume:
+        Go on with the checkpoint in --log-dir, with the same pictures and settings; more --steps may be asked for.
     overwrite:
         Replace files that are there already.
     """
@@ -66,11 +72,12 @@ def optimize(
     inputs = [photo, *pictures, *masks, *(path for path in (content_mask, settings.init) if isinstance(path, Path))]
     format_of(output)
     for path in filter(None, (output, json_file)):
-        _check_output(path, inputs, overwrite)
+        _check_output(path, inputs, overwrite or resume)
+    _check_log(log_dir, resume, overwrite)
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True, highlight=False)
-    result = _run(picture, styles, output, settings, console, mask=mask)
+    result = _run(picture, styles, output, settings, console, mask=mask, log_dir=log_dir, resume=resume)
     _write_picture(result.frame, picture, output)
     if json_file is not None:
         files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
@@ -94,6 +101,17 @@ def _check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
         raise OutputError(f"{path}: the folder {path.parent} may not be written to; choose another")
 
 
+def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
+    if log_dir is None:
+        if resume:
+            raise SettingError("--resume goes on with what a run left in its --log-dir; give that folder as well")
+        return
+    if log_dir.exists() and not log_dir.is_dir():
+        raise OutputError(f"{log_dir}: is a file; expected the name of a folder")
+    if not resume and not overwrite and (log_dir / "checkpoint.safetensors").exists():
+        raise OutputError(f"{log_dir}: holds a run already; --resume goes on with it, --overwrite begins anew")
+
+
 def _run(
     picture: Picture,
     styles: list[Style],
@@ -102,16 +120,26 @@ def _run(
     console: Console,
     *,
     mask: Frame | None,
+    log_dir: Path | None,
+    resume: bool,
 ) -> "OptimizeResult":
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
     try:
         with Bar(*columns, console=console, speed_estimate_period=120) as bar:
             show = _show(bar, picture, output, settings)
-            return run(picture.frame, styles, settings, content_mask=mask, callback=show)
+            return run(
+                picture.frame,
+                styles,
+                settings,
+                content_mask=mask,
+                callback=show,
+                log_dir=log_dir,
+                resume=resume,
+            )
     except OptimizeDivergedError as error:
         if error.result is None:
             raise
@@ -120,14 +148,24 @@ def _run(
 
 
 def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) -> "Callback":
-    task = bar.add_task("starting", total=settings.steps)
+    from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
+
+    levels = plan_levels(settings)
+    # Work is counted in pixels: a step takes longer at each larger size.
+    work = {level.long_side: level.long_side**2 for level in levels}
+    whole = sum(level.steps * work[level.long_side] for level in levels)
+    task = bar.add_task("starting", total=whole, step="")
 
     def show(progress: "Progress") -> None:
         last = progress.last
+        left = sum(level.steps * work[level.long_side] for level in levels if level.long_side > last.long_side)
+        here = next(level for level in levels if level.long_side == last.long_side)
+        size = f"{last.long_side} px " if len(levels) > 1 else ""
         bar.update(
             task,
-            completed=last.step,
-            description=f"content {last.content:.3f} style {last.style:.4f} total {last.total:.4f}",
+            completed=whole - left - (here.steps - progress.done) * work[last.long_side],
+            step=f"{last.step}/{progress.steps}",
+            description=f"{size}content {last.content:.3f} style {last.style:.4f} total {last.total:.4f}",
         )
         if settings.save_every and last.step % settings.save_every == 0:
             _write_picture(progress.best_frame(), picture, output)

@@ -39,8 +39,8 @@ class Logbook:
         self._run, self._asked, self._every = run, asked, every
         done = len(run.trace.history)
         with self._events():
-            # Events of steps that are done again after resuming are dropped.
-            self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+            # Events of an earlier run from here on are dropped: steps that are done again, or all of them.
+            self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def __enter__(self) -> Self:
         return self

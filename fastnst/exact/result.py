@@ -83,8 +83,10 @@ class Progress:
     best: Step
     """The step with the lowest total so far."""
     steps: int
-    """Steps there will be."""
+    """Steps there will be, at all sizes."""
     best_image: Tensor
+    done: int
+    """Steps done at this size."""
 
     def best_frame(self) -> Frame:
         """The best picture so far."""

@@ -68,7 +68,7 @@ def advance(run: Run, objective: Objective, on_step: OnStep | None = None) -> No
             run.image = _next(run, objective, image, gradient)
         run.torn = False
         if on_step is not None:
-            on_step(Progress(run.trace.history[-1], run.trace.best, run.steps, run.trace.best_image))
+            on_step(Progress(run.trace.history[-1], run.trace.best, run.steps, run.trace.best_image, run.done))
     run.level, run.done, run.image = run.level + 1, 0, None
 
 

@@ -314,3 +314,53 @@ def test_help_needs_no_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--style-weight" in ended.stdout
     assert ended.stdout.strip().endswith("False")
+
+
+def test_resume_goes_on_after_ctrl_c(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = ["--log-dir", str(tmp_path / "log")]
+    assert status_of([*arguments, "--json", str(tmp_path / "whole.json")]) == 0
+    whole = np.asarray(Image.open(tmp_path / "out.png"))
+    (tmp_path / "out.png").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(3, patch)
+        assert status_of([*arguments, *log]) == 130
+    assert "stopped at step 2 of 4" in capsys.readouterr().err
+    assert status_of([*arguments, *log, "--resume", "--json", str(tmp_path / "out.json")]) == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), whole)
+    told, expected = (json.loads((tmp_path / name).read_text())["history"] for name in ("out.json", "whole.json"))
+    assert [step["total"] for step in told] == [step["total"] for step in expected]
+
+
+def test_a_log_that_is_there_is_not_begun_anew_unasked(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = ["--log-dir", str(tmp_path / "log")]
+    assert status_of([*arguments, *log]) == 0
+    (tmp_path / "out.png").unlink()
+    assert status_of([*arguments, *log]) == 1
+    assert "log: holds a run already; --resume goes on with it, --overwrite begins anew" in capsys.readouterr().err
+    assert status_of([*arguments, *log, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "--resume goes on with what a run left in its --log-dir; give that folder as well"),
+        (["--resume", "--log-dir", "{folder}/gone"], "gone: nothing to go on with; expected checkpoint.safetensors"),
+        (["--log-dir", "{folder}/text.jpg"], "text.jpg: is a file; expected the name of a folder"),
+        (["--scales", "9"], "--scales 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer scales"),
+    ],
+)
+def test_impossible_logs_and_scales(
+    options: list[str], message: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.jpg").write_text("")
+    assert status_of([*arguments, *(option.format(folder=tmp_path) for option in options)]) == 1
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_pyramid_writes_the_largest(arguments: list[str], tmp_path: Path) -> None:
+    arguments[arguments.index("--size") + 1] = "48"
+    assert status_of([*arguments, "--scales", "2", "--save-every", "1"]) == 0
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.size == (48, 35)
