@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastnst.errors import FastNSTError
     from fastnst.exact.optimize import optimize
+    from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
+    from fastnst.exact.style import Style
     from fastnst.images import Picture, read_frame, read_picture, write_picture
     from fastnst.runtime.session import Stylizer
     from fastnst.styles import find_style, installed_styles
@@ -23,11 +25,13 @@ __all__ = [
     "FastNSTError",
     "OptimizeSettings",
     "Picture",
+    "Style",
     "Stylizer",
     "TrainSettings",
     "find_style",
     "installed_styles",
     "optimize",
+    "preset_settings",
     "read_frame",
     "read_picture",
     "train",
@@ -38,11 +42,13 @@ _HOMES = {
     "FastNSTError": "fastnst.errors",
     "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.images",
+    "Style": "fastnst.exact.style",
     "Stylizer": "fastnst.runtime.session",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.styles",
     "installed_styles": "fastnst.styles",
     "optimize": "fastnst.exact.optimize",
+    "preset_settings": "fastnst.exact.presets",
     "read_frame": "fastnst.images",
     "read_picture": "fastnst.images",
     "train": "fastnst.training.loop",

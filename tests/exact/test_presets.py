@@ -2,9 +2,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+import fastnst
 from fastnst.errors import SettingError
 from fastnst.exact.optimize import optimize
 from fastnst.exact.presets import PRESETS, PresetName, preset_settings
@@ -165,3 +167,28 @@ def test_every_preset_runs_towards_the_style(name: str, photos: Path, style_pict
     result = optimize(read_frame(photos / "photo0.png"), read_frame(style_picture), settings)
     assert result.history[-1].style < result.history[0].style
     assert result.frame.shape[:2] == ((24, 24) if settings.fit == "square" else (17, 24))
+
+
+def test_the_python_interface_does_it_all(photos: Path, style_picture: Path, loss_weights: Path) -> None:
+    # As docs/exact.md shows it.
+    photo, wave = fastnst.read_frame(photos / "photo0.png"), fastnst.read_frame(style_picture)
+    settings = fastnst.preset_settings(
+        "gatys2015",
+        size=24,
+        steps=3,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1",),
+        loss_weights=loss_weights,
+    )
+    seen: list[int] = []
+    mask = np.zeros_like(photo)
+    result = fastnst.optimize(
+        photo,
+        [fastnst.Style(wave, weight=0.7, mask="#000000"), fastnst.Style(photo, weight=0.3)],
+        settings,
+        content_mask=mask,
+        callback=lambda progress: seen.append(progress.last.step),
+    )
+    assert seen == [1, 2, 3]
+    assert result.frame.shape == (17, 24, 3)
+    assert len(result.history) == 3
