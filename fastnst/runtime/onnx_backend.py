@@ -1,6 +1,9 @@
 """A network in ONNX Runtime on the CPU, and how ONNX Runtime's sessions are opened for any provider."""
 
-from collections.abc import Mapping, Sequence
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,16 +48,44 @@ class OnnxBackend:
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._largest = 0
 
-    def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Compute the output from the named inputs."""
+    def run(self, feeds: Mapping[str, Array], *, limit_s: float = math.inf) -> Array:
+        """Compute the output from the named inputs.
+
+        Args:
+            feeds: inputs by name.
+            limit_s: seconds after which it is given up, between two operators.
+
+        Raises:
+            Exception: ONNX Runtime's own.
+        """
         size = max(array.size for array in feeds.values())
-        options, self._largest = None, max(size, self._largest)
+        options, self._largest = onnxruntime.RunOptions(), max(size, self._largest)
         if size * MUCH_SMALLER < self._largest:
-            options, self._largest = onnxruntime.RunOptions(), size
+            self._largest = size
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        result: Array = self._session.run([self._output], dict(feeds), options)[0]
+        with _ended_after(limit_s, options):
+            result: Array = self._session.run([self._output], dict(feeds), options)[0]
         # ONNX Runtime's array lies inside its working memory and keeps all of that alive (3 GB for a 4K picture).
         return result.copy()
+
+
+@contextmanager
+def _ended_after(limit_s: float, options: onnxruntime.RunOptions) -> Iterator[None]:
+    """End a run of ONNX Runtime that takes longer, for a file may hold a loop without end; raises TimeoutError."""
+    if math.isinf(limit_s):
+        yield
+        return
+    timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"no result within {limit_s:.0f} s") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def open_session(

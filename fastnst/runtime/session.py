@@ -18,6 +18,9 @@ from fastnst.runtime.look.blending import blend
 from fastnst.runtime.onnx_backend import OnnxBackend
 from fastnst.styles import find_style
 
+# For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
+_PATIENCE_S = 60.0
+
 
 class Stylizer:
     """One style's network, loaded and warmed up.
@@ -185,10 +188,10 @@ def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
         raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
 
 
-def _paint_test_picture(path: Path, cpu: Backend, feeds: Mapping[str, Array]) -> Array:
+def _paint_test_picture(path: Path, cpu: OnnxBackend, feeds: Mapping[str, Array]) -> Array:
     """Run a network once: only that shows that it runs. What it makes of the picture, others are compared with."""
     try:
-        painted = cpu.run(feeds)
+        painted = cpu.run(feeds, limit_s=_PATIENCE_S)
     except Exception as error:
         raise StyleError(f"{path}: fails on a test picture ({first_line(error)})") from error
     if painted.shape != feeds["frame"].shape:

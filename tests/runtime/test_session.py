@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,22 @@ def test_network_that_fails_is_found_out_at_once(write_network: Any, capfd: pyte
         Stylizer(write_network(FAILS))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_loop_without_end_is_given_up(write_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = """
+    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64 times = {9223372036854775807}, bool go = {1}> {
+        stylized = Loop (times, go, frame) <body =
+            b (int64 step, bool on, uint8[N, H, W, 3] x) => (bool still, uint8[N, H, W, 3] y) {
+                still = Identity(on)
+                y = Identity(x)
+            }>
+    }"""
+    monkeypatch.setattr("fastnst.runtime.session._PATIENCE_S", 1)
+    started = time.monotonic()
+    with pytest.raises(StyleError, match=r"fails on a test picture \(no result within 1 s\)"):
+        Stylizer(write_network(graph), provider="cpu")
+    assert time.monotonic() - started < 60
 
 
 def test_failure_on_one_size_names_the_size(write_network: Any, capfd: pytest.CaptureFixture[str]) -> None:
