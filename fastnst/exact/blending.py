@@ -2,7 +2,9 @@
 
 Blending by statistics or by losses is the same for formulas that divide every style alike, such as the papers': the
 gradient of sum_s w_s |G - A_s|^2 is that of |G - sum_s w_s A_s|^2. Balanced losses are relative to each style's own
-energy, so that blending by losses draws towards the style of less energy. docs/exact.md says what that looks like.
+energy |A_s|^2, and there the two differ, to opposite sides: the plain mean of the matrices is nearer to the style of
+more energy, the sum of the losses to that of less. So matrices that are averaged for a balanced loss are weighed by
+w_s / |A_s|, halfway between: with equal weights the mean is then equally far from each of two styles.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fastnst.exact.shapes import crop_to
 from fastnst.exact.style import Style
@@ -37,13 +40,16 @@ def blend_images(styles: Sequence[Style]) -> list[Style]:
     return [replace(styles[0], frame=np.rint(mean).astype(np.uint8), weight=1.0)]
 
 
-def make_targets(styles: Sequence[Measured], positions: dict[int, Positions | None], blend: Blend) -> list[StyleTarget]:
+def make_targets(
+    styles: Sequence[Measured], positions: dict[int, Positions | None], blend: Blend, *, even: bool = False
+) -> list[StyleTarget]:
     """Targets of each region of the photo: each region counts 1/K, as in eq. 6 of cs229.
 
     Args:
         styles: what was measured of each; their weights are shared out anew among those that have a region.
         positions: the photo's regions by number; None is all of it.
         blend: by losses, a target a style; else one target of averaged statistics.
+        even: the statistics are weighed so that each style's share is relative to its energy.
     """
     found = {region: [style for style in styles if region in style.regions] for region in positions}
     regions = [region for region, having in found.items() if having]
@@ -52,7 +58,7 @@ def make_targets(styles: Sequence[Measured], positions: dict[int, Positions | No
         where, total = positions[region], sum(style.weight for style in found[region])
         shares = [(style.weight / total, _within(style.regions[region], where)) for style in found[region]]
         if blend != "loss":
-            shares = [(1.0, _mean(shares))]
+            shares = [(1.0, _mean(shares, even=even))]
         targets += [StyleTarget(statistics, share / len(regions), where) for share, statistics in shares]
     return targets
 
@@ -61,7 +67,7 @@ def _within(statistics: StyleStatistics, where: Positions | None) -> StyleStatis
     return {layer: values for layer, values in statistics.items() if where is None or layer in where}
 
 
-def _mean(shares: Sequence[tuple[float, StyleStatistics]]) -> StyleStatistics:
+def _mean(shares: Sequence[tuple[float, StyleStatistics]], *, even: bool) -> StyleStatistics:
     """Weighted mean, layer by layer, over those that have the layer."""
     if len(shares) == 1:
         return shares[0][1]
@@ -69,10 +75,16 @@ def _mean(shares: Sequence[tuple[float, StyleStatistics]]) -> StyleStatistics:
     mean: StyleStatistics = {}
     for layer in layers:
         having = [(share, statistics[layer]) for share, statistics in shares if layer in statistics]
-        total = sum(share for share, _ in having)
         parts = zip(*(values for _, values in having), strict=True)
-        weights = [share / total for share, _ in having]
-        mean[layer] = tuple(
-            torch.stack([weight * value for weight, value in zip(weights, part, strict=True)]).sum(0) for part in parts
-        )
+        mean[layer] = tuple(_weighted([share for share, _ in having], part, even=even) for part in parts)
     return mean
+
+
+def _weighted(shares: Sequence[float], values: Sequence[Tensor], *, even: bool) -> Tensor:
+    stacked, weights = torch.stack(list(values)), torch.tensor(shares, device=values[0].device)
+    if even:
+        norms = stacked.flatten(1).norm(dim=1)
+        # A flat picture has next to no energy: without a bound it would outweigh all others.
+        weights = weights / norms.clamp_min(1e-3 * float(norms.max()) + 1e-30)
+    weights = weights / weights.sum()
+    return (weights.view(-1, *[1] * (stacked.dim() - 1)) * stacked).sum(0)

@@ -88,4 +88,5 @@ class Subject:
             statistics = loss.measure_regions(image, list(regions.values()))
             measured.append(Measured(style.weight, dict(zip(regions, statistics, strict=True))))
         positions: dict[int, Positions | None] = {0: None} if guides is None else guides.of_content(loss, photo)
-        return make_targets(measured, positions, self.settings.style_blend)
+        even = self.settings.normalization == "balanced"
+        return make_targets(measured, positions, self.settings.style_blend, even=even)

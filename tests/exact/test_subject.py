@@ -119,8 +119,8 @@ def test_gram_and_loss_blending_differ_where_each_style_has_its_own_scale(
     settings: OptimizeSettings, frames: list[Frame]
 ) -> None:
     gram, loss = (_gradient(settings, "balanced", blend, frames) for blend in ("gram", "loss"))
-    cosine = (gram * loss).sum() / (gram.norm() * loss.norm())
-    assert cosine < 0.999
+    difference = gram / gram.norm() - loss / loss.norm()
+    assert difference.norm() > 0.02
 
 
 def _gradient(settings: OptimizeSettings, normalization: str, blend: str, frames: list[Frame]) -> torch.Tensor:
@@ -160,7 +160,7 @@ def test_mixed_styles_lie_between(settings: OptimizeSettings) -> None:
 def test_targets_by_hand() -> None:
     # Two styles of weights 1/4 and 3/4; the second alone has region 7, and neither has region 9.
     def statistics(value: float, *layers: str) -> dict[str, tuple[torch.Tensor, ...]]:
-        return {layer: (torch.tensor([[value]]),) for layer in layers}
+        return {layer: (torch.tensor([[float(value)]]),) for layer in layers}
 
     styles = [
         Measured(0.25, {5: statistics(8, "a", "b")}),
@@ -175,6 +175,36 @@ def test_targets_by_hand() -> None:
     assert {layer: values[0].item() for layer, values in gram[1].statistics.items()} == {"a": 2.0}
     loss = make_targets(styles, where, "loss")
     assert [target.weight for target in loss] == [0.125, 0.375, 0.5]
+
+
+def test_even_mean_is_equally_far_from_two_styles_by_hand() -> None:
+    # Norms 5 and 10: weights 1/5 and 1/10, of the sum 2/3 and 1/3: (3, 4) 2/3 + (10, 0) 1/3 = (16/3, 8/3).
+    values = [torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0, 0.0]])]
+    styles = [Measured(0.5, {0: {"a": (value,)}}) for value in values]
+    (target,) = make_targets(styles, {0: None}, "gram", even=True)
+    (mean,) = target.statistics["a"]
+    assert_close(mean, torch.tensor([[16 / 3, 8 / 3]]))
+    distances = [((mean - value).norm() / value.norm()).item() for value in values]
+    assert distances[0] == pytest.approx(distances[1])
+
+
+def test_even_mean_with_a_style_without_energy() -> None:
+    values = [torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)]
+    styles = [Measured(0.5, {0: {"a": (value,)}}) for value in values]
+    (target,) = make_targets(styles, {0: None}, "gram", even=True)
+    assert target.statistics["a"][0].isfinite().all()
+
+
+def test_balanced_gram_blends_are_even(settings: OptimizeSettings, frames: list[Frame]) -> None:
+    styles = [Style(frames[1], 0.5), Style(frames[2] // 4, 0.5)]
+    single = [objective_of(settings, frames[0], style).style[0].statistics for style in styles]
+    for normalization, even in (("balanced", True), ("paper", False)):
+        (target,) = objective_of(replace(settings, normalization=normalization), frames[0], styles).style
+        for layer in ("relu1_1", "relu2_1"):
+            far = [
+                ((target.statistics[layer][0] - own[layer][0]).norm() / own[layer][0].norm()).item() for own in single
+            ]
+            assert (far[0] == pytest.approx(far[1], rel=1e-3)) is even
 
 
 def band_masks(style: Frame) -> tuple[Frame, Frame]:
