@@ -192,3 +192,11 @@ def test_the_python_interface_does_it_all(photos: Path, style_picture: Path, los
     assert seen == [1, 2, 3]
     assert result.frame.shape == (17, 24, 3)
     assert len(result.history) == 3
+
+
+def test_the_page_says_what_the_presets_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "exact.md").read_text(encoding="utf-8")
+    for name, preset in PRESETS.items():
+        assert f"| `{name}` |" in page
+        for line in (*preset.chosen, *preset.differs):
+            assert line in page
