@@ -18,10 +18,11 @@ from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult
 from fastnst.exact.resume import resumed, what_is_asked
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.start import initial_image as initial_image  # noqa: PLC0414 - given on
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
-from fastnst.images import Frame, read_frame, resize_frame
+from fastnst.images import Frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
@@ -59,6 +60,7 @@ def optimize(
         InputError: a picture that is no frame, too small for the loss network, or an unreadable init picture.
         WeightsError: no weights for the loss network.
         SettingError: an unknown layer.
+        StyleError: no style of the name in `init`.
         OptimizeDivergedError: a loss that is no finite number.
         CheckpointError: nothing to resume, or something else was asked for then.
         OutputError: `log_dir` cannot be written to.
@@ -166,17 +168,3 @@ def descend(
         if not trace.history:
             raise
         trace.interrupted = True
-
-
-def initial_image(photo: Tensor, settings: OptimizeSettings) -> Tensor:
-    """What the optimisation starts from, of the photo's size, (1, 3, H, W): the photo, noise, or a picture file.
-
-    The noise is uniform and, for one seed and size, the same on every device. Raises InputError for a bad file.
-    """
-    if settings.init == "content":
-        return photo
-    if settings.init == "noise":
-        generator = torch.Generator().manual_seed(settings.seed)
-        return torch.rand(photo.shape, generator=generator).to(photo.device)
-    height, width = photo.shape[2:]
-    return to_image(resize_frame(read_frame(settings.init), (height, width))).to(photo.device)

@@ -89,7 +89,8 @@ class OptimizeSettings(LossSettings):
     large pictures: the usual 1e-8 would show."""
 
     init: Literal["content", "noise"] | Path = "content"
-    """What the picture starts as: the photo, white noise, or a picture file."""
+    """What the picture starts as: the photo, white noise, a picture file, or fast:STYLE, which is the photo as the
+    trained network of that style paints it."""
 
     seed: int = 0
     """Seed of the noise."""

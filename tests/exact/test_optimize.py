@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fastnst.errors import DivergedError, InputError, SettingError, WeightsError
+from fastnst.errors import DivergedError, InputError, SettingError, StyleError, WeightsError
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import initial_image, optimize
 from fastnst.exact.report import report
@@ -17,6 +17,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.images import Frame, read_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
+from fastnst.runtime import session
 from fastnst.tensors import to_image
 
 
@@ -137,6 +138,31 @@ def test_init_from_a_picture(settings: OptimizeSettings, photo: Frame, tmp_path:
     start = initial_image(photo_image, replace(settings, init=tmp_path / "start.png"))
     assert start.shape == photo_image.shape
     assert start[0, :, 5, 5].tolist() == pytest.approx([1, 0, 0.2])
+
+
+def test_init_from_a_trained_network(settings: OptimizeSettings, photo: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Negative:
+        def __init__(self, style: str) -> None:
+            assert style == "starry"
+
+        def __enter__(self) -> "Negative":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def __call__(self, frame: Frame) -> Frame:
+            return 255 - frame
+
+    monkeypatch.setattr(session, "Stylizer", Negative)
+    frame = to_frame_of(photo)
+    start = initial_image(to_image(frame), replace(settings, init=Path("fast:starry")))
+    assert torch.equal(start, to_image(255 - frame))
+
+
+def test_init_from_an_unknown_style(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    with pytest.raises(StyleError, match="nowhere"):
+        optimize(photo, painting, replace(settings, init=Path("fast:nowhere")))
 
 
 def test_noise_covers_the_whole_range(settings: OptimizeSettings) -> None:
