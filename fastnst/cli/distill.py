@@ -37,7 +37,7 @@ def distill(
     """Make the compact loss network from VGG-19, photographs and paintings.
 
     The package has one already; this is for another teacher, other pictures, or to see how it came about. Takes some
-    ten minutes a round on two cores, and 6 GB of memory.
+    five minutes a round on one core, and 10 GB of memory.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Training the compact loss network: VGG-19's judgement in a ninth of its arithmetic."""
+"""Training the compact loss network: VGG-19's judgement in a tenth of its arithmetic."""

@@ -49,7 +49,7 @@ class LossSettings:
 
     loss_network: LossNetworkName = "vgg19"
     """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
-    is in the package, stands in for vgg19-caffe and takes a ninth of its arithmetic."""
+    is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md)."""
 
     loss_weights: Path | None = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""
