@@ -103,7 +103,7 @@ def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, cons
     pictures = "1 picture" if done == 1 else f"{done} pictures"
     line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {painter.choice}"
     if painter.in_tiles:
-        line += f"; {painter.in_tiles} in tiles"
+        line += f"; {painter.in_tiles} in tiles on {painter.tile_provider}"
     if failed:
         line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
     if result.not_tried:

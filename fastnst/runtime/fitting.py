@@ -87,6 +87,11 @@ class FittingStylizer:
                 self._holds_memory |= pixels > _SMALL
         return self._paint_tiles(frame, style_weights, strength)
 
+    @property
+    def tile_provider(self) -> "TileProvider":
+        """What paints tiles."""
+        return "cuda" if self.stylizer.provider in {"cuda", "tensorrt"} else "cpu"
+
     def close(self) -> None:
         """Give the network's memory back; calls then fail."""
         self.stylizer.close()
@@ -134,14 +139,12 @@ class FittingStylizer:
         from fastnst.runtime.tiles import DEFAULT_TILE, TiledStylizer  # noqa: PLC0415 - imports onnx
 
         if self._tiler is None:
-            provider = self._tile_provider()
+            if self.stylizer.provider != self.tile_provider and self._asked not in {"auto", "tensorrt"}:
+                raise SettingError(
+                    f"--tile {self._tile}: provider {self._asked} paints no tiles; cpu, cuda and auto do"
+                )
             tile = self._tile if isinstance(self._tile, int) else DEFAULT_TILE
-            self._tiler = TiledStylizer(self.stylizer.path, tile=tile, provider=provider, threads=self._threads)
+            self._tiler = TiledStylizer(
+                self.stylizer.path, tile=tile, provider=self.tile_provider, threads=self._threads
+            )
         return self._tiler
-
-    def _tile_provider(self) -> "TileProvider":
-        if self.stylizer.provider in {"cuda", "tensorrt"}:
-            return "cuda"
-        if self._asked in {"auto", "cpu"}:
-            return "cpu"
-        raise SettingError(f"--tile {self._tile}: provider {self._asked} paints no tiles; cpu, cuda and auto do")

@@ -94,7 +94,7 @@ def test_tiles_are_told(photo: Path, tmp_path: Path, capfd: pytest.CaptureFixtur
     new, out = tmp_path / "new.onnx", tmp_path / "out.png"
     assert run("stylize", photo, "--style", new, "-o", out, "--provider", "cpu", "--tile", "64") == 0
     np.testing.assert_array_equal(read_frame(out)[5, 5], [5, 55, 155])
-    assert capfd.readouterr().err.endswith(" s on cpu; 1 in tiles\n")
+    assert capfd.readouterr().err.endswith(" s on cpu; 1 in tiles on cpu\n")
 
 
 def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,11 @@ class LookPainter:
         return sum(network.in_tiles for network in self._networks)
 
     @property
+    def tile_provider(self) -> str:
+        """What paints tiles."""
+        return self._networks[0].tile_provider
+
+    @property
     def identity(self) -> str:
         """Tells what this painter paints from what others do."""
         words = []

@@ -142,7 +142,7 @@ def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
     with LookPainter(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as painter:
         np.testing.assert_allclose(painter(PHOTO), 127.5, atol=1)
         assert painter.in_tiles == 1
-        assert painter.style == "new"
+        assert (painter.style, painter.tile_provider) == ("new", "cpu")
         assert str(painter.choice) == "cpu"
 
 
