@@ -22,6 +22,7 @@ from fastnst.runtime.film.job import Job, left_identity
 from fastnst.runtime.film.orientation import turn_back, turn_upright
 from fastnst.runtime.film.plan import FilmPlan, refuse_existing
 from fastnst.runtime.film.reader import read_frames
+from fastnst.runtime.film.steadying import Steadier
 from fastnst.runtime.film.tracks import Cut
 from fastnst.runtime.film.writer import SegmentedEncoder
 from fastnst.runtime.pipeline import overlap
@@ -74,13 +75,14 @@ def stylize_film(
         StyleError: a painter that changes the size.
     """
     started, damage = time.perf_counter(), Damage()
-    with Job(plan.output, _identity(plan) | {"painter": dict(painter_id or {})}, resume=plan.settings.resume) as job:
+    with Job(plan.output, _identity(plan) | {"painter": dict(painter_id or {})}, resume=_may_resume(plan)) as job:
         writer = _open_writer(plan, job)
+        steadier = Steadier(plan.settings.steady, writer.past) if plan.settings.steady else None
         resumed = count = writer.done
 
         def paint(frame: FilmFrame) -> FilmFrame:
             nonlocal count
-            painted = _paint(painter, plan, frame)
+            painted = _paint(painter, steadier, plan, frame)
             count += 1
             if on_progress is not None:
                 on_progress(Progress(count, plan.frames, resumed))
@@ -99,13 +101,20 @@ def stylize_film(
 
 def painter_left(plan: FilmPlan) -> Mapping[str, str] | None:
     """Say by what painter an earlier run with this plan was stopped; None where there is nothing to go on from."""
-    left = left_identity(plan.output) if plan.settings.resume else None
+    left = left_identity(plan.output) if _may_resume(plan) else None
     painter = left.pop("painter", None) if left is not None else None
     return painter if isinstance(painter, dict) and left == _identity(plan) else None
 
 
 def _open_writer(plan: FilmPlan, job: Job) -> SegmentedEncoder | FrameFileWriter:
-    return FrameFileWriter(job, plan.output) if plan.encoding is None else SegmentedEncoder(job, plan.encoding)
+    if plan.encoding is None:
+        return FrameFileWriter(job, plan.output)
+    return SegmentedEncoder(job, plan.encoding, held=plan.settings.steady > 0)
+
+
+def _may_resume(plan: FilmPlan) -> bool:
+    """Not with pictures that are held: some formats of theirs do not give back what the next frame depends on."""
+    return plan.settings.resume and not (plan.encoding is None and plan.settings.steady)
 
 
 def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> Iterator[FilmFrame]:
@@ -122,19 +131,22 @@ def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> I
     )
 
 
-def _paint(painter: Painter, plan: FilmPlan, read: FilmFrame) -> FilmFrame:
+def _paint(painter: Painter, steadier: Steadier | None, plan: FilmPlan, read: FilmFrame) -> FilmFrame:
     """Paint a frame the way up in which it is shown: a network has learnt from upright pictures."""
     turn = plan.film.orientation
     upright = turn_upright(read.frame, turn)
     painted = painter(upright)
     if painted.shape != upright.shape:
         raise StyleError(f"the painter turned {upright.shape} into {painted.shape}; expected the same size")
+    if steadier is not None:
+        painted = steadier(upright, painted)
+    past = steadier.past if steadier is not None else None
     alpha = read.alpha
     if plan.upright:
         alpha = None if alpha is None else turn_upright(alpha, turn)
     else:
         painted = turn_back(painted, turn)
-    return replace(read, frame=painted, alpha=alpha)
+    return replace(read, frame=painted, alpha=alpha, past=past)
 
 
 def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Job, damage: Damage) -> None:
@@ -173,6 +185,7 @@ def _identity(plan: FilmPlan) -> dict[str, object]:
         "film": _fingerprint(plan.film),
         "span": str(plan.span),
         "encoding": str(plan.encoding),
+        "steady": str(plan.settings.steady),
         "ffmpeg": str(av.library_versions),
         "segment": str(SEGMENT_FRAMES),
     }

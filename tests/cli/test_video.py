@@ -124,6 +124,12 @@ def test_strength_and_mask(film: Path, style: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(frames[5][42, 32], (250, 200, 100), atol=4)
 
 
+def test_steady(film: Path, style: str, tmp_path: Path) -> None:
+    assert run(film, "--style", style, "-o", tmp_path / "out.mp4", "--steady", "0.8") == 0
+    with pytest.raises(SettingError, match="steady 2: expected 0"):
+        run(film, "--style", style, "-o", tmp_path / "other.mp4", "--steady", "2")
+
+
 def test_another_strength_starts_anew(style: str, tmp_path: Path, stop_after: Callable[..., None]) -> None:
     film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mkv"
     words = (film, "--style", style, "-o", out, "--codec", "ffv1", "--pixel-format", "bgr0")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fastnst.images import Frame
+from fastnst.runtime.film.steadying import Past
 
 Orientation: TypeAlias = tuple[int, ...]
 """A display matrix, 9 integers as in ISO/IEC 14496-12: how players turn the picture."""
@@ -116,6 +117,9 @@ class FilmFrame:
 
     alpha: Frame | None = None
     """Opacity, uint8 (H, W); None where the film has none."""
+
+    past: Past | None = None
+    """For painted frames that hold the next one steady: how it goes on from here."""
 
 
 @dataclass(frozen=True)

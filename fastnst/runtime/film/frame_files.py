@@ -87,6 +87,9 @@ class FrameFileWriter:
         """
         format_of(pattern)
         self._job, self._pattern = job, pattern
+        self.past = None
+        """Frames that are held start anew."""
+
         self.done = 0
         """Frames that are written."""
 

@@ -31,6 +31,7 @@ CONTAINERS = {
 """FFmpeg's name for the file format of each suffix that is written."""
 
 _GIF_MOST_FPS = 50
+_MOST_STEADY = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,8 @@ def plan_film(
     film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source, settings.start)
     if settings.frame_rate is not None and not pictures:
         raise SettingError(f"{source}: a film keeps its own rate; a frame rate is for numbered pictures")
+    if not 0 <= settings.steady <= _MOST_STEADY:
+        raise SettingError(f"steady {settings.steady:g}: expected 0 (each frame for itself) to 0.95 (held tight)")
     span = _span(film, settings)
     plan = _plan_pictures if is_pattern(output) else _plan_container
     return replace(plan(film, output, settings, span), overwrite=overwrite)

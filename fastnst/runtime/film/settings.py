@@ -23,6 +23,10 @@ class VideoSettings:
     pixel_format: str | None = None
     """FFmpeg's word for how colours are stored, such as yuv420p, which every player shows. By default as the source."""
 
+    steady: float = 0.0
+    """How much of the frame before stays in what only moves or stands still: 0 paints each frame for itself, 0.8 holds
+    strokes where they are."""
+
     start: Fraction | None = None
     """Where to begin, seconds."""
 

@@ -17,19 +17,33 @@ from fastnst.runtime.film.film import FilmFrame
 from fastnst.runtime.film.job import Job, writing
 from fastnst.runtime.film.palette import ToPalette
 from fastnst.runtime.film.segments import EncodedFrame, Segment, SegmentWriter, load_segment
+from fastnst.runtime.film.steadying import Past, load_past, save_past
 
 
 class SegmentedEncoder:
     """Encodes frames into a job's folder, `SEGMENT_FRAMES` to a segment; begins after what an earlier run left."""
 
-    def __init__(self, job: Job, encoding: Encoding) -> None:
-        """Load what there is."""
+    def __init__(self, job: Job, encoding: Encoding, *, held: bool = False) -> None:
+        """Load what there is.
+
+        Args:
+            job: for the segments.
+            encoding: how to encode.
+            held: frames depend on those before; kept is what the first frame of the next segment depends on.
+        """
         self._job, self._encoding = job, encoding
         palette = encoding.pixel_format == "pal8"
         self._convert = ToPalette(encoding.size) if palette else FromRgb(encoding.pixel_format, encoding.colors)
         self.segments = list(self._load())
         """Finished segments, in order."""
 
+        self.past: Past | None = None
+        """What the next frame depends on, where frames are held."""
+
+        while held and self.segments and self.past is None:
+            self.past = load_past(self._past_path(len(self.segments) - 1))
+            if self.past is None:
+                self.segments.pop()
         self._open: tuple[VideoCodecContext, SegmentWriter] | None = None
         self._durations: dict[int, int] = {}
         job.keep = bool(self.segments)
@@ -53,6 +67,7 @@ class SegmentedEncoder:
         coded = self._convert(painted.frame, painted.alpha)
         coded.pts, coded.time_base, coded.duration = painted.pts, self._encoding.time_base, painted.duration
         self._durations[painted.pts] = painted.duration
+        self.past = painted.past
         with self._errors():
             if self._open is None:
                 self._open = open_encoder(self._encoding), SegmentWriter(self._path(len(self.segments)))
@@ -65,11 +80,14 @@ class SegmentedEncoder:
         if self._open is None:
             return
         context, writer = self._open
+        if self.past is not None:
+            save_past(self._past_path(len(self.segments)), self.past)
         with self._errors():
             _encode(context, writer, None, self._durations)
             segment = writer.finish(context.extradata or b"")
         if len(segment.pts) != len(self._durations):
             raise OutputError(f"{self._job.output}: {self._encoding.encoder} left out frames; choose another --codec")
+        self._past_path(len(self.segments) - 1).unlink(missing_ok=True)
         self.segments.append(segment)
         self._job.keep = True
         self._open, self._durations = None, {}
@@ -98,6 +116,9 @@ class SegmentedEncoder:
 
     def _path(self, number: int) -> Path:
         return self._job.folder / f"{number:06d}.segment"
+
+    def _past_path(self, number: int) -> Path:
+        return self._path(number).with_suffix(".npz")
 
 
 def _encode(

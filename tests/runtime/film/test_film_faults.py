@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
-from fastnst.runtime.film import segments
+from fastnst.runtime.film import assembly, segments
 from fastnst.runtime.film.decoder import Damage, FilmDecoder, main_video, open_film
 from fastnst.runtime.film.film import Span
 from fastnst.runtime.film.job import job_folder
@@ -107,6 +107,43 @@ def test_disk_full_while_putting_together(
     assert calls == 0
     assert len(read(output).frames) == 30
     assert not job_folder(output).exists()
+
+
+def test_disk_full_in_the_middle_of_putting_together(
+    make_clip: Fixture, paint: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(film: av.container.OutputContainer, packet: av.Packet) -> bool:
+        film.mux(packet)
+        raise av.error.OSError(errno.ENOSPC, "No space left on device")
+
+    source, output = make_clip("film.mp4", frames=30), tmp_path / "out.mp4"
+    monkeypatch.setattr("fastnst.runtime.film.assembly._write", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        paint(source, output)
+    assert sorted(path.name for path in job_folder(output).iterdir()) == ["000000.segment", "job.json", "lock"]
+
+
+@pytest.mark.parametrize(
+    ("error", "borne"),
+    [
+        (av.error.InvalidDataError(1094995529, "Invalid data"), True),
+        (av.error.OSError(errno.ENOSPC, "No space left on device"), False),
+    ],
+)
+def test_which_refusals_are_borne(make_clip: Fixture, error: av.FFmpegError, borne: bool) -> None:
+    class Refusing:
+        def mux(self, packet: av.Packet) -> None:
+            raise error
+
+    with av.open(str(make_clip("film.mp4", frames=3, sounds=["eng"]))) as clip:
+        pictures, sound = (next(packet for packet in clip.demux(stream)) for stream in clip.streams)
+    with pytest.raises(av.FFmpegError):
+        assembly._write(Refusing(), pictures)
+    if borne:
+        assert assembly._write(Refusing(), sound) is False
+    else:
+        with pytest.raises(av.FFmpegError):
+            assembly._write(Refusing(), sound)
 
 
 def test_encoder_breaks(make_clip: Fixture, paint: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +273,7 @@ def test_size_changes_on_the_way(paint: Fixture, read: Fixture, tmp_path: Path, 
     source = tmp_path / name
     with av.open(str(source), "w") as clip:
         stream = clip.add_mux_stream("h264", rate=25, width=64, height=48)
-        pts = 0
+        pts = 250 if name.endswith(".ts") else 0  # broadcasts start at any time, and --start counts from there
         for width, height in ((64, 48), (96, 64)):
             encoder = av.CodecContext.create("libx264", "w")
             encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"

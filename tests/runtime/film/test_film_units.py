@@ -15,6 +15,7 @@ from fastnst.runtime.film.orientation import read_orientation, swaps_sides, turn
 from fastnst.runtime.film.palette import ToPalette
 from fastnst.runtime.film.segments import Segment
 from fastnst.runtime.film.timing import Stamp, decode_stamps, stamp_frames, steady_grid
+from fastnst.runtime.film.tracks import Cut
 
 ONE = 1 << 16
 
@@ -31,6 +32,14 @@ def test_decode_stamps_by_hand() -> None:
 def test_decode_stamps_two_places_back() -> None:
     # I P B B2 B2, as x264 writes it: B2 at 10 is third in the file after 40 and 20, and first to be shown after 0.
     assert decode_stamps([0, 40, 20, 10, 30], 40) == [-20, -10, 0, 10, 20]
+
+
+def test_what_a_cut_holds() -> None:
+    cut = Cut(Fraction(1), Fraction(2))
+    assert [at in cut for at in (Fraction(99, 100), Fraction(1), Fraction(199, 100), Fraction(2))] == [0, 1, 1, 0]
+    assert Fraction(-1) in Cut()
+    assert [cut.is_whole, Cut(start_s=Fraction(1)).is_whole, Cut(end_s=Fraction(1)).is_whole] == [False] * 3
+    assert Cut(shift_s=Fraction(3)).is_whole
 
 
 @pytest.mark.parametrize("seed", range(5))
