@@ -47,6 +47,22 @@ def test_stages_and_the_whole(figures: ModuleType, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*out*")] == ["out.mp4"]
 
 
+def test_held_and_not_held(figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    figures.draw_film(tmp_path / "film.mp4", 4, (64, 96))
+
+    def flickers(frame: np.ndarray) -> np.ndarray:
+        return (frame // 2 + rng.integers(0, 60)).astype(np.uint8)
+
+    figures.show_steadiness(flickers, [tmp_path / "film.mp4"], 0.8, 4, 96)
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["scene", "kind", "excess", "held", "fine", "detail"]
+    assert len(rows) >= 1
+    excess, held, detail = (float(word) for word in rows[0].split()[-3:])
+    assert 0 < held < excess
+    assert detail > 0.5
+
+
 def test_memory_from_the_command_line() -> None:
     if sys.platform != "linux":
         pytest.skip("reads /proc")

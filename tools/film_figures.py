@@ -1,7 +1,8 @@
-"""Measure `fastnst video`: how fast it is beside each of its stages alone, and whether its memory stays flat.
+"""Measure `fastnst video`: its speed beside each of its stages alone, its memory over time, what --steady does.
 
     python tools/film_figures.py throughput FILM --style starry --frames 200
     python tools/film_figures.py memory --minutes 10 --size 192x108 --style starry
+    python tools/film_figures.py steady FILM ... --style starry --hold 0.8 --frames 8
 
 All that is compared is measured in one run, in turns. On a computer with other work to do, only the ratios mean
 something, and they little. `--wait 20` paints nothing and waits 20 ms for each frame instead, as a network on a GPU
@@ -14,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,16 +24,19 @@ from typing import Any
 from unittest import mock
 
 import av
+import cv2
 import numpy as np
 
 from fastnst.errors import FastNSTError
 from fastnst.evaluation.machine import describe_machine
+from fastnst.evaluation.video import evaluate_video, gather_scenes
 from fastnst.images import Frame
 from fastnst.runtime import video
 from fastnst.runtime.film.job import Job
 from fastnst.runtime.film.plan import FilmPlan, plan_film
 from fastnst.runtime.film.reader import read_frames
 from fastnst.runtime.film.settings import VideoSettings
+from fastnst.runtime.film.steadying import Steadier
 from fastnst.runtime.film.writer import SegmentedEncoder
 from fastnst.runtime.memory import peak_memory_mb
 from fastnst.runtime.session import Stylizer
@@ -153,6 +157,31 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def show_steadiness(painter: Painter, paths: Sequence[Path], hold: float, frames: int, long_side: int) -> None:
+    """Print how steady scenes are painted, each frame for itself and held, as in docs/steadiness.md."""
+    print(f"{'scene':20} {'kind':17} {'excess':>8} {'held':>8} {'fine detail':>12}")
+    for scene in gather_scenes(paths, frames=frames, long_side=long_side):
+        painted = [painter(frame) for frame in scene.frames]
+        steadier = Steadier(hold)
+        held = [steadier(frame, picture) for frame, picture in zip(scene.frames, painted, strict=True)]
+        kept = _detail(held[-1]) / _detail(painted[-1])
+        rows = evaluate_video({"each": replay(painted), "held": replay(held)}, [scene])
+        for kind in dict.fromkeys(row.kind for row in rows):
+            each, steady = (row.excess for row in rows if row.kind == kind)
+            print(f"{scene.name:20} {kind:17} {each:8.4f} {steady:8.4f} {kept:12.2f}", flush=True)
+
+
+def replay(frames: Iterable[Frame]) -> Painter:
+    """Give a painter that hands out what is painted already."""
+    left = iter(frames)
+    return lambda _frame: next(left)
+
+
+def _detail(frame: Frame) -> float:
+    """Mean size of the Laplacian of the grey picture: how much there is of fine strokes."""
+    return float(np.abs(cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.CV_32F)).mean())
+
+
 def draw_film(path: Path, frames: int, size: tuple[int, int]) -> None:
     """Write a film with sound: stripes of noise that move, `size` (height, width)."""
     noise = np.random.default_rng(0).integers(0, 256, (size[0], size[1] // 8 + 1, 3), np.uint8)
@@ -202,6 +231,8 @@ def main() -> int:
                 settings = replace(settings, drop_tracks=True, resume=False, end=options.frames / rate)
                 plan = plan_film(options.film, output, settings, overwrite=True)
                 show_throughput(painter, plan, options.rounds)
+            elif options.what == "steady":
+                show_steadiness(painter, options.films, options.hold, options.frames, options.long_side)
             else:
                 width, height = (int(side) for side in options.size.split("x"))
                 source = Path(folder) / "drawn.mp4"
@@ -223,7 +254,12 @@ def _read_options() -> argparse.Namespace:
     memory = kinds.add_parser("memory", help="memory over a long film that is drawn for it")
     memory.add_argument("--minutes", type=float, default=10)
     memory.add_argument("--size", default="192x108", help="WIDTHxHEIGHT (default: 192x108)")
-    for kind in (throughput, memory):
+    steady = kinds.add_parser("steady", help="how steady scenes are painted, with and without --steady")
+    steady.add_argument("films", type=Path, nargs="+", help="films, folders of frames, folders with .flo files")
+    steady.add_argument("--hold", type=float, default=0.8, help="share for --steady (default: 0.8)")
+    steady.add_argument("--frames", type=int, default=8, help="how many of each film (default: 8)")
+    steady.add_argument("--long-side", type=int, default=384, help="pixels (default: 384)")
+    for kind in (throughput, memory, steady):
         kind.add_argument("--style", default="starry")
         kind.add_argument("--provider", default="auto")
         kind.add_argument("--threads", type=int, help="of the network")
