@@ -85,7 +85,18 @@ def test_regions_by_color(quarters: Path) -> None:
     np.testing.assert_array_equal(blue, quarter(1, 0))
 
 
+def test_rounding_never_gives_more_than_there_is() -> None:
+    # Halfway between 0 and 255 both round to 128.
+    rest, first, second = Mask(Path("m"), [grey(255, 0), grey(0, 255)], rest=True).weights((1, 3))
+    assert first[0, 1] == 128
+    assert second[0, 1] == 127
+    assert rest[0, 1] == 0
+
+
 def test_green_is_the_green_that_people_paint_masks_in(quarters: Path) -> None:
+    with Image.open(quarters) as picture:
+        ImageDraw.Draw(picture).rectangle((20, 30, 39, 39), (0, 110, 0))
+        picture.save(quarters)
     (weights,) = read_regions(quarters, {"green": 0}).weights((40, 40))
     np.testing.assert_array_equal(weights, quarter(0, 1))
 
