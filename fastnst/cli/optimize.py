@@ -165,7 +165,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) 
             task,
             completed=whole - left - (here.steps - progress.done) * work[last.long_side],
             step=f"{last.step}/{progress.steps}",
-            description=f"{size}content {last.content:.3f} style {last.style:.4f} total {last.total:.4f}",
+            description=f"{size}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
         )
         if settings.save_every and last.step % settings.save_every == 0:
             _write_picture(progress.best_frame(), picture, output)
@@ -188,7 +188,9 @@ def _write_picture(frame: Frame, picture: Picture, output: Path) -> None:
 
 def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, console: Console) -> None:
     losses = result.losses
-    line = f"{output}: content {losses['content']:.3f}, style {losses['style']:.4f}, total {losses['total']:.4f}"
+    line = f"{output}: content {losses['content']:.4g}, style {losses['style']:.4g}, total {losses['total']:.4g}"
+    if settings.strength is not None:
+        line += f", by style weight {result.style_weight:.4g}"
     if result.interrupted:
         line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"
     line += f"; {result.elapsed_s:.0f} s on {result.hardware}; judged by {result.loss_weights}"

@@ -73,7 +73,7 @@ def test_search_survives_noise_and_nothing_lost() -> None:
 def test_the_same_strength_gives_up_as_much_with_every_style(
     normalization: str, settings: OptimizeSettings, frames: list[Frame]
 ) -> None:
-    asked = replace(settings, strength=0.3, normalization=normalization)
+    asked = replace(settings, strength=0.3, normalization=normalization, steps=60)
     lost = []
     for style in (frames[1], frames[4] // 3, 255 - frames[2] // 2):
         result = optimize(frames[0], style, asked)
@@ -82,7 +82,8 @@ def test_the_same_strength_gives_up_as_much_with_every_style(
         objective = subject.objective(PerceptualLoss(network, asked), 32, CPU, None)
         assert result.style_weight > 0
         lost.append(objective.content_lost(torch.from_numpy(result.frame / 255).permute(2, 0, 1)[None].float()))
-    assert lost == pytest.approx([0.3] * 3, rel=0.15)
+    assert max(lost) < 1.25 * min(lost)
+    assert lost == pytest.approx([0.3] * 3, rel=0.3)
 
 
 def test_more_strength_loses_more(settings: OptimizeSettings, frames: list[Frame]) -> None:
