@@ -65,7 +65,8 @@ class Comparer:
     def fast_hardware(self) -> str:
         """What computes the fast network, and in which arithmetic."""
         paint = self.network.paint
-        return str(paint.choice) if isinstance(paint, Stylizer) else "ONNX Runtime, cpu"
+        choice = str(paint.choice) if isinstance(paint, Stylizer) else "cpu"
+        return f"{choice} (ONNX Runtime, float32)" if choice == "cpu" else choice
 
     @property
     def same_hardware(self) -> bool:

@@ -91,6 +91,7 @@ def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -
         caption=f"{comparison.photo}, {comparison.content.shape[1]} x {comparison.content.shape[0]} px; below, a "
         f"quarter of its sides where it has most detail, and as much of the style picture.",
         notes=[notes, [""] * len(whole)],
+        fit=True,
     )
 
 

@@ -61,6 +61,7 @@ figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; }
 .scroll.grid { border: 0; max-width: none; } .grid table { width: auto; } .grid th, .grid td { border: 0;
   padding: .2rem .5rem .2rem 0; text-align: left; vertical-align: top; white-space: normal; background: none; }
 .grid thead th { color: var(--ink); font-size: .85rem; background: none; overflow-wrap: anywhere; }
+.grid.fit table { width: 100%; min-width: 640px; table-layout: fixed; } .grid.fit img { max-width: 100%; height: auto; }
 .grid tbody th { color: var(--muted); font-weight: 500; font-size: .85rem; padding-top: .7rem; }
 .grid img { display: block; max-width: none; border-radius: 4px; } .grid .note { color: var(--muted);
   font-size: .78rem; font-variant-numeric: tabular-nums; }
@@ -158,7 +159,7 @@ def _grid(grid: Grid) -> str:
             lines.append(f'<tr><th colspan="{len(frames)}">{escape(label)}</th></tr>')
         lines.append(f"<tr>{cells}</tr>")
     return (
-        f'<figure><div class="scroll grid"><table><thead><tr>{titles}</tr></thead>'
+        f'<figure><div class="scroll grid{" fit" if grid.fit else ""}"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>{_caption(grid.caption)}</figure>"
     )
 

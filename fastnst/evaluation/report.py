@@ -128,6 +128,9 @@ class Grid:
     notes: Sequence[Sequence[str]] = ()
     """A short text below each picture, in the rows' order; may be left out."""
 
+    fit: bool = False
+    """Pictures are reduced to the page's width. Otherwise they keep their size, and the page scrolls sideways."""
+
 
 Block: TypeAlias = Heading | Text | Facts | Verdicts | Table | Plot | Grid
 

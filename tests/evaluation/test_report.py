@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastnst.evaluation.html import render_html
 from fastnst.evaluation.intervals import Interval
 from fastnst.evaluation.markdown import render_table
 from fastnst.evaluation.report import (
@@ -95,6 +96,13 @@ def test_html_marks_the_best_and_the_baseline(tmp_path: Path) -> None:
     page = report().write(tmp_path)[0].read_text("utf-8")
     assert '<td class="best">0.100 <small>± 0.010</small></td>' in page
     assert '<tr class="baseline"><td>photo</td>' in page
+
+
+def test_grids_keep_their_size_or_fit_the_page() -> None:
+    frames = [np.zeros((4, 6, 3), np.uint8)]
+    pages = [render_html(Report("r", blocks=[Grid(["a"], [("", frames)], fit=fit)])) for fit in (False, True)]
+    assert ['<div class="scroll grid">' in page for page in pages] == [True, False]
+    assert '<div class="scroll grid fit">' in pages[1]
 
 
 def test_files_are_written_and_returned(tmp_path: Path) -> None:
