@@ -73,7 +73,9 @@ class Steadier:
         load_opencv()
         import cv2  # noqa: PLC0415 - only films that are held need it
 
-        self._hold = hold
+        levels = np.arange(256, dtype=np.float32)
+        self._weights = np.float32(hold) * np.exp(-np.square(levels) / np.float32(2 * _TOLERANCE**2))
+        self._grid = np.zeros((2, 0, 0), np.float32)
         self.past = past
         """The last frame."""
 
@@ -107,11 +109,11 @@ class Steadier:
         import cv2  # noqa: PLC0415
 
         height, width = photo.shape[:2]
-        difference = cv2.absdiff(photo, moved).max(axis=2).astype(np.float32)
-        difference = cv2.blur(difference, (_AROUND, _AROUND))
-        weight = np.float32(self._hold) * np.exp(-np.square(difference) / np.float32(2 * _TOLERANCE**2))
+        red, green, blue = cv2.split(cv2.absdiff(photo, moved))
+        difference = cv2.blur(cv2.max(cv2.max(red, green), blue), (_AROUND, _AROUND))
+        weight = np.asarray(cv2.LUT(difference, self._weights), np.float32)
         weight[(x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)] = 0
-        return np.asarray(weight, np.float32)
+        return weight
 
     def _follow_back(self, before: Frame, now: Frame) -> tuple[Floats, Floats]:
         """Where each pixel of `now` was in `before`: columns (H, W) and rows (H, W)."""
@@ -127,5 +129,7 @@ class Steadier:
         if scale < 1:
             flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
             flow *= np.array([width / small[0], height / small[1]], np.float32)
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        if self._grid.shape[1:] != (height, width):
+            self._grid = np.mgrid[:height, :width].astype(np.float32)
+        rows, columns = self._grid
         return flow[..., 0] + columns, flow[..., 1] + rows
