@@ -41,6 +41,7 @@ class FittingStylizer:
         provider: ProviderChoice = "auto",
         threads: int | None = None,
         tile: TileChoice = "auto",
+        like: Stylizer | None = None,
     ) -> None:
         """Load a style.
 
@@ -50,6 +51,7 @@ class FittingStylizer:
             threads: on the CPU; None: one for each physical core that may be used.
             tile: auto takes tiles for pictures that might need more than 4 GB, or more than there is, in one piece;
                 off never does; a number always does, with tiles of at most so many pixels a side.
+            like: another style at work beside this one: where it runs, `auto` need not be tried again.
 
         Raises:
             StyleError: no such style, or a file that is no network of ours; with a number, one that knows no tiles.
@@ -65,7 +67,7 @@ class FittingStylizer:
         self._tiler: TiledStylizer | None = None
         self._untileable = False
         self._holds_memory = False
-        self.stylizer = Stylizer(style, provider=provider, threads=threads)
+        self.stylizer = _open(style, provider, threads, like)
         """The network in one piece."""
 
         if isinstance(tile, int):
@@ -148,3 +150,12 @@ class FittingStylizer:
                 self.stylizer.path, tile=tile, provider=self.tile_provider, threads=self._threads
             )
         return self._tiler
+
+
+def _open(style: str | Path, provider: ProviderChoice, threads: int | None, like: Stylizer | None) -> Stylizer:
+    if like is not None and provider == "auto":
+        try:
+            return Stylizer(style, provider=like.provider, threads=threads)
+        except SettingError:  # what runs one network may not run another
+            pass
+    return Stylizer(style, provider=provider, threads=threads)

@@ -123,6 +123,18 @@ def test_tiles_when_one_piece_fails(network: Path, monkeypatch: pytest.MonkeyPat
         stylizer(frame)
 
 
+def test_a_second_style_runs_where_the_first_does(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AssertionError
+
+    with Stylizer(network, provider="cpu") as first:
+        monkeypatch.setattr("fastnst.runtime.choosing.candidates", fail)
+        with FittingStylizer(network, like=first, tile=64) as second:
+            assert second.stylizer.provider == "cpu"
+        with pytest.raises(AssertionError):
+            FittingStylizer(network)
+
+
 def test_mistakes(network: Path) -> None:
     with pytest.raises(SettingError, match="tile 32; expected at least 64"):
         FittingStylizer(network, provider="cpu", tile=32)

@@ -98,7 +98,9 @@ class LookPainter:
         paths, self._mask = read_look(style, look)
         with ExitStack() as stack:
             load = partial(FittingStylizer, provider=provider, threads=threads, tile=tile)
-            self._networks = [stack.enter_context(load(path)) for path in paths]
+            self._networks = [stack.enter_context(load(paths[0]))]
+            first = self._networks[0].stylizer
+            self._networks += [stack.enter_context(load(path, like=first)) for path in paths[1:]]
             for network in self._networks:
                 network.stylizer.check_strength(look.strength)
             self._stack = stack.pop_all()
