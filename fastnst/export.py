@@ -20,8 +20,8 @@ from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
 from fastnst.images import Frame
 from fastnst.networks.apply import SMALLEST_SIDE, stylize_frame
-from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import ModelInfo, load_model
+from fastnst.networks.network import StyleNetwork
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
@@ -112,7 +112,7 @@ def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8") -> in
     return difference
 
 
-def to_onnx(network: TransformNet, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
+def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
     """Put a network's graph between what prepares its input and what finishes its output."""
     core = _core(network)
     first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
@@ -131,7 +131,7 @@ def to_onnx(network: TransformNet, info: ModelInfo, layout: Layout = "nhwc-uint8
     return whole
 
 
-def metadata(network: TransformNet, info: ModelInfo, layout: Layout) -> dict[str, str]:
+def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str, str]:
     """What an exported file says of itself."""
     weights = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
@@ -147,7 +147,7 @@ def metadata(network: TransformNet, info: ModelInfo, layout: Layout) -> dict[str
     }
 
 
-def largest_difference(exported: ModelProto, network: TransformNet, layout: Layout) -> int:
+def largest_difference(exported: ModelProto, network: StyleNetwork, layout: Layout) -> int:
     """Largest difference, in levels of 255, between ONNX Runtime and torch over three pictures of odd sizes."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -165,7 +165,7 @@ def largest_difference(exported: ModelProto, network: TransformNet, layout: Layo
     return max(differences)
 
 
-def _core(network: TransformNet) -> ModelProto:
+def _core(network: StyleNetwork) -> ModelProto:
     """The bare network, image -> raw, float (N, 3, H, W) with H and W multiples of the stride."""
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))

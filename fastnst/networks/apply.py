@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.images import Frame
-from fastnst.networks.johnson import TransformNet
+from fastnst.networks.network import StyleNetwork
 from fastnst.tensors import to_frame, to_image
 
 # Smaller pictures are extended to this many pixels a side: reflection inside the network needs room.
@@ -20,7 +20,7 @@ def padded(image: Tensor, stride: int) -> Tensor:
     return F.pad(image, (0, right, 0, below), mode="reflect")
 
 
-def stylize_frame(network: TransformNet, frame: Frame) -> Frame:
+def stylize_frame(network: StyleNetwork, frame: Frame) -> Frame:
     """Frame, uint8 (H, W, 3), to stylized frame of the same size; torch's own arithmetic, on the network's device."""
     height, width = frame.shape[:2]
     device = next(network.parameters()).device

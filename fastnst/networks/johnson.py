@@ -7,6 +7,8 @@ linear output instead of a scaled tanh.
 
 from torch import Tensor, nn
 
+from fastnst.networks.network import StyleNetwork, centred, uncentred
+
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution that pads by reflection to keep the size (divided by the stride)."""
@@ -37,11 +39,8 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class TransformNet(nn.Module):
-    """Image to stylized image at the same size; height and width must be multiples of `stride`.
-
-    `width` is the number of channels at full size: 32 in the paper.
-    """
+class TransformNet(StyleNetwork):
+    """Works at a quarter of the size; `width` is the number of channels at full size: 32 in the paper."""
 
     stride = 4
 
@@ -62,7 +61,4 @@ class TransformNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
-        # Centred and scaled to about unit variance: a photograph's mean is near 0.45, its deviation near 0.25.
-        stylized: Tensor = self.body((image - 0.45) / 0.25)
-        # In float32 also under autocast: bfloat16 has but 128 steps between 0.5 and 1.
-        return 0.45 + 0.25 * stylized.float()
+        return uncentred(self.body(centred(image)))

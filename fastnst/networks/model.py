@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
-from fastnst.networks.johnson import TransformNet
+from fastnst.networks.kinds import build_network
+from fastnst.networks.network import StyleNetwork
 
 FORMAT = "fastnst model 1"
 
@@ -38,21 +39,14 @@ class ModelInfo:
     """Settings, losses, seconds and hardware of the training."""
 
 
-def build_network(spec: dict[str, int | str]) -> TransformNet:
-    """Build an untrained network from its description; raises CheckpointError for a kind that is not known."""
-    if spec.get("kind") != "johnson":
-        raise CheckpointError(f"network of kind {spec.get('kind')!r}; this version knows 'johnson'")
-    return TransformNet(width=int(spec["width"]), blocks=int(spec["blocks"]))
-
-
-def save_model(path: Path, network: TransformNet, info: ModelInfo) -> None:
+def save_model(path: Path, network: StyleNetwork, info: ModelInfo) -> None:
     """Write the weights, rounded to float16, and their description."""
     state = {name: value.detach().cpu().contiguous().half() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "info": json.dumps(dataclasses.asdict(info))}
     write_atomically(path, save(state, metadata))
 
 
-def load_model(path: Path) -> tuple[TransformNet, ModelInfo]:
+def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     """Read a trained network, its weights widened to float32.
 
     Raises CheckpointError for a file that is not there or not one of ours.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
-from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import read_safetensors
+from fastnst.networks.network import StyleNetwork
 
 FORMAT = "fastnst checkpoint 1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -24,7 +24,7 @@ CHECKPOINT = "checkpoint.safetensors"
 class TrainState:
     """All that changes while a network is trained. The order of the pictures follows from `step` alone."""
 
-    network: TransformNet
+    network: StyleNetwork
     optimizer: torch.optim.Adam
     step: int = 0
     """Updates done."""

@@ -33,7 +33,7 @@ def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
     files = Files(folder / f"{name}.safetensors", folder / f"{name}.onnx", folder / f"{name}.md")
     info = ModelInfo(
         style=name,
-        network={"kind": settings.network, "width": settings.width, "blocks": settings.blocks},
+        network=settings.network_spec,
         provenance=f"trained on {settings.style.name}, {settings.steps} steps of {settings.batch} "
         f"at {settings.crop} px, {_origin(settings)}judged by {result.loss_weights}",
         licence=settings.licence,

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError
 from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
-from fastnst.networks.johnson import TransformNet
+from fastnst.networks.kinds import build_network
 from fastnst.networks.model import load_model
+from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.losses import lattice_pattern
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import autocast, hardware, resolve_precision
@@ -66,7 +67,7 @@ Callback: TypeAlias = Callable[[Progress], None]
 class TrainResult:
     """A trained network and what is known about its training."""
 
-    network: TransformNet
+    network: StyleNetwork
     losses: dict[str, float]
     """Losses on the held-out pictures at the end."""
     elapsed_s: float
@@ -166,17 +167,21 @@ def train(
 def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     """Network and optimiser before the first step; the same seed gives the same weights on every device."""
     torch.manual_seed(settings.seed)
-    network = TransformNet(settings.width, settings.blocks)
+    network = build_network(settings.network_spec)
     if settings.start is not None:
         trained, info = load_model(settings.start)
-        if (trained.width, trained.blocks) != (settings.width, settings.blocks):
+        if info.network != settings.network_spec:
             raise CheckpointError(
-                f"{settings.start}: a network of --width {trained.width} --blocks {trained.blocks} ({info.style}); "
-                f"asked for are {settings.width} and {settings.blocks}"
+                f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "
+                f"{_described(settings.network_spec)}"
             )
         network.load_state_dict(trained.state_dict())
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(network, torch.optim.Adam(network.parameters(), settings.learning_rate))
+
+
+def _described(spec: dict[str, int | str]) -> str:
+    return " ".join(f"{name} {value}" for name, value in spec.items())
 
 
 def plain(settings: TrainSettings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fastnst.files import atomic_path
 from fastnst.images import Frame
-from fastnst.networks.johnson import TransformNet
+from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss, StyleStatistics
 from fastnst.tensors import to_frame
 
@@ -41,7 +41,7 @@ class Watcher:
         self.writer.add_scalar("speed/images_per_s", images_per_s, step)
 
     def preview(
-        self, step: int, network: TransformNet, loss: PerceptualLoss, style: StyleStatistics
+        self, step: int, network: StyleNetwork, loss: PerceptualLoss, style: StyleStatistics
     ) -> dict[str, float]:
         """Stylize the held-out pictures, one by one; return their mean losses and keep a sheet of the results."""
         network.eval()

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError
 from fastnst.networks.johnson import TransformNet
-from fastnst.networks.model import ModelInfo, build_network, load_model, save_model
+from fastnst.networks.kinds import build_network
+from fastnst.networks.model import ModelInfo, load_model, save_model
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
 

@@ -143,13 +143,18 @@ def test_matrix_and_error_gradients(features: Tensor) -> None:
 
 
 def test_lattice_pattern_by_hand() -> None:
-    # One of the 16 places of each 4 x 4 cell is 1: (15/16)^2 once and (1/16)^2 15 times, over 16 places.
+    # One of the 16 places of each 4 x 4 cell is 1: (15/16)^2 once and (1/16)^2 15 times. Its slope is taken off: in a
+    # corner of the cell -1.5 / 20 both ways, and 20 times its square is what that explains.
     dots = torch.zeros(1, 3, 32, 40)
     dots[..., ::4, ::4] = 1
-    assert_close(lattice_pattern(dots, 4), torch.tensor([(225 + 15) / 256 / 16]))
-    # A slope of s: places of a cell are s * (-1.5, -0.5, 0.5, 1.5) from its mean.
-    slope = torch.arange(40.0).expand(1, 3, 32, 40) / 100
-    assert_close(lattice_pattern(slope, 4), torch.tensor([1.25e-4]))
+    assert_close(lattice_pattern(dots, 4), torch.tensor([((225 + 15) / 256 - 2 * 20 * (1.5 / 20) ** 2) / 16]))
+
+
+def test_lattice_pattern_leaves_slopes_alone() -> None:
+    across = torch.arange(40.0).expand(1, 3, 40, 40) / 100
+    down = torch.arange(40.0)[:, None].expand(1, 3, 40, 40) / 50
+    for period in (4, 8):
+        assert_close(lattice_pattern(across - down, period), torch.zeros(1), atol=1e-9, rtol=0)
 
 
 def test_lattice_pattern_is_nothing_for_what_does_not_repeat() -> None:
