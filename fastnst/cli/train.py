@@ -54,8 +54,8 @@ def train(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.images import read_frame  # noqa: PLC0415
     from fastnst.training.finish import finish  # noqa: PLC0415
-    from fastnst.training.loop import check_folder  # noqa: PLC0415
     from fastnst.training.loop import train as run  # noqa: PLC0415
+    from fastnst.training.resume import check_folder  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     folder = resume or output or Path("runs") / settings.style_name

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,11 @@ from torch import Tensor
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
 from fastnst.networks.model import read_safetensors
-from fastnst.networks.network import StyleNetwork
+from fastnst.training.state import TrainState
 
 FORMAT = "fastnst checkpoint 1"
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the file inside a training's folder."""
-
-
-@dataclass
-class TrainState:
-    """All that changes while a network is trained. The order of the pictures follows from `step` alone."""
-
-    network: StyleNetwork
-    optimizer: torch.optim.Adam
-    step: int = 0
-    """Updates done."""
-    elapsed_s: float = 0.0
-    """Seconds of training, over all runs."""
-    losses: list[dict[str, float]] = field(default_factory=list)
-    """Losses on the held-out pictures so far, each with its step."""
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Content pictures that could not be used, and why."""
 
 
 def save_checkpoint(path: Path, state: TrainState, settings: dict[str, Any], style_sha256: str) -> None:
@@ -67,9 +50,11 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
     try:
         state.network.load_state_dict(_below("network.", tensors))
         _load_optimizer(state.optimizer, _below("optimizer.", tensors))
-        for name, value in json.loads(metadata["progress"]).items():
-            setattr(state, name, value)
         settings: dict[str, Any] = json.loads(metadata["settings"])
+        progress = json.loads(metadata["progress"])
+        progress.setdefault("images", progress["step"] * settings["batch"])  # the first version had no such entry
+        for name, value in progress.items():
+            setattr(state, name, value)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: does not fit this training ({reason})") from error

@@ -8,22 +8,16 @@ Images are uint8 (3, crop, crop) RGB tensors here; the trainer turns them into f
 """
 
 import copy
-import os
-import signal
-import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from fastnst.errors import InputError, SettingError
 from fastnst.images import Frame
@@ -39,13 +33,6 @@ class Sample(NamedTuple):
     """One content picture, uint8 (3, crop, crop) RGB, and the files passed over to get it."""
 
     image: Tensor
-    skipped: list[Skipped]
-
-
-class Batch(NamedTuple):
-    """Content pictures, uint8 (B, 3, crop, crop) RGB, and the files passed over to get them."""
-
-    images: Tensor
     skipped: list[Skipped]
 
 
@@ -133,71 +120,3 @@ def held_out(folder: Path, count: int, size: int) -> HeldOut:
     if not frames:
         raise nothing_usable(folder, skipped)
     return HeldOut(torch.stack([_to_tensor(frame) for frame in frames]), chosen, skipped)
-
-
-def content_batches(
-    dataset: ContentImages,
-    batch_size: int,
-    first_step: int,
-    steps: int,
-    workers: int,
-    *,
-    rank: int = 0,
-    world_size: int = 1,
-    pin_memory: bool = False,
-) -> Iterator[Batch]:
-    """Yield the batches of steps `first_step`, `first_step + 1` ... : `steps` of them.
-
-    `batch_size` counts the pictures of one step over all processes; each of `world_size` processes gets its equal
-    part. So neither the number of processes nor that of workers changes what a step sees.
-
-    Workers import the main script again, as multiprocessing does on Windows and macOS: a script of one's own that
-    asks for some starts its work under `if __name__ == "__main__":`.
-    """
-    if batch_size % world_size:
-        raise SettingError(f"batch size {batch_size}: {world_size} processes cannot share it equally; give a multiple")
-    share = batch_size // world_size
-    starts = [step * batch_size + rank * share for step in range(first_step, first_step + steps)]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=[list(range(start, start + share)) for start in starts],
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker if workers else None,
-        multiprocessing_context=_worker_context() if workers else None,
-        generator=torch.Generator().manual_seed(0),  # or making a loader would advance the global random state
-    )
-    try:
-        yield from loader
-    except InputError:  # a worker's error arrives with its traceback in the message: say it again in one line
-        _, _, skipped = first_usable(dataset.folder, dataset.names, dataset.crop, Framing())
-        raise nothing_usable(dataset.folder, skipped) from None
-
-
-def _collate(samples: list[Sample]) -> Batch:
-    images = torch.stack([sample.image for sample in samples])
-    return Batch(images, [entry for sample in samples for entry in sample.skipped])
-
-
-def _start_worker(_number: int) -> None:
-    """Leave Ctrl-C to the main process, which ends its workers; torch itself limits each to one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the main process is killed: torch watches the worker's parent, here the fork server."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _worker_context() -> BaseContext:
-    """Start workers from a clean process: a fork of a process with threads (NCCL, TensorBoard) may hang for ever."""
-    if sys.platform == "win32":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is then imported once, not once a worker
-    return context

@@ -10,8 +10,8 @@ import torch
 from fastnst.export import export_model
 from fastnst.files import write_atomically
 from fastnst.networks.model import ModelInfo, save_model
-from fastnst.training.loop import TrainResult, plain
-from fastnst.training.settings import TrainSettings
+from fastnst.training.loop import TrainResult
+from fastnst.training.settings import TrainSettings, plain
 
 
 @dataclass(frozen=True)

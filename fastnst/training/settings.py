@@ -1,11 +1,15 @@
 """The settings of a training, each written once: recipes and command-line options only override them."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastnst.errors import SettingError
 from fastnst.perceptual.settings import LossSettings
+
+SMALLEST_CROP = 64
+"""Pixels; the loss network's deepest layers have little left of smaller ones."""
 
 _SIZES = {"johnson": ("johnson", 32, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
 
@@ -45,8 +49,22 @@ class TrainSettings(LossSettings):
     crop: int = 256
     """Side of the square crops, pixels; a multiple of 8."""
 
+    small_first: float = 0.0
+    """Part of the training, 0 to 1, that is done on smaller crops first: they cost less, and palette and strokes are
+    learnt from them as well."""
+
+    small_crop: int = 0
+    """Side of those crops, pixels; 0 is half of --crop."""
+
+    small_batch: int = 0
+    """Pictures per step of those; 0 is --batch."""
+
     learning_rate: float = 1e-3
-    """Adam's learning rate at its highest, after 50 steps of warm-up; it falls to 0 along a cosine."""
+    """Adam's learning rate at its highest."""
+
+    decay: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none, as
+    the usual recipes have it."""
 
     start: Path | None = None
     """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights."""
@@ -86,7 +104,25 @@ class TrainSettings(LossSettings):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
-        if self.crop % 8 or self.crop < 64:
-            raise SettingError(f"--crop is {self.crop}; expected a multiple of 8 from 64 pixels on")
+        for name, smallest in (("crop", SMALLEST_CROP), ("small_crop", SMALLEST_CROP)):
+            side = getattr(self, name)
+            if side % 8 or (side < smallest and not (name == "small_crop" and side == 0)):
+                raise SettingError(
+                    f"--{name.replace('_', '-')} is {side}; expected a multiple of 8 from {smallest} pixels on"
+                )
+        if not 0 <= self.small_first <= 1:
+            raise SettingError(f"--small-first is {self.small_first}; expected a part of the training, 0 to 1")
+        if self.small_batch < 0:
+            raise SettingError(f"--small-batch is {self.small_batch}; expected at least 1, or 0 for --batch")
         if not self.learning_rate > 0:
             raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
+
+
+def plain(settings: TrainSettings) -> dict[str, Any]:
+    """Settings as values that JSON and TOML hold; what is unset is left out."""
+    values = dataclasses.asdict(settings)
+    return {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value is not None
+    }

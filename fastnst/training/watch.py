@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -13,8 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 from fastnst.files import atomic_path
 from fastnst.images import Frame
 from fastnst.networks.network import StyleNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss, StyleStatistics
 from fastnst.tensors import to_frame
+from fastnst.training.objective import Objective
 
 
 class Watcher:
@@ -40,18 +39,15 @@ class Watcher:
         self.writer.add_scalar("train/learning_rate", learning_rate, step)
         self.writer.add_scalar("speed/images_per_s", images_per_s, step)
 
-    def preview(
-        self, step: int, network: StyleNetwork, loss: PerceptualLoss, style: StyleStatistics
-    ) -> dict[str, float]:
+    def preview(self, step: int, network: StyleNetwork, objective: Objective) -> dict[str, float]:
         """Stylize the held-out pictures, one by one; return their mean losses and keep a sheet of the results."""
         network.eval()
         rows: list[Frame] = []
         measured: list[dict[str, float]] = []
-        with torch.no_grad():
-            for image in self.held_out:
-                stylized = network(image).float().clamp(0, 1)
-                measured.append(loss.terms(stylized, loss.measure_content(image), style).floats())
-                rows.append(np.concatenate([to_frame(image), to_frame(stylized)], axis=0))
+        for image in self.held_out:
+            stylized, losses = objective.measure(network, image)
+            measured.append(losses)
+            rows.append(np.concatenate([to_frame(image), to_frame(stylized)], axis=0))
         network.train()
         sheet = np.concatenate(rows, axis=1)
         means = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}

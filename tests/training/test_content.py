@@ -15,7 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 from fastnst.decoding import reason
 from fastnst.errors import InputError, SettingError
-from fastnst.training.content import Batch, ContentImages, content_batches, epoch_order, held_out
+from fastnst.training.batches import Batch, Portion, content_batches
+from fastnst.training.content import ContentImages, epoch_order, held_out
 from fastnst.training.crops import Framing, draw_framing, list_pictures, read_square
 
 
@@ -31,6 +32,10 @@ def photos(tmp_path: Path) -> Path:
     for i in range(7):
         noise(40 + 5 * i, 60, seed=i).save(folder / ("b" if i % 2 else "b/c") / f"photo{i}.jpg")
     return folder
+
+
+def portions(count: int, first_step: int, steps: int, crop: int = 32) -> list[Portion]:
+    return [Portion(step * count, count, crop) for step in range(first_step, first_step + steps)]
 
 
 def collect(batches: list[Batch]) -> torch.Tensor:
@@ -225,7 +230,7 @@ def test_a_folder_of_broken_files_is_one_line(tmp_path: Path, workers: int) -> N
     for i in range(3):
         (tmp_path / f"{i}.jpg").write_text("not a picture")
     with pytest.raises(InputError, match=r"none of its 3 pictures can be used.*0\.jpg: ") as caught:
-        list(content_batches(ContentImages(tmp_path, 32), 2, 0, 1, workers))
+        list(content_batches(ContentImages(tmp_path, 32), portions(2, 0, 1), workers))
     assert "\n" not in str(caught.value)
 
 
@@ -241,8 +246,8 @@ def test_a_negative_seed_is_refused(photos: Path) -> None:
 def test_going_on_at_step_k_sees_what_an_uninterrupted_run_sees(photos: Path, workers: int) -> None:
     (photos / "broken.jpg").write_text("not a picture")
     dataset = ContentImages(photos, 32, seed=1)
-    whole = list(content_batches(dataset, 3, 0, 8, 0))
-    rest = list(content_batches(dataset, 3, 5, 3, workers))
+    whole = list(content_batches(dataset, portions(3, 0, 8), 0))
+    rest = list(content_batches(dataset, portions(3, 5, 3), workers))
     assert len(rest) == 3
     assert torch.equal(collect(rest), collect(whole[5:]))
     assert [batch.skipped for batch in rest] == [batch.skipped for batch in whole[5:]]
@@ -251,30 +256,34 @@ def test_going_on_at_step_k_sees_what_an_uninterrupted_run_sees(photos: Path, wo
 
 def test_processes_share_the_sequence_of_one(photos: Path) -> None:
     dataset = ContentImages(photos, 32)
-    alone = collect(list(content_batches(dataset, 4, 2, 3, 0)))
-    shares = [collect(list(content_batches(dataset, 4, 2, 3, 0, rank=rank, world_size=2))) for rank in range(2)]
+    alone = collect(list(content_batches(dataset, portions(4, 2, 3), 0)))
+    shares = [
+        collect(list(content_batches(dataset, portions(4, 2, 3), 0, rank=rank, world_size=2))) for rank in range(2)
+    ]
     assert torch.equal(torch.cat(shares, dim=1), alone)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(photos: Path) -> None:
     with pytest.raises(SettingError, match="batch size 4: 3 processes"):
-        next(content_batches(ContentImages(photos, 32), 4, 0, 1, 0, world_size=3))
+        next(content_batches(ContentImages(photos, 32), portions(4, 0, 1), 0, world_size=3))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_reading_batches_leaves_the_random_state_alone(photos: Path, workers: int) -> None:
     before = torch.get_rng_state()
-    next(content_batches(ContentImages(photos, 32), 2, 0, 1, workers))
+    next(content_batches(ContentImages(photos, 32), portions(2, 0, 1), workers))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 RUN = """
 import sys, time
 from pathlib import Path
-from fastnst.training.content import ContentImages, content_batches
+from fastnst.training.batches import Portion, content_batches
+from fastnst.training.content import ContentImages
 if __name__ == "__main__":
     try:
-        for _ in content_batches(ContentImages(Path(sys.argv[1]), 32), 2, 0, 100_000, 1):
+        portions = (Portion(2 * step, 2, 32) for step in range(100_000))
+        for _ in content_batches(ContentImages(Path(sys.argv[1]), 32), portions, 1):
             print("running", flush=True)
             time.sleep(0.05)
     except KeyboardInterrupt:
@@ -299,6 +308,15 @@ def test_workers_end_quietly_with_the_main_process(photos: Path, tmp_path: Path,
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_portion_says_how_many_pictures_and_how_large(photos: Path, workers: int) -> None:
+    dataset = ContentImages(photos, 32, seed=1)
+    batches = list(content_batches(dataset, [Portion(3, 2, 16), Portion(5, 1, 32)], workers))
+    assert [batch.samples for batch in batches] == [range(3, 5), range(5, 6)]
+    assert torch.equal(batches[0].images, torch.stack([dataset.with_crop(16)[n].image for n in (3, 4)]))
+    assert torch.equal(batches[1].images[0], dataset[5].image)
 
 
 # Held-out pictures

@@ -74,6 +74,27 @@ def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp
         assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
 
 
+def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    staged = dataclasses.replace(settings, crop=96, small_first=0.5, small_crop=64, small_batch=3)
+    whole: dict[int, float] = {}
+    loop.train(staged, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
+
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == 5:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(dataclasses.replace(staged, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    rest: dict[int, float] = {}
+    loop.train(staged, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]}))
+    assert sorted(rest) == [5, 6]
+    assert all(rest[step] == whole[step] for step in rest)
+    with safe_open(tmp_path / "b" / CHECKPOINT, framework="pt") as opened:
+        assert json.loads(opened.metadata()["progress"])["images"] == 3 * 3 + 3 * 2
+
+
 def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     loop.train(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
     options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
@@ -176,14 +197,6 @@ def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos
     assert last[1e4] < 0.5 * last[0.0]
 
 
-def test_learning_rate_by_hand(settings: TrainSettings) -> None:
-    long = dataclasses.replace(settings, steps=150, learning_rate=1.0)
-    assert loop.learning_rate_at(0, long) == pytest.approx(1 / 50)
-    assert loop.learning_rate_at(49, long) == 1.0
-    assert loop.learning_rate_at(100, long) == pytest.approx(0.5)
-    assert 0 < loop.learning_rate_at(149, long) < 1e-3
-
-
 def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> None:
     with pytest.raises(SettingError, match="--crop is 66"):
         dataclasses.replace(settings, crop=66)
@@ -191,3 +204,7 @@ def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> Non
         dataclasses.replace(settings, steps=0)
     with pytest.raises(SettingError, match="--learning-rate is nan"):
         dataclasses.replace(settings, learning_rate=float("nan"))
+    with pytest.raises(SettingError, match="--small-crop is 32"):
+        dataclasses.replace(settings, small_crop=32)
+    with pytest.raises(SettingError, match="--small-first is 2"):
+        dataclasses.replace(settings, small_first=2)

@@ -1,0 +1,42 @@
+"""Going on with a training where its checkpoint stands."""
+
+from pathlib import Path
+
+from fastnst.errors import CheckpointError, OutputError
+from fastnst.training.checkpoint import CHECKPOINT, load_checkpoint
+from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.state import TrainState
+
+# Settings that may differ between a run and the one that goes on with its checkpoint.
+FREE_ON_RESUME = {
+    "style",  # the picture's content is compared instead
+    "start",
+    "name",
+    "licence",
+    "content",
+    "loss_weights",
+    "workers",
+    "preview_every",
+    "checkpoint_every_s",
+    "precision",
+}
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise OutputError where a new training would overwrite the one that `folder` holds."""
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
+
+
+def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str) -> None:
+    """Fill `state` from a checkpoint; raises CheckpointError for one of another style picture or other settings."""
+    saved, saved_style = load_checkpoint(checkpoint, state)
+    if saved_style != style_sha256:
+        raise CheckpointError(
+            f"{checkpoint}: was trained on another style picture than {settings.style}; give that one"
+        )
+    for name, value in plain(settings).items():
+        if name not in FREE_ON_RESUME and name in saved and saved[name] != value:
+            raise CheckpointError(
+                f"{checkpoint}: was trained with {name} = {saved[name]}, now it is {value}; leave that setting out"
+            )

@@ -1,0 +1,53 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fastnst.training.schedule import Schedule, Stage, StepPace
+from fastnst.training.settings import TrainSettings
+
+
+@pytest.fixture
+def settings() -> TrainSettings:
+    return TrainSettings(style=Path("waves.png"), learning_rate=1.0, steps=150)
+
+
+def rate(step: int, settings: TrainSettings) -> float:
+    pace = StepPace(settings.steps)
+    return Schedule(settings).learning_rate(pace.done(step), pace.done(step + 1), pace.warm_up)
+
+
+def test_learning_rate_by_hand(settings: TrainSettings) -> None:
+    assert rate(0, settings) == pytest.approx(1 / 50)
+    assert rate(49, settings) == pytest.approx(1.0)
+    assert rate(100, settings) == pytest.approx(0.5)  # half of the 100 steps after the warm-up
+    assert 0 < rate(149, settings) < 1e-3
+
+
+def test_a_short_training_warms_up_all_the_way(settings: TrainSettings) -> None:
+    short = dataclasses.replace(settings, steps=4)
+    assert [rate(step, short) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> None:
+    constant = dataclasses.replace(settings, decay="constant", learning_rate=0.3)
+    assert {rate(step, constant) for step in range(150)} == {0.3}
+
+
+def test_small_crops_come_first(settings: TrainSettings) -> None:
+    settings = dataclasses.replace(settings, crop=192, batch=2, small_first=0.4, small_batch=6)
+    schedule, pace = Schedule(settings), StepPace(10)
+    assert [schedule.stage(pace.done(step)) for step in range(10)] == [Stage(96, 6)] * 4 + [Stage(192, 2)] * 6
+
+
+@pytest.mark.parametrize(("crop", "small"), [(256, 128), (192, 96), (224, 112), (160, 80), (96, 64), (64, 64)])
+def test_the_small_crop_is_half_the_side_in_steps_that_suit_every_network(
+    settings: TrainSettings, crop: int, small: int
+) -> None:
+    first = Schedule(dataclasses.replace(settings, crop=crop, small_first=0.5)).stage(0.0)
+    assert first == Stage(small, settings.batch)
+
+
+def test_without_small_first_all_steps_are_alike(settings: TrainSettings) -> None:
+    schedule = Schedule(settings)
+    assert schedule.stage(0.0) == schedule.stage(0.999) == Stage(settings.crop, settings.batch)
