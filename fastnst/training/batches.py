@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
@@ -51,18 +52,22 @@ def content_batches(
     Workers import the main script again, as multiprocessing does on Windows and macOS: a script of one's own that
     asks for some starts its work under `if __name__ == "__main__":`.
     """
-    loader = DataLoader(
-        _Sized(dataset),
-        batch_sampler=_Shares(portions, rank, world_size),
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker if workers else None,
-        multiprocessing_context=_worker_context() if workers else None,
-        generator=torch.Generator().manual_seed(0),  # or making a loader would advance the global random state
-    )
+    with warnings.catch_warnings():
+        # Told to use one core, torch warns of a second worker; readers mostly wait, so it does no harm.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            _Sized(dataset),
+            batch_sampler=_Shares(portions, rank, world_size),
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker if workers else None,
+            multiprocessing_context=_worker_context() if workers else None,
+            generator=torch.Generator().manual_seed(0),  # or making a loader would advance the global random state
+        )
+        batches = iter(loader)
     try:
-        yield from loader
+        yield from batches
     except InputError:  # a worker's error arrives with its traceback in the message: say it again in one line
         _, _, skipped = first_usable(dataset.folder, dataset.names, dataset.crop, Framing())
         raise nothing_usable(dataset.folder, skipped) from None
