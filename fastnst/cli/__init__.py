@@ -12,6 +12,7 @@ COMMANDS = {
     "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
     "study": "Draw contact sheets of the exact method, in which one thing changes.",
     "train": "Train a style picture into a network and export it to ONNX.",
+    "coco": "Fetch COCO's photographs, which networks learn from.",
     "distill": "Make the compact loss network from VGG-19 (the package has one already).",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",

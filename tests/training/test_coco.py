@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
+from fastnst import cli
+from fastnst.cli.photographs import content_folder
 from fastnst.errors import DownloadError, SettingError
 from fastnst.training import coco, download
 from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
@@ -387,3 +390,59 @@ class Waiting(list[str]):
     def append(self, line: str) -> None:
         super().append(line)
         self.event.set()
+
+
+# The command
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["coco", *arguments])
+    told = capsys.readouterr()
+    return int(ended.value.code or 0), told.out.strip(), told.err
+
+
+@pytest.fixture
+def served(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    return server
+
+
+def test_the_command_fetches_and_prints_the_folder(
+    served: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.drops = [3000]
+    status, out, said = command(capsys, "--split", "val2017", "--folder", str(tmp_path / "here"))
+    assert (status, out) == (0, str(tmp_path / "here" / "val2017"))
+    assert "interrupted" in said
+    assert_complete(tmp_path / "here" / "val2017")
+    assert command(capsys, "--folder", str(tmp_path / "here"))[:2] == (0, out)
+    assert len(served.asked) == 2  # the second call found all there
+
+
+def test_the_command_puts_it_where_training_looks(
+    served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "coco").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert command(capsys)[:2] == (0, str(Path("data", "coco", "val2017")))
+    assert content_folder("val2017", Console(quiet=True)) == Path("data", "coco", "val2017")
+
+
+@pytest.mark.parametrize("fault", ["checksum", "room", "split"])
+def test_what_goes_wrong_is_one_line(
+    served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    arguments = ["--folder", str(tmp_path)]
+    if fault == "checksum":
+        wrong = Archive(served.archive.url, len(served.content), "0" * 32, 3)
+        monkeypatch.setitem(coco.ARCHIVES, "val2017", wrong)  # type: ignore[arg-type]
+    elif fault == "room":
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10))
+    else:
+        arguments += ["--split", "val2016"]
+    status, out, said = command(capsys, *arguments)
+    assert (status, out) == (2 if fault == "split" else 1, "")
+    assert {"checksum": "MD5", "room": "0.00 GB free", "split": "val2016"}[fault] in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert not (tmp_path / "val2017").exists()
