@@ -28,10 +28,10 @@ class Batch(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """The pictures of one step: `count` samples of the sequence from `first` on, as squares of `crop` pixels."""
+    """The pictures of one step: `size` samples of the sequence from `first` on, as squares of `crop` pixels."""
 
     first: int
-    count: int
+    size: int
     crop: int
 
 
@@ -91,16 +91,16 @@ class _Shares:
         self.portions, self.rank, self.world_size = portions, rank, world_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for first, count, crop in self.portions:
-            start, share = shared(first, count, self.rank, self.world_size)
+        for first, size, crop in self.portions:
+            start, share = shared(first, size, self.rank, self.world_size)
             yield [(n, crop) for n in range(start, start + share)]
 
 
-def shared(first: int, count: int, rank: int, world_size: int) -> tuple[int, int]:
+def shared(first: int, size: int, rank: int, world_size: int) -> tuple[int, int]:
     """First sample and number of samples of one process's equal share; SettingError where there is none."""
-    if count % world_size:
-        raise SettingError(f"batch size {count}: {world_size} processes cannot share it equally; give a multiple")
-    share = count // world_size
+    if size % world_size:
+        raise SettingError(f"batch size {size}: {world_size} processes cannot share it equally; give a multiple")
+    share = size // world_size
     return first + rank * share, share
 
 
