@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
+from fastnst.perceptual.products import self_product
 from fastnst.perceptual.settings import StyleStatistic
 
 # Keeps a flat picture, whose features or differences have no energy, from dividing by zero. Features of natural
@@ -21,11 +22,10 @@ def gram_matrix(features: Tensor) -> Tensor:
     """Correlate every pair of channels over all pixels: (B, C, H, W) -> (B, C, C).
 
     Divided by H*W, so that images of different sizes compare. Johnson et al. (2016, eq. 3) also divide by C;
-    Gatys et al. (2016, eq. 3) leave both factors to the loss.
+    Gatys et al. (2016, eq. 3) leave both factors to the loss. Of features in half precision it is float32.
     """
     height, width = features.shape[2:]
-    flat = features.flatten(2)
-    return flat @ flat.mT / (height * width)
+    return self_product(features) / (height * width)
 
 
 def covariance_matrix(features: Tensor) -> Tensor:
@@ -43,6 +43,8 @@ def style_statistics(features: Tensor, kind: StyleStatistic) -> tuple[Tensor, ..
     if kind in ("gram", "off-diagonal"):
         gram = gram_matrix(features)
         return (gram if kind == "gram" else gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2)),)
+    # Means in half precision would be no more exact than that.
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     if kind == "diagonal":
         return (features.square().mean(dim=(2, 3)),)
     means = features.mean(dim=(2, 3))

@@ -41,8 +41,13 @@ class _SelfProduct(torch.autograd.Function):
         # Each product appears twice, for (i, j) and for (j, i).
         both = gradients[0] + gradients[0].mT
         rows = _rows(features)
-        parts = [(part.to(both.dtype) @ both).to(rows.dtype) for part in torch.split(rows, _POSITIONS, dim=1)]
-        gradient = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        parts = ((part.to(both.dtype) @ both).to(rows.dtype) for part in torch.split(rows, _POSITIONS, dim=1))
+        if torch.is_grad_enabled():  # a gradient of the gradient is asked for
+            gradient = torch.cat(list(parts), dim=1)
+        else:
+            gradient = torch.empty_like(rows)
+            for place, part in zip(torch.split(gradient, _POSITIONS, dim=1), parts, strict=True):
+                place.copy_(part)
         batch, channels, height, width = features.shape
         return gradient.view(batch, height, width, channels).permute(0, 3, 1, 2)
 

@@ -116,11 +116,13 @@ class VGGFeatures(nn.Module):
         """Image, (B, 3, H, W) RGB in [0, 1], to the features of `layers`."""
         features: Features = {}
         x = (image - self.mean) / self.std
+        before = ""
         for name in self.path:
             if name.startswith("conv"):
                 x = self.convolutions[name](x)
             elif name.startswith("relu"):
-                x = F.relu(x)
+                # In place where nobody asked for what goes in: the way back needs only what comes out.
+                x = F.relu(x, inplace=before not in self.layers)
             elif min(x.shape[2:]) < 2:
                 raise SettingError(
                     f"the image is too small for {self.layers[-1]}: nothing is left at {name}; "
@@ -130,4 +132,5 @@ class VGGFeatures(nn.Module):
                 x = F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
             if name in self.layers:
                 features[name] = x
+            before = name
         return features
