@@ -3,6 +3,8 @@
 import json
 import os
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +22,13 @@ from fastnst.files import write_atomically
 from fastnst.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 
 if TYPE_CHECKING:
+    from fastnst.exact.memory import MemoryPlan
     from fastnst.exact.result import Callback, OptimizeResult, Progress
 
 DEFAULTS = OptimizeSettings()
+
+# A step through VGG-19 takes about as long as that many through the compact network.
+POLISH_WORK = 8
 
 
 def optimize(
@@ -139,6 +145,7 @@ def _run(
                 callback=show,
                 log_dir=log_dir,
                 resume=resume,
+                on_plan=partial(_say_plan, settings, console),
             )
     except OptimizeDivergedError as error:
         if error.result is None:
@@ -147,25 +154,31 @@ def _run(
         raise DivergedError(f"{error} ({output} holds the best picture until then)") from error
 
 
+def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
+    line = str(plan)
+    if settings.optimizer == "lbfgs" and plan.history < settings.history:
+        line += f"; lbfgs remembers {plan.history} steps instead of {settings.history}, to fit"
+    console.print(line, markup=False, style="dim")
+
+
 def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) -> "Callback":
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
     levels = plan_levels(settings)
     # Work is counted in pixels: a step takes longer at each larger size.
-    work = {level.long_side: level.long_side**2 for level in levels}
-    whole = sum(level.steps * work[level.long_side] for level in levels)
-    task = bar.add_task("starting", total=whole, step="")
+    work = [level.long_side**2 * (POLISH_WORK if level.polish else 1) for level in levels]
+    before = [0, *accumulate(level.steps * each for level, each in zip(levels, work, strict=True))]
+    task = bar.add_task("starting", total=before[-1], step="")
 
     def show(progress: "Progress") -> None:
         last = progress.last
-        left = sum(level.steps * work[level.long_side] for level in levels if level.long_side > last.long_side)
-        here = next(level for level in levels if level.long_side == last.long_side)
-        size = f"{last.long_side} px " if len(levels) > 1 else ""
+        size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
+        judge = "polish " if last.polish else ""
         bar.update(
             task,
-            completed=whole - left - (here.steps - progress.done) * work[last.long_side],
+            completed=before[progress.level] + progress.done * work[progress.level],
             step=f"{last.step}/{progress.steps}",
-            description=f"{size}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
+            description=f"{size}{judge}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
         )
         if settings.save_every and last.step % settings.save_every == 0:
             _write_picture(progress.best_frame(), picture, output)

@@ -27,6 +27,10 @@ class Descent(Protocol):
         """Go on with images of another size, (height, width): what was learnt is carried over or forgotten."""
         ...
 
+    def forget(self) -> None:
+        """Go on from another image or down another loss: what was learnt does not hold there."""
+        ...
+
     def state(self) -> DescentState:
         """All that changes, for a checkpoint: loaded into a new descent of the same settings, it goes on alike."""
         ...
@@ -88,6 +92,11 @@ class AdamDescent:
             self._mean = enlarge(self._mean, size) * share
             # The cubic overshoots: a square must not fall below 0.
             self._square = enlarge(self._square, size).clamp_(min=0) * share**2
+
+    def forget(self) -> None:
+        """Drop the moments; the learning rate goes on falling."""
+        self._updates = 0
+        self._mean = self._square = torch.empty(0)
 
     def state(self) -> DescentState:
         """The two moments and the number of updates."""

@@ -53,6 +53,10 @@ class LBFGSDescent:
 
     def grow(self, size: tuple[int, int]) -> None:  # noqa: ARG002 - nothing is carried over
         """Forget: the curvature of an enlarged picture, which is smooth, tells little of the one to be painted."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all curvature: the next step is a first one."""
         self._pairs.clear()
         self._stand, self._halvings = None, 0
 

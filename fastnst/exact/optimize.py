@@ -4,6 +4,8 @@ H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], fra
 """
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from fastnst.errors import DivergedError
 from fastnst.exact.descent import new_descent
 from fastnst.exact.logbook import Logbook
+from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
 from fastnst.exact.objective import Objective
 from fastnst.exact.pyramid import Level, plan_levels, repaint
 from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Trace
@@ -23,6 +26,7 @@ from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
 from fastnst.images import Frame
+from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
@@ -39,6 +43,7 @@ def optimize(
     device: torch.device | None = None,
     log_dir: Path | None = None,
     resume: bool = False,
+    on_plan: Callable[[MemoryPlan], None] | None = None,
 ) -> OptimizeResult:
     """Paint a photo in the manner of a style picture.
 
@@ -54,12 +59,14 @@ def optimize(
         callback: called after each step.
         device: what computes; by default CUDA where there is one.
         log_dir: a folder for TensorBoard events, pictures and a checkpoint, as Logbook tells.
-        resume: go on with the checkpoint in `log_dir`, bit for bit; only `steps` may differ, and how much is kept.
+        resume: go on with the checkpoint in `log_dir`, bit for bit; only `steps` may differ, where there is no
+            `polish`, and how much is kept. With less memory than before, lbfgs forgets what does not fit.
+        on_plan: called once, before the work, with the memory it will take.
 
     Raises:
         InputError: a picture that is no frame, too small for the loss network, or an unreadable init picture.
         WeightsError: no weights for the loss network.
-        SettingError: an unknown layer.
+        SettingError: an unknown layer, or more memory than there is.
         StyleError: no style of the name in `init`.
         OptimizeDivergedError: a loss that is no finite number.
         CheckpointError: nothing to resume, or something else was asked for then.
@@ -69,7 +76,10 @@ def optimize(
     settings = settings or OptimizeSettings()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
-    run = Run(plan_levels(settings), new_descent(settings))
+    plan = painter.plan()
+    if on_plan is not None:
+        on_plan(plan)
+    run = Run(plan_levels(settings), new_descent(replace(settings, history=plan.history)))
     try:
         if log_dir is None:
             painter.paint(run, callback)
@@ -106,29 +116,50 @@ class Painter:
         self.subject, self.device = subject, device
         self.dtype = resolve_precision(settings.precision, device)
         network, self.loss_weights = load_loss_network(settings, device)
-        self.settings = weigh(subject, network, settings, device, self.dtype)
-        self._loss = PerceptualLoss(network, self.settings)
-        self._measured: tuple[int, Objective] | None = None
+        # By whether it is for the last steps alone, `polish`.
+        networks = {False: network}
+        if settings.polish:
+            networks[True], weights = load_polish_network(settings, device)
+            self.loss_weights += f"; the last {settings.polish} steps {weights}"
+        self.settings = weigh(subject, networks[settings.polish > 0], settings, device, self.dtype)
+        self._losses = {polish: PerceptualLoss(one, self.settings) for polish, one in networks.items()}
+        self._measured: tuple[tuple[int, bool], Objective] | None = None
+        self._planned_bytes = 0
+
+    def plan(self) -> MemoryPlan:
+        """How much memory it will take; raises SettingError where there is less, and says what would fit."""
+
+        def pixels_at(long_side: int) -> tuple[int, int]:
+            height, width = self.subject.size(long_side)
+            return height * width, self.subject.style_side(long_side) ** 2
+
+        footprints = [measure_footprint(loss, self.dtype, self.device) for loss in self._losses.values()]
+        plan = plan_memory(largest(footprints), self.settings, pixels_at, self.device)
+        self._planned_bytes = plan.peak_bytes
+        return plan
 
     def paint(self, run: Run, on_step: OnStep | None = None) -> None:
         """Do all that is left of a run. Raises DivergedError; on Ctrl-C the run stands where it was."""
         while run.level < len(run.levels):
-            objective = self.objective(run.levels[run.level].long_side)
+            level = run.levels[run.level]
+            objective = self.objective(level.long_side, level.polish)
             if run.image is None:
                 run.image = objective.constrain(self._first(run))
             advance(run, objective, on_step)
 
-    def objective(self, long_side: int) -> Objective:
+    def objective(self, long_side: int, polish: bool = False) -> Objective:
         """What is minimised at a long side of that many pixels; the newest one is kept."""
-        if self._measured is None or self._measured[0] != long_side:
+        if self._measured is None or self._measured[0] != (long_side, polish):
             self._measured = None  # its references are let go before the next ones are measured
-            self._measured = long_side, self.subject.objective(self._loss, long_side, self.device, self.dtype)
+            objective = self.subject.objective(self._losses[polish], long_side, self.device, self.dtype)
+            self._measured = (long_side, polish), objective
         return self._measured[1]
 
     def result(self, trace: Trace, elapsed_s: float) -> OptimizeResult:
         """The best picture of a trace that is not empty, judged in float32."""
         frame = to_frame(trace.best_image)
-        objective = self.objective(trace.history[-1].long_side)
+        last = trace.history[-1]
+        objective = self.objective(last.long_side, last.polish)
         return OptimizeResult(
             frame=frame,
             losses=objective.judge(to_image(frame).to(self.device)),
@@ -139,18 +170,34 @@ class Painter:
             style_weight=self.settings.style_weight,
             elapsed_s=elapsed_s,
             interrupted=trace.interrupted,
+            planned_bytes=self._planned_bytes,
         )
 
     def _first(self, run: Run) -> Tensor:
-        """What a level begins with: the settings' initial image, or the level before, enlarged."""
-        photo = self._photo(run.levels[run.level])
+        """What a level begins with: the settings' initial image, or the best of the level before, enlarged."""
+        level = run.levels[run.level]
+        photo = self._photo(level)
         if run.level == 0:
             return initial_image(photo, self.settings)
+        before = run.levels[run.level - 1]
+        if before.polish != level.polish:
+            run.descent.forget()
+        if before.long_side == level.long_side:
+            return run.trace.best_image
         run.descent.grow((photo.shape[2], photo.shape[3]))
-        return repaint(run.trace.best_image, self._photo(run.levels[run.level - 1]), photo)
+        return repaint(run.trace.best_image, self._photo(before), photo)
 
     def _photo(self, level: Level) -> Tensor:
         return self.subject.photo(level.long_side).to(self.device)
+
+
+def load_polish_network(settings: OptimizeSettings, device: torch.device) -> tuple[LossNetwork, str]:
+    """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.
+
+    Raises WeightsError where they cannot be had.
+    """
+    asked = replace(settings, polish=0, loss_network="vgg19-caffe", loss_weights=settings.polish_weights)
+    return load_loss_network(asked, device, option="--polish-weights")
 
 
 def descend(

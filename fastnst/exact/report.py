@@ -7,6 +7,7 @@ from typing import Any
 
 from fastnst.exact.result import OptimizeResult
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.runtime.memory import peak_memory_mb
 
 
 def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]
         "height": height,
         "elapsed_s": result.elapsed_s,
         "interrupted": result.interrupted,
+        "planned_memory_mb": result.planned_bytes / 2**20,
+        "peak_memory_mb": peak_memory_mb(),
         "losses": result.losses,
         "best_step": result.best.step,
         "history": [dataclasses.asdict(step) for step in result.history],

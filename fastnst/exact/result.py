@@ -30,11 +30,17 @@ class Step:
     """Seconds since the first evaluation began; those of an earlier run that this one goes on from count."""
     long_side: int
     """Size of the image, pixels: losses of different sizes do not compare."""
+    polish: bool = False
+    """Judged by VGG-19 instead of the compact network: their losses do not compare either."""
+
+    def compares_with(self, other: "Step") -> bool:
+        """Whether one of the two losses can be called the lower one."""
+        return (self.long_side, self.polish) == (other.long_side, other.polish)
 
 
 @dataclass
 class Trace:
-    """The steps so far, and the image with the lowest total of those at the newest size."""
+    """The steps so far, and the image with the lowest total of those that compare with the last."""
 
     history: list[Step] = field(default_factory=list)
     best_image: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -42,9 +48,9 @@ class Trace:
 
     @property
     def best(self) -> Step:
-        """The step with the lowest total at the size of the last one, the first of equals."""
-        newest = self.history[-1].long_side
-        return min((step for step in self.history if step.long_side == newest), key=lambda step: step.total)
+        """The step with the lowest total of those that compare with the last one, the first of equals."""
+        newest = self.history[-1]
+        return min((step for step in self.history if step.compares_with(newest)), key=lambda step: step.total)
 
     def add(self, step: Step, image: Tensor) -> None:
         """Take a step in; `image` is kept, not copied.
@@ -83,10 +89,12 @@ class Progress:
     best: Step
     """The step with the lowest total so far."""
     steps: int
-    """Steps there will be, at all sizes."""
+    """Steps there will be, at all levels."""
     best_image: Tensor
+    level: int
+    """Index of the level at hand, of those that `plan_levels` gives."""
     done: int
-    """Steps done at this size."""
+    """Steps done at this level."""
 
     def best_frame(self) -> Frame:
         """The best picture so far."""
@@ -117,6 +125,8 @@ class OptimizeResult:
     """Seconds for all of it, loading the loss network included."""
     interrupted: bool
     """Ended by Ctrl-C before the last step."""
+    planned_bytes: int
+    """Memory that it was to take, estimated before the work."""
 
 
 class OptimizeDivergedError(DivergedError):

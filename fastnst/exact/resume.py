@@ -16,8 +16,8 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, Styles
 from fastnst.images import Frame
 
-# What may differ on going on: more steps, and how often the work is kept. The weights' file is known by its hash.
-_FREE = ("steps", "save_every", "loss_weights", "max_memory")
+# What may differ on going on: more steps, and how often the work is kept. The weights' files are known by their hash.
+_FREE = {"steps", "save_every", "loss_weights", "polish_weights", "max_memory"}
 
 
 def what_is_asked(
@@ -26,7 +26,9 @@ def what_is_asked(
     """All that decides the picture, as values that JSON holds; pictures by their hash."""
     several = [styles] if isinstance(styles, np.ndarray | Style) else list(styles)
     given = [style if isinstance(style, Style) else Style(style) for style in several]
-    wanted = {name: _plain(value) for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
+    # Where the last steps are of another kind, all of them decide where those begin.
+    free = _FREE - {"steps"} if settings.polish else _FREE
+    wanted = {name: _plain(value) for name, value in dataclasses.asdict(settings).items() if name not in free}
     return {
         "settings": wanted,
         "photo": _hash(content),
@@ -58,7 +60,7 @@ def resumed(folder: Path, asked: dict[str, Any], fresh: Run, device: torch.devic
 def _lengthened(run: Run) -> Run:
     """A run that was done goes on from its best image where more steps are asked for now."""
     last = run.levels[-1]
-    done = sum(step.long_side == last.long_side for step in run.trace.history)
+    done = sum((step.long_side, step.polish) == (last.long_side, last.polish) for step in run.trace.history)
     if run.level == len(run.levels) and done < last.steps:
         run.level, run.done, run.image = run.level - 1, done, run.trace.best_image
     return run

@@ -61,14 +61,22 @@ def advance(run: Run, objective: Objective, on_step: OnStep | None = None) -> No
         run.torn = True
         run.elapsed_s = time.perf_counter() - began
         run.trace.add(
-            Step(len(run.trace.history) + 1, **losses, elapsed_s=run.elapsed_s, long_side=level.long_side), image
+            Step(
+                len(run.trace.history) + 1,
+                **losses,
+                elapsed_s=run.elapsed_s,
+                long_side=level.long_side,
+                polish=level.polish,
+            ),
+            image,
         )
         run.done += 1
         if run.done < level.steps:
             run.image = _next(run, objective, image, gradient)
         run.torn = False
         if on_step is not None:
-            on_step(Progress(run.trace.history[-1], run.trace.best, run.steps, run.trace.best_image, run.done))
+            trace = run.trace
+            on_step(Progress(trace.history[-1], trace.best, run.steps, trace.best_image, run.level, run.done))
     run.level, run.done, run.image = run.level + 1, 0, None
 
 

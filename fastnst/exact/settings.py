@@ -63,11 +63,20 @@ class OptimizeSettings(LossSettings):
     mask_guard: float = 0.75
     """Part of a neuron's field of view that its region must fill, 0 to 1: keeps styles from leaking over borders."""
 
+    polish: int = 0
+    """How many of the last steps go through VGG-19, where the loss network is compact: 30 close most of the gap."""
+
+    polish_weights: Path | None = None
+    """File with VGG-19's weights for --polish, instead of a download."""
+
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     """lbfgs needs fewer steps; adam less memory."""
 
     history: int = 20
     """Steps that lbfgs remembers. Each costs 24 bytes a pixel; more than 10 gain next to nothing."""
+
+    max_memory: float | None = None
+    """Memory that may be taken, GB. lbfgs remembers fewer steps where it is short. By default what is free."""
 
     learning_rate: float | None = None
     """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
@@ -109,12 +118,13 @@ class OptimizeSettings(LossSettings):
             "regions": 1,
             "save_every": 0,
             "seed": 0,
+            "polish": 0,
         }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise SettingError(f"{_option(name)} is {value}; expected at least {bound}")
-        for name in ("learning_rate", "learning_rate_end", "style_scale", "adam_epsilon"):
+        for name in ("learning_rate", "learning_rate_end", "style_scale", "adam_epsilon", "max_memory"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise SettingError(f"{_option(name)} is {value}; expected a number above 0")
@@ -127,6 +137,19 @@ class OptimizeSettings(LossSettings):
             raise SettingError(f"--scale-factor is {self.scale_factor}; expected a number above 1")
         if not 0 <= self.mask_guard <= 1:
             raise SettingError(f"--mask-guard is {self.mask_guard}; expected a number from 0 to 1")
+        self._check_polish()
+        self._check_weights()
+
+    def _check_polish(self) -> None:
+        if self.polish and self.loss_network != "compact":
+            raise SettingError(
+                f"--polish {self.polish} is for --loss-network compact; "
+                f"through {self.loss_network} there is nothing to polish: leave it out"
+            )
+        if self.polish >= self.steps:
+            raise SettingError(f"--polish is {self.polish} of --steps {self.steps}; expected fewer")
+
+    def _check_weights(self) -> None:
         for name in ("content_weight", "style_weight", "tv_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")

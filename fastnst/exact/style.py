@@ -11,6 +11,9 @@ import numpy as np
 from fastnst.errors import InputError, SettingError
 from fastnst.images import Frame
 
+SMALLEST_SIDE = 8
+"""Pixels that the longer side of a photo or a style picture has at least, before it is resized."""
+
 
 @dataclass(frozen=True)
 class Style:
@@ -38,13 +41,24 @@ def share_out(styles: Styles) -> list[Style]:
     several = [styles] if isinstance(styles, np.ndarray | Style) else list(styles)
     given = [style if isinstance(style, Style) else Style(style) for style in several]
     for style in given:
-        check_frame(style.frame)
+        check_picture(style.frame, "style picture")
         if not 0 <= style.weight < math.inf:
             raise SettingError(f"a style has weight {style.weight}; expected a number from 0 on")
     total = sum(style.weight for style in given)
     if not total:
         raise SettingError("no style has a weight above 0; give at least one style, e.g. --style painting.jpg")
     return [replace(style, weight=style.weight / total, mask=_drawn(style)) for style in given if style.weight]
+
+
+def check_picture(frame: Frame, what: str) -> Frame:
+    """Return a picture as it is, or raise InputError, calling it `what`, where it is none or too small to be one."""
+    height, width = check_frame(frame).shape[:2]
+    if max(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"the {what} is {width}x{height} pixels, of which enlarging makes no picture; "
+            f"expected a longer side of at least {SMALLEST_SIDE}"
+        )
+    return frame
 
 
 def check_frame(frame: Frame) -> Frame:

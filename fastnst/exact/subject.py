@@ -14,7 +14,7 @@ from fastnst.exact.guides import Guides
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to, fitted_size
-from fastnst.exact.style import Styles, check_frame, share_out
+from fastnst.exact.style import Styles, check_picture, share_out
 from fastnst.images import Frame, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss, Positions, StyleTarget
 from fastnst.tensors import to_frame, to_image
@@ -37,7 +37,7 @@ class Subject:
         Raises InputError for what is no picture and for masks that do not fit, SettingError for impossible weights.
         """
         self.settings = settings
-        self._content = check_frame(content)
+        self._content = check_picture(content, "photo")
         given = share_out(styles)
         self._guides = Guides.of(content, given, content_mask, settings)
         shape = content.shape[:2]

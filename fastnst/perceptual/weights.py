@@ -51,8 +51,12 @@ class LossWeights:
     provenance: str
 
 
-def load_loss_network(settings: LossSettings, device: torch.device | None = None) -> tuple[LossNetwork, str]:
+def load_loss_network(
+    settings: LossSettings, device: torch.device | None = None, *, option: str = "--loss-weights"
+) -> tuple[LossNetwork, str]:
     """Build the loss network that the settings ask for, deep enough for their layers, and say which weights it has.
+
+    `option` is what a user would name a file of weights by.
 
     Raises WeightsError where no weights can be had, SettingError for an unknown layer, and for what the compact
     network cannot stand in for.
@@ -61,21 +65,23 @@ def load_loss_network(settings: LossSettings, device: torch.device | None = None
     if settings.loss_network == "compact":
         compact, provenance = load_compact(settings, layers)
         return compact.to(memory_format=torch.channels_last).to(device), provenance
-    weights = find_weights(settings.loss_network, settings.loss_weights)
+    weights = find_weights(settings.loss_network, settings.loss_weights, option)
     network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
     network.load_torchvision(weights.state)
     network.to(memory_format=torch.channels_last).to(device)
     return network, weights.provenance
 
 
-def find_weights(name: VGGName, file: Path | None = None) -> LossWeights:
+def find_weights(name: VGGName, file: Path | None = None, option: str = "--loss-weights") -> LossWeights:
     """Load the weights of a loss network from `file`, from the environment's file, or from the download.
+
+    `option` is what a user would name the file by.
 
     Raises WeightsError for a file that is not there or not one of weights, and for a failed download.
     """
     if file is None and os.environ.get(ENVIRONMENT_VARIABLE):
         file = Path(os.environ[ENVIRONMENT_VARIABLE])
-    return _from_file(name, file) if file else _from_download(name)
+    return _from_file(name, file) if file else _from_download(name, option)
 
 
 def _from_file(name: VGGName, file: Path) -> LossWeights:
@@ -129,14 +135,14 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _from_download(name: VGGName) -> LossWeights:
+def _from_download(name: VGGName, option: str) -> LossWeights:
     source = SOURCES[name]
     try:
         state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is wrong
         raise WeightsError(
             f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
-            f"again, or give a file by --loss-weights FILE or {ENVIRONMENT_VARIABLE}=FILE"
+            f"again, or give a file by {option} FILE or {ENVIRONMENT_VARIABLE}=FILE"
         ) from error
     file = source.url.rsplit("/", 1)[1]
     return LossWeights(

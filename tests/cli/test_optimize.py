@@ -364,3 +364,22 @@ def test_a_pyramid_writes_the_largest(arguments: list[str], tmp_path: Path) -> N
     assert status_of([*arguments, "--scales", "2", "--save-every", "1"]) == 0
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (48, 35)
+
+
+def test_the_memory_is_told_before_the_work(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of([*arguments, "--json", str(tmp_path / "out.json")]) == 0
+    assert re.search(r"about \d+\.\d GB of memory\n", capsys.readouterr().err)
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["planned_memory_mb"] > 50
+    assert told["peak_memory_mb"] is None or told["peak_memory_mb"] > 50
+
+
+def test_too_little_memory_is_one_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_to_work(monkeypatch)
+    assert status_of([*arguments, "--max-memory", "0.01"]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"--size 24 takes about .* GB of memory, 0.01 GB are allowed by --max-memory", last)

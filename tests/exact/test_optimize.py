@@ -277,10 +277,13 @@ def test_uniform_grey_pictures_work(
     assert result.history[-1].total < result.history[0].total
 
 
-def test_one_pixel_pictures_work(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    dot = np.full((1, 1, 3), 200, np.uint8)
-    assert optimize(photo, dot, settings).frame.shape == (17, 24, 3)
-    assert optimize(dot, painting, settings).frame.shape == (24, 24, 3)
+def test_a_few_pixels_are_no_picture(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+    dot, least = np.full((1, 1, 3), 200, np.uint8), np.full((4, 8, 3), 200, np.uint8)
+    with pytest.raises(InputError, match=r"the style picture is 1x1 pixels, .* expected a longer side of at least 8"):
+        optimize(photo, dot, settings)
+    with pytest.raises(InputError, match=r"the photo is 7x3 pixels, .* expected a longer side of at least 8"):
+        optimize(photo[:3, :7], painting, settings)
+    assert optimize(photo, least, settings).frame.shape == (17, 24, 3)
 
 
 def test_pictures_too_narrow_for_the_network(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
@@ -342,6 +345,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
         "total_variation",
         "elapsed_s",
         "long_side",
+        "polish",
     }
     assert told["losses"]["total"] == result.losses["total"]
     assert told["hardware"].endswith("float32")
