@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
     "styles": "List the installed styles; add or remove your own.",
     "bench": "Time networks by size and by what computes.",
+    "bench-optimize": "Time the exact method against plain L-BFGS.",
     "doctor": "Say what works here, what does not, and what mends it.",
 }
 
@@ -58,7 +59,8 @@ app = App(
     help_format="plaintext",
 )
 for name, summary in COMMANDS.items():
-    app.command(f"fastnst.cli.{name}:{name}", name=name, help=summary)
+    module = name.replace("-", "_")
+    app.command(f"fastnst.cli.{module}:{module}", name=name, help=summary)
 app.config = [read_settings_file]
 
 
