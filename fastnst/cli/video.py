@@ -73,7 +73,7 @@ def video(
         h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
         h264_videotoolbox). By default h264, in .webm vp9.
     quality:
-        Lower is better and larger. By default 18 for h264 and hevc, 24 for vp9 and av1.
+        Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1.
     preset:
         Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
         proxy, lt, standard, hq, 4444 (prores).

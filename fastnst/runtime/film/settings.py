@@ -14,7 +14,7 @@ class VideoSettings:
     h264_videotoolbox ... By default h264; vp9 in .webm."""
 
     quality: int | None = None
-    """Lower is better and larger. By default 18 for h264 and hevc, 24 for vp9 and av1."""
+    """Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1."""
 
     preset: str | None = None
     """Speed of the encoder in its own words: ultrafast to placebo for h264 and hevc, 0 to 8 for vp9, 0 to 13 for av1;

@@ -117,7 +117,8 @@ def test_palette_keeps_few_colours() -> None:
 
 
 def test_options_by_hand() -> None:
-    assert encoder_options("libx264", None, None)["crf"] == "18"
+    usual = encoder_options("libx264", None, None)
+    assert (usual["crf"], usual["preset"], usual["trellis"]) == ("16", "veryfast", "1")
     assert encoder_options("libx264", 25, "veryfast") | {"chromaoffset": ""} == {
         "crf": "25",
         "preset": "veryfast",
