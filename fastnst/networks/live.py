@@ -1,16 +1,18 @@
 """A network for live pictures: nearly all of its work is done at an eighth of the size.
 
-Cost is decided by how much runs at full and at half size. So the picture is reduced at once, by convolutions whose
-kernels are as long as their strides or twice that; residual blocks at an eighth of the size do the painting; on the
-way back the features of the way down are added, which carry small forms past the blocks; the last convolution makes
-the four places of each cell of two by two pixels (Shi et al. 2016, sub-pixel convolution). Beside the residual blocks
+Cost is decided by how much runs at full and at half size. So the picture is reduced at once, three times, by
+convolutions whose kernels are as long as their strides; residual blocks at an eighth of the size do the painting; on
+the way back the features of the way down are added, which carry small forms past the blocks; the last convolution makes
+the four places of each cell of two by two pixels (Shi et al. 2016, sub-pixel convolution). But for the residual blocks
 nothing is normalised. Channels come in multiples of 16, the blocks that ONNX Runtime's kernels for processors compute.
+All padding is by reflection: with zeros, the blocks painted a frame along the picture's border.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastnst.networks.johnson import convolution
 from fastnst.networks.network import DEVIATION, MEAN, StyleNetwork, centred, uncentred
 
 _HALF = 16
@@ -24,9 +26,9 @@ class LiveBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = convolution(channels, channels, 3)
         self.norm = nn.InstanceNorm2d(channels, affine=True)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = convolution(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -44,14 +46,18 @@ class LiveNet(StyleNetwork):
         self.width, self.blocks = width, blocks
         quarter = 2 * _HALF if width >= _LARGE else _HALF
         self.to_halves = nn.Conv2d(3, _HALF, CELL, stride=CELL)
-        self.to_quarters = nn.Conv2d(_HALF, quarter, 4, stride=2, padding=1)
-        self.to_eighths = nn.Conv2d(quarter, width, 4, stride=2, padding=1)
+        self.to_quarters = nn.Conv2d(_HALF, quarter, 2, stride=2)
+        self.to_eighths = nn.Conv2d(quarter, width, 2, stride=2)
         self.norm = nn.InstanceNorm2d(width, affine=True)
         self.body = nn.Sequential(*(LiveBlock(width) for _ in range(blocks)))
-        self.from_eighths = nn.Conv2d(width, quarter, 3, padding=1)
-        self.at_quarters = nn.Conv2d(quarter, quarter, 3, padding=1)
+        self.from_eighths = convolution(width, quarter, 3)
+        self.at_quarters = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(quarter, quarter, 3, groups=quarter, bias=False),
+            nn.Conv2d(quarter, quarter, 1),
+        )
         self.from_quarters = nn.Conv2d(quarter, _HALF, 1)
-        self.last = nn.Conv2d(_HALF, 3 * CELL**2, 3, padding=1)
+        self.last = nn.Conv2d(_HALF, 3 * CELL**2, 3)
         _alike(self.last)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -74,10 +80,11 @@ class LiveNet(StyleNetwork):
         return F.conv2d(image, weight, self.to_halves.bias - MEAN * weight.sum((1, 2, 3)), stride=CELL)
 
     def _finish(self, half: Tensor) -> Tensor:
+        half = F.pad(half, (1, 1, 1, 1), mode="reflect")
         if self.training:
             return uncentred(F.pixel_shuffle(self.last(half), CELL))
         assert self.last.bias is not None
-        planes = F.conv2d(half, DEVIATION * self.last.weight, MEAN + DEVIATION * self.last.bias, padding=1)
+        planes = F.conv2d(half, DEVIATION * self.last.weight, MEAN + DEVIATION * self.last.bias)
         return F.pixel_shuffle(planes, CELL).float()
 
 

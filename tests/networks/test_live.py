@@ -13,18 +13,18 @@ def image() -> torch.Tensor:
     return torch.rand(2, 3, 48, 72, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("width", "blocks", "parameters"), [(48, 3, 183_516), (32, 2, 58_684)])
+@pytest.mark.parametrize(("width", "blocks", "parameters"), [(48, 3, 151_036), (32, 2, 47_564)])
 def test_size_and_parameters(width: int, blocks: int, parameters: int, image: torch.Tensor) -> None:
     network = LiveNet(width, blocks)
     assert network(image).shape == image.shape
     quarter = 32 if width == 48 else 16
     convolutions = [
         3 * 4 * 16 + 16,
-        16 * 16 * quarter + quarter,
-        quarter * 16 * width + width,
+        16 * 4 * quarter + quarter,
+        quarter * 4 * width + width,
         2 * blocks * (9 * width * width + width),
         9 * width * quarter + quarter,
-        9 * quarter * quarter + quarter,
+        9 * quarter + quarter * quarter + quarter,
         quarter * 16 + 16,
         9 * 16 * 12 + 12,
     ]
