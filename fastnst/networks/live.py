@@ -2,8 +2,9 @@
 
 Cost is decided by how much runs at full and at half size. So the picture is reduced at once, three times, by
 convolutions whose kernels are as long as their strides; residual blocks at an eighth of the size do the painting; on
-the way back the features of the way down are added, which carry small forms past the blocks; the last convolution makes
-the four places of each cell of two by two pixels (Shi et al. 2016, sub-pixel convolution). But for the residual blocks
+the way back the features of the way down are added, which carry small forms past the blocks; the last step is
+one transposed convolution, whose kernel is twice its stride, so that all pixels get the same number of terms; ONNX
+Runtime computes it in half of the time of a convolution and a pixel shuffle. But for the residual blocks
 nothing is normalised. Channels come in multiples of 16, the blocks that ONNX Runtime's kernels for processors compute.
 All padding is by reflection: with zeros, the blocks painted a frame along the picture's border.
 """
@@ -17,8 +18,8 @@ from fastnst.networks.network import DEVIATION, MEAN, StyleNetwork, centred, unc
 
 _HALF = 16
 _LARGE = 48
-CELL = 2
-"""Side of what one place of the last convolution makes, pixels."""
+# Takes away what the padding by one place adds, beside the one pixel that keeps the kernel in the middle.
+_UNPADDED = 1 + 2
 
 
 class LiveBlock(nn.Module):
@@ -45,7 +46,7 @@ class LiveNet(StyleNetwork):
         super().__init__()
         self.width, self.blocks = width, blocks
         quarter = 2 * _HALF if width >= _LARGE else _HALF
-        self.to_halves = nn.Conv2d(3, _HALF, CELL, stride=CELL)
+        self.to_halves = nn.Conv2d(3, _HALF, 2, stride=2)
         self.to_quarters = nn.Conv2d(_HALF, quarter, 2, stride=2)
         self.to_eighths = nn.Conv2d(quarter, width, 2, stride=2)
         self.norm = nn.InstanceNorm2d(width, affine=True)
@@ -57,8 +58,8 @@ class LiveNet(StyleNetwork):
             nn.Conv2d(quarter, quarter, 1),
         )
         self.from_quarters = nn.Conv2d(quarter, _HALF, 1)
-        self.last = nn.Conv2d(_HALF, 3 * CELL**2, 3)
-        _alike(self.last)
+        self.last = nn.ConvTranspose2d(_HALF, 3, 4, stride=2, padding=_UNPADDED)
+        _begin_alike(self.last)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
@@ -77,24 +78,26 @@ class LiveNet(StyleNetwork):
         # The same with the centring in the weights: it saves two passes over the whole picture.
         weight = self.to_halves.weight / DEVIATION
         assert self.to_halves.bias is not None
-        return F.conv2d(image, weight, self.to_halves.bias - MEAN * weight.sum((1, 2, 3)), stride=CELL)
+        return F.conv2d(image, weight, self.to_halves.bias - MEAN * weight.sum((1, 2, 3)), stride=2)
 
     def _finish(self, half: Tensor) -> Tensor:
         half = F.pad(half, (1, 1, 1, 1), mode="reflect")
         if self.training:
-            return uncentred(F.pixel_shuffle(self.last(half), CELL))
+            return uncentred(self.last(half))
         assert self.last.bias is not None
-        planes = F.conv2d(half, DEVIATION * self.last.weight, MEAN + DEVIATION * self.last.bias)
-        return F.pixel_shuffle(planes, CELL).float()
+        weight, bias = DEVIATION * self.last.weight, MEAN + DEVIATION * self.last.bias
+        return F.conv_transpose2d(half, weight, bias, stride=2, padding=_UNPADDED).float()
 
 
 def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def _alike(convolution: nn.Conv2d) -> None:
-    """Let all places of a cell begin with the same weights (ICNR, Aitken et al. 2017), so that no grid shows."""
+def _begin_alike(convolution: nn.ConvTranspose2d) -> None:
+    """Let each place begin as four equal pixels, so that no grid shows (as ICNR, Aitken et al. 2017, does)."""
     with torch.no_grad():
-        convolution.weight.copy_(convolution.weight[:: CELL**2].repeat_interleave(CELL**2, dim=0))
+        middle = convolution.weight[..., 1:2, 1:2].expand(-1, -1, 2, 2).clone()
+        convolution.weight.zero_()
+        convolution.weight[..., 1:3, 1:3] = middle
         if convolution.bias is not None:
             convolution.bias.zero_()

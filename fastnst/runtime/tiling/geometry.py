@@ -159,6 +159,30 @@ def slide(extent: Extent, reach: int, stride: int, pads: tuple[int, int]) -> Ext
     return Extent(extent.scale * stride, before, after, max(first, last, 0))
 
 
+def _transposed(node: NodeProto, extent: Extent, axis: int, around: Surroundings) -> Extent:
+    """Transposed convolution."""
+    given = attributes(node)
+    shaped = "output_shape" in given or any(given.get("output_padding", ()))
+    if given.get("auto_pad", "NOTSET") != "NOTSET" or shaped or node.input[1] not in around.fixed:
+        raise refusal(around.path, f"{_title(node)} pads by itself or takes its weights from the picture")
+    kernel = around.fixed[node.input[1]].shape[2 + axis]
+    reach = (kernel - 1) * given.get("dilations", [1, 1])[axis]
+    pads = given.get("pads", [0, 0, 0, 0])
+    return spread(extent, reach, given.get("strides", [1, 1])[axis], (pads[axis], pads[2 + axis]))
+
+
+def spread(extent: Extent, reach: int, stride: int, pads: tuple[int, int]) -> Extent:
+    """The extent of what a transposed kernel makes: pixel i of the value goes to stride * i - start ... + reach.
+
+    `start` is chosen so that the kernel's middle lies over the pixels that stand for i; `pads` are cut off.
+    """
+    start = (reach + 1 - stride) // 2
+    before = stride * extent.before + start - pads[0]
+    after = stride * (extent.after - 1) + reach + 1 - start - pads[1]
+    margin = max(stride * (extent.margin - 1) + reach + 1 - start, stride * extent.margin + start, 0)
+    return Extent(extent.scale / stride, before, after, margin)
+
+
 def _resize(node: NodeProto, extent: Extent, axis: int, around: Surroundings) -> Extent:
     given = attributes(node)
     way = given.get("mode", "nearest"), given.get("coordinate_transformation_mode", "half_pixel")
@@ -226,6 +250,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(_POINTWISE, _same),
     **dict.fromkeys(("Concat", "Split", "Slice", "Gather"), _along_channels),
     **dict.fromkeys(("Conv", "AveragePool", "MaxPool"), _window),
+    "ConvTranspose": _transposed,
     "InstanceNormalization": _whole,
     "Transpose": _transpose,
     "Pad": _pad,

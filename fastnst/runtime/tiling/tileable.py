@@ -84,10 +84,11 @@ class Tileable:
 
     def macs(self, node: NodeProto) -> float:
         """Multiplications of a convolution per pixel of the picture."""
-        if node.op_type != "Conv":
+        # Each number made, or given for a transposed one, is multiplied with all of a kernel.
+        if node.op_type not in {"Conv", "ConvTranspose"}:
             return 0.0
         weight = self.around.fixed[node.input[1]]
-        return self.density[node.output[0]] * int(weight[0].size)
+        return self.density[node.output[0] if node.op_type == "Conv" else node.input[0]] * int(weight[0].size)
 
 
 def evaluate_fixed(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -8,7 +8,7 @@ import pytest
 from onnx import NodeProto, helper
 
 from fastnst.errors import StyleError
-from fastnst.runtime.tiling.geometry import Extent, Surroundings, slide, walk
+from fastnst.runtime.tiling.geometry import Extent, Surroundings, slide, spread, walk
 
 WHOLE = Extent(Fraction(1))
 RIGHT = (WHOLE, WHOLE)
@@ -43,6 +43,30 @@ def around(shapes: dict[str, tuple[int, ...]], *nodes: NodeProto, **fixed: np.nd
 )
 def test_sliding_kernels(extent: Extent, kernel: int, stride: int, pads: tuple[int, int], expected: Extent) -> None:
     assert slide(extent, kernel - 1, stride, pads) == expected
+
+
+@pytest.mark.parametrize(
+    ("extent", "kernel", "stride", "pads", "expected"),
+    [
+        # Two pixels for one, none shared.
+        (Extent(Fraction(2)), 2, 2, (0, 0), WHOLE),
+        (Extent(Fraction(2), margin=3), 2, 2, (0, 0), Extent(Fraction(1), margin=6)),
+        # Kernel 4, stride 2, padding 1: pixel i goes to 2 i - 1 .. 2 i + 2, so that pixel -1 is missing in 0.
+        (Extent(Fraction(2)), 4, 2, (1, 1), Extent(Fraction(1), margin=1)),
+        # Wrong are 0 and 1: they go to -1 .. 4.
+        (Extent(Fraction(2), margin=2), 4, 2, (1, 1), Extent(Fraction(1), margin=5)),
+        # One pixel more on either side, whose four are cut off but for those that lie over the picture.
+        (Extent(Fraction(2), 1, 1, 0), 4, 2, (3, 3), Extent(Fraction(1), margin=1)),
+        # Nothing is cut off.
+        (Extent(Fraction(2)), 4, 2, (0, 0), Extent(Fraction(1), 1, 1, 1)),
+        # Kernel 3, stride 2: pixel i goes to 2 i .. 2 i + 2, one more behind than before.
+        (Extent(Fraction(2)), 3, 2, (0, 0), Extent(Fraction(1), 0, 1, 1)),
+        # As a convolution.
+        (WHOLE, 3, 1, (1, 1), Extent(Fraction(1), margin=1)),
+    ],
+)
+def test_spreading_kernels(extent: Extent, kernel: int, stride: int, pads: tuple[int, int], expected: Extent) -> None:
+    assert spread(extent, kernel - 1, stride, pads) == expected
 
 
 def test_padding_is_used_up_by_the_convolution_after_it() -> None:
