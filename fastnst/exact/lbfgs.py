@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastnst.exact.spectrum import Spectrum
+
 # A step is taken back where the loss rises by more than this part of it: bfloat16 moves the loss by some 0.001 of it.
 TOLERATED_RISE = 0.01
 # Mean change of a pixel in the very first step, before any curvature is known: one level of 255.
@@ -31,13 +33,15 @@ class LBFGSDescent:
     """Limited-memory BFGS (Nocedal and Wright 2006, algorithms 7.4 and 7.5) in the box [0, 1].
 
     Full steps without a line search, as each evaluation is dear; a step after which the loss has risen is halved.
-    Differs from torch.optim.LBFGS: pixels at a bound that the loss pushes outwards are left out of the direction, and
-    curvature is learnt from the change that was made, not from the one before clamping.
+    Differs from torch.optim.LBFGS: pixels at a bound that the loss pushes outwards are left out of the direction,
+    curvature is learnt from the change that was made, not from the one before clamping, and the inverse Hessian that
+    the pairs correct has a scale for each colour and frequency instead of one for all.
     """
 
     def __init__(self, learning_rate: float = 1.0, history: int = 100) -> None:
         self.learning_rate = learning_rate
         self._pairs: deque[Pair] = deque(maxlen=history)
+        self._spectrum = Spectrum()
         self._stand: tuple[Tensor, float, Tensor] | None = None
         self._halvings = 0
 
@@ -58,12 +62,14 @@ class LBFGSDescent:
     def forget(self) -> None:
         """Drop all curvature: the next step is a first one."""
         self._pairs.clear()
+        self._spectrum.forget()
         self._stand, self._halvings = None, 0
 
     def state(self) -> dict[str, Tensor]:
         """The pairs and where the last full step began."""
         curvatures = torch.tensor([pair.curvature for pair in self._pairs], dtype=torch.float64)
         state = {"curvatures": curvatures, "halvings": torch.tensor(self._halvings)}
+        state |= {f"spectrum.{name}": value for name, value in self._spectrum.state().items()}
         for index, pair in enumerate(self._pairs):
             state |= {f"change.{index}": pair.change, f"gradient_change.{index}": pair.gradient_change}
         if self._stand is not None:
@@ -76,6 +82,8 @@ class LBFGSDescent:
         self._pairs.clear()
         for index, curvature in enumerate(state["curvatures"].tolist()):
             self._pairs.append(Pair(state[f"change.{index}"], state[f"gradient_change.{index}"], curvature))
+        names = self._spectrum.state()
+        self._spectrum.load_state({name: state[f"spectrum.{name}"] for name in names})
         self._halvings = int(state["halvings"])
         if "image" in state:
             self._stand = (state["image"], float(state["loss"]), state["gradient"])
@@ -86,6 +94,7 @@ class LBFGSDescent:
             return (origin + image) / 2
         # What was learnt is wrong here: start again as if this were the first step.
         self._pairs.clear()
+        self._spectrum.forget()
         self._halvings = 0
         return self._advance(origin, gradient)
 
@@ -94,6 +103,7 @@ class LBFGSDescent:
         # Of no use where the loss does not curve upwards; the size of float32's noise decides what counts as upwards.
         if curvature > 1e-7 * float(change.norm() * gradient_change.norm()):
             self._pairs.append(Pair(change, gradient_change, curvature))
+            self._spectrum.learn(change, gradient_change)
 
     def _advance(self, image: Tensor, gradient: Tensor) -> Tensor:
         stuck = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
@@ -103,7 +113,7 @@ class LBFGSDescent:
         return (image + change * self.learning_rate).clamp_(0, 1)
 
     def _newton(self, direction: Tensor) -> Tensor:
-        """Multiply by the inverse Hessian that the pairs describe, in place: the two-loop recursion, algorithm 7.4."""
+        """Multiply by the inverse Hessian that the pairs describe: the two-loop recursion, algorithm 7.4."""
         if not self._pairs:
             return direction
         parts = []
@@ -112,7 +122,9 @@ class LBFGSDescent:
             parts.append(part)
             direction.add_(pair.gradient_change, alpha=-part)
         newest = self._pairs[-1]
-        direction *= newest.curvature / _dot(newest.gradient_change, newest.gradient_change)
+        direction = self._spectrum.stretch(direction)
+        size = _dot(newest.gradient_change, newest.gradient_change) * self._spectrum.growth()
+        direction *= newest.curvature / size
         for pair, part in zip(self._pairs, reversed(parts), strict=True):
             direction.add_(pair.change, alpha=part - _dot(pair.gradient_change, direction) / pair.curvature)
         return direction
