@@ -40,7 +40,7 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Name of an installed style, or an .onnx file.
+        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several.
     style_image:
         The picture that the style was trained with.
     output:

@@ -36,6 +36,7 @@ def evaluate(
     size: Annotated[int, Parameter(validator=SIZE)] = 512,
     limit: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     samples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 4,
+    strength: float | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     video: Annotated[tuple[str, ...], SEVERAL] = (),
     video_pictures: Annotated[tuple[str, ...], SEVERAL] = (),
@@ -54,7 +55,8 @@ def evaluate(
     ----------
     style:
         Styles of one painting to compare: names of installed ones, or .onnx files, also other projects' that take and
-        give float32 (N, 3, H, W) RGB in 0..255.
+        give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles, trio@munch is one, and
+        trio@munch:2,monet:1 a mix.
     style_image:
         The painting that they were trained on; needed for --photos.
     photos:
@@ -67,6 +69,8 @@ def evaluate(
         Number of photos at most, spread evenly over those found.
     samples:
         Number of photos shown.
+    strength:
+        Paint with this strength instead of the full style, 0 to 1, up to 1.5 where a network has such an input.
     resume:
         Take over the figures that an interrupted run left in the same folder; only what is missing is measured.
     video:
@@ -98,7 +102,7 @@ def evaluate(
     console = Console(stderr=True, highlight=False)
     paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
     moved = [found.path for found in find_pictures(video_pictures, skip=output)]
-    networks = open_networks(style)
+    networks = open_networks(style, strength=strength)
     report, interrupted = Report("Steadiness on video", ", ".join(network.name for network in networks)), False
     if style_image is not None and paths:
         loaded = load_measures(LossSettings(loss_network=loss_network, loss_weights=loss_weights), lpips_weights)

@@ -91,7 +91,9 @@ def _show(found: "list[StyleFile]") -> None:
     for style in found:
         words = (f"{style.size / 1e6:.1f} MB", style.network, style.licence, style.origin)
         console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold", markup=False, soft_wrap=True)
-        for line in filter(None, (style.provenance, str(style.path))):
+        mixes = f"mixes {', '.join(style.styles)}" if style.styles else ""
+        strength = "takes a strength from 0 to 1.5" if style.strength else ""
+        for line in filter(None, ("; ".join(filter(None, (mixes, strength))), style.provenance, str(style.path))):
             console.print(f"  {line}", markup=False, soft_wrap=True)
         if style.error:
             console.print(f"  cannot be used: {style.error}", style="red", markup=False, soft_wrap=True)

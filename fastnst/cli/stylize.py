@@ -43,7 +43,8 @@ def stylize(
     photos:
         Pictures, folders (searched with their sub-folders) or patterns like 'photos/*.jpg'.
     style:
-        Name of an installed style, or an .onnx file. May be left out where --region names styles.
+        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. May be
+        left out where --region names styles.
     output:
         A file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and sub-folders.

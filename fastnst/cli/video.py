@@ -62,7 +62,8 @@ def video(
         Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
         or as 'frames/%04d.png'.
     style:
-        Name of an installed style, or an .onnx file. May be left out where --region names styles.
+        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. May be
+        left out where --region names styles.
     output:
         For one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets the
         films' names and sub-folders.

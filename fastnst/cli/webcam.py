@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +14,8 @@ from rich.console import Console
 from fastnst.errors import SettingError, StyleError
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.look.settings import LookSettings
-from fastnst.styles import find_style, installed_styles, user_styles_folder
+from fastnst.runtime.mixing import choose_style
+from fastnst.styles import installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
     from fastnst.runtime.camera.capture import Camera
@@ -57,8 +59,8 @@ def webcam(
     Parameters
     ----------
     style:
-        Name of an installed style, or an .onnx file. By default the first installed one; keys choose others. With
-        --region, it is painted in the rest of the mask.
+        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. By
+        default the first installed one; keys choose others. With --region, it is painted in the rest of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
     source:
@@ -109,8 +111,9 @@ def webcam(
 
     console = Console(stderr=True, highlight=False)
     tell = partial(console.print, markup=False, soft_wrap=True)
-    styles, chosen = _styles(style)
-    (_, *regional), mask = read_look(str(list(styles.values())[chosen]), look)
+    styles, chosen, mix = _styles(style)
+    look = replace(look, mix=look.mix or mix)
+    (base, *regional), mask = read_look(str(list(styles.values())[chosen]), look)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)
     if source is not None:
@@ -118,7 +121,7 @@ def webcam(
     settings = WebcamSettings(
         fps=fps,
         long_side=size,
-        look=Look(style=chosen, strength=look.strength, keep_colors=look.preserve_color, split=split),
+        look=Look(chosen, look.strength, shares=base.weights, keep_colors=look.preserve_color, split=split),
         mask=mask,
         regional=regional,
         record=record,
@@ -156,20 +159,20 @@ class _Loader:
         return stylizer
 
 
-def _styles(style: str | None) -> tuple[dict[str, Path], int]:
-    """All styles that keys can choose, by name, and the place of the one to begin with."""
+def _styles(style: str | None) -> tuple[dict[str, Path], int, str]:
+    """All styles that keys can choose, by name, the place of the one to begin with, and its mix if it has one."""
     styles = installed_styles()
     if style is None:
         if not styles:
             raise StyleError(
                 f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
             )
-        return styles, 0
-    if style in styles:
-        return styles, list(styles).index(style)
-    path = find_style(style)
-    name = path.stem if path.stem not in styles else str(path)
-    return {name: path, **styles}, 0
+        return styles, 0, ""
+    choice = choose_style(style)
+    if choice.path in styles.values():
+        return styles, list(styles.values()).index(choice.path), choice.mix
+    name = choice.path.stem if choice.path.stem not in styles else str(choice.path)
+    return {name: choice.path, **styles}, 0, choice.mix
 
 
 def _size(text: str) -> tuple[int, int]:

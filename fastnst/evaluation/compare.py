@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 
 from fastnst.evaluation.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
-from fastnst.evaluation.networks import Network, Painter
+from fastnst.evaluation.networks import Network, Painter, StylePainter
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import descend, initial_image
 from fastnst.exact.result import Progress, Trace
@@ -22,7 +22,6 @@ from fastnst.images import Frame, fit_long_side, resize_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
 from fastnst.perceptual.weights import load_loss_network
-from fastnst.runtime.session import Stylizer
 from fastnst.tensors import to_frame, to_image
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
@@ -65,14 +64,14 @@ class Comparer:
     def fast_hardware(self) -> str:
         """What computes the fast network, and in which arithmetic."""
         paint = self.network.paint
-        choice = str(paint.choice) if isinstance(paint, Stylizer) else "cpu"
+        choice = str(paint.stylizer.choice) if isinstance(paint, StylePainter) else "cpu"
         return f"{choice} (ONNX Runtime, float32)" if choice == "cpu" else choice
 
     @property
     def same_hardware(self) -> bool:
         """Both methods run on the same processor, so that their seconds compare."""
         paint = self.network.paint
-        provider = paint.provider if isinstance(paint, Stylizer) else "cpu"
+        provider = paint.stylizer.provider if isinstance(paint, StylePainter) else "cpu"
         return provider in _PROVIDERS_OF.get(self.device.type, ())
 
     def run(

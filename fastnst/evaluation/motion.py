@@ -4,9 +4,7 @@ Coordinates are (x, y) = (column, row) of pixel centres. An affine map is float6
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,41 +14,13 @@ from fastnst.errors import InputError
 from fastnst.evaluation.flow import Flow, still
 from fastnst.evaluation.scenes import Scene, exact_scene
 from fastnst.images import Frame, fit_long_side, resize_frame
-
-Affine: TypeAlias = npt.NDArray[np.float64]
+from fastnst.motion import Affine, Motion
 
 WINDOW = 0.8
 """Sides of the frames as parts of the picture's sides: the rest is there to move into view."""
 
 NOISE_LEVELS = 2.0
 """Standard deviation of the sensor noise, levels of 255: about that of a camera in daylight."""
-
-
-@dataclass(frozen=True)
-class Motion:
-    """What the picture does from one frame to the next, all about the frame's middle."""
-
-    name: str
-    shift: tuple[float, float] = (0.0, 0.0)
-    """Pixels to the right and down."""
-
-    zoom: float = 1.0
-    """Factor; above 1 the picture grows."""
-
-    degrees: float = 0.0
-    """Angle that it turns by, clockwise."""
-
-    def to_source(self, step: int, size: tuple[int, int], source_size: tuple[int, int]) -> Affine:
-        """Affine map from the pixels of frame `step` (0 the first) to the source picture's pixels.
-
-        Sizes are (height, width) of the frames and of the picture.
-        """
-        middle, source_middle = _middle(size), _middle(source_size)
-        angle = np.deg2rad(self.degrees * step)
-        # The picture turns by +angle, so its source is found by turning back. Rows point down: this is clockwise.
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / self.zoom**step
-        offset = source_middle - turn @ (middle + np.array(self.shift) * step)
-        return np.column_stack([turn, offset])
 
 
 MOTIONS = (
@@ -148,11 +118,6 @@ def _stays_inside(affine: Affine, size: tuple[int, int], source_size: tuple[int,
     x, y = _apply(affine, corners_x, corners_y)
     # Two pixels of room for the bicubic filter.
     return bool(min(x.min(), y.min()) >= 1 and x.max() <= source_size[1] - 3 and y.max() <= source_size[0] - 3)
-
-
-def _middle(size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Centre of a picture, on a whole pixel so that whole shifts stay whole."""
-    return np.array([size[1] // 2, size[0] // 2], np.float64)
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:

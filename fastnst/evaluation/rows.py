@@ -49,7 +49,7 @@ class Rows:
         self._names = [*self._painters, PLAIN, MATCHED]
         self._known_by = {PLAIN: PLAIN, MATCHED: MATCHED}
         if kept:
-            self._known_by |= {network.name: digest(network.path.read_bytes()) for network in networks}
+            self._known_by |= {network.name: network.identity for network in networks}
 
     def measure(self, path: Path, *, with_frames: bool) -> MeasuredPhoto:
         """Measure a photo in every row. Raises InputError for one that cannot be used."""

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 
 from fastnst.errors import StyleError
 
-FORMAT = 1
-"""Newest `fastnst_format` that this version understands."""
+FORMAT = 2
+"""Newest `fastnst_format` that this version understands; 2 is for networks that have more inputs than the frame."""
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
@@ -22,7 +22,7 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
     "nchw-float": ("float32", (None, 3, None, None)),
 }
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
-_METADATA = ("fastnst_format", "style", "network", "provenance", "licence", "weights_sha256", "layout")
+_METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
 _MAX_METADATA = 500
 
 
@@ -50,13 +50,23 @@ class Contract:
     """nhwc-uint8: pictures as they are; nchw-float: float32 (N, 3, H, W) in 0..255, for embedders."""
 
     styles: int | None
-    """S, where the network has the input style_weights, float32 (N, S)."""
+    """S, where the network has the input style_weights, float32 (S,)."""
 
     strength: bool
-    """It has the input strength, float32 (N, 1)."""
+    """It has the input strength, float32 (1,)."""
 
     metadata: dict[str, str]
     """What the file says of itself."""
+
+    @property
+    def style_names(self) -> tuple[str, ...]:
+        """Names of the styles, in the order of their weights: what the file says, numbers from 1 where it is silent."""
+        if self.styles is None:
+            return (self.metadata.get("style") or "1",)
+        names = tuple(name.strip() for name in self.metadata.get("styles", "").split(","))
+        if len(set(names)) == self.styles and all(names):
+            return names
+        return tuple(str(place) for place in range(1, self.styles + 1))
 
 
 def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]) -> Contract:
@@ -73,7 +83,8 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     extra = taken.keys() - _OPTIONAL_INPUTS - {"frame"}
     if layout is None or not _fits(stylized, layout) or extra:
         raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}")
-    return Contract(layout, _count_styles(path, taken.get("style_weights")), "strength" in taken, known)
+    styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
+    return Contract(layout, styles, strength, known)
 
 
 def _check_format(path: Path, written: str) -> None:
@@ -95,10 +106,16 @@ def _fits(stylized: Port | None, layout: Layout) -> bool:
 def _count_styles(path: Path, port: Port | None) -> int | None:
     if port is None:
         return None
-    styles = port.shape[-1] if len(port.shape) == 2 else None
+    styles = port.shape[0] if len(port.shape) == 1 else None
     if styles is None or styles < 1 or port.dtype != "float32":
-        raise StyleError(f"{path}: has the input {port}; expected float32 (N, S) with S, the number of styles, fixed")
+        raise StyleError(f"{path}: has the input {port}; expected float32 (S,) with S, the number of styles, fixed")
     return styles
+
+
+def _strength(path: Path, port: Port | None) -> bool:
+    if port is not None and (port.dtype, port.shape) != ("float32", (1,)):
+        raise StyleError(f"{path}: has the input {port}; expected float32 (1,)")
+    return port is not None
 
 
 def _found(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:

@@ -3,14 +3,13 @@
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 RGB.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fastnst.errors import InputError, SettingError
 from fastnst.images import Frame
 from fastnst.runtime.backend import Array
 from fastnst.runtime.contract import Contract
+from fastnst.runtime.mixing import StyleWeights, even_weights, to_shares
 
 MAX_STRENGTH = 1.5
 """For networks that have the input; for the others, 1 is all that they give."""
@@ -42,10 +41,8 @@ def from_layout(painted: Array, contract: Contract) -> Frame:
     return np.ascontiguousarray(np.rint(painted).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def extra_feeds(
-    count: int, contract: Contract, style_weights: Sequence[float] | None, strength: float | None
-) -> dict[str, Array]:
-    """The optional inputs that this network has, the same for each of `count` pictures.
+def extra_feeds(contract: Contract, style_weights: StyleWeights | None, strength: float | None) -> dict[str, Array]:
+    """The inputs beside the frame that this network has: one mix and one strength for all pictures of a batch.
 
     Without the input, a strength is up to the caller, who lays the painting over the photo (look/blending.py).
 
@@ -53,10 +50,8 @@ def extra_feeds(
     """
     feeds: dict[str, Array] = {}
     if contract.styles is not None:
-        shares = np.full(contract.styles, 1 / contract.styles) if style_weights is None else np.array(style_weights)
-        if shares.shape != (contract.styles,) or not np.isfinite(shares).all():
-            raise SettingError(f"style weights {style_weights}; expected {contract.styles} finite numbers")
-        feeds["style_weights"] = np.tile(shares.astype(np.float32), (count, 1))
+        weights = even_weights(contract.styles) if style_weights is None else style_weights
+        feeds["style_weights"] = np.array(to_shares(contract.style_names, weights), np.float32)
     elif style_weights is not None:
         raise SettingError("style weights given, but this network knows one style; leave them out")
     value = 1.0 if strength is None else strength
@@ -65,7 +60,7 @@ def extra_feeds(
             raise SettingError(
                 f"strength {value:g}; expected 0 (the photo) to 1 (the full style), {MAX_STRENGTH:g} at most"
             )
-        feeds["strength"] = np.full((count, 1), value, np.float32)
+        feeds["strength"] = np.array([value], np.float32)
     elif not 0 <= value <= 1:
         raise SettingError(f"strength {value:g}; expected 0 to 1, this network's full style: it has no input for more")
     return feeds

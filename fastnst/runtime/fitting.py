@@ -3,7 +3,7 @@
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -14,6 +14,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.images import Frame
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.feeds import as_batch
+from fastnst.runtime.mixing import StyleWeights
 from fastnst.runtime.session import Stylizer
 from fastnst.runtime.tiling.room import one_piece_bytes, one_piece_limit
 
@@ -74,7 +75,7 @@ class FittingStylizer:
             self._open_tiler()
 
     def __call__(
-        self, frame: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+        self, frame: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
         """Paint one picture; arguments and errors as for a `Stylizer`."""
         as_batch(frame)
@@ -118,7 +119,7 @@ class FittingStylizer:
         limit = one_piece_limit()
         return tiler is not None and one_piece_bytes(tiler.numbers, pixels, choice.provider, choice.precision) > limit
 
-    def _paint_tiles(self, frame: Frame, style_weights: Sequence[float] | None, strength: float | None) -> Frame:
+    def _paint_tiles(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:
         if self._holds_memory:
             # After a picture so much smaller, what large ones took is given back.
             self.stylizer(np.zeros((16, 16, 3), np.uint8))

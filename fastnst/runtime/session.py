@@ -3,7 +3,7 @@
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from fastnst.runtime.choosing import Choice, Network, choose_backend, test_pictu
 from fastnst.runtime.contract import Contract, read_contract
 from fastnst.runtime.feeds import as_batch, extra_feeds, from_layout, to_layout
 from fastnst.runtime.look.blending import blend
+from fastnst.runtime.mixing import StyleWeights
 from fastnst.runtime.onnx_backend import OnnxBackend
 from fastnst.styles import find_style
 
@@ -85,18 +86,24 @@ class Stylizer:
         return self._contract.styles or 1
 
     @property
+    def style_names(self) -> tuple[str, ...]:
+        """Names of these styles, in the order of their weights."""
+        return self._contract.style_names
+
+    @property
     def takes_strength(self) -> bool:
         """The network itself paints more or less strongly; of others, the painting is laid over the photo."""
         return self._contract.strength
 
     def __call__(
-        self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+        self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
         """Paint one picture or a batch.
 
         Args:
             frames: uint8 (H, W, 3) or (N, H, W, 3) RGB; not changed.
-            style_weights: S shares of the styles, for a network that mixes several; None: all alike.
+            style_weights: for a network that mixes several styles, the share of each in their order, or by name, as
+                {"munch": 2, "hokusai": 1}; divided by their sum. None: all alike.
             strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
 
         Returns:
@@ -109,7 +116,7 @@ class Stylizer:
         backend = self._open()
         batch = as_batch(frames)
         feeds = {"frame": to_layout(batch, self._contract)}
-        feeds |= extra_feeds(len(batch), self._contract, style_weights, strength)
+        feeds |= extra_feeds(self._contract, style_weights, strength)
         try:
             painted = from_layout(backend.run(feeds), self._contract)
         except Exception as error:  # the back-ends' errors have no common base
@@ -121,15 +128,15 @@ class Stylizer:
         painted = painted.reshape(frames.shape)
         return painted if strength is None or self.takes_strength else blend(painted, frames, strength)
 
-    def check_strength(self, strength: float) -> None:
-        """Raise SettingError for a strength that this network does not take."""
-        extra_feeds(1, self._contract, None, strength)
+    def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
+        """Raise SettingError for weights or a strength that this network does not take."""
+        extra_feeds(self._contract, style_weights, strength)
 
     def stream(
         self,
         frames: Iterable[Frame],
         *,
-        style_weights: Sequence[float] | None = None,
+        style_weights: StyleWeights | None = None,
         strength: float | None = None,
     ) -> Iterator[Frame]:
         """Paint one picture after the other, each when it is asked for.
@@ -174,7 +181,7 @@ def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Ba
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
 
     def feed(frames: Frame) -> dict[str, Array]:
-        return {"frame": to_layout(frames, contract)} | extra_feeds(len(frames), contract, None, None)
+        return {"frame": to_layout(frames, contract)} | extra_feeds(contract, None, None)
 
     painted = _paint_test_picture(path, cpu, feed(test_picture()))
     backend, choice = choose_backend(Network(path, feed, threads=threads), cpu, painted, provider)

@@ -28,6 +28,12 @@ class StyleFile:
     origin: Origin
     """From the user's own folder, or from the package."""
 
+    styles: tuple[str, ...] = ()
+    """Names of the styles that the network mixes; none where it knows one."""
+
+    strength: bool = False
+    """The network itself paints more or less strongly."""
+
     network: str = ""
     provenance: str = ""
     licence: str = ""
@@ -47,10 +53,12 @@ def read_style(name: str, path: Path) -> StyleFile:
     try:
         with Stylizer(path, provider="cpu") as stylizer:
             told = stylizer.metadata
+            styles = stylizer.style_names if stylizer.styles > 1 else ()
+            strength = stylizer.takes_strength
     except StyleError as error:
         return StyleFile(name, path, size, origin, error=str(error))
     words = {key: told.get(key, "") for key in ("network", "provenance", "licence")}
-    return StyleFile(name, path, size, origin, **words)
+    return StyleFile(name, path, size, origin, styles, strength, **words)
 
 
 def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -> StyleFile:

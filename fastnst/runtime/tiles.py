@@ -9,7 +9,7 @@ picture before what comes after it is computed (passes.py), and every tile sees 
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -23,6 +23,7 @@ from fastnst.images import Frame
 from fastnst.runtime.backend import Array
 from fastnst.runtime.feeds import as_batch, extra_feeds
 from fastnst.runtime.look.blending import blend
+from fastnst.runtime.mixing import StyleWeights
 from fastnst.runtime.statistics import Numbers, Statistics
 from fastnst.runtime.tiling.painting import Grid, Painting, Surface
 from fastnst.runtime.tiling.parts import Part, TileProvider, count_threads
@@ -99,7 +100,7 @@ class TiledStylizer:
         self,
         frame: Frame,
         *,
-        style_weights: Sequence[float] | None = None,
+        style_weights: StyleWeights | None = None,
         strength: float | None = None,
         statistics: Statistics | None = None,
         on_progress: Progress | None = None,
@@ -108,7 +109,7 @@ class TiledStylizer:
 
         Args:
             frame: uint8 (H, W, 3) RGB; not changed.
-            style_weights: S shares of the styles, for a network that mixes several; None: all alike.
+            style_weights: as for a `Stylizer`.
             strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
             statistics: of another picture, e.g. a running average over a film; None: measured on this one.
             on_progress: called with the share that is done, rising to 1.
@@ -123,7 +124,7 @@ class TiledStylizer:
         """
         single = self._single(frame)
         stylized = np.empty_like(single)
-        extra = extra_feeds(1, self._network.contract, style_weights, strength)
+        extra = extra_feeds(self._network.contract, style_weights, strength)
         self._run(single, stylized, extra, statistics, on_progress)
         if strength is None or self._network.contract.strength:
             return stylized
@@ -133,12 +134,12 @@ class TiledStylizer:
         self,
         frame: Frame,
         *,
-        style_weights: Sequence[float] | None = None,
+        style_weights: StyleWeights | None = None,
         strength: float | None = None,
         on_progress: Progress | None = None,
     ) -> Statistics:
         """Measure a picture's statistics without painting it; arguments and errors as for a call."""
-        extra = extra_feeds(1, self._network.contract, style_weights, strength)
+        extra = extra_feeds(self._network.contract, style_weights, strength)
         return self._run(self._single(frame), None, extra, None, on_progress)
 
     @property

@@ -22,6 +22,7 @@ from fastnst.runtime.camera.painter import Network, Painted, Painter
 from fastnst.runtime.camera.screen import Screen
 from fastnst.runtime.camera.size import SizeKeeper
 from fastnst.runtime.look.masks import Mask
+from fastnst.runtime.mixing import StyleChoice
 
 Clock: TypeAlias = Callable[[], float]
 
@@ -45,8 +46,8 @@ class WebcamSettings:
     mask: Mask | None = None
     """Where the chosen style goes, and after it each of `regional`; None: everywhere."""
 
-    regional: Sequence[Path] = ()
-    """Network files for regions of the mask."""
+    regional: Sequence[StyleChoice] = ()
+    """Styles of regions of the mask."""
 
     record: Path | None = None
     """Record into this file from the start."""
@@ -115,7 +116,7 @@ def run_webcam(
         StyleError: the style cannot be loaded.
         InputError: the camera cannot be opened, or a film not be read on.
         OutputError: the recording's name cannot be.
-        SettingError: there is no virtual camera, or a strength that a network does not take.
+        SettingError: there is no virtual camera, or a strength or a mix that a network does not take.
     """
     with ExitStack() as stack:
         ending = stack.enter_context(ending_on_signals())
@@ -237,7 +238,7 @@ class _Show:
         self._dashboard.notice(words, self._clock())
 
     def _press(self, key: str) -> None:
-        mixes, most = (self._last.styles, self._last.most) if self._last else (1, 1.0)
+        mixes, most = (len(self._last.mixed), self._last.most) if self._last else (0, 1.0)
         self._painter.look = change_look(self._painter.look, key, len(self._styles), mixes, most)
         action = action_of(key)
         match action:

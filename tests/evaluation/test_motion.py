@@ -5,8 +5,9 @@ import pytest
 
 from fastnst.errors import InputError
 from fastnst.evaluation.flow import estimate_flow, warp
-from fastnst.evaluation.motion import MOTIONS, Motion, moving_scene, moving_scenes, noisy_scene
+from fastnst.evaluation.motion import MOTIONS, moving_scene, moving_scenes, noisy_scene
 from fastnst.images import Frame
+from fastnst.motion import Motion
 
 
 def ramp(height: int, width: int) -> Frame:

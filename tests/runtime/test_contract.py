@@ -21,10 +21,24 @@ def test_plain_contract() -> None:
 
 
 def test_optional_inputs_in_any_order() -> None:
-    weights, strength = Port("style_weights", "float32", (None, 4)), Port("strength", "float32", (None, 1))
-    contract = read_contract(PATH, [strength, weights, FRAME], [STYLIZED], {})
+    weights, strength = Port("style_weights", "float32", (4,)), Port("strength", "float32", (1,))
+    contract = read_contract(PATH, [strength, weights, FRAME], [STYLIZED], {"fastnst_format": "2"})
     assert contract.styles == 4
     assert contract.strength
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [("munch,monet", ("munch", "monet")), (" munch , monet ", ("munch", "monet")), ("munch", ("1", "2"))]
+    + [(other, ("1", "2")) for other in ("", "a,b,c", "a,a", "a,")],
+)
+def test_names_of_styles(written: str, names: tuple[str, ...]) -> None:
+    weights = Port("style_weights", "float32", (2,))
+    assert read_contract(PATH, [FRAME, weights], [STYLIZED], {"styles": written}).style_names == names
+
+
+def test_name_of_the_only_style() -> None:
+    assert read_contract(PATH, [FRAME], [STYLIZED], {"style": "wave"}).style_names == ("wave",)
 
 
 def test_embedders_layout() -> None:
@@ -52,14 +66,24 @@ def test_other_networks_are_named_with_what_was_expected(inputs: list[Port], out
         assert str(port) in str(caught.value)
 
 
-def test_number_of_styles_must_be_fixed() -> None:
-    with pytest.raises(StyleError, match="style_weights"):
-        read_contract(PATH, [FRAME, Port("style_weights", "float32", (None, None))], [STYLIZED], {})
+@pytest.mark.parametrize(
+    ("port", "expected"),
+    [
+        (Port("style_weights", "float32", (None,)), r"\(S,\) with S, the number of styles, fixed"),
+        (Port("style_weights", "float32", (None, 4)), r"\(S,\)"),
+        (Port("style_weights", "float16", (4,)), r"\(S,\)"),
+        (Port("strength", "float32", (None, 1)), r"expected float32 \(1,\)"),
+        (Port("strength", "float32", ()), r"expected float32 \(1,\)"),
+    ],
+)
+def test_other_forms_of_the_further_inputs(port: Port, expected: str) -> None:
+    with pytest.raises(StyleError, match=f"has the input '{port.name}'.*{expected}"):
+        read_contract(PATH, [FRAME, port], [STYLIZED], {})
 
 
-@pytest.mark.parametrize("version", ["2", "one", ""])
+@pytest.mark.parametrize("version", ["3", "one", ""])
 def test_newer_format_asks_for_an_update(version: str) -> None:
-    with pytest.raises(StyleError, match=r"format '.*'; this fastnst reads format 1"):
+    with pytest.raises(StyleError, match=r"format '.*'; this fastnst reads format 2"):
         read_contract(PATH, [FRAME], [STYLIZED], {"fastnst_format": version})
 
 

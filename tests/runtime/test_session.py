@@ -105,14 +105,12 @@ def test_closed_stylizer_says_so(invert: Path) -> None:
 
 
 MIX = """
-g (float[N, 1] strength, uint8[N, H, W, 3] frame, float[N, 2] style_weights) => (uint8[N, H, W, 3] stylized)
-<int64[4] whole = {-1, 1, 1, 2}, float[2] levels = {40, 200}, int64[1] last = {3}, int64[4] one = {-1, 1, 1, 1}> {
-    shares = Reshape(style_weights, whole)
-    parts = Mul(shares, levels)
-    mixed = ReduceSumSquare<axes = [3], keepdims = 1>(parts)
+g (float[1] strength, uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized)
+<float[2] levels = {40, 200}> {
+    parts = Mul(style_weights, levels)
+    mixed = ReduceSumSquare<axes = [0], keepdims = 1>(parts)
     level = Sqrt(mixed)
-    times = Reshape(strength, one)
-    added = Mul(level, times)
+    added = Mul(level, strength)
     black = Sub(frame, frame)
     zeros = Cast<to = 1>(black)
     sum = Add(zeros, added)
@@ -124,16 +122,28 @@ g (float[N, 1] strength, uint8[N, H, W, 3] frame, float[N, 2] style_weights) => 
 def test_style_weights_and_strength(write_network: Any) -> None:
     stylizer = Stylizer(write_network(MIX))
     assert stylizer.styles == 2
+    assert stylizer.style_names == ("1", "2")
     assert stylizer(FRAME, style_weights=(1, 0))[0, 0, 0] == 40
     assert stylizer(FRAME, style_weights=[0, 1], strength=0.5)[0, 0, 0] == 100
     assert stylizer(np.stack([FRAME, FRAME]), style_weights=(0, 1))[1, 4, 6, 2] == 200
 
 
-def test_each_picture_of_a_batch_gets_weights_and_strength() -> None:
-    feeds = extra_feeds(3, Contract("nhwc-uint8", 2, True, {}), (0.25, 0.75), 0.5)
-    np.testing.assert_array_equal(feeds["style_weights"], np.array([[0.25, 0.75]] * 3, np.float32))
-    np.testing.assert_array_equal(feeds["strength"], np.array([[0.5]] * 3, np.float32))
-    assert {feed.dtype for feed in feeds.values()} == {np.dtype(np.float32)}
+def test_weights_are_shares_of_their_sum() -> None:
+    contract = Contract("nhwc-uint8", 2, True, {"styles": "munch, monet"})
+    for weights in ((1, 3), (0.25, 0.75), {"monet": 6, "munch": 2}):
+        feeds = extra_feeds(contract, weights, 0.5)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(feeds["style_weights"], np.array([0.25, 0.75], np.float32))
+        np.testing.assert_array_equal(feeds["strength"], np.array([0.5], np.float32))
+        assert {feed.dtype for feed in feeds.values()} == {np.dtype(np.float32)}
+
+
+def test_styles_by_name(write_network: Any) -> None:
+    stylizer = Stylizer(write_network(MIX, styles="munch, monet"), provider="cpu")
+    assert stylizer.style_names == ("munch", "monet")
+    assert stylizer(FRAME, style_weights={"monet": 5})[0, 0, 0] == 200
+    assert stylizer(FRAME, style_weights={"mu": 5})[0, 0, 0] == 40
+    with pytest.raises(SettingError, match=r"'m' fits several styles; known: monet, munch"):
+        stylizer(FRAME, style_weights={"m": 5})
 
 
 def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> None:
@@ -141,8 +151,10 @@ def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> Non
 
 
 def test_weights_that_do_not_fit(write_network: Any) -> None:
-    with pytest.raises(SettingError, match="expected 2 finite numbers"):
-        Stylizer(write_network(MIX))(FRAME, style_weights=(1, 0, 0))
+    stylizer = Stylizer(write_network(MIX), provider="cpu")
+    for weights in ((1, 0, 0), (0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)):
+        with pytest.raises(SettingError, match="expected 2 numbers from 0 on, not all 0, for 1, 2"):
+            stylizer(FRAME, style_weights=weights)
     for strength in (float("nan"), -0.1, 1.6):
         with pytest.raises(SettingError, match=r"expected 0 \(the photo\) to 1 \(the full style\), 1.5 at most"):
             Stylizer(write_network(MIX))(FRAME, strength=strength)

@@ -68,8 +68,7 @@ class Dashboard:
         look, (height, width) = painted.look, painted.size
         words = [painted.style, f"{self._meter.fps(now_s):.0f} fps", f"{self._meter.latency_ms():.0f} ms"]
         words.append(f"{width} x {height}")
-        if painted.styles > 1:
-            words.append("mix even" if look.mix is None else f"mix {look.mix + 1:.2f} of {painted.styles}")
+        words += [f"{name} {share:.0%}" for name, share in painted.mixed if share]
         strength = min(look.strength, painted.most)
         if strength != 1:
             words.append(f"strength {strength:.1f}")

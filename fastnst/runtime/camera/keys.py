@@ -83,7 +83,7 @@ def change_look(look: Look, key: str, styles: int, mixes: int, most: float = 1.0
         return _choose(look, int(key) - 1)
     action = action_of(key)
     if action in MIXING:
-        return replace(look, mix=_mix(look.mix, action, mixes)) if mixes > 1 else look
+        return replace(look, mix=_mix(look.mix, action, mixes), shares=None) if mixes > 1 else look
     changed = look
     match action:
         case Action.NEXT_STYLE:
@@ -109,7 +109,7 @@ def help_lines(styles: list[str]) -> tuple[str, ...]:
 
 
 def _choose(look: Look, style: int) -> Look:
-    return look if style == look.style else replace(look, style=style, mix=None)
+    return look if style == look.style else replace(look, style=style, mix=None, shares=None)
 
 
 def _mix(mix: float | None, action: Action | None, mixes: int) -> float | None:

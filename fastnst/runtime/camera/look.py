@@ -3,6 +3,7 @@
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB; none is changed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -27,7 +28,10 @@ class Look:
     """0 leaves the photo, 1 is the full style; more for networks that take a strength."""
 
     mix: float | None = None
-    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: all alike."""
+    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: as `shares` says."""
+
+    shares: Mapping[str, float] | None = None
+    """The same by the styles' names; None: all alike."""
 
     keep_colors: bool = False
     """Only brightness is painted."""
@@ -36,10 +40,8 @@ class Look:
     """The left half shows the photo."""
 
 
-def mix_weights(mix: float | None, styles: int) -> tuple[float, ...]:
+def mix_weights(mix: float, styles: int) -> tuple[float, ...]:
     """Shares of a network's S styles, which stand in a ring, for a place between two of them; their sum is 1."""
-    if mix is None:
-        return (1 / styles,) * styles
     first, share = int(mix) % styles, mix - int(mix)
     weights = [0.0] * styles
     weights[first] += 1 - share

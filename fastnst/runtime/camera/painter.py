@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from fastnst.errors import FastNSTError, SettingError
+from fastnst.errors import FastNSTError
 from fastnst.images import Frame
 from fastnst.runtime.camera.capture import Shot
 from fastnst.runtime.camera.look import Look, mix_weights, resize, split_view
@@ -21,6 +21,7 @@ from fastnst.runtime.feeds import MAX_STRENGTH
 from fastnst.runtime.look.blending import blend
 from fastnst.runtime.look.masks import Mask
 from fastnst.runtime.look.painter import compose
+from fastnst.runtime.mixing import StyleChoice, StyleWeights, even_weights, to_shares
 
 # How often a thread that waits for pictures looks whether it should end.
 _WAIT_S = 0.2
@@ -31,8 +32,8 @@ class Network(Protocol):
     """What paints: a Stylizer."""
 
     @property
-    def styles(self) -> int:
-        """How many styles it can mix."""
+    def style_names(self) -> tuple[str, ...]:
+        """Names of the styles that it can mix, or the name of its only one."""
         ...
 
     @property
@@ -41,9 +42,13 @@ class Network(Protocol):
         ...
 
     def __call__(
-        self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+        self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
         """Paint a frame."""
+        ...
+
+    def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
+        """Raise SettingError for weights or a strength that it does not take."""
         ...
 
     def close(self) -> None:
@@ -66,8 +71,8 @@ class Painted:
     style: str
     """Name of the style that painted it."""
 
-    styles: int
-    """How many styles its network can mix."""
+    mixed: tuple[tuple[str, float], ...] = ()
+    """Styles that its network can mix, each with its share; none where it knows one style."""
 
     most: float = 1.0
     """The largest strength that its network takes."""
@@ -85,7 +90,7 @@ class Painter:
         *,
         look: Look,
         mask: Mask | None = None,
-        regional: Sequence[Path] = (),
+        regional: Sequence[StyleChoice] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Prepare.
@@ -97,7 +102,7 @@ class Painter:
             keeper: chooses the size to paint at.
             look: what to paint like at first.
             mask: where the chosen style goes, and after it each of `regional`; None: everywhere.
-            regional: network files for regions of the mask.
+            regional: styles of regions of the mask.
             clock: seconds.
         """
         self._paths, self._load, self._shots = list(styles.values()), load, shots
@@ -110,8 +115,8 @@ class Painter:
         self.note = ""
         """What the viewer should know: a style that is being loaded, or cannot be."""
 
-        self._mask, self._regional_paths = mask, list(regional)
-        self._regional: list[Network] = []
+        self._mask, self._regional = mask, list(regional)
+        self._loaded: dict[Path, Network] = {}
         self._network: Network | None = None
         self._style, self._tried = "", -1
         self._stop = threading.Event()
@@ -122,14 +127,15 @@ class Painter:
 
         Raises:
             StyleError: one of them cannot be loaded.
-            SettingError: a strength that one of them does not take.
+            SettingError: a strength or a mix that one of them does not take.
         """
         self._switch(self.look.style)
-        for path in self._regional_paths:
-            self._regional.append(self._load(path))
-        networks = [*filter(None, [self._network]), *self._regional]
-        if self.look.strength > min(map(_most, networks)):
-            raise SettingError(f"strength {self.look.strength:g}; expected 0 to 1: a network has no input for more")
+        assert self._network is not None
+        self._network.check(self.look.shares, self.look.strength)
+        for choice in self._regional:
+            if choice.path not in self._loaded:
+                self._loaded[choice.path] = self._load(choice.path)
+            self._loaded[choice.path].check(choice.weights, self.look.strength)
         self._thread.start()
 
     def stop(self) -> None:
@@ -138,10 +144,10 @@ class Painter:
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
         if not self._thread.is_alive():
-            for network in (*filter(None, [self._network]), *self._regional):
+            for network in (*filter(None, [self._network]), *self._loaded.values()):
                 network.close()
             self._network = None
-            self._regional.clear()
+            self._loaded.clear()
 
     def _work(self) -> None:
         error: BaseException | None = None
@@ -166,11 +172,14 @@ class Painter:
         assert network is not None
         picture = self._apply(network, look, shot.frame, size)
         self._keeper.note((self._clock() - started) * 1000, self._clock())
-        self.painted.put(Painted(shot, picture, size, look, self._style, network.styles, _most(network)))
+        mixed = tuple(zip(network.style_names, _weights(network, look) or (), strict=False))
+        self.painted.put(Painted(shot, picture, size, look, self._style, mixed, _most(network)))
 
     def _apply(self, network: Network, look: Look, photo: Frame, size: tuple[int, int]) -> Frame:
         # Photo and painting meet at the camera's size: what is the photo's stays sharp where the network paints small.
-        paintings = [partial(_paint_at, size, one, look) for one in (network, *self._regional)]
+        paintings = [partial(_paint_at, size, network, _weights(network, look), look.strength)]
+        for choice in self._regional:
+            paintings.append(partial(_paint_at, size, self._loaded[choice.path], choice.weights, look.strength))
         painted = compose(photo, paintings, self._mask, preserve_color=look.keep_colors)
         return split_view(painted, photo) if look.split else painted
 
@@ -193,15 +202,24 @@ class Painter:
         self._keeper.restart()
 
 
-def _paint_at(size: tuple[int, int], network: Network, look: Look, photo: Frame) -> Frame:
+def _paint_at(
+    size: tuple[int, int], network: Network, weights: StyleWeights | None, strength: float, photo: Frame
+) -> Frame:
     """Paint a photo at another size."""
-    options: dict[str, Any] = {}
-    if network.styles > 1:
-        options["style_weights"] = mix_weights(look.mix, network.styles)
-    if network.takes_strength:
-        options["strength"] = look.strength
-    painted = resize(network(resize(photo, size), **options), (photo.shape[0], photo.shape[1]))
-    return painted if network.takes_strength else blend(painted, photo, min(look.strength, _most(network)))
+    own = strength if network.takes_strength else None
+    small = network(resize(photo, size), style_weights=weights, strength=own)
+    painted = resize(small, (photo.shape[0], photo.shape[1]))
+    return painted if network.takes_strength else blend(painted, photo, min(strength, _most(network)))
+
+
+def _weights(network: Network, look: Look) -> tuple[float, ...] | None:
+    """Shares of the network's styles that a look asks for; None where it knows but one."""
+    names = network.style_names
+    if len(names) < 2:
+        return None
+    if look.mix is not None:
+        return mix_weights(look.mix, len(names))
+    return even_weights(len(names)) if look.shares is None else to_shares(names, look.shares)
 
 
 def _most(network: Network) -> float:

@@ -4,10 +4,10 @@ H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,7 @@ from fastnst.runtime.look.blending import combine, keep_colors
 from fastnst.runtime.look.masks import Mask, read_mask
 from fastnst.runtime.look.regions import read_regions
 from fastnst.runtime.look.settings import PHOTO, LookSettings
-from fastnst.styles import find_style
+from fastnst.runtime.mixing import MIX_SIGN, StyleChoice, choose_style
 
 Paint = Callable[[Frame], Frame]
 
@@ -47,25 +47,29 @@ def compose(photo: Frame, paintings: Sequence[Paint], mask: Mask | None, *, pres
     return keep_colors(painted, photo) if preserve_color else painted
 
 
-def read_look(style: str | None, look: LookSettings) -> tuple[list[Path], Mask | None]:
-    """Find the networks that a look needs, and read its mask, whose weights are in the order of the networks.
+def read_look(style: str | None, look: LookSettings) -> tuple[list[StyleChoice], Mask | None]:
+    """Find the styles that a look needs, and read its mask, whose weights are in the order of the styles.
 
     Raises:
         StyleError: no such style.
         InputError: the mask cannot be read, or lacks a region.
-        SettingError: no style at all, or a region that is none.
+        SettingError: no style at all, a region that is none, or a mix that is none.
     """
     regions = look.regions()
     if style is None and set(regions.values()) <= {PHOTO}:
         raise SettingError("--style is missing; expected a style, or styles by --mask and --region")
-    base = [] if style is None else [find_style(style)]
-    found = {color: None if name == PHOTO else find_style(name) for color, name in regions.items()}
-    others = list(dict.fromkeys(path for path in found.values() if path is not None))
+    if style is None and look.mix:
+        raise SettingError("--mix is given without --style; in regions name the mix with the style: red=trio@munch")
+    base = [] if style is None else [choose_style(style)]
+    if look.mix:
+        base = [replace(base[0], mix=look.mix)]
+    found = {color: None if name == PHOTO else choose_style(name) for color, name in regions.items()}
+    others = list(dict.fromkeys(choice for choice in found.values() if choice is not None))
     if look.mask is None:
         return base, None
     if not regions:
         return base, read_mask(look.mask, feather=look.feather)
-    paintings = {color: None if path is None else others.index(path) for color, path in found.items()}
+    paintings = {color: None if choice is None else others.index(choice) for color, choice in found.items()}
     return [*base, *others], read_regions(look.mask, paintings, rest=bool(base), feather=look.feather)
 
 
@@ -91,18 +95,22 @@ class LookPainter:
             tile: when to paint in tiles.
 
         Raises:
-            StyleError, InputError, SettingError: as `read_look` and `FittingStylizer`, and a strength that one of the
-                networks does not take.
+            StyleError, InputError, SettingError: as `read_look` and `FittingStylizer`, and a strength or a mix that
+                one of the networks does not take.
         """
         self._look = look
-        paths, self._mask = read_look(style, look)
+        choices, self._mask = read_look(style, look)
         with ExitStack() as stack:
             load = partial(FittingStylizer, provider=provider, threads=threads, tile=tile)
-            self._networks = [stack.enter_context(load(paths[0]))]
-            first = self._networks[0].stylizer
-            self._networks += [stack.enter_context(load(path, like=first)) for path in paths[1:]]
-            for network in self._networks:
-                network.stylizer.check_strength(look.strength)
+            first = stack.enter_context(load(choices[0].path))
+            loaded = {choices[0].path: first}
+            for path in dict.fromkeys(choice.path for choice in choices[1:]):
+                if path not in loaded:
+                    loaded[path] = stack.enter_context(load(path, like=first.stylizer))
+            self._networks = list(loaded.values())
+            self._styles = [(loaded[choice.path], choice.weights) for choice in choices]
+            for network, weights in self._styles:
+                network.stylizer.check(weights, look.strength)
             self._stack = stack.pop_all()
 
     def __call__(self, photo: Frame, /) -> Frame:
@@ -111,13 +119,14 @@ class LookPainter:
         Raises:
             InputError: a mask of another shape, or a picture too large for the memory.
         """
-        paintings = [partial(network, strength=self._look.strength) for network in self._networks]
+        strength = self._look.strength
+        paintings = [partial(network, style_weights=weights, strength=strength) for network, weights in self._styles]
         return compose(photo, paintings, self._mask, preserve_color=self._look.preserve_color)
 
     @property
     def style(self) -> str:
         """Names of the styles."""
-        return ", ".join(network.stylizer.style for network in self._networks)
+        return ", ".join(f"{network.stylizer.style}{_in_words(weights)}" for network, weights in self._styles)
 
     @property
     def choice(self) -> Choice:
@@ -138,9 +147,10 @@ class LookPainter:
     def identity(self) -> str:
         """Tells what this painter paints from what others do."""
         words = []
-        for network in self._networks:
+        for network, weights in self._styles:
             stylizer = network.stylizer
-            words.append(f"{hashlib.sha256(stylizer.path.read_bytes()).hexdigest()} on {stylizer.provider}")
+            digest = hashlib.sha256(stylizer.path.read_bytes()).hexdigest()
+            words.append(f"{digest}{_in_words(weights)} on {stylizer.provider}")
         if self._look.strength != 1:
             words.append(f"strength {self._look.strength}")
         if self._look.preserve_color:
@@ -165,3 +175,7 @@ class LookPainter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _in_words(weights: Mapping[str, float] | None) -> str:
+    return "" if weights is None else MIX_SIGN + ",".join(f"{name}:{weight:g}" for name, weight in weights.items())

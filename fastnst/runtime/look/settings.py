@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fastnst.errors import SettingError
 from fastnst.runtime.feeds import MAX_STRENGTH
+from fastnst.runtime.mixing import read_mix
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""
@@ -16,6 +17,10 @@ class LookSettings:
 
     strength: float = 1.0
     """0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""
+
+    mix: str = ""
+    """STYLE:WEIGHT,..., how a network that knows several styles mixes them, such as munch:2,monet:1; by default all
+    alike. Weights are divided by their sum."""
 
     preserve_color: bool = False
     """Keep the photo's colours: only brightness is painted."""
@@ -36,6 +41,8 @@ class LookSettings:
             raise SettingError(f"--strength is {self.strength:g}; expected 0 to 1, or to {MAX_STRENGTH:g}")
         if not 0 <= self.feather <= 1000:
             raise SettingError(f"--feather is {self.feather:g}; expected 0 to 1000 pixels")
+        if self.mix:
+            read_mix(self.mix)
         if self.region and self.mask is None:
             raise SettingError("--region is given without --mask, the picture that has its colour")
         if self.feather and self.mask is None:

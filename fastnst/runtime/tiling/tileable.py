@@ -47,7 +47,7 @@ class Tileable:
         """
         graph = load_graph(path)
         contract = _read_contract(graph)
-        feeds = extra_feeds(1, contract, None, None)
+        feeds = extra_feeds(contract, None, None)
         fixed = evaluate_fixed(graph, feeds)
         if any(fixed[name].any() for name in graph.preparation.crops):
             raise refusal(path, "it cuts its output not from the upper left corner on")

@@ -53,6 +53,12 @@ def test_mixing() -> None:
     assert look.mix == 2.75
     assert change_look(look, "m", 1, mixes=3).mix is None
     assert change_look(Look(), ".", 1, mixes=1).mix is None
+    # What was asked for at the start ends with the first such key, and with another style.
+    named = Look(shares={"munch": 1})
+    assert change_look(named, ".", 1, mixes=3) == Look(mix=0)
+    assert change_look(named, "m", 1, mixes=3) == Look()
+    assert change_look(named, "+", 1, mixes=3, most=1.5).shares == {"munch": 1}
+    assert change_look(named, "n", 2, mixes=3).shares is None
 
 
 def test_another_style_is_not_mixed_as_the_one_before() -> None:

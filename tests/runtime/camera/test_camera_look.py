@@ -13,7 +13,6 @@ def flat(*colour: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("mix", "weights"),
     [
-        (None, (1 / 3, 1 / 3, 1 / 3)),
         (0.0, (1, 0, 0)),
         (0.25, (0.75, 0.25, 0)),
         (1.5, (0, 0.5, 0.5)),
@@ -21,7 +20,7 @@ def flat(*colour: int) -> np.ndarray:
         (2.75, (0.75, 0, 0.25)),
     ],
 )
-def test_mix_weights_by_hand(mix: float | None, weights: tuple[float, ...]) -> None:
+def test_mix_weights_by_hand(mix: float, weights: tuple[float, ...]) -> None:
     assert mix_weights(mix, 3) == pytest.approx(weights)
 
 

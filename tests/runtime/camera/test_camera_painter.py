@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,10 @@ from fastnst.runtime.camera.look import Look
 from fastnst.runtime.camera.painter import Painted, Painter
 from fastnst.runtime.camera.size import SizeKeeper
 from fastnst.runtime.camera.slot import Newest
+from fastnst.runtime.contract import Contract
+from fastnst.runtime.feeds import extra_feeds
 from fastnst.runtime.look.masks import Mask
+from fastnst.runtime.mixing import StyleChoice, StyleWeights
 
 PHOTO = np.full((48, 64, 3), (100, 120, 140), np.uint8)
 
@@ -23,18 +26,24 @@ PHOTO = np.full((48, 64, 3), (100, 120, 140), np.uint8)
 class Fill:
     """A network that paints everything in one level, and notes what it was given."""
 
-    def __init__(self, level: int, styles: int = 1, strength: bool = False) -> None:
-        self.level, self.styles, self.takes_strength = level, styles, strength
-        self.calls: list[tuple[tuple[int, ...], Sequence[float] | None, float | None]] = []
+    def __init__(self, level: int, names: tuple[str, ...] = ("only",), strength: bool = False) -> None:
+        self.level, self.style_names, self.takes_strength = level, names, strength
+        self.calls: list[tuple[tuple[int, ...], StyleWeights | None, float | None]] = []
         self.closed = False
 
     def __call__(
-        self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
+        self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
         if strength is not None and not self.takes_strength:
             raise SettingError("no such input")
         self.calls.append((frames.shape, style_weights, strength))
         return np.full_like(frames, self.level)
+
+    def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
+        names = self.style_names
+        told = {"styles": ",".join(names)}
+        contract = Contract("nhwc-uint8", len(names) if len(names) > 1 else None, self.takes_strength, told)
+        extra_feeds(contract, style_weights, strength)
 
     def close(self) -> None:
         self.closed = True
@@ -94,7 +103,7 @@ def test_paints_at_the_keepers_size_and_gives_the_cameras(studio: Callable[..., 
     assert painted.size == (24, 32)
     assert painted.picture.shape == PHOTO.shape
     assert colour(painted) == [200, 200, 200]
-    assert (painted.style, painted.styles) == ("a", 1)
+    assert (painted.style, painted.mixed) == ("a", ())
 
 
 def test_the_size_grows_with_room(studio: Callable[..., Studio]) -> None:
@@ -149,13 +158,22 @@ def test_strength_with_the_input_is_the_networks_affair(studio: Callable[..., St
 
 
 def test_mixing_goes_to_networks_that_mix(studio: Callable[..., Studio]) -> None:
-    plain, mixing = Fill(1), Fill(2, styles=3)
+    plain, mixing = Fill(1), Fill(2, ("ann", "bob", "cy"))
     work = studio(plain, mixing)
     work.paint(Look(mix=1.25))
     assert plain.calls[-1][1] is None
     painted = work.paint(Look(style=1, mix=1.25))
     assert mixing.calls[-1][1] == (0, 0.75, 0.25)
-    assert painted.styles == 3
+    assert painted.mixed == (("ann", 0), ("bob", 0.75), ("cy", 0.25))
+    painted = work.paint(Look(style=1, shares={"cy": 1, "ann": 3}))
+    assert mixing.calls[-1][1] == (0.75, 0, 0.25)
+    work.paint(Look(style=1))
+    assert mixing.calls[-1][1] == pytest.approx((1 / 3,) * 3)
+
+
+def test_a_mix_for_a_network_of_one_style_is_refused() -> None:
+    with pytest.raises(SettingError, match="knows one style"):
+        Studio(Fill(1), look=Look(shares={"ann": 1})).painter.start()
 
 
 def test_keeping_colours(studio: Callable[..., Studio]) -> None:
@@ -177,7 +195,7 @@ def test_a_network_that_breaks_is_an_error_in_the_taker(studio: Callable[..., St
         raise InputError("out of memory")
 
     work.painter._network = broken  # type: ignore[assignment]
-    broken.styles, broken.takes_strength, broken.close = 1, False, lambda: None  # type: ignore[attr-defined]
+    broken.style_names, broken.takes_strength, broken.close = ("a",), False, lambda: None  # type: ignore[attr-defined]
     work.shots.put(Shot(PHOTO, 0.0, 0))
     with pytest.raises(InputError, match="out of memory"):
         while work.painter.painted.take(20) is None:
@@ -219,7 +237,7 @@ def test_more_strength_where_the_network_takes_it(studio: Callable[..., Studio])
 def test_a_mask_and_a_style_for_a_region(tmp_path: Path) -> None:
     left, right = np.zeros((2, 48, 64), np.uint8)
     right[:, 32:], left[:, 8:32] = 255, 255
-    networks = {"a": Fill(10), "b": Fill(20), "sky": Fill(30)}
+    networks = {"a": Fill(10), "b": Fill(20), "sky": Fill(30, ("ann", "bob"))}
     shots: Newest[Shot] = Newest()
     styles = {name: Path(f"{name}.onnx") for name in "ab"}
     keeper = SizeKeeper(30, long_side=32)
@@ -230,7 +248,7 @@ def test_a_mask_and_a_style_for_a_region(tmp_path: Path) -> None:
         keeper,
         look=Look(),
         mask=Mask(tmp_path, [left, right]),
-        regional=[Path("sky.onnx")],
+        regional=[StyleChoice(Path("sky.onnx"), "bob")],
     )
     painter.start()
     try:
@@ -242,4 +260,5 @@ def test_a_mask_and_a_style_for_a_region(tmp_path: Path) -> None:
             np.testing.assert_array_equal(painted.picture[5, [0, 20, 50]], [PHOTO[0, 0], [level] * 3, [30] * 3])
     finally:
         painter.stop()
+    assert networks["sky"].calls[-1][1] == {"bob": 1}
     assert networks["sky"].closed

@@ -24,7 +24,7 @@ SIZE = (96, 128)
 class Invert:
     """255 minus the frame; `slow_s` for each."""
 
-    styles, takes_strength = 1, False
+    style_names, takes_strength = ("invert",), False
 
     def __init__(self, slow_s: float = 0, error: Exception | None = None) -> None:
         self.slow_s, self.error = slow_s, error
@@ -38,6 +38,9 @@ class Invert:
         if self.error is not None:
             raise self.error
         return 255 - frames
+
+    def check(self, style_weights: object, strength: float | None) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -12,6 +12,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.images import Frame
 from fastnst.runtime.look.painter import LookPainter, compose, read_look
 from fastnst.runtime.look.settings import LookSettings
+from fastnst.runtime.mixing import StyleChoice
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 INVERT = (
@@ -19,13 +20,21 @@ INVERT = (
 )
 BLACK = "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = Sub(frame, frame) }"
 STRONG = """
-g (uint8[N, H, W, 3] frame, float[N, 1] strength) => (uint8[N, H, W, 3] stylized)
-<float ten = {10}, int64[1] one = {-1}> {
-    times = Reshape(strength, one)
-    plus = Mul(times, ten)
+g (uint8[N, H, W, 3] frame, float[1] strength) => (uint8[N, H, W, 3] stylized) <float ten = {10}> {
+    plus = Mul(strength, ten)
     whole = Cast <to = 2> (plus)
     stylized = Add(frame, whole)
 }"""
+
+MIX = """
+g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
+    parts = Mul(style_weights, levels)
+    level = ReduceSum<keepdims = 1>(parts)
+    whole = Cast <to = 2> (level)
+    black = Sub(frame, frame)
+    stylized = Add(black, whole)
+}"""
+"""Level 40 for its first style, 200 for its second."""
 
 Write = Callable[[str, str], str]
 
@@ -70,6 +79,30 @@ def test_strength_of_a_network_with_the_input_goes_there(style: Write) -> None:
     np.testing.assert_array_equal(paint(style(STRONG, "strong"), strength=1.5), PHOTO + np.uint8(15))
 
 
+def test_a_mix_of_styles(style: Write) -> None:
+    mix = style(MIX, "mix")
+    assert paint(mix)[0, 0, 0] == 120
+    assert paint(mix, mix="1:3,2:1")[0, 0, 0] == 80
+    assert paint(f"{mix}@2")[0, 0, 0] == 200
+    assert paint(f"{mix}@2", mix="1")[0, 0, 0] == 40
+    with pytest.raises(SettingError, match="'3' is no style of this network"):
+        paint(mix, mix="3")
+    with pytest.raises(SettingError, match="knows one style"):
+        paint(style(INVERT, "invert"), mix="1")
+    with LookPainter(mix, LookSettings(mix="2:0.5"), provider="cpu") as painter:
+        assert painter.style == "mix@2:0.5"
+
+
+def test_regions_of_one_network_in_its_several_styles(style: Write, halves: Path) -> None:
+    mix = style(MIX, "mix")
+    painted = paint(mix, mix="1", mask=halves, region=(f"blue={mix}@2",))
+    assert painted[0, [0, 39], 0].tolist() == [40, 200]
+    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}@2",)), provider="cpu") as painter:
+        assert len(painter._networks) == 1  # opened once
+    with pytest.raises(SettingError, match="--mix is given without --style"):
+        paint(None, mix="1", mask=halves, region=(f"blue={mix}@2",))
+
+
 def test_more_than_its_full_strength(style: Write) -> None:
     with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
         LookPainter(style(INVERT, "invert"), LookSettings(strength=1.2), provider="cpu")
@@ -112,7 +145,7 @@ def test_the_rest_gets_the_style_or_stays(style: Write, halves: Path) -> None:
 def test_a_style_named_twice_is_loaded_once(style: Write, halves: Path) -> None:
     invert, black = style(INVERT, "invert"), style(BLACK, "black")
     networks, mask = read_look(invert, LookSettings(mask=halves, region=(f"red={black}", f"blue={black}")))
-    assert networks == [Path(invert), Path(black)]
+    assert networks == [StyleChoice(Path(invert)), StyleChoice(Path(black))]
     assert mask is not None
     assert [int(weights[0, 0]) for weights in mask.weights((20, 40))] == [0, 255]
 
@@ -159,6 +192,9 @@ def test_identity_names_all_that_levels_depend_on(style: Write, halves: Path) ->
         identity(invert, preserve_color=True),
         identity(invert, mask=halves),
         identity(invert, mask=halves, region=("red=photo",)),
+        identity(style(MIX, "mix")),
+        identity(style(MIX, "mix"), mix="1"),
+        identity(style(MIX, "mix") + "@2"),
     ]
     assert len(set(identities)) == len(identities)
     assert identity(invert) == identities[0]
