@@ -8,7 +8,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
 from fastnst.images import Frame
 from fastnst.networks.apply import SMALLEST_SIDE, stylize_frame
+from fastnst.networks.kinds import in_words
 from fastnst.networks.model import ModelInfo, load_model
 from fastnst.networks.network import StyleNetwork
 
@@ -27,7 +28,7 @@ Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
 # From opset 19 on, ONNX Runtime's CUDA provider leaves Pad and Resize to the CPU in many releases.
 OPSET = 18
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION, CONDITIONAL_VERSION = "1", "2"
 CHECKED_SIZES = ((97, 131), (64, 201), (37, 45))
 LARGEST_DIFFERENCE = 2
 
@@ -137,10 +138,11 @@ def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str
     for name, value in sorted(network.state_dict().items()):
         weights.update(name.encode() + value.detach().half().cpu().numpy().tobytes())
     return {
-        "fastnst_format": CONTRACT_VERSION,
+        "fastnst_format": CONTRACT_VERSION if network.conditions.plain else CONDITIONAL_VERSION,
         "layout": layout,
         "style": info.style,
-        "network": " ".join(str(value) for value in info.network.values()),
+        **({"styles": ",".join(info.styles)} if info.styles else {}),
+        "network": in_words(info.network),
         "provenance": info.provenance,
         "licence": info.licence,
         "weights_sha256": weights.hexdigest(),
@@ -148,7 +150,10 @@ def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str
 
 
 def largest_difference(exported: ModelProto, network: StyleNetwork, layout: Layout) -> int:
-    """Largest difference, in levels of 255, between ONNX Runtime and torch over three pictures of odd sizes."""
+    """Largest difference, in levels of 255, between ONNX Runtime and torch over three pictures of odd sizes.
+
+    Of a network with further inputs, each picture is painted with other weights and another strength.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(exported.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -156,13 +161,31 @@ def largest_difference(exported: ModelProto, network: StyleNetwork, layout: Layo
     for seed, size in enumerate(CHECKED_SIZES):
         frame = _patterned(size, seed)
         given = frame[None] if layout == "nhwc-uint8" else frame.transpose(2, 0, 1)[None].astype(np.float32)
-        (result,) = session.run(["stylized"], {"frame": given})
+        told = _told(network, seed)
+        feeds = {name: np.array(values, np.float32) for name, values in told.items()}
+        (result,) = session.run(["stylized"], {"frame": given, **feeds})
         own = result[0] if layout == "nhwc-uint8" else np.rint(result[0]).transpose(1, 2, 0)
-        reference = stylize_frame(network, frame)
+        reference = _painted_by_torch(network, frame, told)
         if own.shape != reference.shape:
             raise CheckpointError(f"exported, the network turns {frame.shape} into {own.shape}; nothing was written")
         differences.append(int(np.abs(own.astype(int) - reference.astype(int)).max()))
     return max(differences)
+
+
+def _painted_by_torch(network: StyleNetwork, frame: Frame, told: dict[str, list[float]]) -> Frame:
+    weights, strength = told.get("style_weights"), told.get("strength")
+    return stylize_frame(network, frame, style_weights=weights, strength=strength[0] if strength else None)
+
+
+def _told(network: StyleNetwork, seed: int) -> dict[str, list[float]]:
+    """The network's inputs beside the picture, with values that differ from seed to seed."""
+    told: dict[str, list[float]] = {}
+    if network.conditions.styles > 1:
+        shares = np.random.default_rng(seed).dirichlet(np.ones(network.conditions.styles))
+        told["style_weights"] = shares.tolist()
+    if network.conditions.strength:
+        told["strength"] = [(0.3, 1.0, 1.4)[seed % 3]]
+    return told
 
 
 def _core(network: StyleNetwork) -> ModelProto:
@@ -170,16 +193,19 @@ def _core(network: StyleNetwork) -> ModelProto:
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
     example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)
+    told = {name: torch.tensor(values) for name, values in _told(network, 0).items()}
+    sizes: dict[str, Any] = {"image": {0: torch.export.Dim("batch"), 2: height, 3: width}, **dict.fromkeys(told)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(
             network,
             (example,),
+            kwargs=told,
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch"), 2: height, 3: width},),
-            input_names=["image"],
+            dynamic_shapes=sizes,
+            input_names=["image", *told],
             output_names=["raw"],
             verbose=False,
         )

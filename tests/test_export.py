@@ -9,8 +9,12 @@ import torch
 from fastnst import export
 from fastnst.errors import CheckpointError
 from fastnst.networks.apply import padded, stylize_frame
+from fastnst.networks.conditioning import ConditionalInstanceNorm2d, ConditionalScale
 from fastnst.networks.johnson import TransformNet
+from fastnst.networks.kinds import build_network
 from fastnst.networks.model import ModelInfo, load_model, save_model
+from fastnst.runtime.session import Stylizer
+from fastnst.runtime.surgery import load_graph
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
 INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", licence="CC0-1.0")
@@ -29,6 +33,29 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "waves.onnx"
     assert export.export_model(model, path) <= export.LARGEST_DIFFERENCE
     return path
+
+
+DUO = ModelInfo(
+    style="duo",
+    network={"kind": "live", "width": 16, "blocks": 1, "styles": 2, "strength": 1},
+    provenance="made by a test",
+    styles=("munch", "monet"),
+)
+
+
+@pytest.fixture(scope="module")
+def duo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of two styles and a strength, exported."""
+    torch.manual_seed(1)
+    network = build_network(DUO.network)
+    for part in network.modules():
+        if isinstance(part, ConditionalInstanceNorm2d | ConditionalScale):
+            for table in part.parameters(recurse=False):
+                torch.nn.init.normal_(table, 1, 0.4)
+    folder = tmp_path_factory.mktemp("duo")
+    save_model(folder / "duo.safetensors", network, DUO)
+    assert export.export_model(folder / "duo.safetensors", folder / "duo.onnx") <= export.LARGEST_DIFFERENCE
+    return folder / "duo.onnx"
 
 
 def run(path: Path, frame: np.ndarray) -> np.ndarray:
@@ -91,8 +118,8 @@ def test_float_layout_agrees_with_the_uint8_one(exported: Path, model: Path, tmp
 
 def test_a_network_that_differs_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A reference that is three levels off stands for an exporter that got something wrong.
-    def off(network: TransformNet, frame: np.ndarray) -> np.ndarray:
-        return stylize_frame(network, frame) ^ 4
+    def off(network: TransformNet, frame: np.ndarray, **told: None) -> np.ndarray:
+        return stylize_frame(network, frame, **told) ^ 4
 
     monkeypatch.setattr(export, "stylize_frame", off)
     with pytest.raises(CheckpointError, match="differs from torch by"):
@@ -110,3 +137,51 @@ def test_padding_by_hand() -> None:
     # 65 rows: three more, mirrored about the last: rows 63, 62, 61.
     column = torch.arange(65.0).view(1, 1, 65, 1).expand(1, 1, 65, 64)
     assert padded(column, stride=4)[0, 0, 65:, 0].tolist() == [63, 62, 61]
+
+
+def test_further_inputs_names_types_and_metadata(duo: Path) -> None:
+    model = onnx.load(duo)
+    shapes = {
+        value.name: (value.type.tensor_type.elem_type, [side.dim_value for side in value.type.tensor_type.shape.dim])
+        for value in model.graph.input
+    }
+    assert list(shapes) == ["frame", "style_weights", "strength"]
+    assert shapes["style_weights"] == (onnx.TensorProto.FLOAT, [2])
+    assert shapes["strength"] == (onnx.TensorProto.FLOAT, [1])
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["fastnst_format"] == "2"
+    assert metadata["styles"] == "munch,monet"
+    assert metadata["network"] == "live 16 1, 2 styles, strength"
+
+
+def test_normalisations_get_their_mix_at_no_pass_over_the_picture(duo: Path) -> None:
+    graph = load_graph(duo)
+    fixed = {name for name, kind in graph.kinds.items() if kind == "fixed"}
+    assert len(graph.norms) == 2
+    assert all(set(norm.node.input[1:]) <= fixed for norm in graph.norms)
+
+
+def test_graph_with_further_inputs_equals_torch(duo: Path) -> None:
+    network, _ = load_model(duo.with_suffix(".safetensors"))
+    session = onnxruntime.InferenceSession(duo, providers=["CPUExecutionProvider"])
+    frame = np.random.default_rng(2).integers(0, 256, (70, 91, 3), dtype=np.uint8)
+    painted = []
+    for weights, strength in (([1.0, 0.0], 1.0), ([0.25, 0.75], 0.6), ([0.0, 1.0], 1.5), ([0.0, 1.0], 0.0)):
+        feeds = {"frame": frame[None], "style_weights": np.float32(weights), "strength": np.float32([strength])}
+        (result,) = session.run(["stylized"], feeds)
+        expected = stylize_frame(network, frame, style_weights=weights, strength=strength)
+        assert np.abs(result[0].astype(int) - expected).max() <= 1
+        painted.append(result[0].astype(int))
+    assert np.abs(painted[0] - painted[1]).mean() > 1
+    np.testing.assert_array_equal(painted[3], frame)
+
+
+def test_styles_run_by_name(duo: Path) -> None:
+    frame = np.random.default_rng(2).integers(0, 256, (70, 91, 3), dtype=np.uint8)
+    network, _ = load_model(duo.with_suffix(".safetensors"))
+    with Stylizer(duo, provider="cpu") as stylizer:
+        assert stylizer.style_names == ("munch", "monet")
+        assert stylizer.takes_strength
+        painted = stylizer(frame, style_weights={"monet": 3, "munch": 1}, strength=0.8)
+    expected = stylize_frame(network, frame, style_weights=[0.25, 0.75], strength=0.8)
+    assert np.abs(painted.astype(int) - expected).max() <= 1

@@ -7,6 +7,7 @@ linear output instead of a scaled tanh.
 
 from torch import Tensor, nn
 
+from fastnst.networks.conditioning import PLAIN, Chain, ConditionalInstanceNorm2d, Conditioned, Conditions
 from fastnst.networks.network import StyleNetwork, centred, uncentred
 
 
@@ -15,27 +16,27 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.S
     return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride))
 
 
-def normalized(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def normalized(inputs: int, outputs: int, kernel: int, stride: int = 1, *, conditions: Conditions = PLAIN) -> Chain:
     """Convolution, instance normalisation with scale and shift, rectifier."""
-    return nn.Sequential(
-        convolution(inputs, outputs, kernel, stride), nn.InstanceNorm2d(outputs, affine=True), nn.ReLU()
+    return Chain(
+        convolution(inputs, outputs, kernel, stride), ConditionalInstanceNorm2d(outputs, conditions), nn.ReLU()
     )
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Conditioned):
     """Two normalised convolutions beside the identity, no rectifier after the sum (Gross and Wilber 2016)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            normalized(channels, channels, 3),
+        self.body = Chain(
+            normalized(channels, channels, 3, conditions=conditions),
             convolution(channels, channels, 3),
-            nn.InstanceNorm2d(channels, affine=True),
+            ConditionalInstanceNorm2d(channels, conditions),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        residual: Tensor = self.body(x)
+        residual: Tensor = self.body(x, shares)
         return x + residual
 
 
@@ -44,21 +45,21 @@ class TransformNet(StyleNetwork):
 
     stride = 4
 
-    def __init__(self, width: int = 32, blocks: int = 5) -> None:
-        super().__init__()
+    def __init__(self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN) -> None:
+        super().__init__(conditions)
         self.width, self.blocks = width, blocks
-        self.body = nn.Sequential(
-            normalized(3, width, 9),
-            normalized(width, 2 * width, 3, stride=2),
-            normalized(2 * width, 4 * width, 3, stride=2),
-            *(ResidualBlock(4 * width) for _ in range(blocks)),
+        self.body = Chain(
+            normalized(3, width, 9, conditions=conditions),
+            normalized(width, 2 * width, 3, stride=2, conditions=conditions),
+            normalized(2 * width, 4 * width, 3, stride=2, conditions=conditions),
+            *(ResidualBlock(4 * width, conditions) for _ in range(blocks)),
             nn.Upsample(scale_factor=2),
-            normalized(4 * width, 2 * width, 3),
+            normalized(4 * width, 2 * width, 3, conditions=conditions),
             nn.Upsample(scale_factor=2),
-            normalized(2 * width, width, 3),
+            normalized(2 * width, width, 3, conditions=conditions),
             convolution(width, 3, 9),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
+    def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
-        return uncentred(self.body(centred(image)))
+        return uncentred(self.body(centred(image), shares))

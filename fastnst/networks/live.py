@@ -5,7 +5,8 @@ convolutions whose kernels are as long as their strides; residual blocks at an e
 the way back the features of the way down are added, which carry small forms past the blocks; the last step is
 one transposed convolution, whose kernel is twice its stride, so that all pixels get the same number of terms; ONNX
 Runtime computes it in half of the time of a convolution and a pixel shuffle. But for the residual blocks
-nothing is normalised. Channels come in multiples of 16, the blocks that ONNX Runtime's kernels for processors compute.
+nothing is normalised; in a network of several styles, what is added on the way back has scales of its own for each.
+Channels come in multiples of 16, the blocks that ONNX Runtime's kernels for processors compute.
 All padding is by reflection: with zeros, the blocks painted a frame along the picture's border.
 """
 
@@ -13,6 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastnst.networks.conditioning import (
+    PLAIN,
+    Chain,
+    ConditionalInstanceNorm2d,
+    ConditionalScale,
+    Conditioned,
+    Conditions,
+)
 from fastnst.networks.johnson import convolution
 from fastnst.networks.network import DEVIATION, MEAN, StyleNetwork, centred, uncentred
 
@@ -22,18 +31,18 @@ _LARGE = 48
 _UNPADDED = 1 + 2
 
 
-class LiveBlock(nn.Module):
+class LiveBlock(Conditioned):
     """Two convolutions beside the identity, the first normalised."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
         super().__init__()
         self.first = convolution(channels, channels, 3)
-        self.norm = nn.InstanceNorm2d(channels, affine=True)
+        self.norm = ConditionalInstanceNorm2d(channels, conditions)
         self.second = convolution(channels, channels, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        residual: Tensor = self.second(F.relu(self.norm(self.first(x))))
+        residual: Tensor = self.second(F.relu(self.norm(self.first(x), shares)))
         return x + residual
 
 
@@ -42,15 +51,15 @@ class LiveNet(StyleNetwork):
 
     stride = 8
 
-    def __init__(self, width: int = 48, blocks: int = 3) -> None:
-        super().__init__()
+    def __init__(self, width: int = 48, blocks: int = 3, conditions: Conditions = PLAIN) -> None:
+        super().__init__(conditions)
         self.width, self.blocks = width, blocks
         quarter = 2 * _HALF if width >= _LARGE else _HALF
         self.to_halves = nn.Conv2d(3, _HALF, 2, stride=2)
         self.to_quarters = nn.Conv2d(_HALF, quarter, 2, stride=2)
         self.to_eighths = nn.Conv2d(quarter, width, 2, stride=2)
-        self.norm = nn.InstanceNorm2d(width, affine=True)
-        self.body = nn.Sequential(*(LiveBlock(width) for _ in range(blocks)))
+        self.norm = ConditionalInstanceNorm2d(width, conditions)
+        self.body = Chain(*(LiveBlock(width, conditions) for _ in range(blocks)))
         self.from_eighths = convolution(width, quarter, 3)
         self.at_quarters = nn.Sequential(
             nn.ReflectionPad2d(1),
@@ -59,16 +68,18 @@ class LiveNet(StyleNetwork):
         )
         self.from_quarters = nn.Conv2d(quarter, _HALF, 1)
         self.last = nn.ConvTranspose2d(_HALF, 3, 4, stride=2, padding=_UNPADDED)
+        self.beside_eighths = ConditionalScale(quarter, conditions)
+        self.beside_quarters = ConditionalScale(_HALF, conditions)
         _begin_alike(self.last)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
         half = F.relu(self._reduce(image))
         quarter = F.relu(self.to_quarters(half))
-        eighth = self.body(F.relu(self.norm(self.to_eighths(quarter))))
-        quarter = F.relu(_doubled(self.from_eighths(eighth)) + quarter)
+        eighth = self.body(F.relu(self.norm(self.to_eighths(quarter), shares)), shares)
+        quarter = F.relu(_doubled(self.from_eighths(eighth)) + self.beside_eighths(quarter, shares))
         quarter = F.relu(self.at_quarters(quarter))
-        half = F.relu(_doubled(self.from_quarters(quarter)) + half)
+        half = F.relu(_doubled(self.from_quarters(quarter)) + self.beside_quarters(half, shares))
         return self._finish(half)
 
     def _reduce(self, image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
-from fastnst.networks.kinds import build_network
+from fastnst.networks.kinds import build_network, in_words
 from fastnst.networks.network import StyleNetwork
 
 FORMAT = "fastnst model 1"
@@ -38,11 +38,16 @@ class ModelInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """Settings, losses, seconds and hardware of the training."""
 
+    styles: tuple[str, ...] = ()
+    """Names of the styles of a network that knows several, in the order of their weights."""
+
 
 def save_model(path: Path, network: StyleNetwork, info: ModelInfo) -> None:
     """Write the weights, rounded to float16, and their description."""
     state = {name: value.detach().cpu().contiguous().half() for name, value in network.state_dict().items()}
-    metadata = {"format": FORMAT, "info": json.dumps(dataclasses.asdict(info))}
+    # Versions that know one style only read files of one style.
+    told = {name: value for name, value in dataclasses.asdict(info).items() if name != "styles" or value}
+    metadata = {"format": FORMAT, "info": json.dumps(told)}
     write_atomically(path, save(state, metadata))
 
 
@@ -55,12 +60,15 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trained network of fastnst; expected a file that `fastnst train` wrote")
     try:
-        info = ModelInfo(**json.loads(metadata["info"]))
+        told = json.loads(metadata["info"])
+        info = ModelInfo(**told | {"styles": tuple(told.get("styles", ()))})
         network = build_network(info.network)
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: a damaged model file ({reason}); train or export it again") from error
+    if info.styles and len(info.styles) != network.conditions.styles:
+        raise CheckpointError(f"{path}: a damaged model file ({len(info.styles)} names, {in_words(info.network)})")
     return network.eval(), info
 
 

@@ -1,10 +1,17 @@
 """What every network that paints in one pass has in common."""
 
+import torch
 from torch import Tensor, nn
+
+from fastnst.networks.conditioning import PLAIN, Conditions, mixed
 
 
 class StyleNetwork(nn.Module):
-    """Image to stylized image of the same size, whose height and width must be multiples of `stride`."""
+    """Image to stylized image of the same size, whose height and width must be multiples of `stride`.
+
+    At strength 0 a network that takes a strength gives the image back exactly, however it was trained: of the image
+    itself it keeps a share for each row, which is 1 for the photo's and learnt for the others, from 0 on.
+    """
 
     stride: int
     """Pixels of the picture, each way, for one place of the deepest layers."""
@@ -15,8 +22,32 @@ class StyleNetwork(nn.Module):
     blocks: int
     """Residual blocks."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
+    def __init__(self, conditions: Conditions = PLAIN) -> None:
+        super().__init__()
+        self.conditions = conditions
+        self.kept: nn.Parameter | None
+        self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows - 1)) if conditions.strength else None)
+
+    def forward(self, image: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
+        """Paint images.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            style_weights: shares of the styles, (S,), or each image's, (B, S); None: all alike.
+            strength: (1,), or each image's, (B, 1); None: 1.
+
+        Returns:
+            (B, 3, H, W), about [0, 1] but not clamped.
+        """
+        shares = self.conditions.shares(style_weights, strength, image.device)
+        painted = self.paint(image, shares)
+        if self.kept is None or shares is None:
+            return painted
+        kept = shares[..., 0] + mixed(self.kept, shares[..., 1:])
+        return painted + kept.reshape(-1, 1, 1, 1) * (image - painted)
+
+    def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
+        """Paint images as `forward`, by shares of rows, (R,) or (B, R); None in a plain network."""
         raise NotImplementedError
 
 

@@ -95,22 +95,40 @@ class PerceptualLoss:
             with torch.autocast(image.device.type, enabled=False):
                 return [self.style_of(features, positions) for positions in regions]
 
+    def measure_styles(self, images: Sequence[Tensor]) -> StyleStatistics:
+        """Style references of several style images, each (1, 3, H, W), one after the other: for `of_each_image`."""
+        each = [self.measure_style(image) for image in images]
+        return {
+            layer: tuple(torch.cat(parts) for parts in zip(*(one[layer] for one in each), strict=True))
+            for layer in each[0]
+        }
+
     def layer_sizes(self, image: Tensor) -> dict[str, tuple[int, int]]:
         """Height and width of each style layer's features of an image, (B, 3, H, W)."""
         with torch.no_grad():
             features = self.network(image)
         return {layer: (features[layer].shape[2], features[layer].shape[3]) for layer in self.settings.style_layers}
 
-    def terms(self, image: Tensor, content: Features, style: StyleReference) -> LossTerms:
-        """Loss of an image, (B, 3, H, W) in [0, 1], against its content reference and a style reference."""
+    def terms(
+        self, image: Tensor, content: Features, style: StyleReference, style_factors: Tensor | None = None
+    ) -> LossTerms:
+        """Loss of images against their content and style references.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            content: reference of each image.
+            style: reference of all images, or with B statistics of each its own.
+            style_factors: (B,), what the style weight is multiplied by for each image; None: 1.
+        """
         # As they come: the formulas bring them to float32 themselves, where it is cheapest.
         features = self.network(image)
         with torch.autocast(image.device.type, enabled=False):
             content_term = self.content_term(features, content).mean()
-            style_term = self.style_term(features, style).mean()
+            styles = self.style_term(features, style)
             smooth_term = self.smoothness_term(image.float()).mean()
-        s = self.settings
-        total = s.content_weight * content_term + s.style_weight * style_term + s.tv_weight * smooth_term
+        s, style_term = self.settings, styles.mean()
+        weighted = style_term if style_factors is None else (style_factors * styles).mean()
+        total = s.content_weight * content_term + s.style_weight * weighted + s.tv_weight * smooth_term
         return LossTerms(content_term, style_term, smooth_term, total)
 
     def content_term(self, features: Features, reference: Features) -> Tensor:
@@ -160,6 +178,11 @@ class PerceptualLoss:
         ]
         # The documents have one statistic each; balanced errors of several are averaged, so that they stay relative.
         return _sum(errors) / (len(errors) if kind == "balanced" else 1)
+
+
+def of_each_image(styles: StyleStatistics, chosen: Tensor) -> StyleStatistics:
+    """The reference of each image's own style: of S styles those numbered `chosen`, int64 (B,)."""
+    return {layer: tuple(statistic[chosen] for statistic in statistics) for layer, statistics in styles.items()}
 
 
 def _select(features: Tensor, layer: str, positions: Positions | None) -> Tensor:

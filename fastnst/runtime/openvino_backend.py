@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastnst.runtime.backend import MUCH_SMALLER, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.runtime.cores import default_threads
 
@@ -46,7 +48,7 @@ class OpenVinoBackend:
             "CPU_DENORMALS_OPTIMIZATION": True,
         }
         try:
-            compiled = core.compile_model(core.read_model(path), "CPU", settings)
+            compiled = core.compile_model(_settle_layouts(core.read_model(path)), "CPU", settings)
             self._output = compiled.output(output)
         except Exception as error:  # OpenVINO's errors are RuntimeErrors of many kinds
             raise UnavailableError(f"OpenVINO cannot read this network ({first_line(error)})") from error
@@ -67,6 +69,44 @@ class OpenVinoBackend:
             results = self._request.infer(dict(feeds), share_inputs=True, share_outputs=True)
             result: Array = results[self._output]
             return result.copy()
+
+
+def _settle_layouts(model: Any) -> Any:
+    """Let what scales and shifts channels, (1, C, 1, 1), come out of convolutions with ones where it is an input's.
+
+    OpenVINO keeps pictures with the channels innermost, as its convolutions give them; but where a factor is no
+    constant it turns the picture round before the product and back after it, which takes longer than a convolution.
+    A factor that a convolution gives has the right layout already.
+    """
+    if len(model.inputs) == 1:
+        return model
+    operators = importlib.import_module("openvino.opset13")
+    depends: dict[str, set[str]] = {}
+    for node in model.get_ordered_ops():
+        sources = [given.get_source_output() for given in node.inputs()]
+        # A Reshape's second input is but a shape, often the picture's.
+        names = [source.get_node().get_friendly_name() for source in sources][: 1 if _kind(node) == "Reshape" else None]
+        depends[node.get_friendly_name()] = set().union(*(depends[name] for name in names))
+        if _kind(node) == "Parameter":
+            depends[node.get_friendly_name()] = set(node.output(0).get_names())
+        for given, source in zip(node.inputs(), sources, strict=True):
+            needed = depends[source.get_node().get_friendly_name()]
+            if _kind(node) in {"Add", "Multiply"} and _per_channel(source) and needed and "frame" not in needed:
+                ones = operators.constant(np.ones((source.get_shape()[1], 1, 1, 1, 1), np.float32))
+                same = operators.group_convolution(source, ones, [1, 1], [0, 0], [0, 0], [1, 1])
+                given.replace_source_output(same.output(0))
+    return model
+
+
+def _kind(node: Any) -> str:
+    return str(node.get_type_name())
+
+
+def _per_channel(value: Any) -> bool:
+    if not value.get_partial_shape().is_static:
+        return False
+    shape = list(value.get_shape())
+    return len(shape) == 4 and shape[1] > 1 and shape == [1, shape[1], 1, 1]
 
 
 def openvino_precisions() -> tuple[Precision, ...]:

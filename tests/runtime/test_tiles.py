@@ -16,9 +16,11 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.export import to_onnx
 from fastnst.images import Frame
+from fastnst.networks.conditioning import PLAIN, Conditions
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.live import LiveNet
 from fastnst.networks.model import ModelInfo
+from fastnst.runtime.session import Stylizer
 from fastnst.runtime.statistics import Statistics
 from fastnst.runtime.tiles import TiledStylizer, peak_memory, stylize_large
 
@@ -28,7 +30,7 @@ INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks"
 class OddNet(nn.Module):
     """Pixel unshuffle and shuffle, separable convolutions, other rectifiers and paddings, a skip at full size."""
 
-    stride = 8
+    stride, conditions = 8, PLAIN
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,6 +307,23 @@ def test_peak_memory_grows_with_the_picture(johnson: Path) -> None:
 def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastnst.runtime.tiling.room.available_memory", lambda: 2**30)
     assert TiledStylizer(johnson).plan(4320, 7680).memory < 0.7 * 2**30
+
+
+@pytest.fixture(scope="module")
+def duo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(2)
+    return export(TransformNet(4, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.6, 1.0, 1.5])
+def test_styles_and_strength_of_the_network_itself(duo: Path, strength: float) -> None:
+    frame = draw(150, 170)
+    told = {"style_weights": (0.25, 0.75), "strength": strength}
+    with Stylizer(duo, provider="cpu") as stylizer:
+        expected = stylizer(frame, **told)  # type: ignore[arg-type]
+        assert_same(TiledStylizer(duo, tile=64)(frame, **told), expected)  # type: ignore[arg-type]
+        assert (expected == frame).all() == (strength == 0)
+        assert np.abs(stylizer(frame, style_weights=(1, 0)).astype(int) - stylizer(frame)).mean() > 1
 
 
 def test_strength_is_a_blend_with_the_photo(johnson: Path) -> None:
