@@ -16,6 +16,7 @@ COMMANDS = {
     "distill": "Make the compact loss network from VGG-19 (the package has one already).",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",
+    "quantize": "Turn a style into 8-bit integers, if it still paints as well.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
     "styles": "List the installed styles; add or remove your own.",
     "bench": "Time networks by size and by what computes.",

@@ -1,0 +1,107 @@
+"""`fastnst quantize`: a network's convolutions in 8-bit integers, if it still paints as well."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+
+from fastnst.errors import InputError, OutputError, StyleError
+from fastnst.perceptual.settings import LossSettings, VGGName
+from fastnst.styles import find_style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnst.images import Frame
+
+SEVERAL = Parameter(negative="", consume_multiple=True)
+CALIBRATED = 40
+"""Photos that ranges are read from."""
+
+
+def quantize(
+    style: str,
+    *,
+    photos: Annotated[tuple[str, ...], SEVERAL],
+    style_image: Path,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    judged: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
+    overwrite: bool = False,
+    loss_network: VGGName = "vgg19",
+    loss_weights: Path | None = None,
+) -> None:
+    """Turn a style's convolutions into 8-bit integers, for processors that compute them faster.
+
+    Content, style and centred of the yardstick may be at most 3 % worse, mean over photos, and what both paint must
+    agree to 30 dB; otherwise nothing is written.
+
+    Parameters
+    ----------
+    style:
+        Name of an installed style, or its .onnx file, in float32.
+    photos:
+        Photos to read ranges from and to judge by: files, folders, patterns. No photo serves for both.
+    style_image:
+        The painting that the style was trained on.
+    output:
+        ONNX file; by default NAME-int8.onnx here.
+    judged:
+        Photos to judge by.
+    overwrite:
+        Replace a file that is there.
+    loss_network:
+        What judges.
+    loss_weights:
+        File with its weights instead of a download.
+    """
+    path = find_style(style)
+    output = output or Path(f"{path.stem}-int8.onnx")
+    if output.suffix.lower() != ".onnx":
+        raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
+    # onnx and torch take seconds to import: only now that the options are known to be right.
+    from fastnst.evaluation.quantized import compare_painters  # noqa: PLC0415
+    from fastnst.evaluation.yardstick import STYLE_SIZE, load_yardstick  # noqa: PLC0415
+    from fastnst.files import atomic_path  # noqa: PLC0415
+    from fastnst.images import read_frame  # noqa: PLC0415
+    from fastnst.quantization import CALIBRATION_SIDE  # noqa: PLC0415
+    from fastnst.quantization import quantize as to_int8  # noqa: PLC0415
+    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    painting = read_frame(style_image)
+    for_ranges, for_judging = _share_out(photos, judged)
+    yardstick, _ = load_yardstick(LossSettings(loss_network=loss_network, loss_weights=loss_weights))
+    quantized = to_int8(path, _read(for_ranges, CALIBRATION_SIDE))
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(quantized.SerializeToString())
+        with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
+            comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, yardstick)
+        if not comparison.passed:
+            raise StyleError(
+                f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written, use float32"
+            )
+    console.print(
+        f"{output}: {output.stat().st_size / path.stat().st_size:.0%} of the size; {comparison}", markup=False
+    )
+
+
+def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[Path]]:
+    from fastnst.evaluation.evaluate import choose_evenly  # noqa: PLC0415
+    from fastnst.folders import find_pictures  # noqa: PLC0415
+
+    paths = [found.path for found in find_pictures(photos)]
+    if len(paths) < 2:
+        raise InputError(f"--photos names {len(paths)} picture; expected at least 2, better {judged + CALIBRATED}")
+    for_judging = choose_evenly(paths, min(judged, len(paths) // 2))
+    chosen = set(for_judging)
+    return choose_evenly([path for path in paths if path not in chosen], CALIBRATED), for_judging
+
+
+def _read(paths: "list[Path]", long_side: int) -> "Sequence[Frame]":
+    from fastnst.images import fit_long_side, read_frame, resize_frame  # noqa: PLC0415
+
+    frames = (read_frame(path) for path in paths)
+    return [resize_frame(frame, fit_long_side(frame.shape[:2], long_side)) for frame in frames]
