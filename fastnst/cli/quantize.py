@@ -80,9 +80,7 @@ def quantize(
         with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
             comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, yardstick)
         if not comparison.passed:
-            raise StyleError(
-                f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written, use float32"
-            )
+            raise StyleError(f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written")
     console.print(
         f"{output}: {output.stat().st_size / path.stat().st_size:.0%} of the size; {comparison}", markup=False
     )

@@ -32,7 +32,7 @@ class Comparison:
     def worst(self) -> float:
         """Share by which the figure that lost most is larger than before; negative where all are smaller."""
         pairs = zip(astuple(self.before), astuple(self.after), strict=True)
-        return max(after / max(before, 1e-9) - 1 for before, after in pairs)
+        return max(float(after / max(before, 1e-9)) - 1 for before, after in pairs)
 
     @property
     def passed(self) -> bool:
