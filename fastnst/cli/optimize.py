@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -168,7 +169,8 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) 
     # Work is counted in pixels: a step takes longer at each larger size.
     work = [level.long_side**2 * (POLISH_WORK if level.polish else 1) for level in levels]
     before = [0, *accumulate(level.steps * each for level, each in zip(levels, work, strict=True))]
-    task = bar.add_task("starting", total=before[-1], step="")
+    # Elsewhere a line that says so would stand before the one of an error.
+    task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
 
     def show(progress: "Progress") -> None:
         last = progress.last
@@ -177,6 +179,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) 
         bar.update(
             task,
             completed=before[progress.level] + progress.done * work[progress.level],
+            visible=True,
             step=f"{last.step}/{progress.steps}",
             description=f"{size}{judge}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
         )
@@ -196,7 +199,17 @@ def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", set
 def _write_picture(frame: Frame, picture: Picture, output: Path) -> None:
     height, width = frame.shape[:2]
     alpha = None if picture.alpha is None else resize_frame(picture.alpha, (height, width))
-    write_picture(output, replace(picture, frame=frame, alpha=alpha))
+    painted = replace(picture, frame=frame, alpha=alpha)
+    try:
+        write_picture(output, painted)
+    except OutputError as error:
+        # A full disk must not take an hour's work along.
+        rescue = Path(tempfile.gettempdir()) / f"fastnst-{os.getpid()}-{output.name}"
+        try:
+            write_picture(rescue, painted)
+        except OutputError:
+            raise error from None
+        raise OutputError(f"{error}; the picture is kept as {rescue}") from error
 
 
 def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, console: Console) -> None:

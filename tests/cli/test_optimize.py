@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from fastnst.cli import main
+from fastnst.cli import optimize as cli
 from fastnst.cli.optimize_options import parse_style
+from fastnst.errors import OutputError
 from fastnst.exact.objective import Objective
+from fastnst.images import Picture, write_picture
 
 
 @pytest.fixture
@@ -383,3 +387,35 @@ def test_too_little_memory_is_one_line(
     assert status_of([*arguments, "--max-memory", "0.01"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(r"--size 24 takes about .* GB of memory, 0.01 GB are allowed by --max-memory", last)
+
+
+def test_a_full_disk_does_not_take_the_picture_along(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, picture: Picture) -> None:
+        if path == tmp_path / "out.png":
+            raise OutputError(f"{path}: cannot be written (No space left on device)")
+        write_picture(path, picture)
+
+    rescue = tmp_path / "elsewhere"
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(rescue))
+    monkeypatch.setattr(cli, "write_picture", refuse)
+    assert status_of(arguments) == 1
+    (kept,) = rescue.iterdir()
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last == (
+        f"fastnst: {tmp_path / 'out.png'}: cannot be written (No space left on device); the picture is kept as {kept}"
+    )
+    with Image.open(kept) as painted:
+        assert painted.size == (24, 17)
+    monkeypatch.setattr(cli, "write_picture", lambda path, _: refuse(tmp_path / "out.png", Picture(frame=None)))
+    assert status_of(arguments) == 1
+    assert capsys.readouterr().err.strip().endswith("cannot be written (No space left on device)")
+
+
+def test_an_error_before_the_work_is_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert status_of([*arguments, "--style", str(tmp_path / "dot.png")]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
