@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import Module
 
 from fastnst.errors import SettingError
+from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import autocast
@@ -136,8 +137,11 @@ def plan_memory(
     """
     limit = available(device) if settings.max_memory is None else int(settings.max_memory * _GIGABYTE)
 
+    # A run that is shorter than the history never fills it; small levels do, but are small.
+    steps = sum(level.steps for level in plan_levels(settings) if level.long_side == settings.size)
+
     def peak(size: int, history: int) -> int:
-        return _peak(footprint, pixels_at(size), replace(settings, history=history), device)
+        return _peak(footprint, pixels_at(size), replace(settings, history=min(history, steps)), device)
 
     needed = peak(settings.size, settings.history)
     if limit is None or needed <= limit:

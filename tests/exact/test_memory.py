@@ -65,6 +65,9 @@ def test_a_plan_by_hand() -> None:
     assert plan == MemoryPlan(500_000 + 10_000 * (1000 + 12 * (9 + 2 + 40)), 10**9, 20)
     adam = plan_memory(Footprint(5e5, 1000, 10), replace(settings, optimizer="adam"), square, CPU)
     assert adam.peak_bytes == 500_000 + 10_000 * (1000 + 12 * (9 + 3))
+    # Three steps remember no more than three.
+    short = plan_memory(Footprint(5e5, 1000, 10), replace(settings, steps=3), square, CPU)
+    assert short == MemoryPlan(500_000 + 10_000 * (1000 + 12 * (9 + 2 + 6)), 10**9, 20)
     # A style picture of a thousand times the pixels is dearer to measure than a step.
     large = plan_memory(Footprint(0, 1000, 10), settings, lambda side: (side**2, 1000 * side**2), CPU)
     assert large.peak_bytes == 12 * 10_000 + 1000 * 10_000 * (10 + 12)
