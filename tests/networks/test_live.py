@@ -13,7 +13,7 @@ def image() -> torch.Tensor:
     return torch.rand(2, 3, 48, 72, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("width", "blocks", "parameters"), [(48, 3, 176_403), (32, 2, 54_643)])
+@pytest.mark.parametrize(("width", "blocks", "parameters"), [(48, 3, 150_067), (32, 2, 46_595)])
 def test_size_and_parameters(width: int, blocks: int, parameters: int, image: torch.Tensor) -> None:
     network = LiveNet(width, blocks)
     assert network(image).shape == image.shape
@@ -21,10 +21,10 @@ def test_size_and_parameters(width: int, blocks: int, parameters: int, image: to
     convolutions = [
         3 * 4 * 16 + 16,
         16 * 4 * quarter + quarter,
-        quarter * 16 * width + width,
+        quarter * 4 * width + width,
         2 * blocks * (9 * width * width + width),
         9 * width * quarter + quarter,
-        9 * quarter * quarter + quarter,
+        9 * quarter + quarter * quarter + quarter,
         quarter * 16 + 16,
         16 * 16 * 3 + 3,
     ]
