@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from fastnst.images import Picture, read_frame, read_picture, write_picture
     from fastnst.runtime.session import Stylizer
     from fastnst.styles import find_style, installed_styles
-    from fastnst.training.loop import train
+    from fastnst.training.loop import TrainCallbacks
     from fastnst.training.settings import TrainSettings
+    from fastnst.training.train import train
 
 __all__ = [
     "FastNSTError",
@@ -27,6 +28,7 @@ __all__ = [
     "Picture",
     "Style",
     "Stylizer",
+    "TrainCallbacks",
     "TrainSettings",
     "find_style",
     "installed_styles",
@@ -44,6 +46,7 @@ _HOMES = {
     "Picture": "fastnst.images",
     "Style": "fastnst.exact.style",
     "Stylizer": "fastnst.runtime.session",
+    "TrainCallbacks": "fastnst.training.loop",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.styles",
     "installed_styles": "fastnst.styles",
@@ -51,7 +54,7 @@ _HOMES = {
     "preset_settings": "fastnst.exact.presets",
     "read_frame": "fastnst.images",
     "read_picture": "fastnst.images",
-    "train": "fastnst.training.loop",
+    "train": "fastnst.training.train",
     "write_picture": "fastnst.images",
 }
 

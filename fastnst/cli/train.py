@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.cli.photographs import content_folder
 from fastnst.cli.recipe import fill_settings
@@ -40,7 +40,8 @@ def train(
     """Train a style picture into a network and export it to ONNX.
 
     Everything goes into one folder: checkpoint, TensorBoard events, preview.png, and at the end NAME.onnx,
-    NAME.safetensors and NAME.md. Nothing else is asked.
+    NAME.safetensors, NAME.md and NAME.jpg. Nothing else is asked. Several processes or machines train one network
+    when torchrun starts them: torchrun --nproc-per-node 2 -m fastnst train ...
 
     Parameters
     ----------
@@ -51,34 +52,40 @@ def train(
     resume:
         Folder of a training that was stopped: go on exactly where its checkpoint stands, with its settings.
     """
+    began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.images import read_frame  # noqa: PLC0415
-    from fastnst.training.finish import finish  # noqa: PLC0415
-    from fastnst.training.loop import train as run  # noqa: PLC0415
+    from fastnst.training.loop import TrainCallbacks  # noqa: PLC0415
+    from fastnst.training.processes import leads  # noqa: PLC0415
     from fastnst.training.resume import check_folder  # noqa: PLC0415
+    from fastnst.training.train import train as run  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
     read_frame(settings.style)  # a wrong name is better noticed before a gigabyte is fetched
+    fetching = time.monotonic()
     content = content_folder(settings.content, console)
+    began += time.monotonic() - fetching
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
-        result = run(settings, content, folder, resume=resume is not None, on_step=_show(bar, settings))
-    files = finish(result, settings, folder)
-    if result.skipped:
-        console.print(f"{len(result.skipped)} content pictures could not be used:")
-        for path, reason in result.skipped.items():
+        callbacks = TrainCallbacks(on_step=_show(bar), on_note=console.print)
+        trained = run(settings, folder, content=content, resume=resume is not None, callbacks=callbacks, began=began)
+    if trained.files is None:
+        return
+    if trained.result.skipped:
+        console.print(f"{len(trained.result.skipped)} content pictures could not be used:")
+        for path, reason in trained.result.skipped.items():
             console.print(f"  {path}: {reason}")
-    console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Paint with it:")
-    console.print(f"  fastnst stylize photo.jpg --style {files.onnx} -o painted.png")
+    console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(time.monotonic() - began))}. Paint with it:")
+    console.print(f"  fastnst stylize photo.jpg --style {trained.files.onnx} -o painted.png")
 
 
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[steps]}"),
         TimeRemainingColumn(),
         console=console,
         speed_estimate_period=120,
@@ -86,13 +93,14 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _show(bar: Progress, settings: TrainSettings) -> "loop.Callback":
-    task = bar.add_task("starting", total=settings.steps)
+def _show(bar: Progress) -> "loop.Callback":
+    task = bar.add_task("starting", total=1.0, steps="")
 
     def show(progress: "loop.Progress") -> None:
         losses = progress.losses
         line = f"content {losses['content']:.3f} style {losses['style']:.3f} {progress.images_per_s:.1f} images/s"
-        bar.update(task, completed=progress.step, description=line)
+        steps = f"{progress.step}/{progress.steps}"
+        bar.update(task, completed=max(progress.done, progress.step / progress.steps), description=line, steps=steps)
         if bar.disable and progress.step % LOG_EVERY == 0:
             bar.console.print(f"step {progress.step} of {progress.steps}: {line}")
 

@@ -9,7 +9,6 @@ Images are float32 (1, 3, H, W) RGB in [0, 1], H height and W width in pixels.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -22,22 +21,14 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.weighing import search
 
 PILOT_SIDE = 128
 """Long side of the small paintings, pixels, where the pictures' shapes allow it."""
 PILOT_STEPS = 30
-ROUNDS = 4
-
-TOLERANCE = 0.05
-"""Part by which the strength may be missed in the small painting."""
-
 SETTLING = 1.2
 """After the small paintings' few steps that much more is lost than in the end: content comes back as a picture settles
 (0.378 after 30 steps, 0.331 after 100, 0.313 after 300, at 128 pixels; 0.382 after 30 at 256)."""
-
-# Content lost grows about with this power of the style weight, as measured over 20 pairs; only a first guess.
-_POWER = 0.4
-_LONGEST_JUMP = 30.0
 
 
 def weigh(
@@ -75,31 +66,6 @@ def pilot_side(subject: Subject, network: LossNetwork, longest: int) -> int:
     while side < longest and subject.shortest_side(side) < 4 * network.smallest_side:
         side = min(longest, math.ceil(side * 1.25))
     return side
-
-
-def search(lost: Callable[[float], float], wanted: float, weight: float) -> float:
-    """Find the style weight at which the content lost is `wanted`, on logarithmic scales: a few tries, then the best.
-
-    The first step goes by the usual power, later ones by the line through the two nearest tries.
-    """
-    tries: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):
-        found = max(lost(weight), 1e-9)
-        tries.append((math.log(weight), math.log(found / wanted)))
-        if abs(found / wanted - 1) < TOLERANCE:
-            break
-        weight = math.exp(_next(tries))
-    return math.exp(min(tries, key=lambda one: abs(one[1]))[0])
-
-
-def _next(tries: list[tuple[float, float]]) -> float:
-    (place, error), *others = sorted(tries, key=lambda one: abs(one[1]))
-    power = _POWER
-    if others and others[0][0] != place:
-        power = (others[0][1] - error) / (others[0][0] - place)
-    # Content lost does not fall as the style weighs more; where it seems to, that is noise.
-    step = -error / max(power, _POWER / 4)
-    return place + max(-math.log(_LONGEST_JUMP), min(math.log(_LONGEST_JUMP), step))
 
 
 def first_weight(objective: Objective, photo: Tensor) -> float:

@@ -23,12 +23,14 @@ def save_checkpoint(path: Path, state: TrainState, settings: dict[str, Any], sty
     """Write network, optimiser, random state and progress; settings and style are kept to be compared on resuming."""
     tensors: dict[str, Tensor] = {"random.torch": torch.get_rng_state()}
     tensors |= {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    if state.average is not None:
+        tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     progress = {
         field.name: getattr(state, field.name)
         for field in dataclasses.fields(state)
-        if field.name not in ("network", "optimizer")
+        if field.name not in ("network", "optimizer", "average")
     }
     metadata = {
         "format": FORMAT,
@@ -49,6 +51,8 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
         raise CheckpointError(f"{path}: not a checkpoint; expected the checkpoint.safetensors of a training folder")
     try:
         state.network.load_state_dict(_below("network.", tensors))
+        if state.average is not None:
+            state.average.load_state_dict(_below("average.", tensors))
         _load_optimizer(state.optimizer, _below("optimizer.", tensors))
         settings: dict[str, Any] = json.loads(metadata["settings"])
         progress = json.loads(metadata["progress"])

@@ -1,17 +1,24 @@
-"""What a finished training leaves: the model file, the ONNX file and a card that says how they came about."""
+"""What a finished training leaves: the model file, the ONNX file, and a card with a picture on how they came about."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from fastnst.export import export_model
-from fastnst.files import write_atomically
+from fastnst.files import atomic_path, write_atomically
+from fastnst.images import fit_long_side, read_frame, resize_frame
+from fastnst.networks.apply import stylize_frame
 from fastnst.networks.model import ModelInfo, save_model
+from fastnst.networks.network import StyleNetwork
+from fastnst.styles import sample_picture
+from fastnst.training.describe import model_info
 from fastnst.training.loop import TrainResult
-from fastnst.training.settings import TrainSettings, plain
+
+CARD_SIDE = 512
+"""Long side of the card's picture, pixels."""
 
 
 @dataclass(frozen=True)
@@ -21,60 +28,67 @@ class Files:
     model: Path
     onnx: Path
     card: Path
+    picture: Path | None
+    """The project's sample picture as the network paints it; None where that is missing."""
 
 
-# Where things lay on the machine that trained is nobody else's business.
-PRIVATE = ("style", "content", "loss_weights", "start")
-
-
-def finish(result: TrainResult, settings: TrainSettings, folder: Path) -> Files:
-    """Write NAME.safetensors, NAME.onnx and NAME.md into `folder`; raises OutputError where that fails."""
-    name = settings.style_name
-    files = Files(folder / f"{name}.safetensors", folder / f"{name}.onnx", folder / f"{name}.md")
-    info = ModelInfo(
-        style=name,
-        network=settings.network_spec,
-        provenance=f"trained on {settings.style.name}, {settings.steps} steps of {settings.batch} "
-        f"at {settings.crop} px, {_origin(settings)}judged by {result.loss_weights}",
-        licence=settings.licence,
-        training={
-            "settings": {key: value for key, value in plain(settings).items() if key not in PRIVATE},
+def finish(result: TrainResult, folder: Path) -> Files:
+    """Write NAME.safetensors, NAME.onnx, NAME.md and NAME.jpg into `folder`; raises OutputError where that fails."""
+    name = result.settings.style_name
+    model, onnx, page = (folder / f"{name}.{suffix}" for suffix in ("safetensors", "onnx", "md"))
+    info = model_info(
+        result.settings,
+        result.steps,
+        result.images,
+        result.loss_weights,
+        {
             "held_out_losses": result.losses,
             "elapsed_s": round(result.elapsed_s),
+            "multiply_adds": result.multiply_adds,
+            "style_weight": result.style_weight,
             "hardware": result.hardware,
         },
     )
-    save_model(files.model, result.network, info)
-    export_model(files.model, files.onnx)
-    write_atomically(files.card, card(info, result).encode())
-    return files
+    save_model(model, result.network, info)
+    export_model(model, onnx)
+    picture = _paint(result.network, folder / f"{name}.jpg")
+    write_atomically(page, card(info, result, picture).encode())
+    return Files(model, onnx, page, picture)
 
 
-def _origin(settings: TrainSettings) -> str:
-    if settings.start is None:
-        return ""
-    digest = hashlib.sha256(settings.start.read_bytes()).hexdigest()[:8]
-    return f"starting from {settings.start.name} (sha256 {digest}), "
+def _paint(network: StyleNetwork, path: Path) -> Path | None:
+    photo = sample_picture()
+    if photo is None:
+        return None
+    frame = read_frame(photo)
+    painted = stylize_frame(network, resize_frame(frame, fit_long_side(frame.shape[:2], CARD_SIDE)))
+    with atomic_path(path) as temporary:
+        Image.fromarray(painted).save(temporary, format="JPEG", quality=90)
+    return path
 
 
-def card(info: ModelInfo, result: TrainResult) -> str:
-    """Model card in Markdown."""
+def card(info: ModelInfo, result: TrainResult, picture: Path | None) -> str:
+    """Model card in Markdown, with a picture that lies beside it."""
     training: dict[str, Any] = info.training
     settings: dict[str, Any] = training["settings"]
     parameters = sum(value.numel() for value in result.network.parameters())
     seconds = training["elapsed_s"]
     rows = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    shown = f"![the sample picture in this style]({picture.name})\n\n" if picture else ""
     return f"""# {info.style}
 
 {info.provenance[0].upper()}{info.provenance[1:]}.
 
-| | |
+{shown}| | |
 |---|---|
 | network | {" ".join(f"{key} {value}" for key, value in info.network.items())}, {parameters:,} parameters |
 | licence | {info.licence} |
 | trained for | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {torch.__version__} |
+| pictures seen | {result.images:,} in {result.steps:,} steps |
+| arithmetic | {result.multiply_adds:.3g} multiply-adds, the loss network's included |
 | content loss on held-out pictures | {result.losses["content"]:.3f} |
 | style loss on held-out pictures | {result.losses["style"]:.3f} |
+| style weight | {result.style_weight:.3g} |
 | pictures left out as unusable | {len(result.skipped)} |
 
 Losses are the perceptual loss's own ({settings["normalization"]}), at {settings["crop"]} px.

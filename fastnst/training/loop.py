@@ -1,6 +1,5 @@
 """Training a feed-forward network on one style picture (Johnson et al. 2016) with the perceptual loss."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +8,20 @@ from typing import TypeAlias
 
 import torch
 
-from fastnst.errors import DivergedError
+from fastnst.errors import DivergedError, OutputError
 from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.precision import hardware
 from fastnst.training.batches import Batch
-from fastnst.training.interrupt import deferred_interrupt
+from fastnst.training.early import EarlyExport
+from fastnst.training.guard import LossGuard, PictureGuard, finite, spread
+from fastnst.training.interrupt import Interrupt, deferred_interrupt
+from fastnst.training.processes import joined, usual_device
+from fastnst.training.rescue import MOST_RESCUES, Rescue
 from fastnst.training.resume import check_folder
-from fastnst.training.run import Run, set_up
+from fastnst.training.run import Run
 from fastnst.training.settings import TrainSettings
-from fastnst.training.watch import Watcher
+from fastnst.training.setup import Setup
+from fastnst.training.watch import Look, Watcher, look
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class Progress:
 
     step: int
     steps: int
+    """Steps in all; with a budget of time, as far as is known."""
+    done: float
+    """Part of the training that is done, 0 to 1."""
     losses: dict[str, float]
     images_per_s: float
     skipped: dict[str, str]
@@ -36,18 +43,36 @@ Callback: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
+class TrainCallbacks:
+    """What is called while a training runs, by its first process alone."""
+
+    on_step: Callback = lambda _: None
+    on_look: Callable[[Look], None] = lambda _: None
+    """After the held-out pictures were painted."""
+    on_note: Callable[[str], None] = lambda _: None
+    """With one line on what the user should know: plans, failures, what was done about them."""
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """A trained network and what is known about its training."""
 
     network: StyleNetwork
     losses: dict[str, float]
     """Losses on the held-out pictures at the end."""
+    steps: int
+    images: int
     elapsed_s: float
+    multiply_adds: float
+    """Arithmetic of all updates, with those of the network it started from where that says."""
+    style_weight: float
     skipped: dict[str, str]
     loss_weights: str
     """Which weights the loss network had."""
     hardware: str
     """What computed, and in which arithmetic."""
+    settings: TrainSettings
+    """The settings, with what a budget has chosen."""
 
 
 def train(
@@ -57,57 +82,185 @@ def train(
     *,
     resume: bool = False,
     on_step: Callback | None = None,
+    callbacks: TrainCallbacks | None = None,
     device: torch.device | None = None,
+    began: float | None = None,
 ) -> TrainResult:
     """Train a network on the settings' style picture with the pictures below `content`; state is kept in `folder`.
+
+    Started by torchrun, all processes call this, train together, and get the same network. `began` is the time by
+    time.monotonic from which a budget counts; by default now.
 
     Raises OutputError where the folder already holds a training and `resume` is not asked for, CheckpointError
     where it does not fit, InputError without usable pictures, WeightsError, DivergedError.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    began = time.monotonic() if began is None else began
+    calls = callbacks or TrainCallbacks(on_step=on_step or (lambda _: None))
+    device = device or usual_device()
     check_folder(folder, resume=resume)
-    run = set_up(settings, content, folder, device, resume=resume)
-    state = run.state
-    started = time.monotonic() - state.elapsed_s
-    saved_s = state.elapsed_s
-    with Watcher(folder, run.held_out, state.step) as watcher, deferred_interrupt() as interrupt:
-        for batch in run.batches():
-            progress = _step(run, batch, watcher)
-            state.elapsed_s = time.monotonic() - started
-            if on_step:
-                on_step(progress)
-            last = state.step == progress.steps
-            if state.step % settings.preview_every == 0 or last:
-                state.losses.append({"step": state.step, **watcher.preview(state.step, state.network, run.objective)})
-            if state.elapsed_s - saved_s > settings.checkpoint_every_s or interrupt.requested or last:
-                run.save()
-                saved_s = state.elapsed_s
-            if interrupt.requested:
-                raise KeyboardInterrupt
-    losses, computed_on = state.losses[-1], hardware(device, run.dtype)
-    return TrainResult(state.network.eval(), losses, state.elapsed_s, state.skipped, run.loss_weights, computed_on)
-
-
-def _step(run: Run, batch: Batch, watcher: Watcher) -> Progress:
-    """Make one update; raises DivergedError, with the weights as they were, where the loss is not finite."""
-    started = time.monotonic()
-    state = run.state
-    terms = run.forward(batch)
-    losses = {name: float(value) for name, value in terms.values.items()}
-    _check_finite(losses, state.step, run.folder)
-    learning_rate = run.update(terms.total)
-    state.step += 1
-    state.images += len(batch.samples)
-    state.skipped |= dict(batch.skipped)
-    rate = len(batch.samples) / (time.monotonic() - started)
-    watcher.step(state.step, losses, learning_rate, rate)
-    return Progress(state.step, run.pace.steps, losses, rate, state.skipped)
-
-
-def _check_finite(losses: dict[str, float], step: int, folder: Path) -> None:
-    bad = [name for name in ("content", "style", "total_variation") if not math.isfinite(losses[name])]
-    if bad:
-        raise DivergedError(
-            f"step {step + 1}: the {bad[0].replace('_', ' ')} loss is {losses[bad[0]]}; go on from the last good "
-            f"state with --resume {folder}, if it comes again with --precision float32 or a lower --learning-rate"
+    with joined(device) as processes:
+        if not processes.leads:
+            calls = TrainCallbacks()
+        run = Setup(settings, content, folder, device=device, processes=processes, say=calls.on_note).run(
+            began, resume=resume
         )
+        with deferred_interrupt() as interrupt:
+            if processes.leads:
+                with Watcher(folder, run.state.step, calls.on_note) as watcher:
+                    Loop(run, interrupt, calls, watcher).go()
+            else:
+                Loop(run, interrupt, calls, None).go()
+    state = run.state
+    return TrainResult(
+        network=state.shown.eval(),
+        losses=state.losses[-1] if state.losses else {},
+        steps=state.step,
+        images=state.images,
+        elapsed_s=state.elapsed_s,
+        multiply_adds=state.multiply_adds,
+        style_weight=state.style_weight,
+        skipped=state.skipped,
+        loss_weights=run.loss_weights,
+        hardware=hardware(device, run.dtype),
+        settings=run.settings,
+    )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that went wrong in a training, in words."""
+
+    words: str
+    grave: bool
+    """Whether it cannot go on from here; else the pictures have a flaw that they did not have before."""
+
+
+class Loop:
+    """The steps of a training, and what happens between them. Only the first process has a watcher."""
+
+    def __init__(self, run: Run, interrupt: Interrupt, calls: TrainCallbacks, watcher: Watcher | None) -> None:
+        self.run, self.interrupt, self.calls, self.watcher = run, interrupt, calls, watcher
+        self.losses, self.pictures, self.rescue = LossGuard(), PictureGuard(), Rescue(run.state)
+        self.early = EarlyExport(run, calls.on_note)
+        self.stopping = False
+        self._saved_s = run.state.elapsed_s
+
+    def go(self) -> None:
+        """Train until all is done; the checkpoint is the last thing written."""
+        run = self.run
+        while not run.moment.finished:
+            run.stopwatch.start()
+            for batch in run.batches():
+                fault = self._step(batch) or self._look()
+                if fault is not None:
+                    self._go_back(fault)
+                    break
+                self._save()
+                if self.stopping and not run.moment.finished:
+                    raise KeyboardInterrupt
+                if run.moment.finished:
+                    break
+                run.stopwatch.start()
+        if self.watcher is not None and not run.state.losses:  # the time was up before the first step
+            self._show(self.watcher)
+
+    def _step(self, batch: Batch) -> Fault | None:
+        """Make one update, unless the loss forbids it."""
+        run, state = self.run, self.run.state
+        started = time.monotonic()
+        run.stopwatch.lap("data")
+        terms = run.forward(batch)
+        values = run.processes.mean(terms.values | spread(terms.stylized))
+        words = self.losses.fault(values)
+        if words is not None:
+            return Fault(words, grave=True)
+        learning_rate = run.update(terms.total)
+        if not finite(run.state.network):
+            return Fault("the weights are no longer numbers", grave=True)
+        run.stopwatch.lap("update")
+        pictures = run.count(batch)
+        took_s = time.monotonic() - started
+        self.stopping = run.tick(took_s, stop=self.interrupt.requested)
+        self.rescue.keep()
+        if self.watcher is not None:
+            losses = {name: values[name] for name in terms.values}
+            self.watcher.scalars(
+                state.step,
+                {f"train/{name}": value for name, value in losses.items()}
+                | {"train/learning_rate": learning_rate, "speed/images_per_s": pictures / took_s}
+                | {"output/level": values["level"], "output/spread": values["spread"]}
+                | {f"seconds/{part}": seconds for part, seconds in run.stopwatch.parts.items()},
+            )
+            moment = run.moment
+            self.calls.on_step(
+                Progress(state.step, moment.steps, moment.done, losses, pictures / took_s, state.skipped)
+            )
+        return None
+
+    def _look(self) -> Fault | None:
+        """Where it is time to: paint the held-out pictures, and look for flaws that were not there before."""
+        run = self.run
+        if run.state.step % run.settings.preview_every and not run.moment.finished:
+            return None
+        words, spoilt = "", False
+        if self.watcher is not None:
+            seen = self._show(self.watcher)
+            flaws, spoilt = self.pictures.faults(seen.painted, seen.photos)
+            words = "; ".join(flaws)
+        spoilt = spoilt and not self.rescue.exhausted and not run.moment.finished
+        (go_back,) = run.processes.decided([float(spoilt)])
+        if go_back:
+            return Fault(words, grave=False)
+        if words:
+            self.calls.on_note(f"Step {run.state.step}: {words}.")
+        self.rescue.keep_clean()
+        return None
+
+    def _show(self, watcher: Watcher) -> Look:
+        run, state = self.run, self.run.state
+        started = time.monotonic()
+        seen = look(run)
+        self.early.look_s = time.monotonic() - started
+        known = {"step": state.step, "seconds": round(state.elapsed_s, 3), "images": state.images}
+        state.losses.append({**known, "multiply_adds": state.multiply_adds, **seen.losses})
+        watcher.seen(seen, state.losses)
+        self.calls.on_look(seen)
+        return seen
+
+    def _go_back(self, fault: Fault) -> None:
+        """Return to a good state, with half the learning rate; raises DivergedError where that did not help before."""
+        run, state, failed = self.run, self.run.state, self.run.state.step + fault.grave
+        if self.rescue.exhausted:
+            raise DivergedError(
+                f"step {failed}: {fault.words}, after {MOST_RESCUES} returns to a good state with half the learning "
+                f"rate each; train anew with --precision float32, a lower --learning-rate or a lower --style-weight "
+                f"(the last checkpoint is in {run.folder})"
+            )
+        self.rescue.go_back(clean=not fault.grave)
+        self.losses = LossGuard()
+        self.pictures.forget()
+        run.tick(run.clock.step_s)
+        if self.watcher is not None:
+            self.watcher.start_at(state.step)
+        self.calls.on_note(
+            f"Step {failed}: {fault.words}; going on from step {state.step} with {state.rate_factor:g} of the "
+            "learning rate."
+        )
+
+    def _save(self) -> None:
+        """Write the checkpoint where it is time to. A full disk is waited out, but for the last one."""
+        run, now_s = self.run, self.run.clock.elapsed_s
+        if self.watcher is None:
+            return
+        last = self.stopping or run.moment.finished
+        if last or now_s - self._saved_s > run.settings.checkpoint_every_s:
+            self._saved_s = now_s
+            try:
+                run.save()
+            except OutputError as error:
+                if last:
+                    raise
+                again_s = run.settings.checkpoint_every_s
+                self.calls.on_note(f"{error}; training goes on, the next try is in {again_s:.0f} s.")
+        if not last:
+            self.early.write_if_due()

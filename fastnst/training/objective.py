@@ -16,6 +16,7 @@ from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import autocast
 from fastnst.tensors import to_image
 from fastnst.training.settings import TrainSettings
+from fastnst.training.stopwatch import Stopwatch
 
 Paint: TypeAlias = Callable[[Tensor], Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), to stylized images of the same size."""
@@ -50,9 +51,11 @@ class Objective:
         stride: int,
         device: torch.device,
         dtype: torch.dtype | None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         """Measure the style picture, uint8 (H, W, 3); `stride` is the period of the patterns, pixels."""
         self.loss, self.settings, self.stride = loss, settings, stride
+        self.stopwatch = stopwatch or Stopwatch(device)
         self.device, self.dtype = device, dtype
         size = fit_long_side(style.shape[:2], settings.style_size)
         with autocast(device, dtype):
@@ -67,9 +70,11 @@ class Objective:
         del samples
         with autocast(self.device, self.dtype):
             stylized = paint(images)
+            self.stopwatch.lap("network")
             perceptual = self.loss.terms(stylized, self.loss.measure_content(images), self.style)
         lattice = lattice_pattern(stylized, self.stride).mean()
         total = perceptual.total + self.settings.lattice_weight * lattice
+        self.stopwatch.lap("loss")
         values = {
             "total": total.detach(),
             "content": perceptual.content.detach(),

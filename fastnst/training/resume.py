@@ -1,5 +1,6 @@
 """Going on with a training where its checkpoint stands."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fastnst.errors import CheckpointError, OutputError
@@ -18,8 +19,12 @@ FREE_ON_RESUME = {
     "workers",
     "preview_every",
     "checkpoint_every_s",
+    "early_export_s",
     "precision",
 }
+
+PLANNED = ("crop", "batch")
+"""Settings that a budget's plan has chosen: the checkpoint's count."""
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -28,15 +33,21 @@ def check_folder(folder: Path, *, resume: bool) -> None:
         raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
 
 
-def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str) -> None:
-    """Fill `state` from a checkpoint; raises CheckpointError for one of another style picture or other settings."""
+def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str) -> TrainSettings:
+    """Fill `state` from a checkpoint and return the settings to go on with, where a budget has chosen some of them.
+
+    Raises CheckpointError for a checkpoint of another style picture or other settings.
+    """
     saved, saved_style = load_checkpoint(checkpoint, state)
     if saved_style != style_sha256:
         raise CheckpointError(
             f"{checkpoint}: was trained on another style picture than {settings.style}; give that one"
         )
+    if settings.budget:
+        settings = replace(settings, **{name: saved[name] for name in PLANNED})
     for name, value in plain(settings).items():
         if name not in FREE_ON_RESUME and name in saved and saved[name] != value:
             raise CheckpointError(
                 f"{checkpoint}: was trained with {name} = {saved[name]}, now it is {value}; leave that setting out"
             )
+    return settings

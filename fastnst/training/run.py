@@ -3,69 +3,112 @@
 Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
-import hashlib
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fastnst.images import Frame, read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import resolve_precision
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.training.average import update_average
 from fastnst.training.batches import Batch, Portion, content_batches
 from fastnst.training.checkpoint import CHECKPOINT, save_checkpoint
-from fastnst.training.content import ContentImages, held_out
-from fastnst.training.objective import Objective, Terms
-from fastnst.training.resume import go_on
-from fastnst.training.schedule import Schedule, StepPace
+from fastnst.training.content import ContentImages
+from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.pace import Clock, Moment, StepPace, TimePace
+from fastnst.training.processes import Processes
+from fastnst.training.schedule import Schedule
 from fastnst.training.settings import TrainSettings, plain
-from fastnst.training.state import TrainState, new_state
+from fastnst.training.state import TrainState
+from fastnst.training.stopwatch import Stopwatch
 
-HELD_OUT_COUNT = 4
+_STEADY = 0.7  # of the running mean of a step's seconds
 
 
 @dataclass
 class Run:
-    """A training in progress."""
+    """A training in progress, as one of its processes has it."""
 
     settings: TrainSettings
     folder: Path
     device: torch.device
     dtype: torch.dtype | None
     """Arithmetic of the networks under autocast; None is float32."""
+    processes: Processes
     state: TrainState
     objective: Objective
-    schedule: Schedule
-    pace: StepPace
+    pace: StepPace | TimePace
     images: ContentImages
     held_out: list[Tensor]
     """Pictures that are kept out of training, each (1, 3, H, W)."""
     style_sha256: str
     loss_weights: str
     """Which weights the loss network has."""
+    began: float
+    """The time, by time.monotonic, at which this training would have begun had it never stopped."""
+    per_pixel: float
+    """Multiply-adds of an update for each pixel of its pictures."""
+    stopwatch: Stopwatch
+    clock: Clock = field(init=False)
+    moment: Moment = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.schedule = Schedule(self.settings)
+        self._paint: Paint = self.processes.together(self.state.network)
+        self.clock = Clock(self.state.elapsed_s, self.state.begun_s)
+        self.tick(0.0)
+        if self.state.step == 0:
+            self.state.begun_s = self.clock.begun_s = self.clock.elapsed_s
+        self.moment = self.pace.at(self.state.step, self.clock)
 
     def batches(self) -> Iterator[Batch]:
-        """The content pictures of the steps to come."""
-        return content_batches(self.images, self._portions(), self.settings.workers)
+        """This process's content pictures for the steps to come."""
+        return content_batches(
+            self.images,
+            self._portions(),
+            self.settings.workers,
+            rank=self.processes.rank,
+            world_size=self.processes.count,
+            pin_memory=self.device.type == "cuda",
+        )
 
     def forward(self, batch: Batch) -> Terms:
         """Paint a batch and judge the result."""
-        images = batch.images.to(self.device, memory_format=torch.channels_last).float() / 255
-        return self.objective(self.state.network, images, batch.samples)
+        images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True).float() / 255
+        return self.objective(self._paint, images, batch.samples)
 
     def update(self, total: Tensor) -> float:
         """Change the weights so that the loss falls; returns the learning rate."""
-        step, pace, optimizer = self.state.step, self.pace, self.state.optimizer
-        learning_rate = self.schedule.learning_rate(pace.done(step), pace.done(step + 1), pace.warm_up)
-        for group in optimizer.param_groups:
+        state = self.state
+        learning_rate = state.rate_factor * self.schedule.learning_rate(self.moment, self.pace.warm_up)
+        for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
-        optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        state.optimizer.step()
         return learning_rate
+
+    def count(self, batch: Batch) -> int:
+        """Note that a batch was learnt from; returns the pictures of the step, over all processes."""
+        state, pictures = self.state, len(batch.samples) * self.processes.count
+        state.step += 1
+        state.images += pictures
+        state.multiply_adds += self.per_pixel * pictures * batch.images.shape[2] * batch.images.shape[3]
+        state.skipped |= dict(batch.skipped)
+        if state.average is not None:
+            update_average(state.average, state.network, self.settings.average, state.step)
+        return pictures
+
+    def tick(self, took_s: float, *, stop: bool = False) -> bool:
+        """Read the clock after a step that took so long; returns whether the leader wants to stop."""
+        clock = self.clock
+        step_s = _STEADY * clock.step_s + (1 - _STEADY) * took_s if clock.step_s else took_s
+        told = [time.monotonic() - self.began, step_s, self.pace.reserve_s, float(stop)]
+        clock.elapsed_s, clock.step_s, self.pace.reserve_s, stopping = self.processes.decided(told)
+        self.state.elapsed_s = clock.elapsed_s
+        self.moment = self.pace.at(self.state.step, clock)
+        return bool(stopping)
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -73,42 +116,7 @@ class Run:
 
     def _portions(self) -> Iterator[Portion]:
         step, first = self.state.step, self.state.images
-        while step < self.pace.steps:
-            stage = self.schedule.stage(self.pace.done(step))
+        while not (moment := self.pace.at(step, self.clock)).finished:
+            stage = self.schedule.stage(moment.done)
             yield Portion(first, stage.batch, stage.crop)
             step, first = step + 1, first + stage.batch
-
-
-def set_up(settings: TrainSettings, content: Path, folder: Path, device: torch.device, *, resume: bool) -> Run:
-    """Load and measure all that a training needs; with `resume` it stands where the folder's checkpoint does.
-
-    Raises InputError, WeightsError, CheckpointError.
-    """
-    style = read_frame(settings.style)
-    dtype = resolve_precision(settings.precision, device)
-    loss_network, loss_weights = load_loss_network(settings, device)
-    state = new_state(settings, device)
-    if resume:
-        go_on(folder / CHECKPOINT, state, settings, digest(style))
-    held = held_out(content, HELD_OUT_COUNT, settings.crop)
-    state.skipped |= dict(held.skipped)
-    loss = PerceptualLoss(loss_network, settings)
-    return Run(
-        settings=settings,
-        folder=folder,
-        device=device,
-        dtype=dtype,
-        state=state,
-        objective=Objective(loss, style, settings, stride=state.network.stride, device=device, dtype=dtype),
-        schedule=Schedule(settings),
-        pace=StepPace(settings.steps),
-        images=ContentImages(content, settings.crop, settings.seed, exclude=held.names),
-        held_out=list(torch.split(held.images.to(device).float() / 255, 1)),
-        style_sha256=digest(style),
-        loss_weights=loss_weights,
-    )
-
-
-def digest(style: Frame) -> str:
-    """SHA-256 of a picture's pixels."""
-    return hashlib.sha256(style.tobytes()).hexdigest()

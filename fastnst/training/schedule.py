@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from fastnst.training.pace import Moment
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings
-
-WARM_UP_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -33,26 +32,15 @@ class Schedule:
             return Stage(crop, settings.small_batch or settings.batch)
         return Stage(settings.crop, settings.batch)
 
-    def learning_rate(self, done: float, after: float, warm_up: float) -> float:
-        """Learning rate of a step from `done` to `after`: a linear warm-up, then half a cosine down to 0.
+    def learning_rate(self, moment: Moment, warm_up: float) -> float:
+        """Learning rate of the step at a moment: a linear warm-up, then half a cosine down to 0 after the last step.
 
         `warm_up` is the part of the training that the warm-up takes. With `decay` constant the rate is what it is.
         """
+        done, after = moment.done, moment.after
         highest = self.settings.learning_rate
         if self.settings.decay == "constant":
             return highest
         if done < warm_up:
             return highest * min(1.0, after / warm_up)
         return highest * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / max(1e-9, 1 - warm_up))))
-
-
-class StepPace:
-    """How far a training of a fixed number of steps is."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.warm_up = min(WARM_UP_STEPS, steps) / steps
-
-    def done(self, step: int) -> float:
-        """Part that is done after so many steps, 0 to 1."""
-        return step / self.steps

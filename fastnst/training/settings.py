@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fastnst.errors import SettingError
 from fastnst.perceptual.settings import LossSettings
+from fastnst.training.pace import seconds_in
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
@@ -40,8 +41,19 @@ class TrainSettings(LossSettings):
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
+    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
+    """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
+    ends near --content-goal whatever the painting."""
+
+    content_goal: float = 0.6
+    """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
+
     steps: int = 2400
-    """Optimiser updates."""
+    """Optimiser updates; with --budget as many as fit."""
+
+    budget: str = ""
+    """Time for everything up to the exported network, e.g. 90s, 20m or 2h (not for fetching photographs): a few steps
+    are timed, crops chosen, and learning rate and end follow the clock."""
 
     batch: int = 2
     """Pictures per step."""
@@ -66,6 +78,9 @@ class TrainSettings(LossSettings):
     """Course of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none, as
     the usual recipes have it."""
 
+    average: float = 0.0
+    """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
+
     start: Path | None = None
     """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights."""
 
@@ -88,6 +103,9 @@ class TrainSettings(LossSettings):
     checkpoint_every_s: float = 300.0
     """Seconds between two checkpoints."""
 
+    early_export_s: float = 60.0
+    """Seconds until preview.onnx, to be tried while the training goes on, is written first; 0 never."""
+
     @property
     def style_name(self) -> str:
         """The name that the results are called by."""
@@ -98,6 +116,11 @@ class TrainSettings(LossSettings):
         """Kind and size of the network, as it is written into files."""
         kind, width, blocks = _SIZES[self.network]
         return {"kind": kind, "width": self.width or width, "blocks": self.blocks or blocks}
+
+    @property
+    def budget_s(self) -> float | None:
+        """The budget in seconds, where there is one."""
+        return seconds_in(self.budget) if self.budget else None
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
@@ -116,6 +139,11 @@ class TrainSettings(LossSettings):
             raise SettingError(f"--small-batch is {self.small_batch}; expected at least 1, or 0 for --batch")
         if not self.learning_rate > 0:
             raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
+        if not 0 <= self.average < 1:
+            raise SettingError(f"--average is {self.average}; expected 0 or a decay below 1, e.g. 0.99")
+        if not 0 < self.content_goal < 1:
+            raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
+        _ = self.budget_s
 
 
 def plain(settings: TrainSettings) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import torch
 
 from fastnst.errors import CheckpointError
 from fastnst.networks.kinds import build_network
-from fastnst.networks.model import load_model
+from fastnst.networks.model import ModelInfo, load_model
 from fastnst.networks.network import StyleNetwork
+from fastnst.training.average import start_average
 from fastnst.training.settings import TrainSettings
 
 
@@ -17,22 +18,40 @@ class TrainState:
 
     network: StyleNetwork
     optimizer: torch.optim.Adam
+    average: StyleNetwork | None = None
+    """Running average of the network's weights, where the settings ask for one."""
     step: int = 0
     """Updates done."""
     images: int = 0
     """Content pictures seen."""
     elapsed_s: float = 0.0
     """Seconds of training, over all runs."""
+    begun_s: float = 0.0
+    """Seconds until the first step began."""
+    multiply_adds: float = 0.0
+    """Arithmetic of all updates, and of those of the network it started from where that says."""
+    style_weight: float = 0.0
+    """Weight of the style term; 0 until it is known."""
+    rescues: int = 0
+    """How often it went back to a good state."""
+    rate_factor: float = 1.0
+    """What the schedule's learning rate is multiplied by: half for each rescue."""
     losses: list[dict[str, float]] = field(default_factory=list)
-    """Losses on the held-out pictures so far, each with its step."""
+    """Losses on the held-out pictures so far, each with its step, seconds and arithmetic."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Content pictures that could not be used, and why."""
+
+    @property
+    def shown(self) -> StyleNetwork:
+        """The network that is measured, shown and exported: the average where there is one."""
+        return self.average if self.average is not None else self.network
 
 
 def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     """Network and optimiser before the first step; the same seed gives the same weights on every device."""
     torch.manual_seed(settings.seed)
     network = build_network(settings.network_spec)
+    already = 0.0
     if settings.start is not None:
         trained, info = load_model(settings.start)
         if info.network != settings.network_spec:
@@ -41,8 +60,19 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
                 f"{_described(settings.network_spec)}"
             )
         network.load_state_dict(trained.state_dict())
+        already = _arithmetic(info)
     network.to(memory_format=torch.channels_last).to(device).train()
-    return TrainState(network, torch.optim.Adam(network.parameters(), settings.learning_rate))
+    return TrainState(
+        network,
+        torch.optim.Adam(network.parameters(), settings.learning_rate),
+        start_average(network) if settings.average else None,
+        multiply_adds=already,
+    )
+
+
+def _arithmetic(info: ModelInfo) -> float:
+    """Multiply-adds that a network was trained with; 0 where its file does not say."""
+    return float(info.training.get("multiply_adds", 0.0))
 
 
 def _described(spec: dict[str, int | str]) -> str:

@@ -1,60 +1,137 @@
-"""What a training shows while it runs: TensorBoard events and a sheet of stylized held-out pictures."""
+"""What a training shows while it runs: TensorBoard events, a table of losses, a sheet of stylized held-out pictures."""
 
-from collections.abc import Sequence
+import csv
+import io
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from fastnst.files import atomic_path
+from fastnst.errors import OutputError
+from fastnst.files import atomic_path, write_atomically
 from fastnst.images import Frame
-from fastnst.networks.network import StyleNetwork
 from fastnst.tensors import to_frame
-from fastnst.training.objective import Objective
+from fastnst.training.run import Run
+
+SHEET, TABLE = "preview.png", "losses.csv"
+
+
+@dataclass(frozen=True)
+class Look:
+    """The held-out pictures as a network paints them."""
+
+    step: int
+    photos: list[Frame]
+    painted: list[Frame]
+    losses: dict[str, float]
+    """Means over the pictures, by name."""
+
+    def sheet(self) -> Frame:
+        """All photos above, what became of them below, uint8 (H, W, 3)."""
+        columns = [np.concatenate(pair, axis=0) for pair in zip(self.photos, self.painted, strict=True)]
+        sheet: Frame = np.concatenate(columns, axis=1)
+        return sheet
+
+
+def look(run: Run) -> Look:
+    """Paint the held-out pictures, one by one, and measure the results."""
+    network = run.state.shown.eval()
+    painted, measured = [], []
+    for image in run.held_out:
+        stylized, losses = run.objective.measure(network, image)
+        painted.append(to_frame(stylized))
+        measured.append(losses)
+    network.train()
+    means = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}
+    return Look(run.state.step, [to_frame(image) for image in run.held_out], painted, means)
 
 
 class Watcher:
-    """Writes losses, rates and pictures of a training to TensorBoard, and the newest sheet to `preview.png`."""
+    """Keeps all that is shown in the training's folder; a disk that is full ends no training, it is said once."""
 
-    def __init__(self, folder: Path, held_out: Sequence[Tensor], first_step: int) -> None:
-        self.folder = folder
-        self.held_out = held_out
-        # After a resume, events of steps that are done again are dropped.
-        purge_step = first_step + 1 if first_step else None
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
+    def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
+        self.folder, self.say = folder, say
+        self._said = False
+        self._hook = threading.excepthook
+        self._writer: SummaryWriter | None = None
+        self.start_at(first_step)
 
     def __enter__(self) -> Self:
+        self._hook = threading.excepthook
+        threading.excepthook = self._quiet
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.writer.close()
+        self._close()
+        threading.excepthook = self._hook
 
-    def step(self, step: int, losses: dict[str, float], learning_rate: float, images_per_s: float) -> None:
-        """Note one update."""
-        for name, value in losses.items():
-            self.writer.add_scalar(f"train/{name}", value, step)
-        self.writer.add_scalar("train/learning_rate", learning_rate, step)
-        self.writer.add_scalar("speed/images_per_s", images_per_s, step)
+    def start_at(self, step: int) -> None:
+        """Write events from after `step` on; those of later steps, which are done again, are dropped."""
+        self._close()
 
-    def preview(self, step: int, network: StyleNetwork, objective: Objective) -> dict[str, float]:
-        """Stylize the held-out pictures, one by one; return their mean losses and keep a sheet of the results."""
-        network.eval()
-        rows: list[Frame] = []
-        measured: list[dict[str, float]] = []
-        for image in self.held_out:
-            stylized, losses = objective.measure(network, image)
-            measured.append(losses)
-            rows.append(np.concatenate([to_frame(image), to_frame(stylized)], axis=0))
-        network.train()
-        sheet = np.concatenate(rows, axis=1)
-        means = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}
-        self.writer.add_image("held-out", sheet, step, dataformats="HWC")
-        for name, value in means.items():
-            self.writer.add_scalar(f"held-out/{name}", value, step)
-        self.writer.flush()
-        with atomic_path(self.folder / "preview.png") as temporary:
-            Image.fromarray(sheet).save(temporary, format="PNG")
-        return means
+        def open_writer() -> None:
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+        self._try(open_writer)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Note numbers of a step by name."""
+        if (writer := self._writer) is not None:
+
+            def write() -> None:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, step)
+
+            self._try(write)
+
+    def seen(self, seen: Look, rows: Sequence[Mapping[str, float]]) -> None:
+        """Keep a look at the held-out pictures, and the table of all looks so far."""
+        sheet = seen.sheet()
+        self.scalars(seen.step, {f"held-out/{name}": value for name, value in seen.losses.items()})
+        if (writer := self._writer) is not None:
+
+            def write() -> None:
+                writer.add_image("held-out", sheet, seen.step, dataformats="HWC")
+                writer.flush()
+
+            self._try(write)
+        self._try(lambda: _write_sheet(self.folder / SHEET, sheet))
+        self._try(lambda: write_atomically(self.folder / TABLE, _table(rows)))
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, OutputError) as error:
+            self._writer = None
+            if not self._said:
+                self._said = True
+                self.say(f"{self.folder}: TensorBoard events and previews cannot be kept ({error}); training goes on.")
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            with suppress(OSError):
+                self._writer.close()
+
+    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread raises the error once more, where `_try` takes it; it needs no traceback of its own."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
+            self._hook(failed)
+
+
+def _write_sheet(path: Path, sheet: Frame) -> None:
+    with atomic_path(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="PNG")
+
+
+def _table(rows: Sequence[Mapping[str, float]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -9,11 +9,12 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.strength import pilot_side, search, weigh
+from fastnst.exact.strength import pilot_side, weigh
 from fastnst.exact.subject import Subject
 from fastnst.images import Frame, read_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.vgg import VGGFeatures
+from fastnst.perceptual.weighing import search
 from fastnst.perceptual.weights import load_loss_network
 
 CPU = torch.device("cpu")

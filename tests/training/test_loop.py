@@ -115,7 +115,9 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
     assert finished.returncode == 0, finished.stderr
     for name, value in weights(tmp_path / "a").items():
         assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
-    assert {file.name for file in (tmp_path / "b").glob("waves.*")} == {"waves.onnx", "waves.safetensors", "waves.md"}
+    assert {file.name for file in (tmp_path / "b").glob("waves.*")} == {
+        *("waves.onnx", "waves.safetensors", "waves.md", "waves.jpg")
+    }
 
 
 def test_a_training_is_not_overwritten(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fastnst.training.schedule import Schedule, Stage, StepPace
+from fastnst.training.pace import Clock, StepPace
+from fastnst.training.schedule import Schedule, Stage
 from fastnst.training.settings import TrainSettings
 
 
@@ -14,7 +15,7 @@ def settings() -> TrainSettings:
 
 def rate(step: int, settings: TrainSettings) -> float:
     pace = StepPace(settings.steps)
-    return Schedule(settings).learning_rate(pace.done(step), pace.done(step + 1), pace.warm_up)
+    return Schedule(settings).learning_rate(pace.at(step, Clock()), pace.warm_up)
 
 
 def test_learning_rate_by_hand(settings: TrainSettings) -> None:
@@ -37,7 +38,9 @@ def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> Non
 def test_small_crops_come_first(settings: TrainSettings) -> None:
     settings = dataclasses.replace(settings, crop=192, batch=2, small_first=0.4, small_batch=6)
     schedule, pace = Schedule(settings), StepPace(10)
-    assert [schedule.stage(pace.done(step)) for step in range(10)] == [Stage(96, 6)] * 4 + [Stage(192, 2)] * 6
+    assert [schedule.stage(pace.at(step, Clock()).done) for step in range(10)] == [Stage(96, 6)] * 4 + [
+        Stage(192, 2)
+    ] * 6
 
 
 @pytest.mark.parametrize(("crop", "small"), [(256, 128), (192, 96), (224, 112), (160, 80), (96, 64), (64, 64)])

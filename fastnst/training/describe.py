@@ -1,0 +1,43 @@
+"""What a trained network's files say of it."""
+
+import hashlib
+from typing import Any
+
+from fastnst.networks.model import ModelInfo
+from fastnst.training.settings import TrainSettings, plain
+
+# Where things lay on the machine that trained is nobody else's business.
+PRIVATE = ("style", "content", "loss_weights", "start")
+
+
+def model_info(
+    settings: TrainSettings, steps: int, images: int, loss_weights: str, training: dict[str, Any] | None = None
+) -> ModelInfo:
+    """Describe a network: its style, its form, and how it came about in one sentence.
+
+    Args:
+        settings: the training's.
+        steps: updates done.
+        images: content pictures seen.
+        loss_weights: which weights the loss network had.
+        training: further facts: losses, seconds and hardware.
+    """
+    # The settings' count of steps is not that of a training with a budget, or of one that still goes on.
+    used = {key: value for key, value in plain(settings).items() if key not in PRIVATE} | {"steps": steps}
+    pictures = f"{steps} steps of {settings.batch}" if images == steps * settings.batch else f"{images} pictures"
+    sizes = f"{'up to ' if settings.small_first else ''}{settings.crop} px"
+    return ModelInfo(
+        style=settings.style_name,
+        network=settings.network_spec,
+        provenance=f"trained on {settings.style.name}, {pictures} at {sizes}, {_origin(settings)}judged by "
+        f"{loss_weights}",
+        licence=settings.licence,
+        training={"settings": used, "images": images, **(training or {})},
+    )
+
+
+def _origin(settings: TrainSettings) -> str:
+    if settings.start is None:
+        return ""
+    digest = hashlib.sha256(settings.start.read_bytes()).hexdigest()[:8]
+    return f"starting from {settings.start.name} (sha256 {digest}), "

@@ -1,0 +1,105 @@
+"""Watching a training for the failures that feed-forward networks are known for.
+
+H height, W width in pixels; frames are uint8 (H, W, 3) RGB. docs/training.md says where the limits come from.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastnst.evaluation.artefacts import PERIODS, blob_share, border_excess, grid_energy
+from fastnst.images import Frame
+
+RISE = 3.0
+"""A loss that has risen to so many times its lowest, both smoothed, runs away."""
+
+SMOOTHING = 0.9
+"""Of the loss's running mean: about ten steps long."""
+
+SETTLED = 50
+"""Steps after the start from which a loss's rise and flat pictures count."""
+
+FLAT = 0.02
+"""Standard deviation of a picture's levels, of 1, below which nothing can be seen in it; photographs have 0.2."""
+
+BORDER, GRID, BLOBS = 4.0, 0.05, 0.02
+"""Limits of the artefacts' means over the held-out pictures: twice what the acceptance gate allows of a border, what
+can be seen of a grid, and one fiftieth of a picture."""
+
+
+def spread(stylized: Tensor) -> dict[str, Tensor]:
+    """Mean level and standard deviation of painted pictures, (B, 3, H, W), as they are shown: clamped to [0, 1]."""
+    shown = stylized.detach().float().clamp(0, 1).flatten(1)
+    return {"level": shown.mean(), "spread": shown.std(dim=1).mean()}
+
+
+def finite(network: nn.Module) -> bool:
+    """Whether all weights are numbers."""
+    norms = torch._foreach_norm([value.detach() for value in network.parameters()])
+    return bool(torch.stack(norms).isfinite().all())
+
+
+class LossGuard:
+    """Finds losses that are no numbers or run away, and pictures of one flat colour, from each step's figures."""
+
+    def __init__(self) -> None:
+        self._steps, self._running, self._lowest = 0, 0.0, math.inf
+
+    def fault(self, values: Mapping[str, float]) -> str | None:
+        """What is wrong with a step, given its losses and `spread`, in words; None where all is well."""
+        for name in ("content", "style", "total_variation", "total", *values):
+            if not math.isfinite(values[name]):
+                return f"the {name.replace('_', ' ')} loss is {values[name]}"
+        self._steps += 1
+        keep = min(SMOOTHING, 1 - 1 / self._steps)
+        self._running = keep * self._running + (1 - keep) * values["total"]
+        if self._steps < SETTLED:
+            return None
+        self._lowest = min(self._lowest, self._running)
+        if self._running > RISE * self._lowest:
+            return f"the loss ran away, from {self._lowest:.3g} to {self._running:.3g}"
+        if values["spread"] < FLAT:
+            level = values["level"]
+            return f"the pictures are {'black' if level < 0.1 else 'white' if level > 0.9 else 'one flat colour'}"
+        return None
+
+
+class PictureGuard:
+    """Finds blobs, borders and lattices in the held-out pictures, and says each once."""
+
+    def __init__(self) -> None:
+        self._known: set[str] | None = None
+
+    def faults(self, painted: Sequence[Frame], photos: Sequence[Frame]) -> tuple[list[str], bool]:
+        """Flaws that were not there before, in words, and whether they came over pictures that were clean.
+
+        The first look only says what it sees: a network that has hardly begun may be full of lattices.
+        """
+        found = flaws(painted, photos)
+        first = self._known is None
+        new = [words for name, words in found.items() if first or name not in (self._known or ())]
+        self._known = set(found)
+        return new, bool(new) and not first
+
+    def forget(self) -> None:
+        """Look at what comes next as if for the first time."""
+        self._known = None
+
+
+def flaws(painted: Sequence[Frame], photos: Sequence[Frame]) -> dict[str, str]:
+    """The artefacts of painted pictures beside their photos that are over the limits: name to words."""
+    pairs = list(zip(painted, photos, strict=True))
+    blobs = float(np.mean([blob_share(one, photo) for one, photo in pairs]))
+    border = float(np.mean([border_excess(one, photo) for one, photo in pairs]))
+    grid = max(float(np.mean([grid_energy(one, period) for one in painted])) for period in PERIODS)
+    found = {}
+    if blobs > BLOBS:
+        found["blobs"] = f"blobs: {blobs:.0%} of the held-out pictures is flat or saturated"
+    if border > BORDER:
+        found["border"] = f"borders: lines along the edges, {border:.1f} times those inside"
+    if grid > GRID:
+        found["lattice"] = f"a lattice: {grid:.0%} of the fine detail repeats every {' or '.join(map(str, PERIODS))} px"
+    return found

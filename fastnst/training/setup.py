@@ -1,0 +1,142 @@
+"""From settings, photographs and a folder to a training that is ready for its first step, or its next one."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from fastnst.images import Frame, read_frame
+from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.precision import resolve_precision
+from fastnst.perceptual.weights import load_loss_network
+from fastnst.training.arithmetic import multiply_adds_per_pixel
+from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.content import ContentImages, held_out
+from fastnst.training.objective import Objective
+from fastnst.training.pace import StepPace, TimePace, in_words
+from fastnst.training.processes import Processes
+from fastnst.training.resume import go_on
+from fastnst.training.run import Run
+from fastnst.training.settings import TrainSettings
+from fastnst.training.state import new_state
+from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.weigh import PHOTOS, SIDE, find_style_weight
+
+HELD_OUT_COUNT = 4
+
+Say: TypeAlias = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+class Setup:
+    """What all parts of a training need, and the way from there to a run."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        content: Path,
+        folder: Path,
+        *,
+        device: torch.device,
+        processes: Processes,
+        say: Say,
+    ) -> None:
+        """Read the style picture and load the loss network."""
+        self.content, self.folder, self.device, self.processes, self.say = content, folder, device, processes, say
+        self.style = read_frame(settings.style)
+        self.dtype = resolve_precision(settings.precision, device)
+        self.loss_network, self.loss_weights = load_loss_network(settings, device)
+        self.state = new_state(settings, device)
+        self.stopwatch = Stopwatch(device)
+        self.settings = settings
+
+    def run(self, began: float, *, resume: bool) -> Run:
+        """Measure and plan all that is left; with `resume` the training stands where the folder's checkpoint does.
+
+        Raises InputError, CheckpointError.
+        """
+        if resume:
+            self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.style))
+        began -= self.state.elapsed_s
+        self._weigh()
+        objective = self._objective()
+        pace = self._pace(objective, began, resume=resume)
+        settings, state = self.settings, self.state
+        held = held_out(self.content, HELD_OUT_COUNT, settings.crop)
+        state.skipped |= dict(held.skipped)
+        return Run(
+            settings=settings,
+            folder=self.folder,
+            device=self.device,
+            dtype=self.dtype,
+            processes=self.processes,
+            state=state,
+            objective=objective,
+            pace=pace,
+            images=ContentImages(self.content, settings.crop, settings.seed, exclude=held.names),
+            held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
+            style_sha256=digest(self.style),
+            loss_weights=self.loss_weights,
+            began=began,
+            per_pixel=multiply_adds_per_pixel(state.network, objective),
+            stopwatch=self.stopwatch,
+        )
+
+    def _weigh(self) -> None:
+        """Find the style weight, unless the settings or the checkpoint have it."""
+        state, given = self.state, self.settings.style_weight
+        if given != "auto":
+            state.style_weight = given
+        elif not state.style_weight:
+            settings = self.settings
+            photos = self._photos(PHOTOS, max(SIDE, self.loss_network.smallest_side))
+            found = find_style_weight(self.loss_network, settings, self.style, photos, self.dtype)
+            (state.style_weight,) = self.processes.decided([found])
+            self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
+
+    def _objective(self) -> Objective:
+        weighed = replace(self.settings, style_weight=self.state.style_weight)
+        return Objective(
+            PerceptualLoss(self.loss_network, weighed),
+            self.style,
+            weighed,
+            stride=self.state.network.stride,
+            device=self.device,
+            dtype=self.dtype,
+            stopwatch=self.stopwatch,
+        )
+
+    def _pace(self, objective: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
+        """A pace by steps, or by the budget; the settings' crop and batch then become the plan's."""
+        settings, budget_s = self.settings, self.settings.budget_s
+        if budget_s is None:
+            return StepPace(settings.steps)
+        left_s = budget_s - (time.monotonic() - began)
+        if resume:
+            self.say(f"Budget {settings.budget}: {in_words(max(0.0, left_s))} are left.")
+            return TimePace(budget_s)
+        pictures = self._photos(
+            max(1, settings.batch // self.processes.count), min(settings.crop, SMALLEST_PLANNED_CROP)
+        )
+        (per_pixel,) = self.processes.decided([time_steps(self.state.network, objective, pictures)])
+        left_s = budget_s - (time.monotonic() - began)
+        (left_s,) = self.processes.decided([left_s])
+        chosen = plan(settings, left_s, per_pixel / self.processes.count, processes=self.processes.count)
+        self.settings = replace(settings, crop=chosen.crop, batch=chosen.batch)
+        self.say(chosen.words(settings.budget))
+        return TimePace(budget_s, chosen.reserve_s)
+
+    def _photos(self, count: int, size: int) -> Tensor:
+        """Some content pictures as images, (count or fewer, 3, size, size)."""
+        return held_out(self.content, count, size).images.to(self.device).float() / 255
+
+
+def digest(style: Frame) -> str:
+    """SHA-256 of a picture's pixels."""
+    return hashlib.sha256(style.tobytes()).hexdigest()

@@ -1,0 +1,63 @@
+"""`fastnst.train`: a style picture and a folder of photographs become a network and an ONNX file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fastnst.errors import InputError
+from fastnst.training.finish import Files, finish
+from fastnst.training.loop import TrainCallbacks, TrainResult
+from fastnst.training.loop import train as run_loop
+from fastnst.training.processes import leads
+from fastnst.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training."""
+
+    result: TrainResult
+    """The network, its losses, and what it took."""
+
+    files: Files | None
+    """Where the results lie; None in processes other than the first."""
+
+
+def train(
+    settings: TrainSettings,
+    folder: Path | None = None,
+    *,
+    content: Path | None = None,
+    resume: bool = False,
+    callbacks: TrainCallbacks | None = None,
+    device: torch.device | None = None,
+    began: float | None = None,
+) -> Trained:
+    """Train a network on a style picture, export it to ONNX and write its card.
+
+    Nothing is printed; `callbacks` are told what happens. Whatever one of them raises ends the training; its last
+    checkpoint stays. A script that has `settings.workers` above 0 does its work below `if __name__ == "__main__":`.
+
+    Args:
+        settings: style picture, photographs, network and schedule.
+        folder: for checkpoint, previews and results; by default runs/NAME.
+        content: folder of photographs; by default the settings', which must then be a folder.
+        resume: go on with the training that `folder` holds.
+        callbacks: called after steps, after looks at held-out pictures, and with notes.
+        device: what computes; by default a GPU where there is one.
+        began: the time by time.monotonic from which a budget counts; by default now.
+
+    Raises:
+        InputError: no photographs, or a style picture that cannot be read.
+        OutputError: the folder holds a training already, or cannot be written.
+        CheckpointError: what is to be resumed does not fit.
+        WeightsError: no loss network.
+        DivergedError: the training failed, also after going back to a good state several times.
+    """
+    folder = folder or Path("runs") / settings.style_name
+    content = content or Path(settings.content)
+    if not content.is_dir():
+        raise InputError(f"{content}: no folder of photographs; give one, such as that which fastnst coco prints")
+    result = run_loop(settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began)
+    return Trained(result, finish(result, folder) if leads() else None)

@@ -1,0 +1,194 @@
+"""A training with a budget, on a clock of its own: every picture painted takes as long as the test says."""
+
+import dataclasses
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from fastnst.training import loop
+from fastnst.training.budget import Plan, plan
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.loop import TrainCallbacks
+from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.settings import TrainSettings
+
+# Choosing
+
+
+def planned(left_s: float, per_pixel: float = 1e-5, **changes: object) -> Plan:
+    settings = TrainSettings(style=Path("x.png"), **{"crop": 256, "batch": 2, **changes})  # type: ignore[arg-type]
+    return plan(settings, left_s, per_pixel, reserve_s=10)
+
+
+def test_plenty_of_time_leaves_crops_and_batch_alone() -> None:
+    # 2 pictures of 256^2 at 1e-5 s a pixel: 1.31 s a step, 600 of them 786 s.
+    found = planned(810)
+    assert (found.crop, found.batch, found.steps) == (256, 2, 610)
+    assert found.step_s == pytest.approx(1.31072)
+
+
+def test_less_time_takes_the_largest_crops_that_leave_600_steps() -> None:
+    # 224^2 x 2 is 1.00 s a step: 602 s; 192^2 x 2 is 0.74 s: 443 s.
+    assert (planned(620).crop, planned(500).crop) == (224, 192)
+    assert planned(500).steps == int(490 / (2 * 192**2 * 1e-5))
+
+
+def test_the_shortest_time_takes_single_small_pictures() -> None:
+    found = planned(60)
+    assert (found.crop, found.batch) == (128, 1)
+    assert "too few" not in found.words("1m")
+    assert "too few" in planned(20).words("20s")
+
+
+def test_crops_are_never_larger_than_asked_for() -> None:
+    assert planned(60, crop=96).crop == 96
+    assert planned(1e6, crop=200).crop == 200
+
+
+def test_processes_still_share_the_batch() -> None:
+    settings = TrainSettings(style=Path("x.png"), crop=128, batch=6)
+    batches = [plan(settings, left_s, 1e-5, reserve_s=0, processes=2).batch for left_s in (1e6, 450, 200, 1)]
+    assert batches == [6, 4, 2, 2]
+
+
+def test_small_crops_first_are_allowed_for() -> None:
+    # Half of the time on crops of a quarter of the pixels: there 4 times as many steps, 2.5 times as many in all.
+    whole, half = planned(1e5), planned(1e5, small_first=0.5)
+    assert half.steps == pytest.approx(2.5 * whole.steps, rel=1e-3)
+
+
+def test_the_plan_is_one_line() -> None:
+    said = planned(810).words("15m")
+    assert (
+        said == "Budget 15m: about 610 steps of 2 at 256 px, 1.3 s each here; 10 s are kept for measuring and export."
+    )
+
+
+# Keeping to it
+
+
+class Clock:
+    """Stands for time.monotonic: painting takes `per_pixel` seconds a pixel, forwards and backwards together."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.per_pixel = 1000.0, 1e-4
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        judge = Objective.__call__
+
+        def painted(objective: Objective, paint: Paint, images: Tensor, samples: range) -> Terms:
+            self.now += self.per_pixel * images[:, 0].numel()
+            return judge(objective, paint, images, samples)
+
+        monkeypatch.setattr(Objective, "__call__", painted)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
+    return TrainSettings(
+        style=style_picture,
+        width=2,
+        blocks=1,
+        batch=1,
+        crop=64,
+        budget="60s",
+        style_size=64,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        workers=0,
+        preview_every=10_000,
+        checkpoint_every_s=1e9,
+        precision="float32",
+    )
+
+
+def rates(folder: Path) -> list[float]:
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [event.value for event in events.Scalars("train/learning_rate")]
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0, 0.5])
+def test_it_ends_in_time_however_the_machine_changes(
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock, factor: float
+) -> None:
+    began, notes, steps = clock.now, [], []
+
+    def change(progress: loop.Progress) -> None:
+        steps.append(progress.steps)
+        if clock.now > began + 20:
+            clock.per_pixel = 1e-4 * factor
+
+    calls = TrainCallbacks(on_step=change, on_note=notes.append)
+    result = loop.train(settings, photos, tmp_path, callbacks=calls)
+    took = clock.now - began
+    # 25 s are kept for what follows; a step takes 0.41 s, the slow one 1.6 s.
+    assert 60 - 25 - 2 * 0.41 * factor - 0.5 <= took <= 60 - 25 + 0.1
+    assert notes[0].startswith("Budget 60s: about 8")
+    assert abs(steps[0] - 80) < 6  # 33 s of 0.41 s each, less the three that were timed
+    assert len(steps) == result.steps == steps[-1]
+    assert len(steps) == pytest.approx({1.0: 81, 4.0: 55, 0.5: 117}[factor], abs=6)
+    found = rates(tmp_path)
+    assert max(found) > 0.9 * settings.learning_rate
+    assert found[-1] < 0.02 * settings.learning_rate  # it has come down to the end all the same
+    assert found[found.index(max(found)) :] == sorted(found[found.index(max(found)) :], reverse=True)
+
+
+def test_a_resumed_training_keeps_what_is_left(
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+) -> None:
+    began = clock.now
+
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == 40:
+            raise RuntimeError("stopped")
+
+    clock.per_pixel = 2e-5
+    eager = dataclasses.replace(settings, checkpoint_every_s=0.0, crop=256)  # the plan takes 128
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+    with safe_open(tmp_path / CHECKPOINT, framework="pt") as opened:
+        spent = json.loads(opened.metadata()["progress"])["elapsed_s"]
+    clock.now += 5000  # the night between
+    again, notes = clock.now, []
+    calls = TrainCallbacks(on_note=notes.append)
+    result = loop.train(dataclasses.replace(settings, crop=256), photos, tmp_path, resume=True, callbacks=calls)
+    assert notes == [f"Budget 60s: {60 - spent:.0f} s are left."]
+    assert result.settings.crop == 128
+    assert 30 < spent + clock.now - again <= 60 - 25 + 0.1
+    assert clock.now - began > 5000
+
+
+def test_small_crops_take_their_part_of_the_time(
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+) -> None:
+    staged = dataclasses.replace(settings, crop=128, small_first=0.5, small_crop=64)
+    seen: list[tuple[float, float]] = []
+    calls = TrainCallbacks(on_step=lambda progress: seen.append((clock.now, progress.done)))
+    loop.train(staged, photos, tmp_path, callbacks=calls)
+    took = [later[0] - earlier[0] for earlier, later in pairwise(seen)]
+    small = [step_s for step_s in took if step_s < 1]
+    assert small == took[: len(small)]  # first
+    assert sum(small) == pytest.approx(0.5 * sum(took), rel=0.1)
+
+
+def test_a_short_budget_on_a_slow_machine_still_gives_a_network(
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+) -> None:
+    clock.per_pixel = 1.0
+    result = loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks())
+    assert result.steps == 1
+    assert torch.isfinite(next(result.network.parameters())).all()
+    assert result.losses["step"] == 1
