@@ -15,6 +15,7 @@ from fastnst.networks.model import ModelInfo, save_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.styles import sample_picture
 from fastnst.training.describe import model_info
+from fastnst.training.early import PREVIEW
 from fastnst.training.loop import TrainResult
 
 CARD_SIDE = 512
@@ -52,6 +53,7 @@ def finish(result: TrainResult, folder: Path) -> Files:
     save_model(model, result.network, info)
     export_model(model, onnx)
     picture = _paint(result.network, folder / f"{name}.jpg")
+    (folder / PREVIEW).unlink(missing_ok=True)
     write_atomically(page, card(info, result, picture).encode())
     return Files(model, onnx, page, picture)
 
