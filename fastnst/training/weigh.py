@@ -24,7 +24,7 @@ SIDE = 96
 STEPS = 40
 LEARNING_RATE = 0.03
 
-EXCESS = 1.5
+EXCESS = 1.2
 """A network's content loss over that of the small paintings with the same style weight: a network cannot fit each
 picture as its own pixels can (docs/training.md)."""
 

@@ -1,0 +1,64 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+SCRIPT = Path(__file__).parents[1] / "tools" / "training_figures.py"
+
+
+@pytest.fixture(scope="module")
+def figures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("training_figures", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["training_figures"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_run(folder: Path, rows: list[tuple[float, float, float, float]], crop: int = 256) -> Path:
+    folder.mkdir()
+    lines = ["step,seconds,images,multiply_adds,total,content,style"]
+    lines += [f"1,{seconds},2,{work},9,{content},{style}" for seconds, work, content, style in rows]
+    (folder / "losses.csv").write_text("\n".join(lines), encoding="utf-8")
+    metadata = {"settings": json.dumps({"crop": crop}), "style_sha256": "ab"}
+    save_file({"x": np.zeros(1)}, folder / "checkpoint.safetensors", metadata)
+    return folder
+
+
+def test_the_ratio_by_hand(figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The mark is 0.5 + 5 x 0.1 = 1; ours falls from 2 at 10 s to 0 at 30 s, so it is there at 20 s.
+    usual = write_run(tmp_path / "usual", [(50, 1e12, 1.0, 0.2), (100, 4e12, 0.5, 0.1), (150, 6e12, 0.6, 0.1)])
+    ours = write_run(tmp_path / "ours", [(10, 1e11, 1.0, 0.2), (30, 3e11, 0.0, 0.0)])
+    figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "mark: 1.0000, the lowest of usual"
+    assert said[1] == "usual 100 s, ours 20 s: 5.00 times less"
+    assert said[2] == "usual 4e+12 multiply-adds, ours 2e+11 multiply-adds: 20.00 times less"
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_that_does_not_get_there_is_said(figures: ModuleType, tmp_path: Path) -> None:
+    usual = figures.read_curve(write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)]), 5.0)
+    ours = figures.read_curve(write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)]), 5.0)
+    assert figures.compare(usual, ours).splitlines()[1] == "ours does not reach it; its lowest is 0.2000"
+
+
+def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Path) -> None:
+    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)])
+    ours = write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)], crop=128)
+    with pytest.raises(SystemExit, match="crop is 128, 256 in"):
+        figures.main([str(usual), str(ours)])
+
+
+def test_a_folder_without_losses_is_one_line(figures: ModuleType, tmp_path: Path) -> None:
+    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)])
+    (usual / "losses.csv").unlink()
+    with pytest.raises(SystemExit, match="no losses of a training"):
+        figures.main([str(usual), str(usual)])

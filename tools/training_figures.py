@@ -1,0 +1,132 @@
+"""Draw the losses of two trainings against seconds and against arithmetic, and say how much sooner one gets there.
+
+    python tools/training_figures.py runs/usual runs/ours -o docs/pictures/time_to_quality.png
+
+Both are folders of `fastnst train`, with the same photographs, style picture, loss network and --crop, so that the
+same held-out pictures were judged alike. The loss is content + 5 style, as balanced losses are weighed by default. The
+first one's lowest loss is the mark; arithmetic is multiply-adds of network and loss network, forwards and backwards,
+with those of a starting network where its file tells them.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from safetensors import safe_open
+
+from fastnst.errors import FastNSTError, InputError
+from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
+from fastnst.files import write_atomically
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.watch import TABLE
+
+SAME = ("crop", "style_size", "loss_network", "content_layers", "style_layers", "normalization")
+"""Settings without which the losses of two trainings do not compare."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training's losses on the held-out pictures."""
+
+    name: str
+    seconds: list[float]
+    multiply_adds: list[float]
+    losses: list[float]
+
+    def reaches(self, mark: float, along: list[float]) -> float | None:
+        """Where, along seconds or arithmetic, the loss first comes down to the mark; straight lines between looks."""
+        before = None
+        for place, loss in zip(along, self.losses, strict=True):
+            if loss <= mark:
+                if before is None or before[1] == loss:
+                    return place
+                part = (before[1] - mark) / (before[1] - loss)
+                return before[0] + part * (place - before[0])
+            before = (place, loss)
+        return None
+
+
+def read_curve(folder: Path, style_weight: float) -> Curve:
+    """Read a training's table; raises InputError where there is none."""
+    try:
+        with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        losses = [float(row["content"]) + style_weight * float(row["style"]) for row in rows]
+        numbers = [[float(row[name]) for row in rows] for name in ("seconds", "multiply_adds")]
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{folder / TABLE}: no losses of a training ({error})") from error
+    if not rows:
+        raise InputError(f"{folder / TABLE}: no losses yet; wait for the first --preview-every steps")
+    return Curve(folder.name, *numbers, losses)
+
+
+def check_alike(folders: list[Path]) -> None:
+    """Raise InputError for trainings whose losses do not compare."""
+    known = []
+    for folder in folders:
+        with safe_open(folder / CHECKPOINT, framework="numpy") as opened:
+            metadata = opened.metadata()
+        settings = json.loads(metadata["settings"])
+        known.append({name: settings.get(name) for name in SAME} | {"style picture": metadata["style_sha256"]})
+    for name, value in known[0].items():
+        if known[1][name] != value:
+            raise InputError(
+                f"{folders[1]}: {name} is {known[1][name]}, {value} in {folders[0]}; losses do not compare"
+            )
+
+
+def compare(usual: Curve, ours: Curve) -> str:
+    """Say in lines what each took to reach the first one's lowest loss."""
+    mark = min(usual.losses)
+    lines = [f"mark: {mark:.4f}, the lowest of {usual.name}"]
+    for unit, there, here in (
+        ("s", usual.seconds, ours.seconds),
+        ("multiply-adds", usual.multiply_adds, ours.multiply_adds),
+    ):
+        first, second = usual.reaches(mark, there), ours.reaches(mark, here)
+        if first is None or second is None:
+            lines.append(f"{ours.name} does not reach it; its lowest is {min(ours.losses):.4f}")
+            break
+        lines.append(
+            f"{usual.name} {first:.4g} {unit}, {ours.name} {second:.4g} {unit}: {first / second:.2f} times less"
+        )
+    return "\n".join(lines)
+
+
+def draw(curves: list[Curve], mark: float) -> bytes:
+    """A PNG with one panel a unit, both axes of arithmetic and seconds logarithmic."""
+
+    def fill(axes: list[Axes], theme: Theme) -> None:
+        for axis, unit, title in zip(axes, ("seconds", "multiply_adds"), ("seconds", "multiply-adds"), strict=True):
+            for curve, colour, marker in zip(curves, theme.series, MARKERS, strict=False):
+                axis.plot(getattr(curve, unit), curve.losses, color=colour, marker=marker, ms=4, label=curve.name)
+            axis.axhline(mark, color=theme.muted, linestyle="--", linewidth=1)
+            axis.set(xscale="log", xlabel=title, ylabel="content + 5 style, held-out pictures")
+            axis.legend()
+
+    return draw_plot("training", fill, panels=2, size=(10.4, 4.2)).light
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read two runs, print the comparison and write the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("usual", type=Path, help="folder of the training that sets the mark")
+    parser.add_argument("ours", type=Path, help="folder of the training that is to reach it")
+    parser.add_argument("-o", "--output", type=Path, default=Path("time_to_quality.png"), help="figure to write")
+    parser.add_argument("--style-weight", type=float, default=5.0, help="weight of the style loss in the sum")
+    given = parser.parse_args(arguments)
+    try:
+        check_alike([given.usual, given.ours])
+        curves = [read_curve(folder, given.style_weight) for folder in (given.usual, given.ours)]
+        print(compare(*curves))
+        write_atomically(given.output, draw(curves, min(curves[0].losses)))
+    except FastNSTError as error:
+        sys.exit(f"training_figures: {error}")
+
+
+if __name__ == "__main__":
+    main()
