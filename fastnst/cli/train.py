@@ -37,8 +37,9 @@ def train(
     recipe: Path | None = None,  # noqa: ARG001 - apply_recipe has read it
     resume: Path | None = None,
 ) -> None:
-    """Train a style picture into a network and export it to ONNX.
+    """Train style pictures into a network and export it to ONNX.
 
+    Several pictures, each by its own --style, make one network that mixes them (docs/styles-and-strength.md).
     Everything goes into one folder: checkpoint, TensorBoard events, preview.png, and at the end NAME.onnx,
     NAME.safetensors, NAME.md and NAME.jpg. Nothing else is asked. Several processes or machines train one network
     when torchrun starts them: torchrun --nproc-per-node 2 -m fastnst train ...
@@ -63,7 +64,8 @@ def train(
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
-    read_frame(settings.style)  # a wrong name is better noticed before a gigabyte is fetched
+    for path in settings.style:
+        read_frame(path)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
     content = content_folder(settings.content, console)
     began += time.monotonic() - fetching

@@ -25,14 +25,15 @@ def model_info(
     # The settings' count of steps is not that of a training with a budget, or of one that still goes on.
     used = {key: value for key, value in plain(settings).items() if key not in PRIVATE} | {"steps": steps}
     pictures = f"{steps} steps of {settings.batch}" if images == steps * settings.batch else f"{images} pictures"
+    names = ", ".join(path.name for path in settings.style)
     sizes = f"{'up to ' if settings.small_first else ''}{settings.crop} px"
     return ModelInfo(
         style=settings.style_name,
         network=settings.network_spec,
-        provenance=f"trained on {settings.style.name}, {pictures} at {sizes}, {_origin(settings)}judged by "
-        f"{loss_weights}",
+        provenance=f"trained on {names}, {pictures} at {sizes}, {_origin(settings)}judged by {loss_weights}",
         licence=settings.licence,
         training={"settings": used, "images": images, **(training or {})},
+        styles=settings.style_names if len(settings.style) > 1 else (),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -11,6 +12,7 @@ from fastnst.export import export_model
 from fastnst.files import atomic_path, write_atomically
 from fastnst.images import fit_long_side, read_frame, resize_frame
 from fastnst.networks.apply import stylize_frame
+from fastnst.networks.kinds import in_words
 from fastnst.networks.model import ModelInfo, save_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.styles import sample_picture
@@ -63,7 +65,15 @@ def _paint(network: StyleNetwork, path: Path) -> Path | None:
     if photo is None:
         return None
     frame = read_frame(photo)
-    painted = stylize_frame(network, resize_frame(frame, fit_long_side(frame.shape[:2], CARD_SIDE)))
+    frame = resize_frame(frame, fit_long_side(frame.shape[:2], CARD_SIDE))
+    styles = network.conditions.styles
+    # Beside each other where there are several.
+    painted = np.concatenate(
+        [stylize_frame(network, frame, style_weights=shares) for shares in np.eye(styles).tolist()]
+        if styles > 1
+        else [stylize_frame(network, frame)],
+        axis=1,
+    )
     with atomic_path(path) as temporary:
         Image.fromarray(painted).save(temporary, format="JPEG", quality=90)
     return path
@@ -83,14 +93,14 @@ def card(info: ModelInfo, result: TrainResult, picture: Path | None) -> str:
 
 {shown}| | |
 |---|---|
-| network | {" ".join(f"{key} {value}" for key, value in info.network.items())}, {parameters:,} parameters |
+| network | {in_words(info.network)}, {parameters:,} parameters |
 | licence | {info.licence} |
 | trained for | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {torch.__version__} |
 | pictures seen | {result.images:,} in {result.steps:,} steps |
 | arithmetic | {result.multiply_adds:.3g} multiply-adds, the loss network's included |
 | content loss on held-out pictures | {result.losses["content"]:.3f} |
 | style loss on held-out pictures | {result.losses["style"]:.3f} |
-| style weight | {result.style_weight:.3g} |
+{"".join(_row(style, result.losses) for style in info.styles)}| style weight | {result.style_weight:.3g} |
 | pictures left out as unusable | {len(result.skipped)} |
 
 Losses are the perceptual loss's own ({settings["normalization"]}), at {settings["crop"]} px.
@@ -101,3 +111,7 @@ Losses are the perceptual loss's own ({settings["normalization"]}), at {settings
 |---|---|
 {rows}
 """
+
+
+def _row(style: str, losses: dict[str, float]) -> str:
+    return f"| {style}: content, style | {losses[f'content {style}']:.3f}, {losses[f'style {style}']:.3f} |\n"

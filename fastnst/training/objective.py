@@ -3,7 +3,7 @@
 Shapes: B batch, H and W height and width. Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,15 +11,19 @@ import torch
 from torch import Tensor
 
 from fastnst.images import Frame, fit_long_side, resize_frame
+from fastnst.networks.kinds import conditions_of
 from fastnst.perceptual.losses import lattice_pattern
-from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.perceptual import PerceptualLoss, StyleStatistics, of_each_image
 from fastnst.perceptual.precision import autocast
 from fastnst.tensors import to_image
 from fastnst.training.settings import TrainSettings
+from fastnst.training.steadiness import EVERY, Moved, changed, draw_change, unsteadiness
 from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.telling import Told, tell, told_all
 
-Paint: TypeAlias = Callable[[Tensor], Tensor]
-"""A network, or what stands for it: images, (B, 3, H, W), to stylized images of the same size."""
+Paint: TypeAlias = Callable[..., Tensor]
+"""A network, or what stands for it: images, (B, 3, H, W), and what it is told of them (`Told.inputs`) to stylized
+images of the same size."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,16 @@ class Terms:
 
 
 class Objective:
-    """The perceptual loss against a style picture, and the penalty on patterns that repeat.
+    """The perceptual loss of each picture against its style, and the penalties on patterns that repeat and on flicker.
 
+    With a strength s, the style weight of a picture is s^2 times the settings'.
     A further term belongs in `__call__`: its mean over the batch among the values, and times its weight in the total.
     """
 
     def __init__(
         self,
         loss: PerceptualLoss,
-        style: Frame,
+        styles: Sequence[Frame],
         settings: TrainSettings,
         *,
         stride: int,
@@ -53,13 +58,14 @@ class Objective:
         dtype: torch.dtype | None,
         stopwatch: Stopwatch | None = None,
     ) -> None:
-        """Measure the style picture, uint8 (H, W, 3); `stride` is the period of the patterns, pixels."""
+        """Measure the style pictures, each uint8 (H, W, 3); `stride` is the period of the patterns, pixels."""
         self.loss, self.settings, self.stride = loss, settings, stride
         self.stopwatch = stopwatch or Stopwatch(device)
         self.device, self.dtype = device, dtype
-        size = fit_long_side(style.shape[:2], settings.style_size)
+        self.conditions = conditions_of(settings.network_spec)
+        sized = (resize_frame(style, fit_long_side(style.shape[:2], settings.style_size)) for style in styles)
         with autocast(device, dtype):
-            self.style = loss.measure_style(to_image(resize_frame(style, size)).to(device))
+            self.styles = loss.measure_styles([to_image(style).to(device) for style in sized])
 
     def __call__(self, paint: Paint, images: Tensor, samples: range) -> Terms:
         """Loss of what `paint` makes of the images; `samples` are their numbers in the content sequence.
@@ -67,13 +73,16 @@ class Objective:
         What a further term draws at random follows from the seed and those numbers, so that neither going on after
         a stop nor several processes change it.
         """
-        del samples
+        settings = self.settings
+        told = tell(self.conditions, settings.seed, samples, self.device)
         with autocast(self.device, self.dtype):
-            stylized = paint(images)
+            stylized = paint(images, *told.inputs)
             self.stopwatch.lap("network")
-            perceptual = self.loss.terms(stylized, self.loss.measure_content(images), self.style)
+            perceptual = self.loss.terms(
+                stylized, self.loss.measure_content(images), self._styles_of(told), told.style_factors
+            )
         lattice = lattice_pattern(stylized, self.stride).mean()
-        total = perceptual.total + self.settings.lattice_weight * lattice
+        total = perceptual.total + settings.lattice_weight * lattice
         self.stopwatch.lap("loss")
         values = {
             "total": total.detach(),
@@ -82,10 +91,32 @@ class Objective:
             "total_variation": perceptual.total_variation.detach(),
             "lattice": lattice.detach(),
         }
+        if settings.steady:
+            with autocast(self.device, self.dtype):
+                flicker = self._flicker(paint, images, stylized, samples, told)
+            total = total + settings.steady * flicker
+            values |= {"total": total.detach(), "flicker": flicker.detach()}
+            self.stopwatch.lap("network")
         return Terms(total, values, stylized)
 
-    def measure(self, paint: Paint, image: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Paint one held-out image, (1, 3, H, W); the result, clamped as when it is saved, and its losses by name."""
+    def measure(self, paint: Paint, image: Tensor, style: int = 0) -> tuple[Tensor, dict[str, float]]:
+        """Paint one held-out image, (1, 3, H, W), in one of the styles, at full strength.
+
+        Returns the result, clamped as when it is saved, and its losses by name.
+        """
+        told = told_all(self.conditions, style, 1.0, 1, self.device)
         with torch.no_grad(), autocast(self.device, self.dtype):
-            stylized = paint(image).float().clamp(0, 1)
-            return stylized, self.loss.terms(stylized, self.loss.measure_content(image), self.style).floats()
+            stylized = paint(image, *told.inputs).float().clamp(0, 1)
+            content = self.loss.measure_content(image)
+            return stylized, self.loss.terms(stylized, content, self._styles_of(told)).floats()
+
+    def _styles_of(self, told: Told) -> StyleStatistics:
+        return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, told.styles)
+
+    def _flicker(self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, told: Told) -> Tensor:
+        """Mean `unsteadiness` over every other picture of the batch: painting them once more is what it costs."""
+        part = slice(None, None, EVERY)
+        changes = [draw_change(self.settings.seed, n) for n in samples[part]]
+        moved = Moved([change.motion for change in changes], (images.shape[2], images.shape[3]), self.device)
+        after = changed(images[part], moved, changes).contiguous(memory_format=torch.channels_last)
+        return unsteadiness(stylized[part], paint(after, *told[part].inputs), moved).mean()

@@ -40,9 +40,8 @@ def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sh
     """
     saved, saved_style = load_checkpoint(checkpoint, state)
     if saved_style != style_sha256:
-        raise CheckpointError(
-            f"{checkpoint}: was trained on another style picture than {settings.style}; give that one"
-        )
+        given = ", ".join(map(str, settings.style))
+        raise CheckpointError(f"{checkpoint}: was trained on another style picture than {given}; give that one")
     if settings.budget:
         settings = replace(settings, **{name: saved[name] for name in PLANNED})
     for name, value in plain(settings).items():

@@ -1,6 +1,8 @@
 """The settings of a training, each written once: recipes and command-line options only override them."""
 
 import dataclasses
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +21,20 @@ _SIZES = {"johnson": ("johnson", 32, 5), "live": ("live", 48, 3), "live-small": 
 class TrainSettings(LossSettings):
     """How a network is trained."""
 
-    style: Path
-    """Style picture."""
+    style: tuple[Path, ...]
+    """Style picture; given several times, one network learns all of them and mixes them afterwards. In Python a single
+    path will do."""
 
     name: str = ""
-    """Name of the style; by default the picture's file name."""
+    """Name of the style, or of the network of several; by default the pictures' file names."""
+
+    strength_input: bool = False
+    """Train for any strength from 0, the photo itself, over 1, the full style, to 1.5: the network gets an input for
+    it."""
+
+    steady: float = 0.0
+    """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
+    cameras 2 to 10; it costs the painting some detail, and half as much again of the network's time."""
 
     licence: str = "not stated"
     """Terms under which the trained weights may be used; written into the files."""
@@ -82,7 +93,8 @@ class TrainSettings(LossSettings):
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
     start: Path | None = None
-    """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights."""
+    """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights. It may know
+    other styles, or one where several are to be learnt."""
 
     lattice_weight: float = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
@@ -109,13 +121,20 @@ class TrainSettings(LossSettings):
     @property
     def style_name(self) -> str:
         """The name that the results are called by."""
-        return self.name or self.style.stem
+        return self.name or (self.style[0].stem if len(self.style) == 1 else "-".join(self.style_names))
+
+    @property
+    def style_names(self) -> tuple[str, ...]:
+        """Names of the pictures' styles, in which letters, digits, - and _ are left."""
+        return tuple(re.sub(r"[^\w-]+", "_", path.stem) for path in self.style)
 
     @property
     def network_spec(self) -> dict[str, int | str]:
         """Kind and size of the network, as it is written into files."""
         kind, width, blocks = _SIZES[self.network]
-        return {"kind": kind, "width": self.width or width, "blocks": self.blocks or blocks}
+        spec: dict[str, int | str] = {"kind": kind, "width": self.width or width, "blocks": self.blocks or blocks}
+        spec |= {"styles": len(self.style)} if len(self.style) > 1 else {}
+        return spec | ({"strength": 1} if self.strength_input else {})
 
     @property
     def budget_s(self) -> float | None:
@@ -123,6 +142,9 @@ class TrainSettings(LossSettings):
         return seconds_in(self.budget) if self.budget else None
 
     def __post_init__(self) -> None:
+        if isinstance(self.style, str | Path):
+            object.__setattr__(self, "style", (Path(self.style),))
+        self._check_styles()
         for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -145,12 +167,24 @@ class TrainSettings(LossSettings):
             raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
         _ = self.budget_s
 
+    def _check_styles(self) -> None:
+        names = self.style_names
+        if not names:
+            raise SettingError("--style is missing; expected a picture to learn the style of")
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingError(f"--style: two pictures are called {name}; rename one, a mix names styles by them")
+        if not 0 <= self.steady < math.inf:
+            raise SettingError(f"--steady is {self.steady}; expected 0 or a weight above, e.g. 5")
+
 
 def plain(settings: TrainSettings) -> dict[str, Any]:
     """Settings as values that JSON and TOML hold; what is unset is left out."""
     values = dataclasses.asdict(settings)
-    return {
-        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value

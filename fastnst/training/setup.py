@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -47,9 +47,9 @@ class Setup:
         processes: Processes,
         say: Say,
     ) -> None:
-        """Read the style picture and load the loss network."""
+        """Read the style pictures and load the loss network."""
         self.content, self.folder, self.device, self.processes, self.say = content, folder, device, processes, say
-        self.style = read_frame(settings.style)
+        self.styles = [read_frame(path) for path in settings.style]
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
         self.state = new_state(settings, device)
@@ -62,7 +62,7 @@ class Setup:
         Raises InputError, CheckpointError.
         """
         if resume:
-            self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.style))
+            self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
         began -= self.state.elapsed_s
         self._weigh()
         objective = self._objective()
@@ -81,7 +81,7 @@ class Setup:
             pace=pace,
             images=ContentImages(self.content, settings.crop, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
-            style_sha256=digest(self.style),
+            style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
             per_pixel=multiply_adds_per_pixel(state.network, objective),
@@ -96,7 +96,7 @@ class Setup:
         elif not state.style_weight:
             settings = self.settings
             photos = self._photos(PHOTOS, max(SIDE, self.loss_network.smallest_side))
-            found = find_style_weight(self.loss_network, settings, self.style, photos, self.dtype)
+            found = find_style_weight(self.loss_network, settings, self.styles, photos, self.dtype)
             (state.style_weight,) = self.processes.decided([found])
             self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
 
@@ -104,7 +104,7 @@ class Setup:
         weighed = replace(self.settings, style_weight=self.state.style_weight)
         return Objective(
             PerceptualLoss(self.loss_network, weighed),
-            self.style,
+            self.styles,
             weighed,
             stride=self.state.network.stride,
             device=self.device,
@@ -137,6 +137,6 @@ class Setup:
         return held_out(self.content, count, size).images.to(self.device).float() / 255
 
 
-def digest(style: Frame) -> str:
-    """SHA-256 of a picture's pixels."""
-    return hashlib.sha256(style.tobytes()).hexdigest()
+def digest(styles: Sequence[Frame]) -> str:
+    """SHA-256 of the pixels of pictures."""
+    return hashlib.sha256(b"".join(style.tobytes() for style in styles)).hexdigest()

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.networks.kinds import build_network
+from fastnst.networks.kinds import build_network, size_of
 from fastnst.networks.model import ModelInfo, load_model
 from fastnst.networks.network import StyleNetwork
+from fastnst.networks.start import take_over
 from fastnst.training.average import start_average
 from fastnst.training.settings import TrainSettings
 
@@ -54,12 +55,12 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     already = 0.0
     if settings.start is not None:
         trained, info = load_model(settings.start)
-        if info.network != settings.network_spec:
+        if size_of(info.network) != size_of(settings.network_spec):
             raise CheckpointError(
                 f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "
                 f"{_described(settings.network_spec)}"
             )
-        network.load_state_dict(trained.state_dict())
+        take_over(network, trained)
         already = _arithmetic(info)
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(
@@ -76,4 +77,4 @@ def _arithmetic(info: ModelInfo) -> float:
 
 
 def _described(spec: dict[str, int | str]) -> str:
-    return " ".join(f"{name} {value}" for name, value in spec.items())
+    return " ".join(f"{name} {value}" for name, value in size_of(spec).items())

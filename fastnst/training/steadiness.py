@@ -25,6 +25,9 @@ ZOOM, DEGREES = 0.03, 2.0
 NOISE_LEVELS = 4.0
 """Standard deviation of the noise at most, levels of 255; two pictures of a camera in daylight differ by about 3."""
 
+EVERY = 2
+"""Of so many pictures of a batch, one is painted twice."""
+
 # Keeps these random numbers apart from others drawn from the same seed.
 _STREAM = 3
 # Keeps a flat painting from dividing by zero: a thousandth of usual pictures' variance.

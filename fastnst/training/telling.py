@@ -38,6 +38,11 @@ class Told:
         weights = torch.nn.functional.one_hot(self.styles, self.conditions.styles).float()
         return (weights, self.strength[:, None]) if self.conditions.strength else (weights,)
 
+    @property
+    def style_factors(self) -> Tensor | None:
+        """What the style weight is multiplied by, (B,): s^2. None where all are painted at full strength."""
+        return self.strength.square() if self.conditions.strength else None
+
     def __getitem__(self, part: slice) -> "Told":
         return Told(self.styles[part], self.strength[part], self.conditions)
 

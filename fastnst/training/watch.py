@@ -28,9 +28,11 @@ class Look:
 
     step: int
     photos: list[Frame]
+    """Where the network knows several styles, once for each."""
+
     painted: list[Frame]
     losses: dict[str, float]
-    """Means over the pictures, by name."""
+    """Means over the pictures, by name; with several styles, content and style of each as well, as "style munch"."""
 
     def sheet(self) -> Frame:
         """All photos above, what became of them below, uint8 (H, W, 3)."""
@@ -42,14 +44,21 @@ class Look:
 def look(run: Run) -> Look:
     """Paint the held-out pictures, one by one, and measure the results."""
     network = run.state.shown.eval()
-    painted, measured = [], []
-    for image in run.held_out:
-        stylized, losses = run.objective.measure(network, image)
-        painted.append(to_frame(stylized))
-        measured.append(losses)
+    painted: list[Frame] = []
+    by_style: dict[str, dict[str, float]] = {}
+    for number, style in enumerate(run.settings.style_names):
+        measured = []
+        for image in run.held_out:
+            stylized, losses = run.objective.measure(network, image, number)
+            painted.append(to_frame(stylized))
+            measured.append(losses)
+        by_style[style] = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}
     network.train()
-    means = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}
-    return Look(run.state.step, [to_frame(image) for image in run.held_out], painted, means)
+    each = list(by_style.values())
+    means = {name: float(np.mean([losses[name] for losses in each])) for name in each[0]}
+    if len(each) > 1:
+        means |= {f"{term} {style}": by_style[style][term] for style in by_style for term in ("content", "style")}
+    return Look(run.state.step, [to_frame(image) for image in run.held_out] * len(each), painted, means)
 
 
 class Watcher:

@@ -5,6 +5,8 @@ what such a painting has where a trained network reaches the goal. `fastnst opti
 pair. Images are float32 (B, 3, H, W) RGB in [0, 1].
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -34,7 +36,7 @@ FIRST_WEIGHT = 5.0
 def find_style_weight(
     network: LossNetwork,
     settings: TrainSettings,
-    style: Frame,
+    styles: Sequence[Frame],
     images: Tensor,
     dtype: torch.dtype | None,
 ) -> float:
@@ -43,7 +45,7 @@ def find_style_weight(
     Args:
         network: the loss network.
         settings: the training's; their own style weight plays no part.
-        style: style picture, uint8 (H, W, 3).
+        styles: style pictures, each uint8 (H, W, 3); of several, the geometric mean of their weights is taken.
         images: some photographs, (B, 3, H, W), on the device that computes.
         dtype: arithmetic of the loss network under autocast; None is float32.
 
@@ -51,6 +53,13 @@ def find_style_weight(
     """
     if settings.normalization != "balanced" or not settings.content_layers or not settings.style_layers:
         raise SettingError("--style-weight auto needs --normalization balanced and layers for content and style")
+    found = [_find(network, settings, style, images, dtype) for style in styles]
+    return math.exp(sum(map(math.log, found)) / len(found))
+
+
+def _find(
+    network: LossNetwork, settings: TrainSettings, style: Frame, images: Tensor, dtype: torch.dtype | None
+) -> float:
     device = images.device
     size = fit_long_side(style.shape[:2], settings.style_size)
     with autocast(device, dtype):

@@ -58,6 +58,35 @@ def test_recipe_then_flags(
     assert (tmp_path / "runs" / "tiny" / "tiny.onnx").is_file()
 
 
+def test_several_styles_by_flags_and_by_recipe(
+    tmp_path: Path,
+    style_picture: Path,
+    loss_weights: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
+    other = photos / "photo0.png"
+    text = recipe.read_text(encoding="utf-8").replace(repr(str(style_picture)), str([str(style_picture), str(other)]))
+    recipe.write_text(text, encoding="utf-8")
+    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1")
+    assert status == 0, said
+    card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
+    assert "johnson 2 1, 2 styles" in card
+    assert str(photos) not in card
+    again = ("--resume", str(tmp_path / "runs" / "tiny"))
+    status, said = run(capsys, *again)
+    assert status == 0, said
+    flags = ("--style", str(other), "--style", str(style_picture), "--strength-input", "--steps", "1", "-o", "flags")
+    status, said = run(capsys, "--recipe", str(recipe), *flags)
+    assert status == 0, said
+    card = (tmp_path / "flags" / "tiny.md").read_text(encoding="utf-8")
+    assert "trained on photo0.png, waves.png" in card.lower()
+    assert "2 styles, strength" in card
+
+
 def test_an_unknown_key_of_a_recipe_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.toml").write_text("stepz = 3", encoding="utf-8")
     status, said = run(capsys, "--style", "x.jpg", "--recipe", str(tmp_path / "r.toml"))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.perceptual import LossTerms, PerceptualLoss
+from fastnst.perceptual.perceptual import LossTerms, PerceptualLoss, of_each_image
 from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import VGGFeatures
 
@@ -218,3 +218,26 @@ def test_layers_not_asked_for_play_no_part() -> None:
 def test_network_refuses_unusable_layers(layers: tuple[str, ...]) -> None:
     with pytest.raises(SettingError):
         VGGFeatures("vgg19", layers)
+
+
+def test_pictures_have_their_own_styles_and_weights(image: Tensor, other: Tensor) -> None:
+    perceptual = loss()
+    second = torch.rand(1, 3, 8, 6, generator=torch.Generator().manual_seed(2))
+    styles = perceptual.measure_styles([other, second])
+    content = perceptual.measure_content(image.flip(0))
+    together = perceptual.terms(image, content, of_each_image(styles, torch.tensor([1, 0])), torch.tensor([0.25, 4.0]))
+    alone = [
+        perceptual.terms(
+            image[place : place + 1],
+            {layer: value[place : place + 1] for layer, value in content.items()},
+            perceptual.measure_style(style),
+        )
+        for place, style in enumerate((second, other))
+    ]
+    assert_close(together.content, (alone[0].content + alone[1].content) / 2)
+    assert_close(together.style, (alone[0].style + alone[1].style) / 2)
+    weighed = (
+        SETTINGS.content_weight * together.content
+        + SETTINGS.style_weight * (0.25 * alone[0].style + 4 * alone[1].style) / 2
+    )
+    assert_close(together.total, weighed)

@@ -1,0 +1,239 @@
+"""Training networks of several styles, of any strength, and steady ones."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.testing import assert_close
+
+from fastnst.errors import CheckpointError, SettingError
+from fastnst.images import read_frame
+from fastnst.networks.conditioning import Conditions
+from fastnst.networks.kinds import build_network
+from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.weights import load_loss_network
+from fastnst.training import loop
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.finish import finish
+from fastnst.training.objective import Objective
+from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.telling import tell
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Two style pictures of other colours and sizes."""
+    folder, paths = tmp_path_factory.mktemp("paintings"), []
+    for name, colour, size in (("red one", (220, 60, 20), (80, 96)), ("blue", (20, 60, 220), (72, 64))):
+        noise = np.random.default_rng(len(name)).integers(-20, 20, (*size, 3))
+        paths.append(folder / f"{name}.png")
+        Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(paths[-1])
+    return tuple(paths)
+
+
+@pytest.fixture
+def settings(paintings: tuple[Path, ...], loss_weights: Path) -> TrainSettings:
+    return TrainSettings(
+        style=paintings,
+        width=2,
+        blocks=1,
+        steps=4,
+        batch=2,
+        crop=64,
+        style_size=64,
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        workers=0,
+        preview_every=4,
+        precision="float32",
+        early_export_s=0.0,
+    )
+
+
+def objective(settings: TrainSettings) -> Objective:
+    network, _ = load_loss_network(settings, CPU)
+    styles = [read_frame(path) for path in settings.style]
+    return Objective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_settings_of_several_styles(settings: TrainSettings, paintings: tuple[Path, ...]) -> None:
+    assert settings.style_names == ("red_one", "blue")
+    assert settings.style_name == "red_one-blue"
+    assert dataclasses.replace(settings, name="duo").style_name == "duo"
+    assert settings.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2}
+    strong = dataclasses.replace(settings, style=paintings[:1], strength_input=True)
+    assert strong.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "strength": 1}
+    single = dataclasses.replace(settings, style=paintings[0])  # type: ignore[arg-type]
+    assert single.style == paintings[:1]
+    assert single.style_name == "red one"
+    assert single.network_spec == {"kind": "johnson", "width": 2, "blocks": 1}
+    assert json.loads(json.dumps(plain(settings)))["style"] == [str(path) for path in paintings]
+
+
+def test_styles_that_cannot_be(settings: TrainSettings, paintings: tuple[Path, ...], tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="two pictures are called blue"):
+        dataclasses.replace(settings, style=(*paintings, tmp_path / "blue.jpg"))
+    with pytest.raises(SettingError, match="--style is missing"):
+        dataclasses.replace(settings, style=())
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(SettingError, match="--steady is"):
+            dataclasses.replace(settings, steady=weight)
+
+
+def test_each_picture_is_judged_by_its_own_style(settings: TrainSettings, images: Tensor) -> None:
+    judge = objective(settings)
+    total = judge(lambda image, _weights: image, images, range(1, 4)).values
+    ones = [dataclasses.replace(settings, style=(settings.style[n % 2],)) for n in range(1, 4)]
+    alone = [
+        objective(one)(lambda image: image, images[place : place + 1], range(1)).values
+        for place, one in enumerate(ones)
+    ]
+    for term in ("content", "style", "total"):
+        assert_close(total[term], torch.stack([values[term] for values in alone]).mean())
+    assert float(alone[0]["style"]) != pytest.approx(float(alone[1]["style"]), rel=1e-3)
+
+
+def test_the_style_weight_follows_the_square_of_the_strength(settings: TrainSettings, images: Tensor) -> None:
+    strong = dataclasses.replace(settings, strength_input=True, lattice_weight=0.0)
+    samples = range(5, 8)
+    told = tell(Conditions(2, strength=True), strong.seed, samples, CPU)
+    assert len(set(told.strength.tolist())) > 1
+    given = []
+
+    def paint(image: Tensor, weights: Tensor, strength: Tensor) -> Tensor:
+        given.append((weights, strength))
+        return image
+
+    terms = objective(strong)(paint, images, samples)
+    assert_close(given[0][1][:, 0], told.strength)
+    each = [objective(settings)(lambda image, _: image, images[n : n + 1], samples[n : n + 1]).values for n in range(3)]
+    weighed = sum(s**2 * one["style"] for s, one in zip(told.strength, each, strict=True)) / 3
+    assert_close(terms.total, terms.values["content"] + strong.style_weight * weighed)
+
+
+def test_nothing_is_computed_twice(settings: TrainSettings, images: Tensor) -> None:
+    calls = {"paint": 0, "loss": 0}
+    judge = objective(dataclasses.replace(settings, strength_input=True))
+    network = judge.loss.network
+
+    def counted(image: Tensor) -> dict[str, Tensor]:
+        calls["loss"] += 1
+        return network(image)
+
+    def paint(image: Tensor, _weights: Tensor, _strength: Tensor) -> Tensor:
+        calls["paint"] += 1
+        return image
+
+    judge.loss.network = counted  # type: ignore[assignment]
+    judge(paint, images, range(3))
+    assert calls == {"paint": 1, "loss": 2}  # of the photos and of the paintings
+
+
+def test_flicker_is_the_penalty_on_every_other_picture(settings: TrainSettings, images: Tensor) -> None:
+    steady = dataclasses.replace(settings, steady=10.0)
+    painted: list[Tensor] = []
+
+    def paint(image: Tensor, weights: Tensor) -> Tensor:
+        painted.append(weights)
+        grid = torch.zeros(image.shape)
+        grid[..., ::4] = 0.5
+        return image + grid
+
+    plain_terms, terms = (objective(one)(paint, images, range(3)) for one in (settings, steady))
+    assert [len(weights) for weights in painted] == [3, 3, 2]
+    assert_close(painted[2], painted[1][::2])
+    assert "flicker" not in plain_terms.values
+    assert_close(terms.total, plain_terms.total + 10 * terms.values["flicker"])
+    assert_close(terms.values["total"], terms.total.detach())
+    noiseless = objective(steady)(lambda image, _: image, images, range(3)).values["flicker"]
+    assert noiseless < 0.2 * terms.values["flicker"]
+
+
+def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    longer = dataclasses.replace(settings, steps=60, learning_rate=2e-2, lattice_weight=0.0, preview_every=60)
+    result = loop.train(longer, photos, tmp_path)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        red, blue, mix = (
+            result.network(image, torch.tensor(weights)).mean(dim=(0, 2, 3))
+            for weights in ([1.0, 0.0], [0.0, 1.0], [0.5, 0.5])
+        )
+    assert red[0] > blue[0] + 0.15
+    assert blue[2] > red[2] + 0.15
+    assert blue[0] < mix[0] < red[0]
+    assert set(result.losses) >= {"content red_one", "style red_one", "content blue", "style blue"}
+    assert result.losses["style"] == pytest.approx((result.losses["style red_one"] + result.losses["style blue"]) / 2)
+
+
+def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    strong = dataclasses.replace(settings, strength_input=True, name="duo", steady=2.0, steps=2)
+    files = finish(loop.train(strong, photos, tmp_path), tmp_path)
+    network, info = load_model(files.model)
+    assert info.styles == ("red_one", "blue")
+    assert network.conditions == Conditions(2, strength=True)
+    assert "red one.png, blue.png" in info.provenance
+    session = onnxruntime.InferenceSession(files.onnx, providers=["CPUExecutionProvider"])
+    assert [given.name for given in session.get_inputs()] == ["frame", "style_weights", "strength"]
+    card = files.card.read_text(encoding="utf-8")
+    assert "| network | johnson 2 1, 2 styles, strength," in card
+    assert "| blue: content, style | " in card
+    assert files.picture is not None
+    height, width, _ = read_frame(files.picture).shape
+    assert width > 2 * height  # both styles beside each other
+    assert read_frame(tmp_path / "preview.png").shape == (64 * 2, 64 * 4 * 2, 3)
+
+
+def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    strong = dataclasses.replace(settings, strength_input=True, steady=2.0)
+    whole: dict[int, dict[str, float]] = {}
+    loop.train(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
+
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == 3:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(dataclasses.replace(strong, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    rest: dict[int, dict[str, float]] = {}
+    loop.train(strong, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses}))
+    assert rest == {step: whole[step] for step in (3, 4)}
+    first, second = (read_safetensors(tmp_path / run / CHECKPOINT)[0] for run in "ab")
+    for name, value in first.items():
+        assert_close(second[name], value, rtol=0, atol=0)
+
+
+def test_styles_are_not_exchanged_on_resuming(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    loop.train(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    turned = dataclasses.replace(settings, steps=1, style=settings.style[::-1])
+    with pytest.raises(CheckpointError, match="another style picture"):
+        loop.train(turned, photos, tmp_path, resume=True)
+
+
+def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
+    single = build_network(spec)
+    save_model(tmp_path / "one.safetensors", single, ModelInfo(style="one", network=spec, provenance="test"))
+    started = dataclasses.replace(settings, start=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)
+    network = loop.train(started, photos, tmp_path / "run").network
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for weights in ([1.0, 0.0], [0.3, 0.7]):
+            assert_close(network(image, torch.tensor(weights)), single(image), rtol=1e-2, atol=1e-3)
+    with pytest.raises(CheckpointError, match=r"width 2 blocks 1 \(one\); asked for is one of .* blocks 3"):
+        loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
