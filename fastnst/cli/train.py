@@ -64,8 +64,8 @@ def train(
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
-    for path in settings.style:
-        read_frame(path)  # a wrong name is better noticed before a gigabyte is fetched
+    for picture in settings.style:
+        read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
     content = content_folder(settings.content, console)
     began += time.monotonic() - fetching
