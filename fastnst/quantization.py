@@ -25,15 +25,28 @@ CALIBRATION_SIDE = 320
 PRECISION_KEY = "precision"
 """Entry of the file's metadata that says it is quantized."""
 
+# The full style first: there may be few photos.
+_STRENGTHS = (1.0, 0.5, 1.5)
+
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, frames: Iterable[Frame], *, planes: bool) -> None:
+    def __init__(self, model: ModelProto, frames: Iterable[Frame], *, planes: bool) -> None:
         self._feeds: Iterator[dict[str, np.ndarray]] = (
-            {"frame": frame.transpose(2, 0, 1)[None].astype(np.float32) if planes else frame[None]} for frame in frames
+            {"frame": frame.transpose(2, 0, 1)[None].astype(np.float32) if planes else frame[None], **told(model, n)}
+            for n, frame in enumerate(frames)
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._feeds, None)
+
+
+def told(model: ModelProto, n: int) -> dict[str, np.ndarray]:
+    """A network's inputs beside frame n: its styles take turns, and with each strength all of them are painted."""
+    sides = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    styles = sides["style_weights"][0].dim_value if "style_weights" in sides else 1
+    feeds = {"style_weights": np.eye(styles, dtype=np.float32)[n % styles]} if "style_weights" in sides else {}
+    strength = _STRENGTHS[n // styles % len(_STRENGTHS)]
+    return feeds | ({"strength": np.array([strength], np.float32)} if "strength" in sides else {})
 
 
 def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
@@ -61,7 +74,7 @@ def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
         quantize_static(
             prepared,
             result,
-            _Frames(frames, planes=metadata.get("layout") == "nchw-float"),
+            _Frames(model, frames, planes=metadata.get("layout") == "nchw-float"),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

@@ -21,7 +21,7 @@ from fastnst.networks.live import LiveNet
 from fastnst.networks.model import ModelInfo
 from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import Features
-from fastnst.quantization import quantize
+from fastnst.quantization import quantize, told
 from fastnst.runtime.choosing import psnr_db
 from fastnst.runtime.session import Stylizer
 
@@ -142,3 +142,16 @@ def test_one_photo_is_too_few(network: Path, style_picture: Path, tmp_path: Path
         )
     with pytest.raises(OutputError, match="let it end in"):
         command(str(network), photos=("x",), style_image=style_picture, output=tmp_path / "o.bin")
+
+
+def test_what_a_network_is_told_while_ranges_are_read() -> None:
+    graph = """
+    g (uint8[N, H, W, 3] frame, float[2] style_weights, float[1] strength) => (uint8[N, H, W, 3] stylized) {
+        stylized = Identity(frame)
+    }"""
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]>' + graph)
+    given = [told(model, n) for n in range(7)]
+    assert [feeds["style_weights"].tolist() for feeds in given[:3]] == [[1, 0], [0, 1], [1, 0]]
+    assert [feeds["strength"].tolist() for feeds in given] == [[1], [1], [0.5], [0.5], [1.5], [1.5], [1]]
+    del model.graph.input[1:]
+    assert told(model, 3) == {}
