@@ -100,7 +100,7 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
     options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
     options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
     options += [f"--loss-weights={settings.loss_weights}", "--precision=float32", "--checkpoint-every-s=0"]
-    command = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style}", f"--content={photos}"]
+    command = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style[0]}", f"--content={photos}"]
     killed = subprocess.Popen([*command, *options, f"-o={tmp_path / 'b'}"], stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "b" / CHECKPOINT
     deadline = time.monotonic() + 120
@@ -110,7 +110,7 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
     killed.wait()
     with safe_open(checkpoint, framework="pt") as opened:
         assert json.loads(opened.metadata()["progress"])["step"] < 30
-    again = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style}", f"--resume={tmp_path / 'b'}"]
+    again = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style[0]}", f"--resume={tmp_path / 'b'}"]
     finished = subprocess.run(again, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     for name, value in weights(tmp_path / "a").items():

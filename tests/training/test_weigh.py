@@ -61,7 +61,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
 
     monkeypatch.setattr(weigh, "search", watched)
     goal = dataclasses.replace(settings, content_goal=0.3)
-    found = find_style_weight(network, goal, read_frame(settings.style), images, None)
+    found = find_style_weight(network, goal, [read_frame(settings.style[0])], images, None)
     assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / weigh.EXCESS))))[0]
     # More weight, more content lost.
     tries.sort()
@@ -69,9 +69,9 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
 
 
 def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
-    style = read_frame(settings.style)
+    style = read_frame(settings.style[0])
     weights = [
-        find_style_weight(network, dataclasses.replace(settings, content_goal=goal), style, images, None)
+        find_style_weight(network, dataclasses.replace(settings, content_goal=goal), [style], images, None)
         for goal in (0.1, 0.4)
     ]
     assert weights[0] < weights[1]
@@ -80,15 +80,17 @@ def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNet
 def test_paintings_of_other_contrast_get_other_weights(
     settings: TrainSettings, network: LossNetwork, images: torch.Tensor
 ) -> None:
-    style: Frame = read_frame(settings.style)
+    style: Frame = read_frame(settings.style[0])
     faint = (style.astype(int) // 4 + 96).astype(np.uint8)
-    found = [find_style_weight(network, settings, picture, images, None) for picture in (style, faint)]
+    found = [find_style_weight(network, settings, [picture], images, None) for picture in (style, faint)]
     assert abs(np.log(found[0] / found[1])) > 0.1
+    both = find_style_weight(network, settings, [style, faint], images, None)
+    assert both == pytest.approx((found[0] * found[1]) ** 0.5, rel=1e-3)
 
 
 def test_the_photos_are_left_as_they_are(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
     before = images.clone()
-    find_style_weight(network, settings, read_frame(settings.style), images, None)
+    find_style_weight(network, settings, [read_frame(settings.style[0])], images, None)
     assert torch.equal(images, before)
     assert not images.requires_grad
 
@@ -98,7 +100,7 @@ def test_losses_that_are_not_relative_are_refused(
 ) -> None:
     paper = dataclasses.replace(settings, normalization="paper")
     with pytest.raises(SettingError, match="auto needs --normalization balanced"):
-        find_style_weight(network, paper, read_frame(settings.style), images, None)
+        find_style_weight(network, paper, [read_frame(settings.style[0])], images, None)
 
 
 def test_training_finds_the_weight_once_and_keeps_it(
