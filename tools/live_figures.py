@@ -1,10 +1,11 @@
 """What networks of one painting cost and how well they paint, in one table.
 
     python tools/live_figures.py --painting mosaic.jpg --photos PHOTOS --networks mosaic.onnx mosaic-live.onnx \
-        --int8 mosaic-live-int8.onnx --peers examples_mosaic.onnx --loss-weights VGG19_CAFFE.safetensors
+        --int8 mosaic-live-int8.onnx --peers mobilenetv2_mosaic.onnx --against examples_mosaic.onnx \
+        --loss-weights VGG19_CAFFE.safetensors
 
 Milliseconds from picture to picture, each case in a process of its own, all in turns, two threads; the ratio is the
-first peer's time in ONNX Runtime on the CPU over the network's, of the same run. The yardstick (docs/evaluation.md) is
+time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. The yardstick (docs/evaluation.md) is
 the mean over the photos at a long side of 512 px, painted in float32, or in int8 for those of --int8.
 """
 
@@ -69,11 +70,13 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", required=True, help="files, folders, patterns; ten of them are taken")
     parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ours, float32")
     parser.add_argument("--int8", type=Path, nargs="*", default=[], help="ours, written by `fastnst quantize`")
-    parser.add_argument("--peers", type=Path, nargs="+", required=True, help="the first is what ratios refer to")
+    parser.add_argument("--peers", type=Path, nargs="*", default=[], help="of other projects, of the same painting")
+    parser.add_argument("--against", type=Path, required=True, help="of another project: what ratios refer to")
     parser.add_argument("--loss-weights", type=Path, help="VGG-19's weights instead of a download")
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
-    benchmark = time_all(options.networks, options.int8, options.peers, options.runs)
+    others = list(dict.fromkeys([options.against, *options.peers]))
+    benchmark = time_all(options.networks, options.int8, others, options.runs)
     settings = LossSettings(loss_network="vgg19-caffe" if options.loss_weights else "vgg19")
     settings = LossSettings(loss_network=settings.loss_network, loss_weights=options.loss_weights)
     yardstick, _ = load_yardstick(settings)
@@ -84,11 +87,13 @@ def main() -> None:
     heads = [f"{provider} {size[1]}x{size[0]}, ms" for size in SIZES for provider in COLUMNS]
     print("|".join(["", "network", "parameters", "file, kB", *heads, "content", "style", "centred", ""]))
     print("|".join(["", "---", *["---:"] * (5 + len(heads)), ""]))
-    for path in [*options.peers, *options.networks, *options.int8]:
+    for path in [*others, *options.networks, *options.int8]:
         network = open_network(path, threads=2)
-        figures = [f"{value:.3f}" for value in astuple(measure(network, photos, painting, yardstick))]
+        figures = ["-"] * 3
+        if path != options.against or path in options.peers:
+            figures = [f"{value:.3f}" for value in astuple(measure(network, photos, painting, yardstick))]
         size = f"{path.stat().st_size / 1000:.0f}"
-        cells = [path.stem, f"{network.parameters:,}", size, *rows(benchmark, path, options.peers[0]), *figures]
+        cells = [path.stem, f"{network.parameters:,}", size, *rows(benchmark, path, options.against), *figures]
         print("|".join(["", *cells, ""]), flush=True)
 
 
