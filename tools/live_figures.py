@@ -5,8 +5,9 @@
         --loss-weights VGG19_CAFFE.safetensors
 
 Milliseconds from picture to picture, each case in a process of its own, all in turns, two threads; the ratio is the
-time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. The yardstick (docs/evaluation.md) is
-the mean over the photos at a long side of 512 px, painted in float32, or in int8 for those of --int8.
+time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. The yardstick
+(docs/evaluation.md) is the mean over the photos at a long side of 512 px, painted in float32, or in int8 for those of
+--int8.
 """
 
 import argparse
