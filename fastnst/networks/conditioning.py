@@ -2,9 +2,9 @@
 Dumoulin et al. (2017, "A learned representation for artistic style", section 2.2).
 
 All styles share the convolutions. Each normalisation has a table of scales and one of shifts, a row for each style; a
-mix of styles takes the same mix of rows (their section 3.4). Strength is ours, by the same tables: a style has a row
-for each of the strengths 0.5, 1 and 1.5, and all styles share the row of strength 0, the photo's. Between two of these
-strengths the rows on either side are mixed.
+mix of styles takes the same mix of rows (their section 3.4). Strength is ours, by the same tables: further rows hold
+what is added to a style's own at the strengths 0.5 and 1.5, and, for all styles alike, at 0; in between they are mixed.
+At strength 1 nothing is added, so what is learnt at any strength serves all.
 
 Shapes: B batch, C channels, H and W height and width, S styles, R rows. A condition is the same for a batch, style
 weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
-"""Strengths with rows of their own."""
+"""Strengths with rows of their own; 1 has those of the styles."""
 
 _STEP = STRENGTHS[1] - STRENGTHS[0]
 
@@ -40,8 +40,8 @@ class Conditions:
 
     @property
     def rows(self) -> int:
-        """R, rows of the tables. With strength, row 0 is the photo's, then come those of each style in turn."""
-        return 1 + self.styles * (len(STRENGTHS) - 1) if self.strength else self.styles
+        """R, rows of the tables: one for each style; with strength then one for the photo, and two for each style."""
+        return self.styles + (1 + 2 * self.styles if self.strength else 0)
 
     def shares(
         self, style_weights: Tensor | None, strength: Tensor | None, device: torch.device | None = None
@@ -60,8 +60,16 @@ class Conditions:
             strength = torch.ones(1, device=device)
         places = torch.arange(len(STRENGTHS), device=device)
         near = (1 - (strength / _STEP - places).abs()).relu()
-        painted = style_weights[..., :, None] * near[..., None, 1:]
-        return torch.cat([near[..., :1].expand(*painted.shape[:-2], 1), painted.flatten(-2)], dim=-1)
+        added = style_weights[..., :, None] * near[..., None, 1::2]
+        batch = added.shape[:-2]
+        photo = near[..., :1].expand(*batch, 1)
+        return torch.cat([style_weights.expand(*batch, self.styles), photo, added.flatten(-2)], dim=-1)
+
+    def ones(self, channels: int) -> Tensor:
+        """A table that says 1 for every style and adds nothing, (R, C)."""
+        table = torch.zeros(self.rows, channels)
+        table[: self.styles] = 1
+        return table
 
 
 PLAIN = Conditions()
@@ -91,7 +99,7 @@ class ConditionalInstanceNorm2d(Conditioned, nn.InstanceNorm2d):
     def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
         super().__init__(channels, affine=True)
         if not conditions.plain:
-            self.weight = nn.Parameter(torch.ones(conditions.rows, channels))
+            self.weight = nn.Parameter(conditions.ones(channels))
             self.bias = nn.Parameter(torch.zeros(conditions.rows, channels))
 
     def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
@@ -123,9 +131,7 @@ class ConditionalScale(Conditioned):
         super().__init__()
         # None is registered as a parameter too, and left out of files.
         self.scale: nn.Parameter | None
-        self.register_parameter(
-            "scale", None if conditions.plain else nn.Parameter(torch.ones(conditions.rows, channels))
-        )
+        self.register_parameter("scale", None if conditions.plain else nn.Parameter(conditions.ones(channels)))
 
     def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

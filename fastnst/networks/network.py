@@ -10,7 +10,7 @@ class StyleNetwork(nn.Module):
     """Image to stylized image of the same size, whose height and width must be multiples of `stride`.
 
     At strength 0 a network that takes a strength gives the image back exactly, however it was trained: of the image
-    itself it keeps a share for each row, which is 1 for the photo's and learnt for the others, from 0 on.
+    itself it keeps a share, which is 1 at strength 0 and learnt for the others, from 0 on.
     """
 
     stride: int
@@ -26,7 +26,7 @@ class StyleNetwork(nn.Module):
         super().__init__()
         self.conditions = conditions
         self.kept: nn.Parameter | None
-        self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows - 1)) if conditions.strength else None)
+        self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows)) if conditions.strength else None)
 
     def forward(self, image: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
         """Paint images.
@@ -43,7 +43,8 @@ class StyleNetwork(nn.Module):
         painted = self.paint(image, shares)
         if self.kept is None or shares is None:
             return painted
-        kept = shares[..., 0] + mixed(self.kept, shares[..., 1:])
+        photo = shares[..., self.conditions.styles]
+        kept = photo + (1 - photo) * mixed(self.kept, shares)
         return painted + kept.reshape(-1, 1, 1, 1) * (image - painted)
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:

@@ -55,13 +55,18 @@ def test_shares_of_styles_are_their_weights() -> None:
 def test_shares_of_strengths_by_hand() -> None:
     told = Conditions(2, strength=True)
     weights = torch.tensor([0.25, 0.75])
-    # Strength 0.75 lies halfway from 0.5 to 1. The photo's row, then 0.5, 1, 1.5 of each style.
-    expected = [0, 0.125, 0.125, 0, 0.375, 0.375, 0]
-    assert_close(told.shares(weights, torch.tensor([0.75])), torch.tensor(expected))
-    assert_close(told.shares(weights, torch.tensor([0.0])), torch.tensor([1.0, 0, 0, 0, 0, 0, 0]))
-    assert_close(told.shares(weights, torch.tensor([0.1])), torch.tensor([0.8, 0.05, 0, 0, 0.15, 0, 0]))
-    assert_close(told.shares(weights, torch.tensor([1.5])), torch.tensor([0, 0, 0, 0.25, 0, 0, 0.75]))
+    # The styles; the photo; what each style adds at 0.5 and at 1.5. Strength 0.75 lies halfway from 0.5 to 1.
+    for strength, added in (
+        (0.75, [0, 0.125, 0, 0.375, 0]),
+        (0.0, [1, 0, 0, 0, 0]),
+        (0.1, [0.8, 0.05, 0, 0.15, 0]),
+        (1.0, [0, 0, 0, 0, 0]),
+        (1.25, [0, 0, 0.125, 0, 0.375]),
+        (1.5, [0, 0, 0.25, 0, 0.75]),
+    ):
+        assert_close(told.shares(weights, torch.tensor([strength])), torch.tensor([0.25, 0.75, *added]))
     assert_close(told.shares(weights, None), told.shares(weights, torch.tensor([1.0])))
+    assert_close(told.ones(1)[:, 0], torch.tensor([1.0, 1, 0, 0, 0, 0, 0]))
 
 
 def test_shares_of_each_picture() -> None:
@@ -72,7 +77,9 @@ def test_shares_of_each_picture() -> None:
     for row in range(2):
         assert_close(together[row], told.shares(weights[row], strengths[row]))
     one = Conditions(1, strength=True).shares(torch.ones(2, 1), strengths)
-    assert_close(one, torch.tensor([[0, 0, 1.0, 0], [0, 0.5, 0.5, 0]]))
+    assert_close(one, torch.tensor([[1.0, 0, 0, 0], [1, 0, 0.5, 0]]))
+    shared = told.shares(torch.tensor([0.25, 0.75]), strengths)
+    assert_close(shared, torch.tensor([[0.25, 0.75, 0, 0, 0, 0, 0], [0.25, 0.75, 0, 0.125, 0, 0.375, 0]]))
 
 
 def test_mixed_rows_by_hand() -> None:
@@ -159,25 +166,19 @@ def test_strength_0_is_the_image(size: dict[str, int | str], image: Tensor) -> N
 def test_every_row_learns_from_its_own_pictures_alone(size: dict[str, int | str], image: Tensor) -> None:
     made = network({**size, "styles": 2, "strength": 1})
     made(image, torch.tensor([0.0, 1.0]), torch.tensor([1.25])).square().sum().backward()
-    rows = [False] * 5 + [True] * 2  # of strengths 1 and 1.5 of the second style
+    rows = [False, True, False, False, False, False, True]  # the second style's own, and what it adds at 1.5
     for name, value in made.named_parameters():
         if value.shape[0] == len(rows) and value.ndim == 2:
             assert value.grad is not None
             assert (value.grad.abs().sum(1) > 0).tolist() == rows, name
     assert made.kept is not None
     assert made.kept.grad is not None
-    assert (made.kept.grad != 0).tolist() == rows[1:]
+    assert (made.kept.grad != 0).tolist() == rows
 
 
 @BOTH
 def test_a_network_of_several_styles_begins_with_one(size: dict[str, int | str], image: Tensor) -> None:
     single, trio = network(size, seed=1), network({**size, "styles": 3, "strength": 1}, seed=2)
-    assert trio.kept is not None
-    with torch.no_grad():
-        trio.kept.zero_()
-        for part in trio.modules():
-            if isinstance(part, ConditionalScale) and part.scale is not None:
-                part.scale.fill_(1)
     take_over(trio, single)
     for weights, strength in (([1.0, 0.0, 0.0], 1.0), ([0.2, 0.3, 0.5], 0.7)):
         painted = trio(image, torch.tensor(weights), torch.tensor([strength]))
@@ -193,6 +194,13 @@ def test_more_styles_begin_with_the_even_mix(size: dict[str, int | str], image: 
     take_over(same, duo)
     weights = torch.tensor([0.9, 0.1])
     assert_close(same(image, weights), duo(image, weights), rtol=0, atol=0)
+    strong = network({**size, "styles": 2, "strength": 1}, seed=4)
+    take_over(strong, duo)
+    assert_close(strong(image, weights, torch.tensor([1.4])), duo(image, weights), rtol=1e-4, atol=1e-5)
+    single = network(size, seed=5)
+    take_over(single, strong)
+    if not any(isinstance(part, ConditionalScale) for part in single.modules()):
+        assert_close(single(image), duo(image), rtol=1e-4, atol=1e-5)
 
 
 @BOTH
