@@ -17,6 +17,16 @@ from fastnst.runtime import choosing
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 
+MIX = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
+    parts = Mul(style_weights, levels)
+    level = ReduceSum<keepdims = 1>(parts)
+    whole = Cast <to = 2> (level)
+    black = Sub(frame, frame)
+    stylized = Add(black, whole)
+}"""
+"""Level 40 for its first style, 200 for its second."""
+
 
 @pytest.fixture
 def style(tmp_path: Path) -> str:
@@ -45,6 +55,22 @@ def test_one_photo(photo: Path, style: str, tmp_path: Path, capfd: pytest.Captur
     assert err.startswith(f"{tmp_path / 'out.png'}: 1 picture in ")
     assert err.endswith(" s on cpu\n")
     assert err.count("\n") == 1
+
+
+def test_a_mix_of_a_networks_styles(photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = onnx.parser.parse_model(MIX)
+    onnx.helper.set_model_props(model, {"fastnst_format": "2", "styles": "munch,monet"})
+    onnx.save(model, tmp_path / "duo.onnx")
+    for options, level in (
+        (("--style", tmp_path / "duo.onnx"), 120),
+        (("--style", tmp_path / "duo.onnx", "--mix", "munch:3,monet:1"), 80),
+        (("--style", f"{tmp_path / 'duo.onnx'}@monet"), 200),
+    ):
+        assert run("stylize", photo, *options, "-o", tmp_path / "out.png", "--provider", "cpu", "--overwrite") == 0
+        assert read_frame(tmp_path / "out.png")[5, 5].tolist() == [level] * 3
+    capfd.readouterr()
+    assert run("stylize", photo, "--style", tmp_path / "duo.onnx", "--mix", "klee", "-o", tmp_path / "no.png") == 1
+    assert capfd.readouterr().err == "fastnst: 'klee' is no style of this network; known: monet, munch\n"
 
 
 def test_what_auto_took_and_why(
