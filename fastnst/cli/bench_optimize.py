@@ -119,7 +119,7 @@ def _show(curves: "list[Curve]") -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 140
+        console.width = 200
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("photo", "style", "contender"):
         table.add_column(title, no_wrap=True)
