@@ -123,7 +123,9 @@ def test_contenders_are_judged_alike(
     assert baseline.points[0].content > 0
     assert ours.last.total < 0.7 * ours.points[0].total
     assert baseline.last.total < 0.7 * ours.points[0].total
-    assert [point.total for point in ours.points] == sorted((point.total for point in ours.points), reverse=True)
+    # The best until then; bfloat16 and the rounding to 256 levels may put two that are near the other way round.
+    totals = [point.total for point in ours.points]
+    assert all(later <= 1.01 * earlier for earlier, later in itertools.pairwise(totals))
     assert ours.last.total == pytest.approx(ours.last.content + 5 * ours.last.style)
     with Image.open(tmp_path / f"{pair.name}-baseline.png") as painted:
         assert painted.size == (24, 17)
