@@ -5,6 +5,7 @@ H height, W width in pixels; frames are uint8 (H, W, 3) RGB. docs/training.md sa
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -71,35 +72,47 @@ class PictureGuard:
     """Finds blobs, borders and lattices in the held-out pictures, and says each once."""
 
     def __init__(self) -> None:
-        self._known: set[str] | None = None
+        self._clean: set[str] = set()
+        self._said: set[str] = set()
 
     def faults(self, painted: Sequence[Frame], photos: Sequence[Frame]) -> tuple[list[str], bool]:
-        """Flaws that were not there before, in words, and whether they came over pictures that were clean.
+        """Flaws that were not said yet, in words, and whether one has come over pictures that were clean of it.
 
-        The first look only says what it sees: a network that has hardly begun may be full of lattices.
+        Clean is less than half of the limit: what only goes to and fro about it is no failure, nor is what was there
+        from the start, as a network that has hardly begun may be full of lattices.
         """
-        found = flaws(painted, photos)
-        first = self._known is None
-        new = [words for name, words in found.items() if first or name not in (self._known or ())]
-        self._known = set(found)
-        return new, bool(new) and not first
+        found = measure_flaws(painted, photos)
+        over = {name for name, flaw in found.items() if flaw.value > flaw.limit}
+        below = {name for name, flaw in found.items() if flaw.value < flaw.limit / 2}
+        words = [found[name].words for name in found if name in over - self._said]
+        came = bool(over & self._clean)
+        self._clean = (self._clean | below) - over
+        self._said = (self._said | over) - below
+        return words, came
 
     def forget(self) -> None:
         """Look at what comes next as if for the first time."""
-        self._known = None
+        self._clean, self._said = set(), set()
 
 
-def flaws(painted: Sequence[Frame], photos: Sequence[Frame]) -> dict[str, str]:
-    """The artefacts of painted pictures beside their photos that are over the limits: name to words."""
+@dataclass(frozen=True)
+class Flaw:
+    """An artefact's mean over some pictures, its limit, and what to say of it."""
+
+    value: float
+    limit: float
+    words: str
+
+
+def measure_flaws(painted: Sequence[Frame], photos: Sequence[Frame]) -> dict[str, Flaw]:
+    """The artefacts of painted pictures beside their photos, by name."""
     pairs = list(zip(painted, photos, strict=True))
     blobs = float(np.mean([blob_share(one, photo) for one, photo in pairs]))
     border = float(np.mean([border_excess(one, photo) for one, photo in pairs]))
     grid = max(float(np.mean([grid_energy(one, period) for one in painted])) for period in PERIODS)
-    found = {}
-    if blobs > BLOBS:
-        found["blobs"] = f"blobs: {blobs:.0%} of the held-out pictures is flat or saturated"
-    if border > BORDER:
-        found["border"] = f"borders: lines along the edges, {border:.1f} times those inside"
-    if grid > GRID:
-        found["lattice"] = f"a lattice: {grid:.0%} of the fine detail repeats every {' or '.join(map(str, PERIODS))} px"
-    return found
+    periods = " or ".join(map(str, PERIODS))
+    return {
+        "blobs": Flaw(blobs, BLOBS, f"blobs: {blobs:.0%} of the held-out pictures is flat or saturated"),
+        "border": Flaw(border, BORDER, f"borders: lines along the edges, {border:.1f} times those inside"),
+        "lattice": Flaw(grid, GRID, f"a lattice: {grid:.0%} of the fine detail repeats every {periods} px"),
+    }

@@ -161,7 +161,8 @@ class Loop:
                 if run.moment.finished:
                     break
                 run.stopwatch.start()
-        if self.watcher is not None and not run.state.losses:  # the time was up before the first step
+        seen = run.state.losses[-1]["step"] if run.state.losses else -1
+        if self.watcher is not None and seen != run.state.step:  # gone on with after its time was up
             self._show(self.watcher)
 
     def _step(self, batch: Batch) -> Fault | None:

@@ -37,11 +37,13 @@ class Processes:
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Average scalars by name over the processes, each of which gives the same names."""
-        if self.count == 1:
-            return {name: float(value) for name, value in values.items()}
-        stacked = torch.stack([value.detach().float() for value in values.values()]).to(self.device)
-        distributed.all_reduce(stacked)
-        return dict(zip(values, (stacked / self.count).tolist(), strict=True))
+        # One tensor, so that a GPU is waited for once.
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        if self.count > 1:
+            stacked = stacked.to(self.device)
+            distributed.all_reduce(stacked)
+            stacked = stacked / self.count
+        return dict(zip(values, stacked.tolist(), strict=True))
 
     def decided(self, numbers: list[float]) -> list[float]:
         """The leader's numbers; the others' own are dropped."""

@@ -31,6 +31,7 @@ def tiny(tmp_path: Path, style_picture: Path, loss_weights: Path, photos: Path) 
         content_layers = ["relu2_1"]
         style_layers = ["relu1_1", "relu2_1"]
         workers = 0
+        early-export-s = 0
         precision = "float32"
         """,
         encoding="utf-8",
@@ -110,6 +111,23 @@ def test_every_recipe_is_understood(recipe: Path, capsys: pytest.CaptureFixture[
     # Everything but the style picture is right: so that is what is named.
     status, said = run(capsys, "--recipe", str(recipe), "--style", "missing.jpg")
     assert (status, said) == (1, "fastnst: missing.jpg: no such file")
+
+
+def test_a_style_weight_may_be_left_to_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--style", "missing.jpg", "--style-weight", "auto")[1] == "fastnst: missing.jpg: no such file"
+    (tmp_path / "r.toml").write_text('style-weight = "auto"\nbudget = "20m"', encoding="utf-8")
+    given = ["--style", "missing.jpg", "--recipe", str(tmp_path / "r.toml")]
+    assert run(capsys, *given) == (1, "fastnst: missing.jpg: no such file")
+    status, said = run(capsys, *given, "--style-weight", "some")
+    assert status == 2
+    assert "style-weight" in said
+
+
+def test_a_budget_that_is_no_time_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--style", "missing.jpg", "--budget", "soon")
+    assert status in (1, 2)
+    assert "--budget is 'soon'; expected a time like 90s, 20m or 2h" in said
+    assert "\n" not in said
 
 
 def test_a_style_that_is_not_there_is_noticed_before_content_is_fetched(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,7 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         workers=0,
         average=0.8,
         learning_rate=1e-2,
+        early_export_s=0,
         precision="float32",
     )
 

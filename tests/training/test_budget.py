@@ -110,6 +110,7 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         workers=0,
         preview_every=10_000,
         checkpoint_every_s=1e9,
+        early_export_s=0,
         precision="float32",
     )
 
@@ -169,6 +170,21 @@ def test_a_resumed_training_keeps_what_is_left(
     assert result.settings.crop == 128
     assert 30 < spent + clock.now - again <= 60 - 25 + 0.1
     assert clock.now - began > 5000
+
+
+def test_a_training_whose_time_is_up_is_measured_as_it_stands(
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+) -> None:
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == 3:
+            raise RuntimeError("stopped")
+
+    eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+    began = clock.now
+    result = loop.train(settings, photos, tmp_path, resume=True, began=began - 1000)
+    assert (result.steps, result.losses["step"]) == (2, 2)
 
 
 def test_small_crops_take_their_part_of_the_time(

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastnst.errors import DivergedError
 from fastnst.networks.johnson import TransformNet
 from fastnst.training import guard, loop, rescue
-from fastnst.training.guard import LossGuard, PictureGuard, flaws, spread
+from fastnst.training.guard import Flaw, LossGuard, PictureGuard, measure_flaws, spread
 from fastnst.training.loop import TrainCallbacks
 from fastnst.training.objective import Objective, Paint, Terms
 from fastnst.training.rescue import Rescue
@@ -82,10 +82,10 @@ def spoilt(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("kind", "word"), [("blobs", "blobs"), ("border", "borders"), ("lattice", "a lattice")])
 def test_each_artefact_is_found_alone(kind: str, word: str) -> None:
-    assert flaws([frame()], [frame()]) == {}
-    found = flaws([spoilt(kind)], [frame()])
-    assert list(found) == [kind]
-    assert found[kind].startswith(word)
+    clean, found = measure_flaws([frame()], [frame()]), measure_flaws([spoilt(kind)], [frame()])
+    assert [name for name, flaw in clean.items() if flaw.value > flaw.limit / 2] == []
+    assert [name for name, flaw in found.items() if flaw.value > flaw.limit] == [kind]
+    assert found[kind].words.startswith(word)
 
 
 def test_what_was_there_from_the_start_is_said_once_and_what_comes_later_is_a_failure() -> None:
@@ -97,6 +97,17 @@ def test_what_was_there_from_the_start_is_said_once_and_what_comes_later_is_a_fa
     assert guarding.faults(clean, clean) == ([], False)
     words, came = guarding.faults(lattice, clean)
     assert (len(words), came) == (1, True)
+
+
+def test_what_goes_to_and_fro_about_a_limit_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.6, 1.1, 0.6, 1.1, 0.4, 0.6, 1.1, 1.2])
+    monkeypatch.setattr(guard, "measure_flaws", lambda *_: {"lattice": Flaw(next(values), 1.0, "a lattice")})
+    guarding = PictureGuard()
+    said = [guarding.faults([], []) for _ in range(8)]
+    assert said == [
+        *(([], False), (["a lattice"], False), ([], False), ([], False)),
+        *(([], False), ([], False), (["a lattice"], True), ([], False)),  # it was clean in between
+    ]
 
 
 # Going back
@@ -169,6 +180,7 @@ def settings(style_picture: Path, loss_weights: Path, monkeypatch: pytest.Monkey
         loss_weights=loss_weights,
         workers=0,
         preview_every=4,
+        early_export_s=0,
         precision="float32",
     )
 

@@ -38,6 +38,7 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         loss_weights=loss_weights,
         workers=0,
         preview_every=3,
+        early_export_s=0,
         precision="float32",
     )
 
@@ -131,7 +132,7 @@ style, weights, photos, folder = map(Path, sys.argv[1:])
 settings = TrainSettings(
     style=style, loss_weights=weights, width=2, blocks=1, steps=8, batch=1, crop=64, style_size=64,
     content_layers=("relu2_1",), style_layers=("relu2_1",), workers=0, preview_every=2, precision="float32",
-    checkpoint_every_s=0.0,
+    early_export_s=0, checkpoint_every_s=0.0,
 )
 
 def fill(progress):

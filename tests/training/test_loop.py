@@ -36,6 +36,7 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         loss_weights=loss_weights,
         workers=0,
         preview_every=3,
+        early_export_s=0,
         precision="float32",
     )
 
@@ -99,7 +100,8 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
     loop.train(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
     options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
     options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
-    options += [f"--loss-weights={settings.loss_weights}", "--precision=float32", "--checkpoint-every-s=0"]
+    options += [f"--loss-weights={settings.loss_weights}", "--precision=float32"]
+    options += ["--checkpoint-every-s=0", "--early-export-s=0"]
     command = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style[0]}", f"--content={photos}"]
     killed = subprocess.Popen([*command, *options, f"-o={tmp_path / 'b'}"], stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "b" / CHECKPOINT

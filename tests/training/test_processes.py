@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import read_safetensors
@@ -61,15 +60,14 @@ def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def learnt(folder: Path) -> list[str]:
-    """Names of the parameters that the loss hangs on: not the biases before a normalisation, which it takes off again.
+    """Names of the parameters that the loss hangs on: not shifts before a normalisation, which takes them off again.
 
     Their gradients are rounding errors, other ones in each run, and Adam makes steps of full size of them.
     """
-    network = TransformNet(2, 1)
-    names = [name for name, _ in network.named_parameters()]
+    names = [name for name, _ in TransformNet(2, 1).named_parameters()]
     found = [name for i, name in enumerate(names) if gradient(folder, i) > 1e-6]
-    convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    assert set(names) - set(found) == {f"{name}.bias" for name in convolutions[:-1]}
+    assert len(found) > len(names) / 2
+    assert all(name.endswith("bias") for name in set(names) - set(found))
     return found
 
 

@@ -31,6 +31,7 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         style_layers=("relu1_1", "relu2_1"),
         loss_weights=loss_weights,
         workers=0,
+        early_export_s=0,
         precision="float32",
     )
 
