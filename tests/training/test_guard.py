@@ -283,8 +283,8 @@ def plant_in_pictures(monkeypatch: pytest.MonkeyPatch, from_step: int, until_res
         training["run"] = run
         return look(run)
 
-    def measured(objective: Objective, paint: Paint, image: Tensor) -> tuple[Tensor, dict[str, float]]:
-        stylized, losses = measure(objective, paint, image)
+    def measured(objective: Objective, paint: Paint, image: Tensor, style: int = 0) -> tuple[Tensor, dict[str, float]]:
+        stylized, losses = measure(objective, paint, image, style)
         state = training["run"].state
         if state.step >= from_step and not (until_rescue and state.rescues):
             stylized[..., 8:48, 8:48] = 0
