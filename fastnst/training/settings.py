@@ -43,7 +43,7 @@ class TrainSettings(LossSettings):
     """Content pictures: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
 
     network: Literal["johnson", "live", "live-small"] = "johnson"
-    """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 65 times as fast."""
+    """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
 
     width: int | None = None
     """Channels: johnson has 32 at full size (16 runs in a third of the time), live 48 and live-small 32 at an eighth
