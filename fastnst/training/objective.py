@@ -114,9 +114,15 @@ class Objective:
         return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, told.styles)
 
     def _flicker(self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, told: Told) -> Tensor:
-        """Mean `unsteadiness` over every other picture of the batch: painting them once more is what it costs."""
-        part = slice(None, None, EVERY)
-        changes = [draw_change(self.settings.seed, n) for n in samples[part]]
+        """`unsteadiness` of the batch, by every other picture of each style: painting them once more is what it costs.
+
+        A sum over the batch's own number, not over how many those are: so the mean of several processes is that of one.
+        """
+        part = [place for place, n in enumerate(samples) if n // self.conditions.styles % EVERY == 0]
+        if not part:
+            return stylized.new_zeros(())
+        changes = [draw_change(self.settings.seed, samples[place]) for place in part]
         moved = Moved([change.motion for change in changes], (images.shape[2], images.shape[3]), self.device)
         after = changed(images[part], moved, changes).contiguous(memory_format=torch.channels_last)
-        return unsteadiness(stylized[part], paint(after, *told[part].inputs), moved).mean()
+        errors = unsteadiness(stylized[part], paint(after, *told[part].inputs), moved)
+        return EVERY * errors.sum() / len(samples)

@@ -43,7 +43,7 @@ class Told:
         """What the style weight is multiplied by, (B,): s^2. None where all are painted at full strength."""
         return self.strength.square() if self.conditions.strength else None
 
-    def __getitem__(self, part: slice) -> "Told":
+    def __getitem__(self, part: list[int]) -> "Told":
         return Told(self.styles[part], self.strength[part], self.conditions)
 
 

@@ -144,7 +144,7 @@ def test_nothing_is_computed_twice(settings: TrainSettings, images: Tensor) -> N
     assert calls == {"paint": 1, "loss": 2}  # of the photos and of the paintings
 
 
-def test_flicker_is_the_penalty_on_every_other_picture(settings: TrainSettings, images: Tensor) -> None:
+def test_flicker_is_the_penalty_on_every_other_picture_of_each_style(settings: TrainSettings, images: Tensor) -> None:
     steady = dataclasses.replace(settings, steady=10.0)
     painted: list[Tensor] = []
 
@@ -156,12 +156,28 @@ def test_flicker_is_the_penalty_on_every_other_picture(settings: TrainSettings, 
 
     plain_terms, terms = (objective(one)(paint, images, range(3)) for one in (settings, steady))
     assert [len(weights) for weights in painted] == [3, 3, 2]
-    assert_close(painted[2], painted[1][::2])
+    assert_close(painted[2], painted[1][:2])  # of either style the first; the third picture is the first's second
     assert "flicker" not in plain_terms.values
     assert_close(terms.total, plain_terms.total + 10 * terms.values["flicker"])
     assert_close(terms.values["total"], terms.total.detach())
     noiseless = objective(steady)(lambda image, _: image, images, range(3)).values["flicker"]
     assert noiseless < 0.2 * terms.values["flicker"]
+
+
+def test_flicker_takes_each_style_in_turn_however_a_batch_is_shared(settings: TrainSettings, images: Tensor) -> None:
+    judge = objective(dataclasses.replace(settings, steady=10.0))
+    four, twice = images[[0, 1, 2, 0]], list[Tensor]()
+
+    def paint(image: Tensor, weights: Tensor) -> Tensor:
+        twice.append(weights)
+        return image**2
+
+    whole = judge(paint, four, range(4, 8)).values["flicker"]
+    assert twice.pop().tolist() == [[1, 0], [0, 1]]
+    parts = [judge(paint, four[[n, n + 1]], range(4 + n, 6 + n)).values["flicker"] for n in (0, 2)]
+    assert_close(sum(parts) / 2, whole)
+    assert whole > 0
+    assert parts[1] == 0
 
 
 def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
