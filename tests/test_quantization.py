@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from fastnst.cli.quantize import quantize as command
 from fastnst.errors import InputError, OutputError, StyleError
 from fastnst.evaluation import yardstick as yardstick_module
+from fastnst.evaluation.networks import count_parameters
 from fastnst.evaluation.quantized import Comparison, compare_painters
 from fastnst.evaluation.yardstick import Figures, Yardstick
 from fastnst.export import to_onnx
@@ -59,6 +60,7 @@ def test_it_paints_nearly_the_same_and_says_so(network: Path, photos: Path, tmp_
     quantized = quantize(network, frames[:6])
     kinds = [node.op_type for node in quantized.graph.node]
     convolutions = kinds.count("Conv")
+    assert count_parameters(quantized) == count_parameters(onnx.load(network))
     assert kinds.count("QuantizeLinear") >= convolutions
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in quantized.graph.initializer}
     assert sum(value.dtype == np.int8 and value.ndim == 4 for value in weights.values()) == convolutions

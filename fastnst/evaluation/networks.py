@@ -145,14 +145,26 @@ def open_networks(styles: Sequence[str | Path], *, strength: float | None = None
 
 
 def count_parameters(model: onnx.ModelProto) -> int:
-    """Count the trained numbers of a network: its floating-point tensors, less single numbers and Resize's scales."""
+    """Count the trained numbers of a network: its floating-point tensors, less single numbers and Resize's scales.
+
+    Weights in 8-bit integers count, scales and zero points for them do not.
+    """
     scales = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input[1:]}
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantized: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "Constant":
             tensors |= {name: item.t for name in node.output for item in node.attribute if item.name == "value"}
-    trained = (tensor for name, tensor in tensors.items() if tensor.data_type in floats and name not in scales)
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors:
+            scales.update(node.input[1:])
+            quantized.add(node.input[0])
+    trained = (
+        tensor
+        for name, tensor in tensors.items()
+        if name in quantized or (tensor.data_type in floats and name not in scales)
+    )
     return sum(int(np.prod(tensor.dims)) for tensor in trained if tensor.dims)
 
 
