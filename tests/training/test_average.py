@@ -41,23 +41,9 @@ def test_the_average_is_a_copy_that_learns_nothing() -> None:
 
 
 @pytest.fixture
-def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
-    return TrainSettings(
-        style=style_picture,
-        width=2,
-        blocks=1,
-        steps=5,
-        batch=1,
-        crop=64,
-        style_size=64,
-        content_layers=("relu2_1",),
-        style_layers=("relu2_1",),
-        loss_weights=loss_weights,
-        workers=0,
-        average=0.8,
-        learning_rate=1e-2,
-        early_export_s=0,
-        precision="float32",
+def settings(tiny: TrainSettings) -> TrainSettings:
+    return dataclasses.replace(
+        tiny, steps=5, batch=1, style_layers=("relu2_1",), average=0.8, learning_rate=1e-2, preview_every=250
     )
 
 

@@ -24,23 +24,8 @@ from fastnst.training.settings import TrainSettings
 
 
 @pytest.fixture
-def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
-    return TrainSettings(
-        style=style_picture,
-        width=2,
-        blocks=1,
-        steps=6,
-        batch=2,
-        crop=64,
-        style_size=64,
-        content_layers=("relu2_1",),
-        style_layers=("relu2_1",),
-        loss_weights=loss_weights,
-        workers=0,
-        preview_every=3,
-        early_export_s=0,
-        precision="float32",
-    )
+def settings(tiny: TrainSettings) -> TrainSettings:
+    return dataclasses.replace(tiny, style_layers=("relu2_1",))
 
 
 def steps_in(folder: Path) -> int:

@@ -41,23 +41,8 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
 
 
 @pytest.fixture
-def settings(paintings: tuple[Path, ...], loss_weights: Path) -> TrainSettings:
-    return TrainSettings(
-        style=paintings,
-        width=2,
-        blocks=1,
-        steps=4,
-        batch=2,
-        crop=64,
-        style_size=64,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        workers=0,
-        preview_every=4,
-        precision="float32",
-        early_export_s=0.0,
-    )
+def settings(tiny: TrainSettings, paintings: tuple[Path, ...]) -> TrainSettings:
+    return dataclasses.replace(tiny, style=paintings, steps=4, preview_every=4)
 
 
 def objective(settings: TrainSettings) -> Objective:
