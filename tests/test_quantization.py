@@ -142,6 +142,8 @@ def test_one_photo_is_too_few(network: Path, style_picture: Path, tmp_path: Path
         command(
             str(network), photos=(str(tmp_path / "one.png"),), style_image=style_picture, output=tmp_path / "o.onnx"
         )
+    with pytest.raises(InputError, match=r"nowhere\.png: no such file"):
+        command(str(network), photos=(str(tmp_path / "nowhere.png"),), style_image=style_picture)
     with pytest.raises(OutputError, match="let it end in"):
         command(str(network), photos=("x",), style_image=style_picture, output=tmp_path / "o.bin")
 

@@ -91,6 +91,9 @@ def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[P
     from fastnst.folders import find_pictures  # noqa: PLC0415
 
     paths = [found.path for found in find_pictures(photos)]
+    for path in paths:
+        if not path.is_file():  # one that is named outright is listed whether it is there or not
+            raise InputError(f"{path}: no such file")
     if len(paths) < 2:
         raise InputError(f"--photos names {len(paths)} picture; expected at least 2, better {judged + CALIBRATED}")
     for_judging = choose_evenly(paths, min(judged, len(paths) // 2))
