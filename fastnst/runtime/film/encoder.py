@@ -24,6 +24,7 @@ from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.runtime.film.codecs import FIXED_QUALITY, encoder_options, takes_qscale
 from fastnst.runtime.film.color import FromRgb, has_alpha
 from fastnst.runtime.film.film import Colors
+from fastnst.runtime.film.scheduling import kept_scheduling
 
 SEGMENT_FRAMES = 120
 """Frames between two places at which a stopped job can go on, and between two key frames."""
@@ -104,12 +105,13 @@ def open_encoder(encoding: Encoding) -> VideoCodecContext:
     if not isinstance(context, VideoCodecContext):
         raise SettingError(f"{encoding.encoder} encodes no pictures")
     configure(context, encoding)
-    context.open()
+    with kept_scheduling():
+        context.open()
     return context
 
 
 def add_encoder(target: OutputContainer, encoding: Encoding) -> VideoStream:
-    """Add the film's pictures to a file to be written."""
+    """Add the film's pictures to a file to be written, and open their encoder."""
     stream = target.add_stream(encoding.encoder, rate=encoding.rate)
     if not isinstance(stream, VideoStream):
         raise SettingError(f"{encoding.encoder} encodes no pictures")
@@ -117,6 +119,8 @@ def add_encoder(target: OutputContainer, encoding: Encoding) -> VideoStream:
     stream.time_base = encoding.time_base
     if encoding.codec_tag:
         stream.codec_context.codec_tag = encoding.codec_tag
+    with kept_scheduling():
+        stream.codec_context.open()
     return stream
 
 
