@@ -14,6 +14,7 @@ from rich.table import Table
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.files import write_atomically
+from fastnst.perceptual.settings import LossNetworkName
 
 if TYPE_CHECKING:
     from fastnst.evaluation.descent_benchmark import Curve, Pair
@@ -56,7 +57,7 @@ def bench_optimize(
     compact_polish:
         Further contenders: the compact loss network, then VGG-19 for that many of the --steps.
     """
-    settings = replace(settings, tv_weight=0.0)
+    settings = replace(settings, tv_weight=0.0, loss_network=_judge(settings))
     if len(photo) != len(style):
         raise SettingError(f"{len(photo)} photos and {len(style)} styles; give one --style for each --photo")
     for path in (*photo, *style):
@@ -161,6 +162,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
         number("ratio", ".1f"),
         number("cpu_ratio", ".1f"),
     ]
+
+
+def _judge(settings: OptimizeSettings) -> LossNetworkName:
+    """What judges, and what all contenders go through that say nothing else: VGG-19, also where it must be fetched."""
+    return "vgg19" if settings.loss_network == "auto" else settings.loss_network
 
 
 def _word(start: str) -> str:

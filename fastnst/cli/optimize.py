@@ -84,6 +84,7 @@ def optimize(
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True, highlight=False)
+    settings = _with_network(settings, console)
     result = _run(picture, styles, output, settings, console, mask=mask, log_dir=log_dir, resume=resume)
     _write_picture(result.frame, picture, output)
     if json_file is not None:
@@ -119,6 +120,16 @@ def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
         raise OutputError(f"{log_dir}: holds a run already; --resume goes on with it, --overwrite begins anew")
 
 
+def _with_network(settings: OptimizeSettings, console: Console) -> OptimizeSettings:
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network  # noqa: PLC0415
+
+    chosen = chosen_network(settings)
+    if chosen is not settings and chosen.loss_network == "compact":
+        console.print(COMPACT_CHOSEN, markup=False, soft_wrap=True)
+    return chosen
+
+
 def _run(
     picture: Picture,
     styles: list[Style],
@@ -130,7 +141,6 @@ def _run(
     log_dir: Path | None,
     resume: bool,
 ) -> "OptimizeResult":
-    # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
 

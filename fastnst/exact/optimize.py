@@ -29,7 +29,7 @@ from fastnst.images import Frame
 from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.perceptual.weights import chosen_network, load_loss_network
 from fastnst.tensors import to_frame, to_image
 
 
@@ -73,7 +73,7 @@ def optimize(
         OutputError: `log_dir` cannot be written to.
     """
     started = time.perf_counter()
-    settings = settings or OptimizeSettings()
+    settings = chosen_network(settings or OptimizeSettings())
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
     plan = painter.plan()

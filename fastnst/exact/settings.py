@@ -143,8 +143,8 @@ class OptimizeSettings(LossSettings):
     def _check_polish(self) -> None:
         if self.polish and self.loss_network != "compact":
             raise SettingError(
-                f"--polish {self.polish} is for --loss-network compact; "
-                f"through {self.loss_network} there is nothing to polish: leave it out"
+                f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "
+                "add that, or leave it out"
             )
         if self.polish >= self.steps:
             raise SettingError(f"--polish is {self.polish} of --steps {self.steps}; expected fewer")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastnst.errors import SettingError, WeightsError
 from fastnst.files import write_atomically
-from fastnst.perceptual.compact import CompactFeatures
+from fastnst.perceptual.compact import LAYERS, CompactFeatures
 from fastnst.perceptual.settings import LossSettings
 
 FORMAT = "fastnst compact loss network 1"
@@ -56,6 +56,12 @@ def load_compact(settings: LossSettings, layers: Sequence[str]) -> tuple[Compact
         raise WeightsError(f"{path}: damaged weights ({str(error).splitlines()[0]}); install fastnst again") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return network, f"compact (stands in for {info.teacher}), {path.name} (sha256 {digest})"
+
+
+def stands_in(settings: LossSettings) -> bool:
+    """Whether the compact network can give what the settings ask for."""
+    layers = settings.content_layers + settings.style_layers
+    return settings.normalization == "balanced" and settings.pool == "average" and set(layers) <= set(LAYERS)
 
 
 def bundled_weights() -> Path:

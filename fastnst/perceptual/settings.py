@@ -47,9 +47,10 @@ class LossSettings:
     tv_kind: Literal["l1", "squared"] = "squared"
     """Form of the total variation: absolute differences or their squares."""
 
-    loss_network: LossNetworkName = "vgg19"
+    loss_network: LossNetworkName | Literal["auto"] = "auto"
     """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
-    is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md)."""
+    is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto: VGG-19
+    where its weights are there already, or where compact cannot stand in for it, else compact: nothing is fetched."""
 
     loss_weights: Path | None = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""

@@ -3,18 +3,19 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fastnst.errors import WeightsError
-from fastnst.perceptual.compact_weights import load_compact
+from fastnst.perceptual.compact_weights import load_compact, stands_in
 from fastnst.perceptual.network import LossNetwork
-from fastnst.perceptual.settings import LossSettings, VGGName
+from fastnst.perceptual.settings import LossNetworkName, LossSettings, VGGName
 from fastnst.perceptual.vgg import Architecture, Normalization, VGGFeatures
 
 ENVIRONMENT_VARIABLE = "FASTNST_LOSS_WEIGHTS"
@@ -51,6 +52,35 @@ class LossWeights:
     provenance: str
 
 
+_Settings = TypeVar("_Settings", bound=LossSettings)
+
+COMPACT_CHOSEN = (
+    "Judged by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
+    "--loss-network vgg19 fetches it once (548 MB)."
+)
+"""What users are told where `chosen_network` took it."""
+
+
+def chosen_network(settings: _Settings) -> _Settings:
+    """Name the loss network where the settings leave the choice: "auto".
+
+    VGG-19 where a file of weights is named, a download is there from before, or the settings ask for what the compact
+    network cannot give; else compact. Settings that name one come back as they are.
+    """
+    return settings if settings.loss_network != "auto" else replace(settings, loss_network=_choose(settings))
+
+
+def _choose(settings: LossSettings) -> LossNetworkName:
+    if settings.loss_weights or os.environ.get(ENVIRONMENT_VARIABLE):
+        return "vgg19"
+    fetched = Path(torch.hub.get_dir()) / "checkpoints"
+    names: tuple[VGGName, ...] = ("vgg19", "vgg19-caffe")
+    for name in names:
+        if (fetched / SOURCES[name].url.rsplit("/", 1)[1]).is_file():
+            return name
+    return "compact" if stands_in(settings) else "vgg19"
+
+
 def load_loss_network(
     settings: LossSettings, device: torch.device | None = None, *, option: str = "--loss-weights"
 ) -> tuple[LossNetwork, str]:
@@ -62,10 +92,11 @@ def load_loss_network(
     network cannot stand in for.
     """
     layers = settings.content_layers + settings.style_layers
-    if settings.loss_network == "compact":
+    name = _choose(settings) if settings.loss_network == "auto" else settings.loss_network
+    if name == "compact":
         compact, provenance = load_compact(settings, layers)
         return compact.to(memory_format=torch.channels_last).to(device), provenance
-    weights = find_weights(settings.loss_network, settings.loss_weights, option)
+    weights = find_weights(name, settings.loss_weights, option)
     network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
     network.load_torchvision(weights.state)
     network.to(memory_format=torch.channels_last).to(device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from fastnst.images import Frame, read_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import resolve_precision
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network
 from fastnst.training.arithmetic import multiply_adds_per_pixel
 from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
 from fastnst.training.checkpoint import CHECKPOINT
@@ -49,6 +49,9 @@ class Setup:
     ) -> None:
         """Read the style pictures and load the loss network."""
         self.content, self.folder, self.device, self.processes, self.say = content, folder, device, processes, say
+        free, settings = settings, chosen_network(settings)
+        if settings is not free and settings.loss_network == "compact":
+            say(COMPACT_CHOSEN)
         self.styles = [read_frame(path) for path in settings.style]
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)

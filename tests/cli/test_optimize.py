@@ -63,6 +63,25 @@ def refuse_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Objective, "evaluate", evaluate)
 
 
+def test_without_weights_the_compact_network_judges_and_it_is_said(
+    photos: Path,
+    style_picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    output, report = tmp_path / "out.png", tmp_path / "out.json"
+    words = ["--style", str(style_picture), "-o", str(output), "--json", str(report), "--steps", "2", "--size", "48"]
+    assert status_of(["optimize", str(photos / "photo0.png"), *words]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Judged by the compact loss network, which comes with fastnst.")
+    assert "judged by compact (stands in for vgg19" in said[-1]
+    assert json.loads(report.read_text())["settings"]["loss_network"] == "compact"
+    assert output.is_file()
+
+
 def test_paints_a_picture_and_says_what_ran(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

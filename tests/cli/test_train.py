@@ -103,6 +103,32 @@ def test_a_recipe_that_is_no_toml_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert "\n" not in said
 
 
+def test_without_weights_the_compact_network_judges_also_after_vgg_was_fetched(
+    tmp_path: Path,
+    style_picture: Path,
+    loss_weights: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
+    kept = [line for line in recipe.read_text().splitlines() if "loss-weights" not in line and "layers" not in line]
+    recipe.write_text("\n".join(kept))
+    status, said = run(capsys, "--recipe", str(recipe))
+    assert status == 0, said
+    assert "Judged by the compact loss network, which comes with fastnst." in said
+    card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
+    assert "| loss_network | compact |" in card
+    fetched = tmp_path / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"no weights")
+    status, said = run(capsys, "--resume", "runs/tiny")
+    assert status == 0, said
+
+
 STYLE_RECIPES = sorted(path for path in (REPOSITORY / "train").glob("*.toml") if path.stem != "compact")
 
 
@@ -154,7 +180,7 @@ def test_a_loss_network_that_cannot_be_had_names_both_ways_out(
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
     options = ["--style", str(style_picture), "--content", str(photos), "-o", str(tmp_path / "run")]
-    status, said = run(capsys, *options)
+    status, said = run(capsys, *options, "--loss-network", "vgg19")
     assert status == 1
     assert "connect and try again, or give a file by --loss-weights FILE or FASTNST_LOSS_WEIGHTS=FILE" in said
     assert not (tmp_path / "run").exists()

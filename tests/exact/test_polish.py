@@ -162,7 +162,10 @@ def test_weights_that_are_not_there_are_told_before_the_work(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss_network": "vgg19", "polish": 30}, "--polish 30 is for --loss-network compact; through vgg19 there is"),
+        (
+            {"loss_network": "vgg19", "polish": 30},
+            "--polish 30 goes with --loss-network compact, not vgg19",
+        ),
         ({"loss_network": "compact", "steps": 30, "polish": 30}, "--polish is 30 of --steps 30; expected fewer"),
         ({"loss_network": "compact", "polish": -1}, "--polish is -1; expected at least 0"),
     ],

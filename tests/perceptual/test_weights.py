@@ -12,7 +12,14 @@ from torchvision import models
 from fastnst.errors import WeightsError
 from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import VGGFeatures
-from fastnst.perceptual.weights import ENVIRONMENT_VARIABLE, SOURCES, Source, find_weights, load_loss_network
+from fastnst.perceptual.weights import (
+    ENVIRONMENT_VARIABLE,
+    SOURCES,
+    Source,
+    chosen_network,
+    find_weights,
+    load_loss_network,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -221,3 +228,40 @@ def test_load_loss_network_of_another_depth_than_the_file(loss_weights: Path) ->
     settings = LossSettings(content_layers=("relu3_1",), style_layers=(), loss_weights=loss_weights)
     with pytest.raises(WeightsError, match="weights do not fit vgg19"):
         load_loss_network(settings)
+
+
+def test_nothing_is_fetched_where_the_loss_network_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
+    assert chosen_network(LossSettings()).loss_network == "compact"
+    network, provenance = load_loss_network(LossSettings())
+    assert provenance.startswith("compact (stands in for vgg19")
+    assert network.layers == ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+
+
+@pytest.mark.parametrize("name", ["vgg19", "vgg19-caffe"])
+def test_a_vgg_that_was_fetched_before_is_taken(name: str, tmp_path: Path) -> None:
+    fetched = tmp_path / "hub" / "checkpoints" / SOURCES[name].url.rsplit("/", 1)[1]
+    fetched.parent.mkdir(parents=True)
+    fetched.touch()
+    assert chosen_network(LossSettings()).loss_network == name
+
+
+def test_a_file_of_weights_is_vggs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert chosen_network(LossSettings(loss_weights=tmp_path / "vgg.pth")).loss_network == "vgg19"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "vgg.pth")
+    assert chosen_network(LossSettings()).loss_network == "vgg19"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"pool": "max"}, {"normalization": "paper"}, {"style_layers": ("relu3_3",)}, {"content_layers": ("conv4_2",)}],
+)
+def test_what_compact_does_not_have_takes_vgg(asked: dict[str, object]) -> None:
+    assert chosen_network(LossSettings(**asked)).loss_network == "vgg19"
+
+
+def test_a_named_loss_network_stays(tmp_path: Path) -> None:
+    for settings in (LossSettings(loss_network="vgg16"), LossSettings(loss_network="compact", loss_weights=tmp_path)):
+        assert chosen_network(settings) is settings
