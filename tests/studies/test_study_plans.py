@@ -46,6 +46,25 @@ def test_every_study_is_there_and_its_preset() -> None:
         preset_settings(preset)
 
 
+@pytest.mark.parametrize(
+    ("preset", "names"),
+    [
+        ("gatys2015", ["content-layers", "style-layers", "grid", "optimizers"]),
+        ("cs229", ["content-weight"]),
+        ("e4040", ["pooling", "total-variation", "init", "gallery"]),
+        ("aradwad-gauri", ["library"]),
+    ],
+)
+def test_studies_of_a_document_start_from_its_settings(preset: str, names: list[StudyName]) -> None:
+    assert {PRESET_OF.get(name) for name in names} == {preset}
+
+
+def test_total_variation_has_two_forms_and_none(given: Given) -> None:
+    row = settings_of(plan_of("total-variation", replace(given, settings=preset_settings("e4040"))))[0]
+    assert [(one.tv_weight, one.tv_kind) for one in row[1:]] == [(1.0, "l1"), (0.02, "squared")]
+    assert row[0].tv_weight == 0
+
+
 def test_grid_of_gatys2015(given: Given) -> None:
     rows = settings_of(plan_of("grid", replace(given, settings=preset_settings("gatys2015"))))
     assert [len(row[0].style_layers) for row in rows] == [1, 2, 3, 4, 5]
