@@ -80,6 +80,8 @@ def optimize(
     format_of(output)
     for path in filter(None, (output, json_file)):
         _check_output(path, inputs, overwrite or resume)
+    if json_file is not None and os.path.realpath(json_file) == os.path.realpath(output):
+        raise OutputError(f"{json_file}: --json and --output name the same file; give each a name of its own")
     _check_log(log_dir, resume, overwrite)
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)

@@ -213,6 +213,14 @@ def test_errors_come_before_the_work(
     assert not any("Traceback" in line for line in lines)
 
 
+def test_numbers_do_not_take_the_pictures_place(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of([*arguments, "--json", str(tmp_path / "." / "out.png"), "--overwrite"]) == 1
+    assert "out.png: --json and --output name the same file" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
 def settings_of(arguments: list[str], tmp_path: Path) -> dict[str, object]:
     assert status_of([*arguments, "--json", str(tmp_path / "out.json"), "--overwrite"]) == 0
     told: dict[str, object] = json.loads((tmp_path / "out.json").read_text())
