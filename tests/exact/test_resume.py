@@ -225,6 +225,11 @@ def test_files_that_are_no_checkpoints(settings: OptimizeSettings, photo: Frame,
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert "damaged" in message()
+    # A letter of what was asked for, in the file's header, of which safetensors knows nothing.
+    for good, bad in ((b'\\"settings\\":', b'\\"settings\\"!'), (b'\\"settings\\":', b'\\"setting5\\":')):
+        assert whole.count(good) == 1
+        path.write_bytes(whole.replace(good, bad))
+        assert "damaged, or of another version" in message()
 
 
 def test_a_full_disk_is_one_line(
