@@ -137,9 +137,10 @@ def _run(
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
+    newest: list[Progress] = []
     try:
         with Bar(*columns, console=console, speed_estimate_period=120) as bar:
-            show = _show(bar, picture, output, settings)
+            show = _show(bar, picture, output, settings, newest)
             return run(
                 picture.frame,
                 styles,
@@ -155,6 +156,12 @@ def _run(
             raise
         _write_picture(error.result.frame, picture, output)
         raise DivergedError(f"{error} ({output} holds the best picture until then)") from error
+    except OutputError as error:
+        # What cannot be kept in the log must not take the picture along.
+        if not newest:
+            raise
+        _write_picture(newest[0].best_frame(), picture, output)
+        raise OutputError(f"{error} ({output} holds the best picture until then)") from error
 
 
 def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
@@ -164,7 +171,8 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     console.print(line, markup=False, style="dim")
 
 
-def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) -> "Callback":
+def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[Progress]") -> "Callback":
+    """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
     levels = plan_levels(settings)
@@ -175,6 +183,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) 
     task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
 
     def show(progress: "Progress") -> None:
+        newest[:] = [progress]
         last = progress.last
         size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
         judge = "polish " if last.polish else ""

@@ -421,6 +421,26 @@ def test_a_full_disk_does_not_take_the_picture_along(
     assert capsys.readouterr().err.strip().endswith("cannot be written (No space left on device)")
 
 
+@pytest.mark.parametrize("every", ["0", "3"])
+def test_a_log_that_cannot_be_kept_does_not_take_the_picture_along(
+    every: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(path: Path, *_: object) -> None:
+        raise OutputError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("fastnst.exact.logbook.save_checkpoint", refuse)
+    assert status_of([*arguments, "--log-dir", str(tmp_path / "log"), "--save-every", every]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "checkpoint.safetensors: cannot be written (No space left on device)" in last
+    assert last.endswith(f"({tmp_path / 'out.png'} holds the best picture until then)")
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.size == (24, 17)
+
+
 def test_an_error_before_the_work_is_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

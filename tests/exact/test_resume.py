@@ -1,4 +1,5 @@
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,26 @@ def test_events_that_cannot_be_written_are_one_line(
     monkeypatch.setattr(logbook.SummaryWriter, "add_scalar", refuse)
     with pytest.raises(OutputError, match=r"log: events cannot be written \(No space left on device\)"):
         optimize(photo, painting, settings, log_dir=folder)
+
+
+def test_tensorboards_thread_says_nothing_of_a_full_disk(
+    settings: OptimizeSettings,
+    photo: Frame,
+    painting: Frame,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", refuse)
+    # pytest's own hook keeps what a thread raises, and would make it a warning.
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    with pytest.raises(OutputError, match="events cannot be written"):
+        optimize(photo, painting, settings, log_dir=folder)
+    assert threading.excepthook is threading.__excepthook__
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_that_is_a_file(settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path) -> None:
