@@ -129,9 +129,10 @@ class Painter:
     def plan(self) -> MemoryPlan:
         """How much memory it will take; raises SettingError where there is less, and says what would fit."""
 
-        def pixels_at(long_side: int) -> tuple[int, int]:
-            height, width = self.subject.size(long_side)
-            return height * width, self.subject.style_side(long_side) ** 2
+        def pixels_at(size: int) -> tuple[int, int]:
+            height, width = self.subject.size(size)
+            # With a --style-size the style picture is as large beside a smaller photo.
+            return height * width, round((self.settings.style_size or size) * self.settings.style_scale) ** 2
 
         footprints = [measure_footprint(loss, self.dtype, self.device) for loss in self._losses.values()]
         plan = plan_memory(largest(footprints), self.settings, pixels_at, self.device)
