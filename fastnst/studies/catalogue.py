@@ -140,8 +140,13 @@ def gallery(given: Given) -> Plan:
 
 def masks(given: Given) -> Plan:
     """Without and with spatial control (cs229, figures 3 and 4), and without the guard at the borders."""
+    if len(given.photos) != len(given.styles):
+        raise InputError(
+            f"this study wants as many styles as photos, each with its mask; given are {len(given.photos)} photos and "
+            f"{len(given.styles)} styles"
+        )
     rows = []
-    for photo, style in zip(given.photos, given.styles, strict=False):
+    for photo, style in zip(given.photos, given.styles, strict=True):
         if photo.mask is None or style.mask is None:
             raise InputError(f"{photo.name}, {style.name}: this study wants --content-mask and --style-mask for each")
         bare = _changed(given, mask_guard=0.0)

@@ -120,7 +120,12 @@ def test_masks_are_given_or_asked_for(given: Given) -> None:
     assert bare.content_mask is guarded.content_mask is given.photos[0].mask
     assert (bare.settings.mask_guard, guarded.settings.mask_guard) == (0.0, given.settings.mask_guard)
     with pytest.raises(InputError, match="bridge, waves: this study wants --content-mask and --style-mask"):
-        plan_of("masks", replace(given, photos=[replace(given.photos[0], mask=None)]))
+        plan_of("masks", replace(given, photos=[replace(given.photos[0], mask=None)], styles=given.styles[:1]))
+
+
+def test_masks_drop_no_photo_unsaid(given: Given) -> None:
+    with pytest.raises(InputError, match=r"as many styles as photos, .* given are 2 photos and 1 styles"):
+        plan_of("masks", replace(given, styles=given.styles[:1]))
 
 
 def test_library_wants_a_network(given: Given) -> None:
