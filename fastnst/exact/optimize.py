@@ -21,6 +21,7 @@ from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult
 from fastnst.exact.resume import resumed, what_is_asked
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.start import check_init
 from fastnst.exact.start import initial_image as initial_image  # noqa: PLC0414 - given on
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
@@ -74,6 +75,7 @@ def optimize(
     """
     started = time.perf_counter()
     settings = settings or OptimizeSettings()
+    check_init(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
     plan = painter.plan()

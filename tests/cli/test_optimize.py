@@ -242,6 +242,11 @@ def test_unknown_preset(arguments: list[str], capsys: pytest.CaptureFixture[str]
     assert "no preset is called 'cs299'; did you mean 'cs229'?" in capsys.readouterr().err
 
 
+def test_unknown_loss_network(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of([*arguments, "--loss-network", "vgg18"]) == 2
+    assert 'Choose from: "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"' in capsys.readouterr().err
+
+
 def test_several_styles(arguments: list[str], photos: Path, style_picture: Path, tmp_path: Path) -> None:
     alone, twice, mixed = (
         settings_and_frame([*arguments, *extra], tmp_path)
@@ -277,6 +282,7 @@ def test_masks(arguments: list[str], photos: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     for extra, message in (
         ([*masks, "#ff0000"], "a region of colour #0000ff (50.0% of it) that no style mask has"),
+        ([*masks, "#ff00"], "--style-mask #ff00: expected a colour such as #ff0000, a picture, or none"),
         (masks[:2], "regions need masks of both sides"),
         ([*masks, "none", "--style-mask", "none"], "--style-mask is given 2 times, --style 1 times"),
         ([*masks, str(tmp_path / "gone.png")], "gone.png: no such file"),
@@ -307,9 +313,9 @@ def test_a_file_whose_name_ends_in_a_number(tmp_path: Path, monkeypatch: pytest.
     assert parse_style("take:2") == (Path("take:2"), 1.0)
 
 
-@pytest.mark.parametrize("weight", ["-1", "nan", "inf"])
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf", "0,5", "50%", "left out"])
 def test_impossible_weights_of_styles(weight: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    arguments[arguments.index("--style") + 1] += f":{weight}"
+    arguments[arguments.index("--style") + 1] += ":" if weight == "left out" else f":{weight}"
     assert status_of(arguments) == 1
     assert f"the weight is {weight}; expected a number from 0 on, e.g. " in capsys.readouterr().err
 

@@ -322,8 +322,11 @@ def test_unusable_settings_are_named(settings: OptimizeSettings, photo: Frame, p
         optimize(photo, painting, replace(settings, style_layers=("rleu1_1",)))
     with pytest.raises(WeightsError, match="no such file"):
         optimize(photo, painting, replace(settings, loss_weights=tmp_path / "gone.pth"))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"gone\.png: no such file; --init expects content"):
         optimize(photo, painting, replace(settings, init=tmp_path / "gone.png"))
+    with pytest.raises(InputError, match="nois: no such file; --init expects content, noise,"):
+        # Before the small paintings that --strength makes.
+        optimize(photo, painting, replace(settings, init=Path("nois"), strength=0.5, style_layers=()))
 
 
 def test_bfloat16_goes_the_same_way(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
