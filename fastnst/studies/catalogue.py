@@ -161,10 +161,13 @@ def masks(given: Given) -> Plan:
 
 
 def library(given: Given) -> Plan:
-    """The document's own method beside a trained network's (aradwad-gauri: "library function output")."""
+    """The document's own method beside a trained network's (aradwad-gauri: "library function output").
+
+    Each style alone, then all of them in one picture, in equal parts.
+    """
     if not given.network:
         raise InputError("this study wants --network, a trained style or an .onnx file")
-    rows = [
+    rows: list[tuple[str, list[Cell | None]]] = [
         (
             f"{photo.name}, {style.name}",
             [
@@ -176,6 +179,21 @@ def library(given: Given) -> Plan:
         )
         for photo, style in _pairs(given)
     ]
+    if len(given.styles) > 1:
+        # The document's three styles in one picture. A network paints what it was trained to.
+        together = " + ".join(style.name for style in given.styles)
+        rows += [
+            (
+                f"{photo.name}, {together}",
+                [
+                    Cell(shown=photo.frame),
+                    None,
+                    Cell(shown=photo.frame, network=given.network),
+                    Cell(job(photo, given.styles, given.settings)),
+                ],
+            )
+            for photo in given.photos
+        ]
     return Plan("Beside a library", ["photo", "style", f"network: {given.network}", "exact"], rows)
 
 

@@ -133,6 +133,15 @@ def test_library_wants_a_network(given: Given) -> None:
         STUDIES["library"](given)
 
 
+def test_library_ends_with_all_styles_in_one_picture(given: Given) -> None:
+    rows = plan_of("library", given).rows
+    assert [label for label, _ in rows[-2:]] == ["bridge, waves + scream", "cat, waves + scream"]
+    last = rows[-1][1][-1].job
+    assert [style.weight for style in last.styles] == [1, 1]
+    assert list(last.style_names) == ["waves", "scream"]
+    assert len(plan_of("library", replace(given, styles=given.styles[:1])).rows) == 2
+
+
 def test_gallery_has_every_style_on_every_photo(given: Given) -> None:
     plan = plan_of("gallery", given)
     assert [label for label, _ in plan.rows] == ["", "bridge", "cat"]
