@@ -57,5 +57,6 @@ class DivergedError(FastNSTError):
 def nearest_hint(given: str, known: Iterable[str]) -> str:
     """Return `did you mean X?`, or the known words where none is near."""
     words = sorted(known)
-    near = get_close_matches(given, words, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(words) or 'none'}"
+    lower = {word.lower(): word for word in words}
+    near = get_close_matches(given.lower(), lower, n=1)
+    return f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(words) or 'none'}"

@@ -58,6 +58,8 @@ app = App(
     help="Neural style transfer: train a painting into a small network, run it in real time.",
     version=installed_version,
     help_format="plaintext",
+    # Ctrl-C is told in `main`.
+    suppress_keyboard_interrupt=False,
 )
 for name, summary in COMMANDS.items():
     module = name.replace("-", "_")
@@ -78,6 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{error} See fastnst --help.", status=2)
     except FastNSTError as error:
         _fail(str(error), status=1)
+    except OSError as error:
+        # What no command expects of the system: a name too long, a folder that may not be looked into.
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), status=1)
     except KeyboardInterrupt:
         _fail("stopped", status=130)
 

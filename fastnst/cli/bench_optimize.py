@@ -68,6 +68,7 @@ def bench_optimize(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.evaluation.descent_benchmark import BASELINE, Pair  # noqa: PLC0415
     from fastnst.evaluation.descent_report import as_json, loss_plot  # noqa: PLC0415
+    from fastnst.exact.start import check_init  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {
@@ -79,6 +80,8 @@ def bench_optimize(
     for steps in compact_polish:
         polish = {"polish": steps, "polish_weights": settings.loss_weights}
         contenders[f"fastnst compact, last {steps} VGG-19"] = through_compact | polish
+    for changes in contenders.values():  # each in vain after hours of the others
+        check_init(replace(settings, **changes))
     pairs = [Pair(one, other) for one, other in zip(photo, style, strict=True)]
     curves = _run(pairs, contenders, output, settings, baseline_steps)
     write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode())

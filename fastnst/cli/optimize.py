@@ -80,6 +80,8 @@ def optimize(
     format_of(output)
     for path in filter(None, (output, json_file)):
         _check_output(path, inputs, overwrite or resume)
+    if json_file is not None and os.path.realpath(json_file) == os.path.realpath(output):
+        raise OutputError(f"{json_file}: --json and --output name the same file; give each a name of its own")
     _check_log(log_dir, resume, overwrite)
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
@@ -145,9 +147,10 @@ def _run(
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
+    newest: list[Progress] = []
     try:
         with Bar(*columns, console=console, speed_estimate_period=120) as bar:
-            show = _show(bar, picture, output, settings)
+            show = _show(bar, picture, output, settings, newest)
             return run(
                 picture.frame,
                 styles,
@@ -163,6 +166,12 @@ def _run(
             raise
         _write_picture(error.result.frame, picture, output)
         raise DivergedError(f"{error} ({output} holds the best picture until then)") from error
+    except OutputError as error:
+        # What cannot be kept in the log must not take the picture along.
+        if not newest:
+            raise
+        _write_picture(newest[0].best_frame(), picture, output)
+        raise OutputError(f"{error} ({output} holds the best picture until then)") from error
 
 
 def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
@@ -172,7 +181,8 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     console.print(line, markup=False, style="dim")
 
 
-def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) -> "Callback":
+def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[Progress]") -> "Callback":
+    """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
     levels = plan_levels(settings)
@@ -183,6 +193,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings) 
     task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
 
     def show(progress: "Progress") -> None:
+        newest[:] = [progress]
         last = progress.last
         size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
         judge = "polish " if last.polish else ""

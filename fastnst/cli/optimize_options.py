@@ -5,7 +5,7 @@ from pathlib import Path
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
-from fastnst.errors import SettingError
+from fastnst.errors import InputError, SettingError
 from fastnst.exact.presets import preset_values
 from fastnst.exact.style import Style, is_colour
 from fastnst.images import Frame, read_frame
@@ -31,7 +31,7 @@ def fill_from_preset(app: App, command: str, arguments: ArgumentCollection, pres
 def parse_style(text: str) -> tuple[Path, float]:
     """Split FILE:WEIGHT, or FILE of weight 1; a file of that very name goes before.
 
-    Raises SettingError for a weight below 0.
+    Raises SettingError for a weight that is no number from 0 on.
     """
     file, colon, weight = text.rpartition(":")
     if not colon or not file or Path(text).exists():
@@ -39,9 +39,13 @@ def parse_style(text: str) -> tuple[Path, float]:
     try:
         share = float(weight)
     except ValueError:
-        return Path(text), 1.0
+        if not Path(file).is_file():
+            return Path(text), 1.0
+        share = -1.0  # the picture is there: what follows is meant as a weight
     if not 0 <= share < float("inf"):
-        raise SettingError(f"--style {text}: the weight is {weight}; expected a number from 0 on, e.g. {file}:0.5")
+        raise SettingError(
+            f"--style {text}: the weight is {weight or 'left out'}; expected a number from 0 on, e.g. {file}:0.5"
+        )
     return Path(file), share
 
 
@@ -65,4 +69,6 @@ def read_styles(styles: list[str], masks: list[str]) -> list[Style]:
 def _mask(text: str) -> Frame | str | None:
     if text == "none":
         return None
+    if text.startswith("#") and not is_colour(text) and not Path(text).exists():
+        raise InputError(f"--style-mask {text}: expected a colour such as #ff0000, a picture, or none")
     return text if is_colour(text) else read_frame(text)

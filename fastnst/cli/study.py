@@ -4,7 +4,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts import App, ArgumentCollection, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -38,7 +38,7 @@ def study(
     style_mask: Annotated[list[Path], Parameter(negative="", consume_multiple=True)] = [],  # noqa: B006 - never changed
     network: str = "",
     preset: PresetName | None = None,  # noqa: ARG001 - apply_study_preset has read it
-    sheet_size: int = 256,
+    sheet_size: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 256,
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
 ) -> None:
     """Draw a contact sheet of the exact method, in which one thing changes, with loss curves and numbers.

@@ -6,6 +6,8 @@ that order, (1, H, W, 3): so nothing is copied on the way, and what is read has 
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,10 @@ def save_checkpoint(path: Path, run: Run, asked: dict[str, Any]) -> None:
 def read_asked(path: Path) -> dict[str, Any]:
     """What the run in a checkpoint was asked to do; raises CheckpointError where there is none."""
     metadata, _ = _read(path, torch.device("cpu"), tensors=False)
-    asked: dict[str, Any] = json.loads(metadata["asked"])
-    return asked
+    with _whole(path):
+        asked: dict[str, Any] = dict(json.loads(metadata["asked"]))
+        asked["settings"] = dict(asked["settings"])
+        return asked
 
 
 def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: torch.device) -> Run:
@@ -60,7 +64,7 @@ def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: t
     Raises CheckpointError for a file that is no checkpoint or does not fit.
     """
     metadata, tensors = _read(path, device)
-    try:
+    with _whole(path):
         progress = json.loads(metadata["progress"])
         history = [Step(*step) for step in progress["history"]]
         descent.load_state(
@@ -75,6 +79,12 @@ def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: t
             tensors.get("image"),
             progress["elapsed_s"],
         )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged, or of another version of fastnst ({error}); begin anew") from error
 

@@ -1,5 +1,6 @@
 """What an optimisation leaves in its folder on the way: TensorBoard events, pictures and a checkpoint."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ class Logbook:
     """
 
     def __init__(self, folder: Path, run: Run, asked: dict[str, Any], every: int) -> None:
-        """Open the folder, which is made where it is missing; raises OutputError where the system refuses.
+        """Take what is noted, and where.
 
         Args:
             folder: where everything goes.
@@ -37,12 +38,19 @@ class Logbook:
         """
         self.folder = folder
         self._run, self._asked, self._every = run, asked, every
-        done = len(run.trace.history)
-        with self._events():
-            # Events of an earlier run from here on are dropped: steps that are done again, or all of them.
-            self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        self._hook = threading.excepthook
 
     def __enter__(self) -> Self:
+        """Open the folder, which is made where it is missing; raises OutputError where the system refuses."""
+        done = len(self._run.trace.history)
+        self._hook, threading.excepthook = threading.excepthook, self._quiet
+        try:
+            with self._events():
+                # Events of an earlier run from here on are dropped: steps that are done again, or all of them.
+                self._writer = SummaryWriter(str(self.folder), purge_step=done + 1)
+        except OutputError:
+            threading.excepthook = self._hook
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -51,8 +59,11 @@ class Logbook:
             if self._run.trace.history and not self._run.torn and not isinstance(error, OutputError):
                 self.keep()
         finally:
-            with self._events():
-                self._writer.close()
+            try:
+                with self._events():
+                    self._writer.close()
+            finally:
+                threading.excepthook = self._hook
 
     def note(self, progress: Progress) -> None:
         """Take a step in; raises OutputError where the system refuses."""
@@ -74,6 +85,11 @@ class Logbook:
         save_checkpoint(self.folder / CHECKPOINT, self._run, self._asked)
         with self._events():
             self._writer.flush()
+
+    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread raises the error once more, where `_events` takes it; it needs no traceback."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
+            self._hook(failed)
 
     @contextmanager
     def _events(self) -> Iterator[None]:

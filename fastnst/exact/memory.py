@@ -130,7 +130,7 @@ def plan_memory(
     Args:
         footprint: of a step.
         settings: size, optimizer, history, and `max_memory` if it is limited.
-        pixels_at: pixels of the photo and of the largest style picture at a long side.
+        pixels_at: pixels of the photo and of the largest style picture at each --size.
         device: whose memory it is.
 
     Raises SettingError, naming the nearest size that would fit, where it cannot be.
@@ -151,13 +151,25 @@ def plan_memory(
         needed = peak(settings.size, history)
         if needed <= limit:
             return MemoryPlan(needed, limit, history)
-    fitting = next((size for size in range(settings.size - 1, 31, -1) if peak(size, least) <= limit), None)
+    fitting = _largest_size(lambda size: peak(size, least) <= limit, settings.size)
     wish = f"--size {fitting} fits" if fitting else f"even --size 32 takes {peak(32, least) / _GIGABYTE:.2f} GB"
+    photo, style = pixels_at(settings.size)
+    if not fitting and style > photo:
+        wish += "; give a smaller --style-size or --style-scale"
     origin = "free" if settings.max_memory is None else "allowed by --max-memory"
     raise SettingError(
         f"--size {settings.size} takes about {needed / _GIGABYTE:.2f} GB of memory, {limit / _GIGABYTE:.2f} GB are "
         f"{origin}; {wish}"
     )
+
+
+def _largest_size(fits: Callable[[int], bool], too_large: int) -> int | None:
+    """The largest size below `too_large` that fits, from 32 on; None where there is none."""
+    fitting, size = 31, too_large
+    while size - fitting > 1:
+        middle = (fitting + size) // 2
+        fitting, size = (middle, size) if fits(middle) else (fitting, middle)
+    return fitting if fitting > 31 else None
 
 
 def available(device: torch.device) -> int | None:

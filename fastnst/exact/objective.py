@@ -40,12 +40,14 @@ class Objective:
         Raises InputError for an image that the loss network is too deep for.
         """
         self.loss, self.dtype = loss, dtype
-        self.check_size(loss.network, "photo", content, "--size")
+        self.check_size(loss.network, "photo", (content.shape[2], content.shape[3]), "--size", "a larger --size")
         self._colours = colour_rule(color, content)
         self.content = loss.measure_content(self._colours.view(content))
         self.style: StyleReference
         if isinstance(style, Tensor):
-            self.check_size(loss.network, "style picture", style, "--style-size")
+            self.check_size(
+                loss.network, "style picture", (style.shape[2], style.shape[3]), "--style-size", "a larger --style-size"
+            )
             self.style = loss.measure_style(style)
         else:
             self.style = style
@@ -75,11 +77,19 @@ class Objective:
         return self._colours.constrain(image)
 
     @staticmethod
-    def check_size(network: LossNetwork, what: str, image: Tensor, option: str) -> None:
-        """Raise InputError, naming picture and option, for an image that the network is too deep for."""
-        height, width = image.shape[2:]
+    def check_size(network: LossNetwork, what: str, size: tuple[int, int], decided_by: str, remedy: str) -> None:
+        """Raise InputError for a picture that the network is too deep for.
+
+        Args:
+            network: the loss network.
+            what: the picture, in words.
+            size: its (height, width), pixels.
+            decided_by: what it was resized to.
+            remedy: what to give instead.
+        """
+        height, width = size
         if min(height, width) < network.smallest_side:
             raise InputError(
-                f"the {what} is {width}x{height} pixels once resized to {option}; the loss network needs at least "
-                f"{network.smallest_side} a side for {network.layers[-1]}: give a larger {option} or shallower layers"
+                f"the {what} is {width}x{height} pixels once resized to {decided_by}; the loss network needs at least "
+                f"{network.smallest_side} a side for {network.layers[-1]}: give {remedy} or shallower layers"
             )

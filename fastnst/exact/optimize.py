@@ -21,6 +21,7 @@ from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult
 from fastnst.exact.resume import resumed, what_is_asked
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.start import check_init
 from fastnst.exact.start import initial_image as initial_image  # noqa: PLC0414 - given on
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
@@ -74,6 +75,7 @@ def optimize(
     """
     started = time.perf_counter()
     settings = chosen_network(settings or OptimizeSettings())
+    check_init(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
     plan = painter.plan()
@@ -129,9 +131,10 @@ class Painter:
     def plan(self) -> MemoryPlan:
         """How much memory it will take; raises SettingError where there is less, and says what would fit."""
 
-        def pixels_at(long_side: int) -> tuple[int, int]:
-            height, width = self.subject.size(long_side)
-            return height * width, self.subject.style_side(long_side) ** 2
+        def pixels_at(size: int) -> tuple[int, int]:
+            height, width = self.subject.size(size)
+            # With a --style-size the style picture is as large beside a smaller photo.
+            return height * width, round((self.settings.style_size or size) * self.settings.style_scale) ** 2
 
         footprints = [measure_footprint(loss, self.dtype, self.device) for loss in self._losses.values()]
         plan = plan_memory(largest(footprints), self.settings, pixels_at, self.device)

@@ -30,6 +30,10 @@ SMALLEST_SHARE = 0.005
 """A colour that covers less of every mask is no region of its own."""
 
 MOST_REGIONS = 24
+
+FEW = 64
+"""Pixels of the smallest mask that must have a flat area."""
+
 _ROUNDS = 20
 
 
@@ -67,7 +71,8 @@ def find_regions(masks: Sequence[Frame], count: int | None = None) -> Regions:
     small = [_shrink(mask) for mask in masks]
     flat = [_is_flat(mask) for mask in small]
     colours, weights = _count_colours(small, flat)
-    if not len(colours):
+    # Of a few pixels none need look like its neighbours.
+    if not len(colours) or any(not where.any() and where.size >= FEW for where in flat):
         raise InputError("a mask has no area of one colour; paint each region flat, in a colour of its own")
     centres = _leaders(colours, weights, count)
     if len(centres) > MOST_REGIONS:

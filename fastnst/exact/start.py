@@ -1,8 +1,11 @@
 """What an optimisation starts from. Images are float32 (1, 3, H, W) RGB in [0, 1]."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
+from fastnst.errors import InputError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.images import read_frame, resize_frame
 from fastnst.tensors import to_frame, to_image
@@ -29,6 +32,13 @@ def initial_image(photo: Tensor, settings: OptimizeSettings) -> Tensor:
         return _painted(photo, name.removeprefix(FAST))
     height, width = photo.shape[2:]
     return to_image(resize_frame(read_frame(settings.init), (height, width))).to(photo.device)
+
+
+def check_init(settings: OptimizeSettings) -> None:
+    """Raise InputError for an initial picture that is not there, before any work."""
+    init = settings.init
+    if isinstance(init, Path) and not str(init).startswith(FAST) and not init.exists():
+        raise InputError(f"{init}: no such file; --init expects content, noise, fast:STYLE or a picture file")
 
 
 def _painted(photo: Tensor, style: str) -> Tensor:

@@ -44,10 +44,17 @@ def share_out(styles: Styles) -> list[Style]:
         check_picture(style.frame, "style picture")
         if not 0 <= style.weight < math.inf:
             raise SettingError(f"a style has weight {style.weight}; expected a number from 0 on")
-    total = sum(style.weight for style in given)
-    if not total:
+    # Relative to the largest one first: a sum of huge ones would be infinite.
+    largest = max((style.weight for style in given), default=0.0)
+    if not largest:
         raise SettingError("no style has a weight above 0; give at least one style, e.g. --style painting.jpg")
-    return [replace(style, weight=style.weight / total, mask=_drawn(style)) for style in given if style.weight]
+    shares = [style.weight / largest for style in given]
+    total = sum(shares)
+    return [
+        replace(style, weight=share / total, mask=_drawn(style))
+        for style, share in zip(given, shares, strict=True)
+        if share
+    ]
 
 
 def check_picture(frame: Frame, what: str) -> Frame:

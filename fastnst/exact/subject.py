@@ -16,6 +16,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to, fitted_size
 from fastnst.exact.style import Styles, check_picture, share_out
 from fastnst.images import Frame, resize_frame
+from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss, Positions, StyleTarget
 from fastnst.tensors import to_frame, to_image
 
@@ -60,8 +61,8 @@ class Subject:
 
         Raises InputError for a picture that is too small for the loss network.
         """
+        self._check_sizes(loss.network, long_side)
         photo = self.photo(long_side).to(device)
-        Objective.check_size(loss.network, "photo", photo, "--size")
         targets = self._targets(loss, photo, long_side)
         return Objective(loss, photo, targets, dtype, color=self.settings.color)
 
@@ -76,6 +77,18 @@ class Subject:
         sizes = [self.size(long_side), *(fitted_size(style.frame, style_side, fit) for style in self._styles)]
         return min(min(size) for size in sizes)
 
+    def _check_sizes(self, network: LossNetwork, long_side: int) -> None:
+        s = self.settings
+        larger = "--style-size" if s.style_scale == 1 else "--style-scale"
+        whole = ("--size", "a larger --size"), ("--style-size", f"a larger {larger}")
+        smallest = (("the smallest of --scales", "fewer --scales"),) * 2
+        # At the whole size first: what is too small there is helped by no other number of scales.
+        for side, (of_photo, of_style) in ((s.size, whole), (long_side, smallest)):
+            Objective.check_size(network, "photo", self.size(side), *of_photo)
+            for style in self._styles:
+                size = fitted_size(style.frame, self.style_side(side), s.fit)
+                Objective.check_size(network, "style picture", size, *of_style)
+
     def _targets(self, loss: PerceptualLoss, photo: Tensor, long_side: int) -> list[StyleTarget]:
         guides = self._guides
         measured = []
@@ -83,7 +96,6 @@ class Subject:
             size = fitted_size(style.frame, self.style_side(long_side), self.settings.fit)
             frame = recolour_style(resize_frame(style.frame, size), to_frame(photo), self.settings.color)
             image = to_image(frame).to(photo.device)
-            Objective.check_size(loss.network, "style picture", image, "--style-size")
             regions = {0: None} if guides is None else guides.of_style(index, loss, image)
             statistics = loss.measure_regions(image, list(regions.values()))
             measured.append(Measured(style.weight, dict(zip(regions, statistics, strict=True))))

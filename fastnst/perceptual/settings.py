@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
 StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
-LossNetworkName: TypeAlias = VGGName | Literal["compact"]
+LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,11 @@ class VGGFeatures(nn.Module):
                         f"weights do not fit {self.architecture}: {key} ({name}) {found}, "
                         f"expected {tuple(own.shape)}; give a file with torchvision's names for {self.architecture}"
                     )
+                if not given.isfinite().all():
+                    raise WeightsError(
+                        f"the weights are damaged: {key} ({name}) has values that are no finite numbers; "
+                        "get the file anew"
+                    )
                 with torch.no_grad():
                     own.copy_(given)
 

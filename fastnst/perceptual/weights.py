@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -157,10 +158,14 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pth(file: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its readers raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{file}: not a readable file of weights alone ({reason})") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells of pickle's versions
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its readers raise, and advises to trust the file
+        raise WeightsError(
+            f"{file}: not a readable file of weights alone: damaged, cut short, or of another kind; "
+            "expected .safetensors, or .pth with tensors under torchvision's names"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file}: expected a dictionary of tensors under torchvision's names")
     return state
@@ -186,6 +191,7 @@ def _from_download(name: VGGName, option: str) -> LossWeights:
 
 def _red_first(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     turned = dict(state)
-    if "features.0.weight" in turned:
-        turned["features.0.weight"] = turned["features.0.weight"].flip(1)
+    first = turned.get("features.0.weight")
+    if first is not None and first.ndim == 4:  # another shape is refused when it is loaded
+        turned["features.0.weight"] = first.flip(1)
     return turned

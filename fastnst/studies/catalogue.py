@@ -140,8 +140,13 @@ def gallery(given: Given) -> Plan:
 
 def masks(given: Given) -> Plan:
     """Without and with spatial control (cs229, figures 3 and 4), and without the guard at the borders."""
+    if len(given.photos) != len(given.styles):
+        raise InputError(
+            f"this study wants as many styles as photos, each with its mask; given are {len(given.photos)} photos and "
+            f"{len(given.styles)} styles"
+        )
     rows = []
-    for photo, style in zip(given.photos, given.styles, strict=False):
+    for photo, style in zip(given.photos, given.styles, strict=True):
         if photo.mask is None or style.mask is None:
             raise InputError(f"{photo.name}, {style.name}: this study wants --content-mask and --style-mask for each")
         bare = _changed(given, mask_guard=0.0)
@@ -156,10 +161,13 @@ def masks(given: Given) -> Plan:
 
 
 def library(given: Given) -> Plan:
-    """The document's own method beside a trained network's (aradwad-gauri: "library function output")."""
+    """The document's own method beside a trained network's (aradwad-gauri: "library function output").
+
+    Each style alone, then all of them in one picture, in equal parts.
+    """
     if not given.network:
         raise InputError("this study wants --network, a trained style or an .onnx file")
-    rows = [
+    rows: list[tuple[str, list[Cell | None]]] = [
         (
             f"{photo.name}, {style.name}",
             [
@@ -171,6 +179,21 @@ def library(given: Given) -> Plan:
         )
         for photo, style in _pairs(given)
     ]
+    if len(given.styles) > 1:
+        # The document's three styles in one picture. A network paints what it was trained to.
+        together = " + ".join(style.name for style in given.styles)
+        rows += [
+            (
+                f"{photo.name}, {together}",
+                [
+                    Cell(shown=photo.frame),
+                    None,
+                    Cell(shown=photo.frame, network=given.network),
+                    Cell(job(photo, given.styles, given.settings)),
+                ],
+            )
+            for photo in given.photos
+        ]
     return Plan("Beside a library", ["photo", "style", f"network: {given.network}", "exact"], rows)
 
 

@@ -8,11 +8,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastnst.evaluation.networks import open_network
+from fastnst.errors import InputError, OutputError
+from fastnst.evaluation.networks import Network, open_network
 from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
 from fastnst.evaluation.report import Grid, to_json
 from fastnst.evaluation.sheet import draw_sheet, thumbnail
@@ -55,11 +57,26 @@ def run_study(plan: Plan, folder: Path, *, size: int, on_step: OnStep | None = N
         Errors of `optimize` and OutputError.
     """
     runs = _runs(plan)
+    _check_folder(folder / "runs")
+    names = dict.fromkeys(cell.network for _, cells in plan.rows for cell in cells if cell is not None and cell.network)
+    networks = {name: open_network(name) for name in names}
     kept: dict[str, Kept] = {}
     for number, (key, (one, steps)) in enumerate(runs.items(), start=1):
         tell = None if on_step is None else _numbered(on_step, number, len(runs))
         kept[key] = _load(folder / "runs", key, steps) or _paint(folder / "runs", key, one, steps, tell)
-    return _write(plan, folder, kept, size)
+    return _write(plan, folder, kept, networks, size)
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out before the work whether its results can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written to ({error.strerror or error}); choose another folder"
+        ) from error
 
 
 def _runs(plan: Plan) -> dict[str, tuple[Job, list[int | None]]]:
@@ -93,7 +110,12 @@ def _load(folder: Path, key: str, steps: list[int | None]) -> Kept | None:
     told = folder / f"{key}.json"
     if not told.is_file() or not all(file.is_file() for file in files.values()):
         return None
-    return Kept({step: read_frame(file) for step, file in files.items()}, json.loads(told.read_text(encoding="utf-8")))
+    try:
+        report = json.loads(told.read_text(encoding="utf-8"))
+        report["history"][-1]["content"], report["history"][-1]["style"]  # what is drawn of it
+        return Kept({step: read_frame(file) for step, file in files.items()}, report)
+    except (InputError, ValueError, KeyError, TypeError, IndexError):
+        return None  # damaged: it is painted again
 
 
 def _paint(
@@ -130,23 +152,25 @@ def _picture_name(key: str, step: int | None) -> str:
     return f"{key}.png" if step is None else f"{key}-{step}.png"
 
 
-def _write(plan: Plan, folder: Path, kept: Mapping[str, Kept], size: int) -> list[Path]:
-    rows = [(label, [_frame(cell, kept, size) for cell in cells]) for label, cells in plan.rows]
-    files = {folder / "sheet.png": None, folder / "curves.png": _curves(plan, kept), folder / "study.json": None}
-    write_picture(folder / "sheet.png", Picture(frame=draw_sheet(Grid(plan.columns, rows))))
-    write_atomically(folder / "curves.png", _curves(plan, kept))
-    write_atomically(folder / "study.json", to_json(_numbers(plan, kept)).encode())
-    return list(files)
+def _write(
+    plan: Plan, folder: Path, kept: Mapping[str, Kept], networks: Mapping[str, Network], size: int
+) -> list[Path]:
+    rows = [(label, [_frame(cell, kept, networks, size) for cell in cells]) for label, cells in plan.rows]
+    sheet, curves, numbers = folder / "sheet.png", folder / "curves.png", folder / "study.json"
+    write_picture(sheet, Picture(frame=draw_sheet(Grid(plan.columns, rows))))
+    write_atomically(curves, _curves(plan, kept))
+    write_atomically(numbers, to_json(_numbers(plan, kept)).encode())
+    return [sheet, curves, numbers]
 
 
-def _frame(cell: Cell | None, kept: Mapping[str, Kept], size: int) -> Frame | None:
+def _frame(cell: Cell | None, kept: Mapping[str, Kept], networks: Mapping[str, Network], size: int) -> Frame | None:
     if cell is None:
         return None
     if cell.job is not None:
         return thumbnail(kept[run_key(cell.job)].frames[cell.step], size)
     assert cell.shown is not None
     fitted = resize_frame(cell.shown, fit_long_side(cell.shown.shape[:2], size))
-    return open_network(cell.network).paint(fitted) if cell.network else fitted
+    return networks[cell.network].paint(fitted) if cell.network else fitted
 
 
 def _numbers(plan: Plan, kept: Mapping[str, Kept]) -> dict[str, Any]:

@@ -232,6 +232,14 @@ def test_errors_come_before_the_work(
     assert not any("Traceback" in line for line in lines)
 
 
+def test_numbers_do_not_take_the_pictures_place(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of([*arguments, "--json", str(tmp_path / "." / "out.png"), "--overwrite"]) == 1
+    assert "out.png: --json and --output name the same file" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
 def settings_of(arguments: list[str], tmp_path: Path) -> dict[str, object]:
     assert status_of([*arguments, "--json", str(tmp_path / "out.json"), "--overwrite"]) == 0
     told: dict[str, object] = json.loads((tmp_path / "out.json").read_text())
@@ -251,6 +259,11 @@ def test_preset_and_what_overrides_it(arguments: list[str], tmp_path: Path) -> N
 def test_unknown_preset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([*arguments, "--preset", "cs299"]) == 1
     assert "no preset is called 'cs299'; did you mean 'cs229'?" in capsys.readouterr().err
+
+
+def test_unknown_loss_network(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of([*arguments, "--loss-network", "vgg18"]) == 2
+    assert 'Choose from: "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"' in capsys.readouterr().err
 
 
 def test_several_styles(arguments: list[str], photos: Path, style_picture: Path, tmp_path: Path) -> None:
@@ -288,6 +301,7 @@ def test_masks(arguments: list[str], photos: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     for extra, message in (
         ([*masks, "#ff0000"], "a region of colour #0000ff (50.0% of it) that no style mask has"),
+        ([*masks, "#ff00"], "--style-mask #ff00: expected a colour such as #ff0000, a picture, or none"),
         (masks[:2], "regions need masks of both sides"),
         ([*masks, "none", "--style-mask", "none"], "--style-mask is given 2 times, --style 1 times"),
         ([*masks, str(tmp_path / "gone.png")], "gone.png: no such file"),
@@ -318,9 +332,9 @@ def test_a_file_whose_name_ends_in_a_number(tmp_path: Path, monkeypatch: pytest.
     assert parse_style("take:2") == (Path("take:2"), 1.0)
 
 
-@pytest.mark.parametrize("weight", ["-1", "nan", "inf"])
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf", "0,5", "50%", "left out"])
 def test_impossible_weights_of_styles(weight: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    arguments[arguments.index("--style") + 1] += f":{weight}"
+    arguments[arguments.index("--style") + 1] += ":" if weight == "left out" else f":{weight}"
     assert status_of(arguments) == 1
     assert f"the weight is {weight}; expected a number from 0 on, e.g. " in capsys.readouterr().err
 
@@ -430,6 +444,26 @@ def test_a_full_disk_does_not_take_the_picture_along(
     monkeypatch.setattr(cli, "write_picture", lambda path, _: refuse(tmp_path / "out.png", Picture(frame=None)))
     assert status_of(arguments) == 1
     assert capsys.readouterr().err.strip().endswith("cannot be written (No space left on device)")
+
+
+@pytest.mark.parametrize("every", ["0", "3"])
+def test_a_log_that_cannot_be_kept_does_not_take_the_picture_along(
+    every: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(path: Path, *_: object) -> None:
+        raise OutputError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("fastnst.exact.logbook.save_checkpoint", refuse)
+    assert status_of([*arguments, "--log-dir", str(tmp_path / "log"), "--save-every", every]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "checkpoint.safetensors: cannot be written (No space left on device)" in last
+    assert last.endswith(f"({tmp_path / 'out.png'} holds the best picture until then)")
+    with Image.open(tmp_path / "out.png") as painted:
+        assert painted.size == (24, 17)
 
 
 def test_an_error_before_the_work_is_one_line(

@@ -225,9 +225,11 @@ def test_the_command(pair: Pair, loss_weights: Path, tmp_path: Path, capsys: pyt
     [
         (["--photo", "a.jpg"], "2 photos and 1 styles; give one --style for each --photo"),
         (["--photo", "a.jpg", "--style", "b.jpg"], "a.jpg: no such file"),
+        (["--init", "nois"], "nois: no such file; --init expects content, noise"),
+        (["--compact-polish", "999"], "--polish is 999 of --steps 300; expected fewer"),
     ],
 )
-def test_wrong_pairs(
+def test_what_is_wrong_is_told_before_the_baseline_runs(
     changes: list[str], message: str, pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

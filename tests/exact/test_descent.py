@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -295,3 +296,13 @@ def test_settings_choose_the_descent() -> None:
     assert lbfgs._pairs.maxlen == 7
     assert lbfgs.learning_rate == 0.5
     assert isinstance(new_descent(OptimizeSettings(optimizer="adam")), AdamDescent)
+
+
+def test_adams_rate_falls_over_the_steps_that_are_given_or_over_all() -> None:
+    # cs229: from 10 to 1 over 1000 steps, of which 400 are done; the second step's rate.
+    image, gradient = torch.full((1, 3, 2, 2), 0.9), torch.ones(1, 3, 2, 2)
+    settings = OptimizeSettings(optimizer="adam", steps=4, learning_rate=0.1, learning_rate_end=0.02)
+    for steps, rate in ((None, 0.08), (10, 0.092)):
+        descent = new_descent(replace(settings, learning_rate_steps=steps))
+        moved = descent.propose(image, 1.0, gradient)
+        assert_close(moved - descent.propose(moved, 1.0, gradient), torch.full_like(image, rate))

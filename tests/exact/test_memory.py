@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -96,6 +97,30 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
     plan_memory(footprint, replace(settings, size=69), square, CPU)
     with pytest.raises(SettingError, match=r"even --size 32 takes 1\.02 GB"):
         plan_memory(footprint, replace(settings, max_memory=0.5), square, CPU)
+
+
+@pytest.mark.usefixtures("empty_process")
+def test_an_enormous_size_is_refused_at_once() -> None:
+    asked: list[int] = []
+
+    def noted(size: int) -> tuple[int, int]:
+        asked.append(size)
+        return square(size)
+
+    with pytest.raises(SettingError, match="--size 69 fits"):
+        plan_memory(Footprint(0, 1_000_000, 10), OptimizeSettings(size=10**8, max_memory=4.9), noted, CPU)
+    assert len(asked) < 100
+
+
+def test_a_style_picture_too_large_for_any_photo(settings: OptimizeSettings, photos: Path, style_picture: Path) -> None:
+    frames = read_frame(photos / "photo0.png"), read_frame(style_picture)
+    with pytest.raises(SettingError) as caught:
+        optimize(*frames, replace(settings, size=64, style_size=10**5, steps=2))
+    first, even, remedy = re.findall(
+        r"takes about ([\d.]+) GB|takes ([\d.]+) GB;|(give a smaller.*)", str(caught.value)
+    )
+    assert float(first[0]) == pytest.approx(float(even[1]), rel=0.01)
+    assert remedy[2] == "give a smaller --style-size or --style-scale"
 
 
 @pytest.mark.usefixtures("empty_process")

@@ -294,6 +294,21 @@ def test_pictures_too_narrow_for_the_network(settings: OptimizeSettings, photo: 
         optimize(ribbon, painting, settings)
     with pytest.raises(InputError, match="the style picture is 1x24 pixels once resized to --style-size"):
         optimize(photo, ribbon, settings)
+    with pytest.raises(InputError, match=r"the style picture is 1x1 pixels once .*: give a larger --style-scale or"):
+        optimize(photo, photo, replace(settings, style_scale=0.05))
+
+
+def test_panoramas_too_narrow_for_the_smallest_scale(settings: OptimizeSettings, painting: Frame) -> None:
+    # At 48 pixels 2 are left, as the network needs; at 24, where the painting begins, 1.
+    panorama = painting[:4, :96]
+    wide = replace(settings, size=48, steps=1)
+    assert optimize(panorama, painting, replace(wide, scales=1)).frame.shape == (2, 48, 3)
+    with pytest.raises(
+        InputError, match=r"the photo is 24x1 pixels once resized to the smallest of --scales; .* give fewer --scales"
+    ):
+        optimize(panorama, painting, replace(wide, scales=2))
+    with pytest.raises(InputError, match=r"the photo is 24x1 pixels once resized to --size; .*: give a larger --size"):
+        optimize(panorama, painting, replace(wide, size=24, scales=2))
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
@@ -307,8 +322,11 @@ def test_unusable_settings_are_named(settings: OptimizeSettings, photo: Frame, p
         optimize(photo, painting, replace(settings, style_layers=("rleu1_1",)))
     with pytest.raises(WeightsError, match="no such file"):
         optimize(photo, painting, replace(settings, loss_weights=tmp_path / "gone.pth"))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"gone\.png: no such file; --init expects content"):
         optimize(photo, painting, replace(settings, init=tmp_path / "gone.png"))
+    with pytest.raises(InputError, match="nois: no such file; --init expects content, noise,"):
+        # Before the small paintings that --strength makes.
+        optimize(photo, painting, replace(settings, init=Path("nois"), strength=0.5, style_layers=()))
 
 
 def test_bfloat16_goes_the_same_way(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:

@@ -16,11 +16,21 @@ from fastnst.images import read_frame
 EVERY = get_args(PresetName)
 FIRST_OF_FIVE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
-# What each document says, by hand from its text.
+# What each document says, by hand from its text; where it says nothing, what was chosen for it.
 STATED = {
     "aradwad-gauri": {
         "loss_network": "vgg16-caffe",
+        "pool": "max",
         "normalization": "paper",
+        "content_layers": ("relu4_2",),
+        "content_layer_weights": (1,),
+        "style_layers": FIRST_OF_FIVE,
+        "style_layer_weights": (0.2,) * 5,
+        "content_weight": 1e-3,
+        "style_weight": 1,
+        "style_blend": "image",
+        "optimizer": "lbfgs",
+        "steps": 200,
         "init": "noise",
         "size": 512,
         "fit": "square",
@@ -42,6 +52,7 @@ STATED = {
         "learning_rate": pytest.approx(10 / 255),
         "learning_rate_end": pytest.approx(1 / 255),
         "learning_rate_steps": 1000,
+        "adam_epsilon": pytest.approx(1e-8 * 255),
         "init": "noise",
         "steps": 400,
         "size": 500,
@@ -61,6 +72,7 @@ STATED = {
         "optimizer": "adam",
         "learning_rate": pytest.approx(10 / 255),
         "learning_rate_end": None,
+        "adam_epsilon": pytest.approx(1e-8 * 255),
         "steps": 200,
         "init": "content",
         "save_every": 20,
@@ -91,6 +103,7 @@ STATED = {
         "optimizer": "adam",
         "learning_rate": 0.02,
         "adam_beta1": 0.99,
+        "adam_beta2": 0.999,
         "adam_epsilon": 0.1,
         "init": "content",
         "steps": 1000,
@@ -98,12 +111,19 @@ STATED = {
     },
     "johnson2016": {
         "loss_network": "vgg16-caffe",
+        "pool": "max",
         "normalization": "johnson",
         "content_layers": ("relu3_3",),
         "style_layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "style_layer_weights": tuple(1 / channels**2 for channels in (64, 128, 256, 512)),
         "content_weight": 1,
         "style_weight": 5,
         "tv_weight": 1e-6,
+        "tv_kind": "squared",
+        "optimizer": "lbfgs",
+        "init": "noise",
+        "steps": 500,
+        "size": 512,
     },
     "default": {},
 }

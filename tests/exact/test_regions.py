@@ -97,6 +97,12 @@ def test_a_photo_is_no_mask() -> None:
         find_regions([squares])
 
 
+def test_noise_is_no_mask_beside_one_that_is() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    with pytest.raises(InputError, match="a mask has no area of one colour"):
+        find_regions([noise, np.zeros((20, 30, 3), np.uint8)])
+
+
 def test_one_colour_and_one_pixel_are_masks_too() -> None:
     assert names([np.full((1, 1, 3), 7, np.uint8)]) == ["#040404"]
     assert find_regions([np.full((5, 5, 3), 200, np.uint8)]).labels[0].tolist() == [[0] * 5] * 5

@@ -1,4 +1,5 @@
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,6 +226,11 @@ def test_files_that_are_no_checkpoints(settings: OptimizeSettings, photo: Frame,
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert "damaged" in message()
+    # A letter of what was asked for, in the file's header, of which safetensors knows nothing.
+    for good, bad in ((b'\\"settings\\":', b'\\"settings\\"!'), (b'\\"settings\\":', b'\\"setting5\\":')):
+        assert whole.count(good) == 1
+        path.write_bytes(whole.replace(good, bad))
+        assert "damaged, or of another version" in message()
 
 
 def test_a_full_disk_is_one_line(
@@ -248,6 +254,26 @@ def test_events_that_cannot_be_written_are_one_line(
     monkeypatch.setattr(logbook.SummaryWriter, "add_scalar", refuse)
     with pytest.raises(OutputError, match=r"log: events cannot be written \(No space left on device\)"):
         optimize(photo, painting, settings, log_dir=folder)
+
+
+def test_tensorboards_thread_says_nothing_of_a_full_disk(
+    settings: OptimizeSettings,
+    photo: Frame,
+    painting: Frame,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", refuse)
+    # pytest's own hook keeps what a thread raises, and would make it a warning.
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    with pytest.raises(OutputError, match="events cannot be written"):
+        optimize(photo, painting, settings, log_dir=folder)
+    assert threading.excepthook is threading.__excepthook__
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_that_is_a_file(settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path) -> None:

@@ -98,6 +98,20 @@ def weigh_pair(settings: OptimizeSettings, photo: Frame, style: Frame) -> float:
     return weigh(Subject(photo, style, settings), network, settings, CPU, None).style_weight
 
 
+def test_pilots_aim_higher_since_content_comes_back(
+    settings: OptimizeSettings, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[float] = []
+
+    def noted(lost: object, aim: float, weight: float) -> float:
+        wanted.append(aim)
+        return weight
+
+    monkeypatch.setattr("fastnst.exact.strength.search", noted)
+    weigh_pair(replace(settings, strength=0.25), *frames[:2])
+    assert wanted == [pytest.approx(0.3)]
+
+
 def test_without_a_strength_nothing_changes(settings: OptimizeSettings, frames: list[Frame]) -> None:
     network, _ = load_loss_network(settings)
     assert weigh(Subject(*frames[:2], settings), network, settings, CPU, None) is settings

@@ -63,6 +63,9 @@ def test_weights_of_styles_sum_to_one(frames: list[Frame]) -> None:
     shared = share_out([Style(frames[0], 3), frames[1], Style(frames[2], 0)])
     assert [style.weight for style in shared] == [0.75, 0.25]
     assert share_out(frames[0])[0].weight == 1
+    # Whose sum is no float any more.
+    huge = share_out([Style(frames[0], 1e308), Style(frames[1], 1e308)])
+    assert [style.weight for style in huge] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

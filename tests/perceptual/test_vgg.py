@@ -144,6 +144,13 @@ def test_missing_weight_is_named() -> None:
         network.load_torchvision(state)
 
 
+def test_damaged_weight_is_named() -> None:
+    state = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
+    state["features.0.weight"][5, 1, 1, 1] = float("nan")
+    with pytest.raises(WeightsError, match=r"features.0.weight \(conv1_1\) has values that are no finite numbers"):
+        VGGFeatures("vgg19", ["conv1_1"]).load_torchvision(state)
+
+
 def test_weight_of_another_shape_is_named() -> None:
     network = VGGFeatures("vgg19", ["relu1_1"])
     state = {"features.0.weight": torch.zeros(64, 1, 3, 3), "features.0.bias": torch.zeros(64)}

@@ -205,6 +205,22 @@ def test_pickle_that_runs_code_is_refused(save: object, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def test_a_pickle_of_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    # torch warns of its version, and advises to load it all the same.
+    (tmp_path / "other.pth").write_bytes(pickle.dumps({"a": Path()}, protocol=4))
+    with pytest.raises(WeightsError) as caught:
+        find_weights("vgg19", tmp_path / "other.pth")
+    assert "expected .safetensors, or .pth with tensors" in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_blue_first_weights_of_another_shape(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(state | {"features.0.weight": torch.zeros(64)}, tmp_path / "mine.pth")
+    settings = LossSettings(loss_network="vgg19-caffe", loss_weights=tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"features.0.weight \(conv1_1\) has shape \(64,\)"):
+        load_loss_network(settings)
+
+
 def test_pth_without_a_dictionary_of_tensors(tmp_path: Path) -> None:
     for content in ([torch.zeros(2)], {"epoch": 3}):
         torch.save(content, tmp_path / "other.pth")

@@ -46,6 +46,25 @@ def test_every_study_is_there_and_its_preset() -> None:
         preset_settings(preset)
 
 
+@pytest.mark.parametrize(
+    ("preset", "names"),
+    [
+        ("gatys2015", ["content-layers", "style-layers", "grid", "optimizers"]),
+        ("cs229", ["content-weight"]),
+        ("e4040", ["pooling", "total-variation", "init", "gallery"]),
+        ("aradwad-gauri", ["library"]),
+    ],
+)
+def test_studies_of_a_document_start_from_its_settings(preset: str, names: list[StudyName]) -> None:
+    assert {PRESET_OF.get(name) for name in names} == {preset}
+
+
+def test_total_variation_has_two_forms_and_none(given: Given) -> None:
+    row = settings_of(plan_of("total-variation", replace(given, settings=preset_settings("e4040"))))[0]
+    assert [(one.tv_weight, one.tv_kind) for one in row[1:]] == [(1.0, "l1"), (0.02, "squared")]
+    assert row[0].tv_weight == 0
+
+
 def test_grid_of_gatys2015(given: Given) -> None:
     rows = settings_of(plan_of("grid", replace(given, settings=preset_settings("gatys2015"))))
     assert [len(row[0].style_layers) for row in rows] == [1, 2, 3, 4, 5]
@@ -101,12 +120,26 @@ def test_masks_are_given_or_asked_for(given: Given) -> None:
     assert bare.content_mask is guarded.content_mask is given.photos[0].mask
     assert (bare.settings.mask_guard, guarded.settings.mask_guard) == (0.0, given.settings.mask_guard)
     with pytest.raises(InputError, match="bridge, waves: this study wants --content-mask and --style-mask"):
-        plan_of("masks", replace(given, photos=[replace(given.photos[0], mask=None)]))
+        plan_of("masks", replace(given, photos=[replace(given.photos[0], mask=None)], styles=given.styles[:1]))
+
+
+def test_masks_drop_no_photo_unsaid(given: Given) -> None:
+    with pytest.raises(InputError, match=r"as many styles as photos, .* given are 2 photos and 1 styles"):
+        plan_of("masks", replace(given, styles=given.styles[:1]))
 
 
 def test_library_wants_a_network(given: Given) -> None:
     with pytest.raises(InputError, match="this study wants --network"):
         STUDIES["library"](given)
+
+
+def test_library_ends_with_all_styles_in_one_picture(given: Given) -> None:
+    rows = plan_of("library", given).rows
+    assert [label for label, _ in rows[-2:]] == ["bridge, waves + scream", "cat, waves + scream"]
+    last = rows[-1][1][-1].job
+    assert [style.weight for style in last.styles] == [1, 1]
+    assert list(last.style_names) == ["waves", "scream"]
+    assert len(plan_of("library", replace(given, styles=given.styles[:1])).rows) == 2
 
 
 def test_gallery_has_every_style_on_every_photo(given: Given) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastnst.errors import OutputError, StyleError
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.images import read_frame
@@ -95,6 +96,29 @@ def test_a_stopped_study_goes_on(
     run_study(plan, tmp_path, size=64)
     assert len(evaluations) == 5
     assert (tmp_path / "sheet.png").is_file()
+
+
+@pytest.mark.parametrize("content", ["", '{"a":', "[]", '{"history": []}'])
+def test_a_damaged_run_is_painted_again(content: str, given: Given, tmp_path: Path, evaluations: list[int]) -> None:
+    plan = STUDIES["pooling"](given)
+    run_study(plan, tmp_path, size=64)
+    before = len(evaluations)
+    first, second = sorted((tmp_path / "runs").glob("*.json"))
+    first.write_text(content)
+    second.with_suffix(".png").write_text("no picture")
+    run_study(plan, tmp_path, size=64)
+    assert len(evaluations) == 2 * before
+    assert json.loads(first.read_text())["history"]
+
+
+def test_what_cannot_succeed_is_told_before_the_work(given: Given, tmp_path: Path, evaluations: list[int]) -> None:
+    plan = STUDIES["library"](replace(given, network="stary"))
+    with pytest.raises(StyleError, match="did you mean 'starry'"):
+        run_study(plan, tmp_path, size=64)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"runs: cannot be written to \(Not a directory\); choose another"):
+        run_study(STUDIES["pooling"](given), tmp_path / "file", size=64)
+    assert not evaluations
 
 
 def test_a_run_is_shown_at_several_steps(given: Given, tmp_path: Path, evaluations: list[int]) -> None:
