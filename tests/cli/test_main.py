@@ -1,0 +1,44 @@
+"""How every command ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastnst.cli import main
+
+
+def test_a_folder_that_may_not_be_entered_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "locked/starry.onnx"])
+    assert capfd.readouterr().err == "fastnst: locked/starry.onnx: the system refuses (Permission denied)\n"
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / f"{'n' * 300}.png"
+    with pytest.raises(SystemExit, match="1"):
+        main(["stylize", "photo.png", "--style", "starry", "-o", str(output)])
+    assert capfd.readouterr().err == f"fastnst: {output}: the system refuses (File name too long)\n"
+
+
+def test_a_name_with_control_characters_stays_on_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "a\x1b[31m\nb.onnx"])
+    assert capfd.readouterr().err == "fastnst: a\\x1b[31m\\nb.onnx: no such file; expected a style's .onnx\n"
+
+
+def test_an_unknown_command_imports_nothing() -> None:
+    code = (
+        "import sys; from contextlib import suppress; from fastnst.cli import main\n"
+        "with suppress(SystemExit): main(['stylise'])\n"
+        "print({'torch', 'onnxruntime', 'av'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
