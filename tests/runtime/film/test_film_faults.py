@@ -368,6 +368,9 @@ def test_tracks_that_do_not_fit_are_named_before_work(make_clip: Fixture, paint:
         ({"codec": "prores"}, OutputError, "prores_ks cannot encode .* choose another --codec"),
         ({"start": Fraction(3), "end": Fraction(2)}, SettingError, "expected a start before the end"),
         ({"start": Fraction(-1)}, SettingError, "expected a start before the end"),
+        ({"start": Fraction(10**30)}, SettingError, "expected at most 31622400 s"),
+        ({"end": Fraction(10**30)}, SettingError, "expected at most 31622400 s"),
+        ({"codec_threads": 99999}, SettingError, "codec threads 99999; expected at least 1 and at most"),
         ({"frame_rate": Fraction(24)}, SettingError, "a film keeps its own rate"),
     ],
 )
