@@ -58,6 +58,7 @@ app = App(
     help="Neural style transfer: train a painting into a small network, run it in real time.",
     version=installed_version,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # main says that it stopped
 )
 for name, summary in COMMANDS.items():
     module = name.replace("-", "_")

@@ -34,6 +34,16 @@ def test_a_name_with_control_characters_stays_on_one_line(capfd: pytest.CaptureF
     assert capfd.readouterr().err == "fastnst: a\\x1b[31m\\nb.onnx: no such file; expected a style's .onnx\n"
 
 
+def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_path: Path) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "is_file", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        main(["bench", "--style", "starry.onnx"])
+    assert capfd.readouterr().err == "fastnst: stopped\n"
+
+
 def test_an_unknown_command_imports_nothing() -> None:
     code = (
         "import sys; from contextlib import suppress; from fastnst.cli import main\n"
