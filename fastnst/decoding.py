@@ -33,20 +33,20 @@ if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
 
 
-def check_file(path: Path) -> None:
-    """Raise InputError for a path that is no file with something in it.
+def check_file(path: Path, kind: str = "picture") -> None:
+    """Raise InputError for a path that is no file with something in it; kind says what was expected.
 
     Before Pillow sees the path: a named pipe, for one, would make it wait for ever.
     """
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder; expected a picture file")
+            raise InputError(f"{path}: is a folder; expected a {kind} file")
         if not path.exists():
             raise InputError(f"{path}: no such file")
         if not path.is_file():
-            raise InputError(f"{path}: is not a regular file; expected a picture file")
+            raise InputError(f"{path}: is not a regular file; expected a {kind} file")
         if path.stat().st_size == 0:
-            raise InputError(f"{path}: is empty (0 bytes); expected a picture")
+            raise InputError(f"{path}: is empty (0 bytes); expected a {kind}")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {reason(error)}") from error
 

@@ -14,12 +14,24 @@ Each message says in one line what was given, what was expected and what to do. 
 it without a traceback and exits with status 1.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# Line ends, what moves a terminal's cursor, and the halves of letters that stand for bytes which are no text.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def on_one_line(text: str) -> str:
+    """Write line ends and control characters as \\n or \\x1b: a file's name may hold them, and a message shows it."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class FastNSTError(Exception):
     """Base of all errors that fastnst raises on purpose."""
+
+    def __str__(self) -> str:
+        return on_one_line(super().__str__())
 
 
 class InputError(FastNSTError):

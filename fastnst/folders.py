@@ -59,6 +59,8 @@ def find_pictures(paths: Sequence[str | Path], skip: Path | None = None) -> list
 
 
 def _find(path: str | Path, skip: Path | None) -> list[Found]:
+    if path == "":  # Path would take it for the working folder
+        raise InputError("one of the names is empty; expected a picture, a folder or a pattern")
     path = Path(path)
     if path.is_dir():
         pictures = sorted(_search(path, path, skip), key=lambda picture: picture.relative)

@@ -18,6 +18,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from fastnst.errors import StyleError
 from fastnst.images import Frame
+from fastnst.runtime.backend import first_line
 
 CALIBRATION_SIDE = 320
 """Long side of the photos that ranges are read from, pixels."""
@@ -59,7 +60,10 @@ def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
     Raises:
         StyleError: no file of ours, or one that is quantized already.
     """
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's errors have no common base
+        raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "fastnst_format" not in metadata:
         raise StyleError(

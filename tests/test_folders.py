@@ -78,3 +78,8 @@ def test_folder_and_pattern_without_pictures(tmp_path: Path) -> None:
 def test_links_in_a_circle_end(photos: Path) -> None:
     (photos / "trip" / "back").symlink_to(photos)
     assert len(find_pictures([photos])) == 4
+
+
+def test_an_empty_name_is_not_the_working_folder() -> None:
+    with pytest.raises(InputError, match="one of the names is empty"):
+        find_pictures(["a.png", ""])

@@ -77,6 +77,9 @@ def test_a_foreign_network_is_refused(tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(graph), tmp_path / "foreign.onnx")
     with pytest.raises(StyleError, match=r"foreign\.onnx: not a network that fastnst exported"):
         quantize(tmp_path / "foreign.onnx", [])
+    (tmp_path / "text.onnx").write_text("no network\n" * 9)
+    with pytest.raises(StyleError, match=r"text\.onnx: not a readable ONNX network"):
+        quantize(tmp_path / "text.onnx", [])
 
 
 @pytest.mark.parametrize(
@@ -146,6 +149,11 @@ def test_one_photo_is_too_few(network: Path, style_picture: Path, tmp_path: Path
         command(str(network), photos=(str(tmp_path / "nowhere.png"),), style_image=style_picture)
     with pytest.raises(OutputError, match="let it end in"):
         command(str(network), photos=("x",), style_image=style_picture, output=tmp_path / "o.bin")
+
+
+def test_the_style_itself_is_never_overwritten(network: Path, style_picture: Path) -> None:
+    with pytest.raises(OutputError, match="is the style itself, and is not overwritten"):
+        command(str(network), photos=("x",), style_image=style_picture, output=network, overwrite=True)
 
 
 def test_what_a_network_is_told_while_ranges_are_read() -> None:

@@ -58,8 +58,7 @@ app = App(
     help="Neural style transfer: train a painting into a small network, run it in real time.",
     version=installed_version,
     help_format="plaintext",
-    # Ctrl-C is told in `main`.
-    suppress_keyboard_interrupt=False,
+    suppress_keyboard_interrupt=False,  # main says that it stopped
 )
 for name, summary in COMMANDS.items():
     module = name.replace("-", "_")
@@ -74,19 +73,34 @@ def main(arguments: list[str] | None = None) -> None:
     """
     from fastnst.errors import FastNSTError  # noqa: PLC0415 - keeps --help quick
 
+    tokens = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        _check_command(tokens)
+        app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _fail(f"{error} See fastnst --help.", status=2)
+        from fastnst.cli.usage import explain  # noqa: PLC0415
+
+        _fail(explain(error), status=2)
     except FastNSTError as error:
         _fail(str(error), status=1)
     except OSError as error:
-        # What no command expects of the system: a name too long, a folder that may not be looked into.
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), status=1)
+        # A folder that may not be entered, a name too long: until Python 3.14 even Path.exists() raises these.
+        place = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
     except KeyboardInterrupt:
         _fail("stopped", status=130)
 
 
+def _check_command(tokens: list[str]) -> None:
+    """Name an unknown command at once; cyclopts would import all commands first, and torch with them."""
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
+        from fastnst.errors import nearest_hint  # noqa: PLC0415
+
+        _fail(f"no command {tokens[0]!r} (see fastnst --help); {nearest_hint(tokens[0], COMMANDS)}", status=2)
+
+
 def _fail(message: str, status: int) -> None:
-    print(f"fastnst: {message}", file=sys.stderr)
+    from fastnst.errors import on_one_line  # noqa: PLC0415
+
+    print(f"fastnst: {on_one_line(message)}", file=sys.stderr)
     sys.exit(status)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fastnst.errors import SettingError
+from fastnst.errors import OutputError, SettingError
 from fastnst.files import write_atomically
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.styles import find_style, installed_styles
@@ -53,6 +53,8 @@ def bench(
     json:
         Also write everything to this file.
     """
+    if json is not None and json.is_dir():  # known now, not after minutes of timing
+        raise OutputError(f"--json {json}: is a folder; expected a file, such as bench.json")
     from fastnst.evaluation.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
 
     cases = _plan(style, against or [], size or ["640x480"], provider or ["auto"])

@@ -1,5 +1,6 @@
 """`fastnst evaluate`: how good trained styles are, in figures and pictures."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Printed
 
-from fastnst.errors import SettingError
+from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.perceptual.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastnst.evaluation.judge import Loaded
     from fastnst.evaluation.networks import Network
     from fastnst.evaluation.report import Report, Table
@@ -92,6 +95,8 @@ def evaluate(
         raise SettingError("nothing to measure on; give --photos and --style-image, or --video, or both")
     if photos and style_image is None:
         raise SettingError("--photos is given without --style-image; name the painting that the styles were trained on")
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; expected a folder for the report")
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.evaluation.evaluate import choose_evenly  # noqa: PLC0415
     from fastnst.evaluation.judge import load_measures  # noqa: PLC0415
@@ -102,12 +107,15 @@ def evaluate(
     console = Console(stderr=True, highlight=False)
     paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
     moved = [found.path for found in find_pictures(video_pictures, skip=output)]
+    if paths and not any(path.is_file() for path in paths):
+        raise InputError(f"{paths[0]}: no such file")
     networks = open_networks(style, strength=strength)
     report, interrupted = Report("Steadiness on video", ", ".join(network.name for network in networks)), False
     if style_image is not None and paths:
-        loaded = load_measures(LossSettings(loss_network=loss_network, loss_weights=loss_weights), lpips_weights)
+        settings = LossSettings(loss_network=loss_network, loss_weights=loss_weights)
+        load = partial(load_measures, settings, lpips_weights)
         report, interrupted = _measure_photos(
-            networks, style_image, paths, loaded, console, output=output, size=size, samples=samples, resume=resume
+            networks, style_image, paths, load, console, output=output, size=size, samples=samples, resume=resume
         )
         report.write(output)  # already now, as a film may turn out to be unreadable
     if (video or moved) and not interrupted:
@@ -122,7 +130,7 @@ def _measure_photos(
     networks: "list[Network]",
     style_image: Path,
     paths: list[Path],
-    loaded: "Loaded",
+    load: "Callable[[], Loaded]",
     console: Console,
     *,
     output: Path,
@@ -138,6 +146,7 @@ def _measure_photos(
     from fastnst.images import Picture, read_frame, write_picture  # noqa: PLC0415
 
     painting = read_frame(style_image)
+    loaded = load()  # now, as it may fetch half a gigabyte
     if loaded.alexnet is None:
         console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
     facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from fastnst.errors import OutputError
+from fastnst.errors import InputError, OutputError
 
 
 def export(
@@ -33,6 +33,10 @@ def export(
         Replace a file that is there.
     """
     output = output or model.with_suffix(".onnx")
+    if output.suffix.lower() != ".onnx":  # with which the model itself is never overwritten, either
+        raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")
+    if output == model:
+        raise InputError(f"{model}: is ONNX already; expected a trained network, NAME.safetensors")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
     from fastnst.export import export_model  # noqa: PLC0415 - imports torch

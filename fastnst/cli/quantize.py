@@ -1,5 +1,6 @@
 """`fastnst quantize`: a network's convolutions in 8-bit integers, if it still paints as well."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +60,8 @@ def quantize(
     output = output or Path(f"{path.stem}-int8.onnx")
     if output.suffix.lower() != ".onnx":
         raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")
+    if os.path.realpath(output) == os.path.realpath(path):
+        raise OutputError(f"{output}: is the style itself, and is not overwritten; choose another name by -o")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
     # onnx and torch take seconds to import: only now that the options are known to be right.

@@ -1,5 +1,6 @@
 """`fastnst styles`: which styles are installed; add and remove your own."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 
-from fastnst.errors import InputError
+from fastnst.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from fastnst.runtime.style_files import StyleFile
@@ -117,6 +118,8 @@ def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size:
     photo = photo or sample_picture()
     if photo is None:
         raise InputError("no picture came with this fastnst; name one by --photo")
+    if os.path.realpath(sheet) == os.path.realpath(photo):
+        raise OutputError(f"{sheet}: is the photo, and is not overwritten; choose another --sheet")
     frame = read_frame(photo)
     frame = resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), size))
     pictures = [("photo", frame)]

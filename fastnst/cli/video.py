@@ -1,5 +1,6 @@
 """`fastnst video`: paint films with a trained style."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,15 +197,12 @@ def _seconds(option: str, text: str | None) -> Fraction | None:
     """Read 90, 1:30 or 0:01:30.5 as seconds."""
     if text is None:
         return None
-    try:
-        parts = [Fraction(part) for part in text.split(":")]
-    except (ValueError, ZeroDivisionError):
-        parts = []
-    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts) or any(part >= 60 for part in parts[1:]):
+    numbers = _numbers(text, ":")
+    if not 1 <= len(numbers) <= 3 or any(number >= 60 for number in numbers[1:]):
         raise SettingError(f"{option} {text}: expected seconds, or hours:minutes:seconds such as 0:01:30.5")
     seconds = Fraction(0)
-    for part in parts:
-        seconds = seconds * 60 + part
+    for number in numbers:
+        seconds = seconds * 60 + number
     return seconds
 
 
@@ -212,10 +210,15 @@ def _rate(text: str | None) -> Fraction | None:
     """Read 24, 29.97 or 30000/1001 as frames a second."""
     if text is None:
         return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
+    numbers = _numbers(text, "/")
+    rate = Fraction(*numbers) if len(numbers) <= 2 and all(numbers) else Fraction(0)
     if not 0 < rate <= 1000:
         raise SettingError(f"--fps {text}: expected frames a second, such as 24, 29.97 or 30000/1001")
     return rate
+
+
+def _numbers(text: str, sign: str) -> list[Fraction]:
+    """Plain numbers between signs; empty where one is none. Fraction itself would compute 1e999999999 for hours."""
+    words = text.split(sign)
+    plain = all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", word) for word in words)
+    return [Fraction(word) for word in words] if plain else []

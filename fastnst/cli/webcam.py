@@ -1,5 +1,6 @@
 """`fastnst webcam`: paint a camera's pictures live."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from fastnst.errors import SettingError, StyleError
+from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.look.settings import LookSettings
 from fastnst.runtime.mixing import choose_style
@@ -117,6 +118,7 @@ def webcam(
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)
     if source is not None:
+        _refuse_to_record_over(source, record)
         opener = _film_opener(source, loop)
     settings = WebcamSettings(
         fps=fps,
@@ -181,6 +183,12 @@ def _size(text: str) -> tuple[int, int]:
     if found is None:
         raise SettingError(f"--camera-size {text}: expected width x height in pixels, such as 1280x720")
     return int(found[2]), int(found[1])
+
+
+def _refuse_to_record_over(source: Path, record: Path | None) -> None:
+    """Not even --overwrite may cost the film that plays."""
+    if record is not None and os.path.realpath(record) == os.path.realpath(source):
+        raise OutputError(f"{record}: is the film that plays, and is not overwritten; choose another --record")
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":

@@ -1,7 +1,9 @@
 """All that `fastnst doctor` looks at."""
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from fastnst.diagnosis.devices import judge_cameras, judge_codecs, judge_providers, providers_of
 from fastnst.diagnosis.files import judge_styles, judge_weights
@@ -15,9 +17,21 @@ _USUAL_S = 90.0
 _PATIENCE_S = {"tensorrt": 180.0, "torch": 180.0, "torchvision": 180.0}
 
 
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Four at a time. Ctrl-C ends the probes that run, for a terminal tells them too; here it keeps others away."""
+    pool = ThreadPoolExecutor(4)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
 def examine() -> Report:
     """Try everything, each thing in a process of its own, several at a time."""
-    with ThreadPoolExecutor(4) as pool:
+    with _pool() as pool:
 
         def submit(kind: str, name: str) -> Future[Answer]:
             return pool.submit(probe, kind, name, timeout_s=_PATIENCE_S.get(name, _USUAL_S))

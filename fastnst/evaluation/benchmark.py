@@ -22,6 +22,7 @@ import numpy as np
 from fastnst.evaluation.machine import describe_machine
 from fastnst.runtime.backend import ProviderChoice
 from fastnst.runtime.choosing import psnr_db
+from fastnst.runtime.cores import check_threads
 
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
@@ -122,6 +123,7 @@ def run_benchmark(
         threads: threads on the CPU; None: one for each physical core that may be used.
         on_run: called after each run, `(runs + WARM_UP) * len(cases)` times, for failed cases at once.
     """
+    check_threads(threads)
     machine = describe_machine()
     measured: dict[int, Measurement] = {}
     for size in dict.fromkeys(case.size for case in cases):

@@ -4,8 +4,21 @@ import math
 import os
 from pathlib import Path
 
+from fastnst.errors import SettingError
+
 _CPUS = Path("/sys/devices/system/cpu")
 _CGROUPS = Path("/sys/fs/cgroup")
+
+
+_MOST = 64
+"""Threads that any machine bears. A thousand wait for each other in turns that take minutes."""
+
+
+def check_threads(threads: int | None, name: str = "threads") -> None:
+    """Raise SettingError for a number of threads that is none, or far more than the machine has processors."""
+    most = max(_MOST, os.cpu_count() or 1)
+    if threads is not None and not 1 <= threads <= most:
+        raise SettingError(f"{name} {threads}; expected at least 1 and at most {most}")
 
 
 def default_threads() -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.errors import InputError, StyleError
 from fastnst.images import Frame
 from fastnst.runtime.backend import Array, Backend, Provider, ProviderChoice, first_line
 from fastnst.runtime.choosing import Choice, Network, choose_backend, test_picture
 from fastnst.runtime.contract import Contract, read_contract
+from fastnst.runtime.cores import check_threads
 from fastnst.runtime.feeds import as_batch, extra_feeds, from_layout, to_layout
 from fastnst.runtime.look.blending import blend
 from fastnst.runtime.mixing import StyleWeights
@@ -44,8 +45,7 @@ class Stylizer:
             StyleError: no such style, or a file that is no network of ours.
             SettingError: a provider asked for by name that cannot run here.
         """
-        if threads is not None and threads < 1:
-            raise SettingError(f"threads {threads}; expected at least 1")
+        check_threads(threads)
         self._path = find_style(style)
         self._backend: Backend | None = None
         self._backend, self._choice, self._contract = _load(self._path, provider, threads)

@@ -117,6 +117,7 @@ def test_really_run_with_json(styles: Path, capfd: pytest.CaptureFixture[str]) -
         (["--against", "gone.onnx"], 1, "gone.onnx: no such file"),
         (["--runs", "0"], 2, "runs"),
         (["--provider", "gpu"], 2, "provider"),
+        (["--json", "."], 1, "--json .: is a folder; expected a file"),
     ],
 )
 def test_mistakes_get_one_line(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.cli.evaluate import evaluate
-from fastnst.errors import InputError, SettingError
+from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.evaluation import judge
 from fastnst.evaluation.judge import Judge, Loaded, Photo
 from fastnst.evaluation.yardstick import Yardstick
@@ -190,6 +190,21 @@ def test_a_film_that_is_not_there_does_not_cost_the_photos(
 def test_what_is_missing_is_named(given: dict[str, tuple[str, ...]], message: str, style: str) -> None:
     with pytest.raises(SettingError, match=message):
         evaluate(style=[style], **given)  # type: ignore[arg-type]
+
+
+def test_mistakes_are_named_before_weights_are_fetched(
+    photos: Path, style_picture: Path, style: str, asked: list[tuple[LossSettings, Path | None]], tmp_path: Path
+) -> None:
+    photo, text = photos / "photo0.png", tmp_path / "text.png"
+    text.write_text("no picture")
+    for given, painting, output, error, words in (
+        (photo, text, "out", InputError, r"text\.png: is not a picture"),
+        (tmp_path / "gone.png", style_picture, "out", InputError, r"gone\.png: no such file"),
+        (photo, style_picture, "text.png", OutputError, r"text\.png: is a file; expected a folder for the report"),
+    ):
+        with pytest.raises(error, match=words):
+            evaluate(style=[style], style_image=painting, photos=(str(given),), output=tmp_path / output)
+    assert asked == []
 
 
 def moved_picture(step: int) -> Frame:

@@ -1,34 +1,54 @@
+"""How every command ends."""
+
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fastnst.cli import main
-from fastnst.exact import optimize
 
 
-@pytest.fixture
-def arguments(photos: Path, style_picture: Path, tmp_path: Path) -> list[str]:
-    return ["optimize", str(photos / "photo0.png"), "--style", str(style_picture), "-o", str(tmp_path / "out.png")]
-
-
-def test_what_the_system_refuses_is_one_line(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_may_not_be_entered_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments[-1] = str(tmp_path / ("x" * 300 + ".png"))
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == f"fastnst: {arguments[-1]}: File name too long\n"
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "locked/starry.onnx"])
+    assert capfd.readouterr().err == "fastnst: locked/starry.onnx: the system refuses (Permission denied)\n"
 
 
-def test_ctrl_c_before_the_work_is_told(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(*_: object, **__: object) -> None:
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / f"{'n' * 300}.png"
+    with pytest.raises(SystemExit, match="1"):
+        main(["stylize", "photo.png", "--style", "starry", "-o", str(output)])
+    assert capfd.readouterr().err == f"fastnst: {output}: the system refuses (File name too long)\n"
+
+
+def test_a_name_with_control_characters_stays_on_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "a\x1b[31m\nb.onnx"])
+    assert capfd.readouterr().err == "fastnst: a\\x1b[31m\\nb.onnx: no such file; expected a style's .onnx\n"
+
+
+def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_path: Path) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(optimize, "optimize", stop)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 130
-    assert capsys.readouterr().err.strip() == "fastnst: stopped"
+    monkeypatch.setattr(Path, "is_file", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        main(["bench", "--style", "starry.onnx"])
+    assert capfd.readouterr().err == "fastnst: stopped\n"
+
+
+def test_an_unknown_command_imports_nothing() -> None:
+    code = (
+        "import sys; from contextlib import suppress; from fastnst.cli import main\n"
+        "with suppress(SystemExit): main(['stylise'])\n"
+        "print({'torch', 'onnxruntime', 'av'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"

@@ -102,6 +102,15 @@ def test_sheet_without_a_sample_picture(
     assert capfd.readouterr().err == "fastnst: no picture came with this fastnst; name one by --photo\n"
 
 
+def test_the_photo_is_not_overwritten_by_its_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    photo = network.parent / "photo.png"
+    Image.new("RGB", (80, 60), "red").save(photo)
+    before = photo.read_bytes()
+    assert run("styles", "--sheet", photo, "--photo", photo) == 1
+    assert capfd.readouterr().err == f"fastnst: {photo}: is the photo, and is not overwritten; choose another --sheet\n"
+    assert photo.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

@@ -153,7 +153,12 @@ def test_numbered_pictures(film: Path, style: str, tmp_path: Path) -> None:
         ("--start", "soon", "seconds"),
         ("--end", "1:75", "seconds"),
         ("--start", "-3", "seconds"),
+        ("--start", "1e999999999", "seconds"),
+        ("--start", "nan", "seconds"),
         ("--fps", "0", "frames"),
+        ("--fps", "24/0", "frames"),
+        ("--fps", "1/2/3", "frames"),
+        ("--fps", "1e-999999999", "frames"),
     ],
 )
 def test_times_that_are_none(film: Path, style: str, tmp_path: Path, option: str, text: str, expected: str) -> None:
@@ -167,6 +172,8 @@ def test_times_by_hand() -> None:
     assert read("--start", "1:30") == 90
     assert read("--start", "1:00:01.5") == Fraction(7203, 2)
     assert read("--start", None) is None
+    assert module._rate("29.97") == Fraction(2997, 100)
+    assert module._rate("30000/1001") == Fraction(30000, 1001)
 
 
 class Standin:

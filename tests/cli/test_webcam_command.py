@@ -90,6 +90,8 @@ def test_the_first_installed_style_is_the_default(film: Path, style: str, tmp_pa
         (["--record", "out.mp4", "--source", "STYLE"], 1, "not a film that can be read"),
         (["--record", "out.mp4", "--camera", "/dev/video77"], 1, "/dev/video77: cannot be opened"),
         (["--record", "out.mp4", "--camera", "77", "--backend", "v4l2"], 1, "(tried v4l2)"),
+        (["--record", "out.mp4", "--camera", "9" * 20, "--backend", "v4l2"], 1, "9999: cannot be opened"),
+        (["--record", "there.mp4", "--source", "./there.mp4", "--overwrite"], 1, "there.mp4: is the film that plays"),
         (["--record", "out.mp4", "--camera-size", "big"], 1, "such as 1280x720"),
         (["--backend", "directshow"], 2, "backend"),
         (["--fps", "0"], 2, "fps"),
@@ -117,6 +119,7 @@ def test_mistakes_get_one_line(
     assert words in last
     assert [line for line in err.splitlines()[:-1] if not line.startswith("no window: ")] == []
     assert not Path("out.mp4").exists()
+    assert Path("there.mp4").stat().st_size == 0
 
 
 def test_an_unknown_style(film: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Probes: processes that answer, crash and hang."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,21 @@ def test_what_rests_on_a_package_that_does_not_load_is_left_out(
     assert {finding.area for finding in report.findings} == expected
     assert report.works == ("onnxruntime" not in broken)
     assert (Finding("providers", "cpu", "ok") in report.findings) == ("onnxruntime" not in broken)
+
+
+def test_no_probe_is_begun_after_ctrl_c() -> None:
+    begun: list[int] = []
+
+    def probe_slowly(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.05)
+
+    def ask_and_interrupt() -> None:
+        with examining._pool() as pool:
+            for number in range(40):
+                pool.submit(probe_slowly, number)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_and_interrupt()
+    assert len(begun) <= 8

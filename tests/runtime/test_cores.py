@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fastnst.errors import SettingError
 from fastnst.runtime import cores
-from fastnst.runtime.cores import default_threads
+from fastnst.runtime.cores import check_threads, default_threads
 
 
 @pytest.fixture
@@ -68,3 +69,16 @@ def test_the_smaller_limit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch
 def test_systems_that_do_not_say(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity")
     assert default_threads() == 0
+
+
+@pytest.mark.parametrize(("processors", "most"), [(2, 64), (None, 64), (384, 384)])
+def test_far_more_threads_than_processors_are_refused(
+    processors: int | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    check_threads(None)
+    check_threads(1)
+    check_threads(most)
+    for threads in (0, most + 1):
+        with pytest.raises(SettingError, match=f"^codec threads {threads}; expected at least 1 and at most {most}$"):
+            check_threads(threads, "codec threads")

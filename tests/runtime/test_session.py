@@ -298,7 +298,11 @@ def test_threads_reach_onnx_runtime(invert: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("provider", "gpu", "expected one of auto, cpu, cuda, tensorrt"), ("threads", 0, "at least 1")],
+    [
+        ("provider", "gpu", "expected one of auto, cpu, cuda, tensorrt"),
+        ("threads", 0, "at least 1"),
+        ("threads", 99999, "and at most"),
+    ],
 )
 def test_impossible_settings(invert: Path, name: str, value: Any, words: str) -> None:
     with pytest.raises(SettingError, match=words):

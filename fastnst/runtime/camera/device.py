@@ -30,6 +30,7 @@ _APIS = {
 _AUTO = {"linux": ("v4l2", "any"), "win32": ("dshow", "msmf"), "darwin": ("avfoundation", "any")}
 # Damaged pictures in a row (bad USB cables spoil some) before the camera counts as lost.
 _MAX_SPOILT = 10
+_MAX_NUMBER = 2**31 - 1  # OpenCV's int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,9 @@ def open_camera(settings: CameraSettings, *, capture: Callable[..., Any] = cv2.V
     name = settings.camera if "/" in settings.camera else f"camera {settings.camera}"
     backends = _backends(settings)
     opened = False
+    is_number = settings.camera.isdecimal() and int(settings.camera) <= _MAX_NUMBER
     for backend in backends:
-        device = capture(int(settings.camera) if settings.camera.isdecimal() else settings.camera, _APIS[backend])
+        device = capture(int(settings.camera) if is_number else settings.camera, _APIS[backend])
         camera = OpenCvCamera(device, name, settings.mirror)
         if device.isOpened():
             opened = True

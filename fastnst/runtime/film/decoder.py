@@ -60,7 +60,7 @@ class SeekMissedError(Exception):
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
     """Open a film file; errors of FFmpeg inside the block become InputError."""
-    check_file(path)
+    check_file(path, "film")
     try:
         # With `file:` and the list, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the disk.
         container = av.open(

@@ -43,7 +43,8 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
     """Find the films and give each its output.
 
     One film and an output with a film's suffix, or a pattern for numbered pictures: that one. Otherwise output is a
-    folder: sub-folders and names are kept; formats that are not written become .mkv, numbered pictures .mp4.
+    folder: sub-folders and names are kept; formats that are not written become .mkv, numbered pictures .mp4. For a film
+    that is named outright, a new folder's name has no suffix: film.avi is no folder that anyone means.
 
     Args:
         films: files, folders (searched to the bottom; or numbered pictures, if there are only such), glob patterns,
@@ -52,10 +53,12 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
 
     Raises:
         InputError: no films.
-        OutputError: two films for one output, or a film that would be overwritten.
+        OutputError: two films for one output, a film that would be overwritten, or a suffix that is not written.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for film in films:
+        if film == "":  # Path would take it for the working folder
+            raise InputError("one of the names is empty; expected a film, a folder or a pattern")
         for path, relative in _find(Path(film), output):
             found.setdefault(os.path.realpath(path), (path, relative))
     if not found:
@@ -65,6 +68,12 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
         raise OutputError(f"{output}: is one film, but {len(found)} are to go there; name a folder")
     if not single and output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder, or a name such as painted.mp4")
+    lone = len(films) == 1 and Path(films[0]) in {path for path, _ in found.values()}
+    if not single and lone and output.suffix and not output.is_dir():
+        raise OutputError(
+            f"{output}: suffix {output.suffix!r}; expected one of {' '.join(CONTAINERS)}, "
+            "'frames/%04d.png', or a folder that is there"
+        )
     jobs = [
         FilmJob(path, output if single else output / _written_name(path, relative)) for path, relative in found.values()
     ]

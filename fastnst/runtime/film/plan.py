@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.images import format_of
+from fastnst.runtime.cores import check_threads
 from fastnst.runtime.film.codecs import DEFAULT_CODECS, find_encoder
 from fastnst.runtime.film.color import encoded_colors, has_alpha
 from fastnst.runtime.film.encoder import Encoding, complete
@@ -32,6 +33,7 @@ CONTAINERS = {
 
 _GIF_MOST_FPS = 50
 _MOST_STEADY = 0.95
+_LATEST_S = 366 * 24 * 3600  # FFmpeg counts ticks in 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +87,12 @@ def plan_film(
         SettingError: settings that do not fit.
     """
     settings = settings or VideoSettings()
+    _check_settings(settings)
     pictures = source.is_dir() or is_pattern(source)
     _refuse_output(source, output, overwrite)
     film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source, settings.start)
     if settings.frame_rate is not None and not pictures:
         raise SettingError(f"{source}: a film keeps its own rate; a frame rate is for numbered pictures")
-    if not 0 <= settings.steady <= _MOST_STEADY:
-        raise SettingError(f"steady {settings.steady:g}: expected 0 (each frame for itself) to 0.95 (held tight)")
     span = _span(film, settings)
     plan = _plan_pictures if is_pattern(output) else _plan_container
     return replace(plan(film, output, settings, span), overwrite=overwrite)
@@ -145,15 +146,22 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
     )
 
 
-def _span(film: Film, settings: VideoSettings) -> Span:
-    start, end = settings.start, settings.end
-    if (start is not None and start < 0) or (end is not None and end <= (start or 0)):
-        raise SettingError(f"from {start or 0} s to {end} s: expected a start before the end")
+def _check_settings(settings: VideoSettings) -> None:
+    start, end = settings.start or 0, settings.end
+    if start < 0 or (end is not None and end <= start):
+        raise SettingError(f"from {start} s to {end} s: expected a start before the end")
+    if max(start, end or 0) > _LATEST_S:
+        raise SettingError(f"from {float(start):g} s to {end} s: expected at most {_LATEST_S} s, which is a year")
+    if not 0 <= settings.steady <= _MOST_STEADY:
+        raise SettingError(f"steady {settings.steady:g}: expected 0 (each frame for itself) to 0.95 (held tight)")
+    check_threads(settings.codec_threads, "codec threads")
 
+
+def _span(film: Film, settings: VideoSettings) -> Span:
     def ticks(at_s: Fraction | None) -> int | None:
         return None if at_s is None else math.ceil((film.origin_s + at_s) / film.time_base)
 
-    return Span(ticks(start), ticks(end))
+    return Span(ticks(settings.start), ticks(settings.end))
 
 
 def _refuse_output(source: Path, output: Path, overwrite: bool) -> None:

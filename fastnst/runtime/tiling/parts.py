@@ -10,7 +10,7 @@ from onnx import ModelProto
 from fastnst.errors import InputError, SettingError
 from fastnst.runtime.accelerators import Accelerator, prepare, provider_entries, why_not_loaded
 from fastnst.runtime.backend import Array, UnavailableError, first_line
-from fastnst.runtime.cores import default_threads
+from fastnst.runtime.cores import check_threads, default_threads
 from fastnst.runtime.onnx_backend import CPU, ProviderEntry
 
 TileProvider: TypeAlias = Literal["cpu", "cuda"]
@@ -65,6 +65,7 @@ def evaluate(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 def count_threads(threads: int | None) -> int:
     """Threads to use: as many as this process may, unless told."""
+    check_threads(threads)
     return threads or default_threads() or os.cpu_count() or 1
 
 

@@ -203,6 +203,12 @@ def test_files_that_are_no_films(paint: Fixture, tmp_path: Path, content: bytes)
     assert_nothing_written(tmp_path / "out.mp4")
 
 
+def test_an_empty_file_is_no_film(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(InputError, match=r"film\.mp4: is empty \(0 bytes\); expected a film$"):
+        plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4")
+
+
 def test_pictures_texts_and_sounds_are_no_films(make_clip: Fixture, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("FFmpeg would show this as a film of letters.\n" * 20)
     with av.open(str(tmp_path / "sound.wav"), "w") as clip:
@@ -368,6 +374,9 @@ def test_tracks_that_do_not_fit_are_named_before_work(make_clip: Fixture, paint:
         ({"codec": "prores"}, OutputError, "prores_ks cannot encode .* choose another --codec"),
         ({"start": Fraction(3), "end": Fraction(2)}, SettingError, "expected a start before the end"),
         ({"start": Fraction(-1)}, SettingError, "expected a start before the end"),
+        ({"start": Fraction(10**30)}, SettingError, "expected at most 31622400 s"),
+        ({"end": Fraction(10**30)}, SettingError, "expected at most 31622400 s"),
+        ({"codec_threads": 99999}, SettingError, "codec threads 99999; expected at least 1 and at most"),
         ({"frame_rate": Fraction(24)}, SettingError, "a film keeps its own rate"),
     ],
 )

@@ -174,10 +174,13 @@ def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
         ([tmp_path / "empty"], "out", InputError, "no films in this folder"),
         ([str(tmp_path / "*.mov")], "out", InputError, "no film matches"),
         ([], "out", InputError, "no films were given"),
+        ([""], "out", InputError, "one of the names is empty"),
         ([folder], "out.mp4", OutputError, "is one film, but 3 are to go there; name a folder"),
         ([folder], "x.txt", OutputError, "is a file; expected a folder"),
         ([folder / "deep" / "c.avi", tmp_path / "c.ts"], "out", OutputError, "would be written there"),
         ([folder / "b.mp4"], "in", OutputError, "is one of the films"),
+        ([folder / "b.mp4"], "out.avi", OutputError, r"out\.avi: suffix '\.avi'; expected one of \.mp4"),
+        ([folder / "frames"], "out.png", OutputError, "suffix '.png'; expected one of"),
     ):
         with pytest.raises(error, match=words):
             name_outputs(films, tmp_path / output)
