@@ -116,7 +116,7 @@ def test_the_command_writes_what_passes(
 ) -> None:
     out = tmp_path / "int8.onnx"
     command(str(network), photos=(str(photos),), style_image=style_picture, output=out, judged=2)
-    assert judged == [LossSettings()]
+    assert judged == [LossSettings(loss_network="vgg19")]
     assert "PSNR" in capsys.readouterr().err
     assert out.stat().st_size < network.stat().st_size
     with pytest.raises(OutputError, match="is there already"):
