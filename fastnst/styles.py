@@ -38,7 +38,8 @@ def find_style(name: str | Path) -> Path:
         raise StyleError(f"{path}: holds weights, expected ONNX; fastnst export turns a trained model into it")
     styles = installed_styles()
     if str(name) not in styles:
-        raise StyleError(f"no style {str(name)!r}; {nearest_hint(str(name), styles)}, or the path of an .onnx file")
+        hint = nearest_hint(str(name), styles)
+        raise StyleError(f"no style {str(name)!r}; {hint} (a file of your own is named by its path and .onnx)")
     return styles[str(name)]
 
 
