@@ -1,6 +1,8 @@
 """OpenVINO as a back-end, where it is installed; and what is said where it is not."""
 
 import importlib.util
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,13 +144,35 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
             seen.append([compiled.get_property(name) for name in names])
             return compiled
 
-    monkeypatch.setattr(openvino, "Core", Core)
+    monkeypatch.setattr(openvino_backend, "_core", Core)
     OpenVinoBackend(invert, precision="float32", threads=1)
     (hint, threads, denormals, pinned), *_ = seen
     assert hint == openvino.Type.f32
     assert threads == 1
     assert denormals is True
     assert pinned is False
+
+
+LET_GO = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from fastnst.runtime.openvino_backend import OpenVinoBackend
+
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+backends = [OpenVinoBackend(Path(sys.argv[1]))]
+thread = threading.Thread(target=lambda: (backends.clear(), gc.collect()))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_signal_after_another_thread_let_go_of_the_network(invert: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", LET_GO, invert], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.split()) == (0, ["handled", "alive"]), ended.stderr
 
 
 @needs_openvino
