@@ -11,7 +11,7 @@ from typing import Literal
 from fastnst.errors import SettingError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.images import Frame
-from fastnst.perceptual.settings import LossNetworkName, LossSettings
+from fastnst.perceptual.settings import LossNetworkChoice, LossSettings
 
 TABLE_STEPS = (100, 300, 500)
 """Steps of the exact method that Johnson et al. (2016) compare with in their table 1."""
@@ -21,7 +21,7 @@ TABLE_STEPS = (100, 300, 500)
 class CompareSettings(LossSettings):
     """How the exact method is run beside the fast one; the loss is that of the network's training."""
 
-    loss_network: LossNetworkName | Literal["auto"] = "vgg19"
+    loss_network: LossNetworkChoice = "vgg19"
     """Network that judges the pictures, and that the exact method goes through."""
 
     steps: int = 500

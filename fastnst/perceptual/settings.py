@@ -8,6 +8,8 @@ Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutori
 StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
+LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"]
+"""Written out: a nested one would be shown as it is nested to who gave a wrong name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class LossSettings:
     tv_kind: Literal["l1", "squared"] = "squared"
     """Form of the total variation: absolute differences or their squares."""
 
-    loss_network: LossNetworkName | Literal["auto"] = "auto"
+    loss_network: LossNetworkChoice = "auto"
     """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
     is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto: VGG-19
     where its weights are there already, or where compact cannot stand in for it, else compact: nothing is fetched."""

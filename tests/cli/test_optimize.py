@@ -263,7 +263,7 @@ def test_unknown_preset(arguments: list[str], capsys: pytest.CaptureFixture[str]
 
 def test_unknown_loss_network(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([*arguments, "--loss-network", "vgg18"]) == 2
-    assert 'Choose from: "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"' in capsys.readouterr().err
+    assert 'Choose from: "auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"' in capsys.readouterr().err
 
 
 def test_several_styles(arguments: list[str], photos: Path, style_picture: Path, tmp_path: Path) -> None:
