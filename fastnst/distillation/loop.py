@@ -6,7 +6,7 @@ Images are float32 (1, 3, H, W) RGB in [0, 1].
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,24 +19,29 @@ from torch import Tensor
 from fastnst.distillation.descents import draw_descent
 from fastnst.distillation.fitting import Fit, Fitter
 from fastnst.distillation.pictures import Pictures
+from fastnst.distillation.refining import Missed, Refiner
 from fastnst.distillation.settings import DistillSettings
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.files import write_atomically
 from fastnst.networks.model import read_safetensors
-from fastnst.perceptual.compact import SHAPES, CompactFeatures
+from fastnst.perceptual.compact import LAYERS, SHAPES, CompactFeatures
+from fastnst.perceptual.compact_weights import load_compact
 from fastnst.perceptual.precision import hardware, resolve_precision
+from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import VGGFeatures
 from fastnst.perceptual.weights import find_weights
 
 CHECKPOINT = "checkpoint.safetensors"
 FORMAT = "fastnst distillation 1"
+_STEADY = 0.99
+"""Of the running means of the refinement's errors."""
 _NOISE = (0.02, 0.05, 0.1, 0.2)
 """Standard deviations of the noise that every third picture gets: how a layer answers to small changes counts too."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Something was done: a picture was optimised, or a layer was fitted."""
+    """Something was done: a picture was optimised, a layer was fitted, or the network was refined by a step."""
 
     round: int
     rounds: int
@@ -44,6 +49,12 @@ class Progress:
     """Pictures optimised for this round so far."""
 
     fit: Fit | None = None
+
+    refined: int = 0
+    """Steps of the refinement so far."""
+
+    missed: Mapping[str, Missed] | None = None
+    """Errors before its last step, by layer."""
 
 
 Callback: TypeAlias = Callable[[Progress], None]
@@ -62,6 +73,12 @@ class DistillState:
     fits: list[dict[str, Any]] = field(default_factory=list)
     """How well the layers were fitted in the last round."""
 
+    refined: int = 0
+    """Steps of the refinement done."""
+
+    missed: dict[str, list[float]] = field(default_factory=dict)
+    """Running means of the errors of responses and of their changes, by layer."""
+
 
 @dataclass(frozen=True)
 class DistillResult:
@@ -70,6 +87,7 @@ class DistillResult:
     network: CompactFeatures
     teacher: str
     fits: list[dict[str, Any]]
+    missed: dict[str, list[float]]
     elapsed_s: float
     hardware: str
 
@@ -83,7 +101,9 @@ def distill(
     on_progress: Callback | None = None,
     device: torch.device | None = None,
 ) -> DistillResult:
-    """Make the compact loss network; after each round its state is kept in `folder`.
+    """Make the compact loss network: rounds of fitting, then a refinement. Its state is kept in `folder` meanwhile.
+
+    A refinement that is resumed has other components and begins Adam's averages anew.
 
     Raises OutputError where the folder already holds a distillation and `resume` is not asked for, CheckpointError
     where there is none to go on with, InputError without usable pictures, WeightsError.
@@ -98,7 +118,7 @@ def distill(
     teacher = VGGFeatures(weights.architecture, tuple(SHAPES), "average", weights.normalization)
     teacher.load_torchvision(weights.state)
     teacher.to(memory_format=torch.channels_last).to(device)
-    state = load_state(checkpoint) if resume else DistillState(CompactFeatures())
+    state = load_state(checkpoint) if resume else _begin(settings)
     state.network.to(memory_format=torch.channels_last).to(device)
     started = time.monotonic() - state.elapsed_s
     tell = on_progress or (lambda _: None)
@@ -118,7 +138,50 @@ def distill(
             tell(Progress(number, settings.rounds, settings.descents, fit))
         state.round, state.elapsed_s = number, time.monotonic() - started
         save_state(checkpoint, state, settings)
-    return DistillResult(state.network, weights.provenance, state.fits, state.elapsed_s, hardware(device, dtype))
+    if state.refined < settings.refine_steps:
+        pictures = Pictures(content, settings.paintings, settings.refine_crop)
+        refiner = Refiner(
+            state.network,
+            teacher,
+            pictures,
+            learning_rate=settings.refine_rate,
+            steps=settings.refine_steps,
+            dtype=dtype,
+            seed=settings.seed + state.refined,
+        )
+        for missed in _refine(state, refiner, settings, started, checkpoint):
+            tell(Progress(settings.rounds, settings.rounds, settings.descents, refined=state.refined, missed=missed))
+    return DistillResult(
+        state.network, weights.provenance, state.fits, state.missed, state.elapsed_s, hardware(device, dtype)
+    )
+
+
+def _begin(settings: DistillSettings) -> DistillState:
+    if settings.start is None:
+        return DistillState(CompactFeatures())
+    given = LossSettings(loss_network="compact", loss_weights=settings.start)
+    network, _ = load_compact(given, LAYERS)
+    return DistillState(network, round=settings.rounds)
+
+
+def _refine(
+    state: DistillState, refiner: Refiner, settings: DistillSettings, started: float, checkpoint: Path
+) -> Iterator[Mapping[str, Missed]]:
+    """Refine the network from where the state stands; yields the errors of each step."""
+    saved_s = time.monotonic()
+    while state.refined < settings.refine_steps:
+        missed = refiner.step(state.refined)
+        state.refined += 1
+        for layer, errors in missed.items():
+            now = [errors.responses, errors.changes]
+            before = state.missed.get(layer, now)
+            state.missed[layer] = [_STEADY * old + (1 - _STEADY) * new for old, new in zip(before, now, strict=True)]
+        last = state.refined == settings.refine_steps
+        if last or time.monotonic() - saved_s > settings.checkpoint_every_s:
+            saved_s = time.monotonic()
+            state.elapsed_s = saved_s - started
+            save_state(checkpoint, state, settings)
+        yield missed
 
 
 def _draw(pictures: Pictures, rng: np.random.Generator, number: int) -> Tensor:
@@ -134,7 +197,8 @@ def save_state(path: Path, state: DistillState, settings: DistillSettings) -> No
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"descents.{number}": value.half() for number, value in enumerate(state.descents)}
     plain = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value is not None}
-    progress = {"round": state.round, "elapsed_s": state.elapsed_s, "fits": state.fits}
+    names = ("round", "elapsed_s", "fits", "refined", "missed")
+    progress = {name: getattr(state, name) for name in names}
     metadata = {"format": FORMAT, "settings": json.dumps(plain), "progress": json.dumps(progress)}
     write_atomically(path, save({name: value.cpu().contiguous() for name, value in tensors.items()}, metadata))
 

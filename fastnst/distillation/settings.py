@@ -39,6 +39,22 @@ class DistillSettings:
     crop: int = 192
     """Side of the square pictures, pixels; a multiple of 16."""
 
+    start: Path | None = None
+    """Compact network (.safetensors) to go on with, instead of fitting one in rounds."""
+
+    refine_steps: int = 4000
+    """Updates by gradient descent after the last round, on how VGG's responses change from a picture to a near one;
+    0 none."""
+
+    refine_rate: float = 3e-4
+    """Adam's learning rate of those at its highest."""
+
+    refine_crop: int = 128
+    """Side of the square pictures of those, pixels; a multiple of 16."""
+
+    checkpoint_every_s: float = 300.0
+    """Seconds between two checkpoints of those."""
+
     seed: int = 0
     """Seed of all that is drawn."""
 
@@ -49,10 +65,18 @@ class DistillSettings:
         for name in ("rounds", "samples"):
             if getattr(self, name) < 1:
                 raise SettingError(f"--{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("descents", "seed"):
+        for name in ("descents", "seed", "refine_steps"):
             if getattr(self, name) < 0:
-                raise SettingError(f"--{name} is {getattr(self, name)}; expected 0 or more")
-        if self.crop % 16 or self.crop < 32:
-            raise SettingError(f"--crop is {self.crop}; expected a multiple of 16 from 32 pixels on")
+                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
+        for name in ("crop", "refine_crop"):
+            side = getattr(self, name)
+            if side % 16 or side < 32:
+                raise SettingError(f"{_option(name)} is {side}; expected a multiple of 16 from 32 pixels on")
+        if not 0 < self.refine_rate < 1:
+            raise SettingError(f"--refine-rate is {self.refine_rate}; expected a number between 0 and 1, e.g. 0.0003")
         if not self.loss_network.startswith("vgg19"):
             raise SettingError(f"--loss-network {self.loss_network}: the compact network stands in for a VGG-19")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

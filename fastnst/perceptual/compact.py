@@ -93,14 +93,14 @@ class CompactFeatures(nn.Module):
             raise SettingError("the loss network needs at least one layer, e.g. relu4_2")
         self.layers = tuple(sorted(set(layers), key=LAYERS.index))
         order = list(SHAPES)
-        self.path = order[: order.index(_convolution(self.layers[-1])) + 1]
+        self.path = order[: order.index(convolution_of(self.layers[-1])) + 1]
         self.convolutions, self.heads = nn.ModuleDict(), nn.ModuleDict()
         channels = 3
         for name in self.path:
             self.convolutions[name] = Convolution(channels, SHAPES[name])
             channels = SHAPES[name].channels
         for layer in self.layers:
-            width = SHAPES[_convolution(layer)].channels
+            width = SHAPES[convolution_of(layer)].channels
             self.heads[layer] = nn.Conv2d(width, COMPONENTS[layer], 1, bias=False)
         self.requires_grad_(False).eval()
 
@@ -128,10 +128,11 @@ class CompactFeatures(nn.Module):
     def forward(self, image: Tensor) -> Features:
         """Image, (B, 3, H, W) RGB in [0, 1], to the features of `layers`; they have either sign."""
         responses = self.rectified(image)
-        return {layer: self.heads[layer](responses[_convolution(layer)]) for layer in self.layers}
+        return {layer: self.heads[layer](responses[convolution_of(layer)]) for layer in self.layers}
 
 
-def _convolution(layer: str) -> str:
+def convolution_of(layer: str) -> str:
+    """The convolution that a layer is the rectified response of: relu4_2 -> conv4_2."""
     return layer.replace("relu", "conv")
 
 

@@ -61,6 +61,7 @@ def settings(photos: Path, style_picture: Path, teacher: Path) -> DistillSetting
         descents=2,
         rounds=2,
         crop=32,
+        refine_steps=0,
         precision="float32",
     )
 
@@ -112,6 +113,9 @@ def test_refuses_what_is_there_and_what_is_not(settings: DistillSettings, photos
         ({"rounds": 0}, "--rounds is 0; expected at least 1"),
         ({"crop": 40}, "--crop is 40; expected a multiple of 16"),
         ({"seed": -1}, "--seed is -1"),
+        ({"refine_crop": 100}, "--refine-crop is 100; expected a multiple of 16"),
+        ({"refine_steps": -1}, "--refine-steps is -1; expected 0 or more"),
+        ({"refine_rate": 0.0}, "--refine-rate is 0.0; expected a number between 0 and 1"),
         ({"loss_network": "vgg16"}, "stands in for a VGG-19"),
     ],
 )
@@ -151,13 +155,15 @@ def test_the_command(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("samples = 3\nrounds = 1\ncrop = 32\n")
+    recipe.write_text("samples = 3\nrounds = 1\ncrop = 32\nrefine-steps = 2\nrefine-crop = 32\n")
     folder = tmp_path / "out"
     options = ["--content", settings.content, "--paintings", str(settings.paintings)]
     options += ["--loss-weights", str(settings.loss_weights)]
     with pytest.raises(SystemExit, match="0"):
         main(["distill", "--recipe", str(recipe), *options, "-o", str(folder)])
-    assert "relu5_1 misses" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "step 2: misses of responses and changes: relu1_1 " in said
+    assert "relu5_1 misses" in said
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):
         main(["distill", *options, "-o", str(folder)])
