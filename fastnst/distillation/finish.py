@@ -12,7 +12,7 @@ from fastnst.files import write_atomically
 from fastnst.perceptual.compact_weights import CompactInfo, save_compact
 
 # Where things lay on the machine that trained is nobody else's business.
-_PRIVATE = ("paintings", "content", "loss_weights")
+_PRIVATE = ("paintings", "content", "loss_weights", "start")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Fi
     training = {
         "settings": shown,
         "fits": result.fits,
+        "missed": {layer: [round(value, 4) for value in errors] for layer, errors in result.missed.items()},
         "elapsed_s": round(result.elapsed_s),
         "hardware": result.hardware,
         "torch": torch.__version__,
@@ -44,10 +45,6 @@ def _card(info: CompactInfo, result: DistillResult) -> str:
     training: dict[str, Any] = info.training
     seconds = training["elapsed_s"]
     parameters = sum(value.numel() for value in result.network.parameters())
-    fits = "\n".join(
-        f"| {fit['layer']} | {fit['convolution']:.3f} | {'' if fit['head'] is None else format(fit['head'], '.3f')} |"
-        for fit in training["fits"]
-    )
     rows = "\n".join(f"| {name} | {value} |" for name, value in training["settings"].items())
     return f"""# The compact loss network
 
@@ -59,18 +56,42 @@ Stands in for {info.teacher}.
 | licence | {info.licence} |
 | made in | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {training["torch"]} |
 
-## How well each layer was fitted
+{_fits(training["fits"])}{_missed(training["missed"])}## Settings
+
+| setting | value |
+|---|---|
+{rows}
+"""
+
+
+def _fits(fits: list[dict[str, Any]]) -> str:
+    rows = "\n".join(
+        f"| {fit['layer']} | {fit['convolution']:.3f} | {'' if fit['head'] is None else format(fit['head'], '.3f')} |"
+        for fit in fits
+    )
+    table = f"""## How well each layer was fitted
 
 Shares of VGG's variance that are missed, over the pictures of the last round: by the kept channels, and by the
 principal components that the layer's head gives.
 
 | layer | channels | components |
 |---|---|---|
-{fits}
-
-## Settings
-
-| setting | value |
-|---|---|
 {rows}
+
 """
+    return table if fits else ""
+
+
+def _missed(missed: dict[str, list[float]]) -> str:
+    rows = "\n".join(f"| {layer} | {errors[0]:.3f} | {errors[1]:.3f} |" for layer, errors in missed.items())
+    table = f"""## What is missed after the refinement
+
+Relative squared errors, running means over the last hundred steps: of the responses in the layer's principal components,
+and of their changes from a picture to a near one.
+
+| layer | responses | changes |
+|---|---|---|
+{rows}
+
+"""
+    return table if missed else ""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from fastnst.cli import main
@@ -17,58 +17,13 @@ from fastnst.distillation.pictures import Pictures
 from fastnst.distillation.settings import DistillSettings
 from fastnst.errors import CheckpointError, InputError, OutputError, SettingError
 from fastnst.perceptual import compact
-from fastnst.perceptual.compact import COMPONENTS, SHAPES, CompactFeatures, Shape
+from fastnst.perceptual.compact import COMPONENTS, SHAPES, CompactFeatures
 from fastnst.perceptual.settings import LossSettings
-from fastnst.perceptual.vgg import CHANNELS, layer_names
 from fastnst.perceptual.weights import load_loss_network
 
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in SHAPES:
-        monkeypatch.setitem(SHAPES, name, Shape(6, 0 if name == "conv1_1" else 4, 4))
-    for layer in COMPONENTS:
-        monkeypatch.setitem(COMPONENTS, layer, 3)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of VGG-19 as far as conv5_1."""
-    generator, state, inputs = torch.Generator().manual_seed(0), {}, 3
-    for index, name in enumerate(layer_names("vgg19")):
-        if name.startswith("conv"):
-            outputs = CHANNELS[int(name[4]) - 1]
-            scale = (2 / (9 * inputs)) ** 0.5
-            state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * scale
-            state[f"features.{index}.bias"] = torch.zeros(outputs)
-            inputs = outputs
-        if name == "conv5_1":
-            break
-    path = tmp_path_factory.mktemp("teacher") / "vgg.safetensors"
-    save_file(state, path, {"normalization": "torchvision"})
-    return path
-
-
-@pytest.fixture
-def settings(photos: Path, style_picture: Path, teacher: Path) -> DistillSettings:
-    return DistillSettings(
-        content=str(photos),
-        paintings=style_picture.parent,
-        loss_weights=teacher,
-        samples=3,
-        descents=2,
-        rounds=2,
-        crop=32,
-        refine_steps=0,
-        precision="float32",
-    )
-
-
-@pytest.fixture(autouse=True)
-def _short_descents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.distillation.descents._between", lambda _rng, low, _high: low)
+pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
 
 
 def test_rounds_descents_and_files(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:

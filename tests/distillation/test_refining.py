@@ -1,0 +1,104 @@
+"""The refinement of the compact network: what it looks at, and that it helps."""
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+
+from fastnst.distillation import refining
+from fastnst.distillation.descents import Descent
+from fastnst.distillation.finish import finish
+from fastnst.distillation.loop import CHECKPOINT, Progress, distill, load_state
+from fastnst.distillation.pictures import Pictures
+from fastnst.distillation.settings import DistillSettings
+from fastnst.perceptual.compact import LAYERS, CompactFeatures
+from fastnst.perceptual.compact_weights import load_compact
+from fastnst.perceptual.settings import LossSettings
+
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
+
+
+@pytest.fixture
+def refined(settings: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> DistillSettings:
+    monkeypatch.setattr(refining, "BASIS_PICTURES", 6)
+    return replace(settings, rounds=1, refine_steps=2, refine_crop=32)
+
+
+def test_errors_of_responses_and_changes_by_hand() -> None:
+    # Two pictures of two components and one place each; the second half of the batch is what they are compared with.
+    given = torch.tensor([[3.0, 0.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])[..., None, None]
+    wanted = torch.tensor([[4.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])[..., None, None]
+    torch.testing.assert_close(refining._relative(given, wanted), torch.tensor([1 / 16, 2 / 4, 0.0, 2.0]))
+    # Changes: (2, 0) for (3, 0) and (0, 1) for (0, 1).
+    changes = refining._relative(refining._change(given), refining._change(wanted))
+    torch.testing.assert_close(changes, torch.tensor([1 / 9, 0.0]))
+
+
+def test_a_refinement_lowers_both_errors(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    longer = replace(refined, refine_steps=60, refine_rate=3e-3)
+    distill(longer, photos, tmp_path, on_progress=told.append, device=CPU)
+    steps = [progress.missed for progress in told if progress.missed is not None]
+    assert len(steps) == 60
+
+    def mean(part: list[dict[str, refining.Missed]], name: str) -> float:
+        return fmean(getattr(missed[layer], name) for missed in part for layer in LAYERS)
+
+    for name in ("responses", "changes"):
+        assert mean(steps[-15:], name) < 0.9 * mean(steps[:15], name)
+
+
+def test_goes_on_where_a_refinement_was_stopped(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    distill(refined, photos, tmp_path, device=CPU)
+    told: list[Progress] = []
+    longer = replace(refined, refine_steps=5)
+    result = distill(longer, photos, tmp_path, resume=True, on_progress=told.append, device=CPU)
+    assert [progress.refined for progress in told] == [3, 4, 5]
+    assert load_state(tmp_path / CHECKPOINT).refined == 5
+    assert set(result.missed) == set(LAYERS)
+    assert "| relu5_1 |" in finish(result, longer, tmp_path).card.read_text()
+
+
+def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    fitted = distill(replace(refined, refine_steps=0), photos, tmp_path / "fitted", device=CPU)
+    files = finish(fitted, refined, tmp_path / "fitted")
+    told: list[Progress] = []
+    started = replace(refined, start=files.weights)
+    distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
+    assert [progress.fit for progress in told] == [None, None]
+    assert [progress.refined for progress in told] == [1, 2]
+
+
+def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
+    refined: DistillSettings, photos: Path, tmp_path: Path
+) -> None:
+    result = distill(refined, photos, tmp_path, device=CPU)
+    assert not any(parameter.requires_grad for parameter in result.network.parameters())
+    files = finish(result, refined, tmp_path)
+    network, _ = load_compact(LossSettings(loss_weights=files.weights), LAYERS)
+    own = result.network.state_dict()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, own[name].half().float(), rtol=0, atol=0)
+
+
+def test_a_descent_in_parts_is_the_same_descent(photos: Path, style_picture: Path) -> None:
+    pictures = Pictures(photos, style_picture.parent, 32)
+    torch.manual_seed(0)
+    network = CompactFeatures()
+
+    def new() -> Descent:
+        return Descent(network, pictures, np.random.default_rng(3), CPU)
+
+    whole, parts = new(), new()
+    steps = whole.left
+    whole.advance(steps, None)
+    for _ in range(steps):
+        parts.advance(1, None)
+    assert (whole.left, parts.left) == (0, 0)
+    torch.testing.assert_close(parts.image, whole.image, rtol=0, atol=1e-6)
+    torch.testing.assert_close(parts.advance(4, None), parts.image)
