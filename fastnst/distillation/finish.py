@@ -86,8 +86,8 @@ def _missed(missed: dict[str, list[float]]) -> str:
     rows = "\n".join(f"| {layer} | {errors[0]:.3f} | {errors[1]:.3f} |" for layer, errors in missed.items())
     table = f"""## What is missed after the refinement
 
-Relative squared errors, running means over the last hundred steps: of the responses in the layer's principal components,
-and of their changes from a picture to a near one.
+Relative squared errors, running means over the last hundred steps: of the responses in the layer's principal
+components, and of their changes from a picture to a near one.
 
 | layer | responses | changes |
 |---|---|---|
