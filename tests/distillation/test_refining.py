@@ -69,9 +69,11 @@ def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photo
     files = finish(fitted, refined, tmp_path / "fitted")
     told: list[Progress] = []
     started = replace(refined, start=files.weights)
-    distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
+    result = distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
     assert [progress.fit for progress in told] == [None, None]
     assert [progress.refined for progress in told] == [1, 2]
+    again = finish(result, started, tmp_path / "refined")
+    assert str(tmp_path) not in again.card.read_text() + again.weights.read_bytes()[:3000].decode("latin1")
 
 
 def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
