@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 from av import Packet, VideoFrame
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     AnyPacket = Packet
 
+# Metadata that is no UTF-8 must not keep a film from being read. PyAV 19 keeps its bytes (surrogateescape) unasked.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # Formats whose header tells how long the film is. A file that ends earlier was cut short.
 _TELL_DURATION = ("matroska", "avi", "flv")
 _MICRO = 1_000_000
@@ -63,9 +65,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     check_file(path, "film")
     try:
         # With `file:` and the list, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the disk.
-        container = av.open(
-            f"file:{path}", "r", container_options={"protocol_whitelist": "file,data"}, metadata_errors="replace"
-        )
+        container = av.open(f"file:{path}", "r", container_options={"protocol_whitelist": "file,data"}, **_LENIENT)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f"{path}: not a film that can be read ({reason(error)})") from error
     with container:
