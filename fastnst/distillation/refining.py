@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from fastnst.distillation.descents import Descent
 from fastnst.distillation.fitting import principal_basis, regress
 from fastnst.distillation.pictures import Pictures
+from fastnst.errors import DivergedError
 from fastnst.perceptual.compact import COMPONENTS, LAYERS, CompactFeatures, convolution_of
 from fastnst.perceptual.precision import autocast
 from fastnst.perceptual.vgg import VGGFeatures
@@ -80,7 +81,10 @@ class Refiner:
         self._begun = 0
 
     def step(self, number: int) -> Mapping[str, Missed]:
-        """Make one update, the `number`-th of all from 0 on; returns the errors before it, by layer."""
+        """Make one update, the `number`-th of all from 0 on; returns the errors before it, by layer.
+
+        Raises DivergedError, with the network as it was before, for an error that is no finite number.
+        """
         first, second = zip(*self._pairs(), strict=True)
         images = torch.cat([*first, *second]).contiguous(memory_format=torch.channels_last)
         wanted = self._teach(images)
@@ -94,6 +98,9 @@ class Refiner:
             changes = _relative(_change(own), _change(theirs)).clamp(max=_STRAYING).mean()
             total = total + _WEIGHTS.get(layer, 1.0) * (responses + changes)
             missed[layer] = Missed(responses.item(), changes.item())
+        if not math.isfinite(total.item()):
+            self.network.requires_grad_(False)
+            raise DivergedError(f"step {number + 1}: the error is no longer a number; take a lower --refine-rate")
         for group in self._adam.param_groups:
             group["lr"] = self._rate * min(1.0, (self._begun + 1) / _WARM_UP) * _cosine(number / self._steps)
         self._adam.zero_grad(set_to_none=True)

@@ -14,6 +14,7 @@ from fastnst.distillation.finish import finish
 from fastnst.distillation.loop import CHECKPOINT, Progress, distill, load_state
 from fastnst.distillation.pictures import Pictures
 from fastnst.distillation.settings import DistillSettings
+from fastnst.errors import DivergedError
 from fastnst.perceptual.compact import LAYERS, CompactFeatures
 from fastnst.perceptual.compact_weights import load_compact
 from fastnst.perceptual.settings import LossSettings
@@ -62,6 +63,17 @@ def test_goes_on_where_a_refinement_was_stopped(refined: DistillSettings, photos
     assert load_state(tmp_path / CHECKPOINT).refined == 5
     assert set(result.missed) == set(LAYERS)
     assert "| relu5_1 |" in finish(result, longer, tmp_path).card.read_text()
+
+
+def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
+    refined: DistillSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(refined, photos, tmp_path, device=CPU)
+    kept = (tmp_path / CHECKPOINT).read_bytes()
+    monkeypatch.setattr(refining, "_relative", lambda given, _: given.sum((1, 2, 3)) * torch.nan)
+    with pytest.raises(DivergedError, match="step 3: the error is no longer a number; take a lower --refine-rate"):
+        distill(replace(refined, refine_steps=5), photos, tmp_path, resume=True, device=CPU)
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept
 
 
 def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
