@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from fastnst.cli.optimize_options import parse_style, read_styles
+from fastnst.cli.optimize_options import parse_style, read_styles, with_network
 from fastnst.errors import DivergedError, OutputError, SettingError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
@@ -86,7 +86,7 @@ def optimize(
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True, highlight=False)
-    settings = _with_network(settings, console)
+    settings = with_network(settings, console)
     result = _run(picture, styles, output, settings, console, mask=mask, log_dir=log_dir, resume=resume)
     _write_picture(result.frame, picture, output)
     if json_file is not None:
@@ -120,16 +120,6 @@ def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
         raise OutputError(f"{log_dir}: is a file; expected the name of a folder")
     if not resume and not overwrite and (log_dir / "checkpoint.safetensors").exists():
         raise OutputError(f"{log_dir}: holds a run already; --resume goes on with it, --overwrite begins anew")
-
-
-def _with_network(settings: OptimizeSettings, console: Console) -> OptimizeSettings:
-    # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network  # noqa: PLC0415
-
-    chosen = chosen_network(settings)
-    if chosen is not settings and chosen.loss_network == "compact":
-        console.print(COMPACT_CHOSEN, markup=False, soft_wrap=True)
-    return chosen
 
 
 def _run(

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
+from rich.console import Console
 
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.presets import preset_values
+from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
 from fastnst.images import Frame, read_frame
 
@@ -26,6 +28,17 @@ def fill_from_preset(app: App, command: str, arguments: ArgumentCollection, pres
         name.replace("_", "-"): list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
     Dict(values, source="--preset", use_commands_as_keys=False)(app, (command,), arguments)
+
+
+def with_network(settings: OptimizeSettings, console: Console) -> OptimizeSettings:
+    """Name the loss network where the settings leave the choice, and say so where it is the compact one."""
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network  # noqa: PLC0415
+
+    chosen = chosen_network(settings)
+    if chosen is not settings and chosen.loss_network == "compact":
+        console.print(COMPACT_CHOSEN, markup=False, soft_wrap=True)
+    return chosen
 
 
 def parse_style(text: str) -> tuple[Path, float]:

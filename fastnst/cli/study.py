@@ -8,7 +8,7 @@ from cyclopts import App, ArgumentCollection, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.optimize_options import fill_from_preset
+from fastnst.cli.optimize_options import fill_from_preset, with_network
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
@@ -70,8 +70,10 @@ def study(
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the study")
     photos, styles = _read(photo, content_mask, "--content-mask"), _read(style, style_mask, "--style-mask")
-    plan = STUDIES[name](Given(photos, styles, settings, network))
     console = Console(stderr=True, highlight=False)
+    # One for all cells: left open, one with other pooling would go through another network than its neighbours.
+    settings = with_network(settings, console)
+    plan = STUDIES[name](Given(photos, styles, settings, network))
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.studies.run import run_study  # noqa: PLC0415
 

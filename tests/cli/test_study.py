@@ -41,6 +41,25 @@ def test_a_study_starts_from_its_own_preset(
     assert "sheet.png: Pooling; curves and numbers beside it" in capsys.readouterr().err
 
 
+def test_a_study_without_weights_goes_through_one_loss_network_and_says_which(
+    photos: Path,
+    style_picture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    given = ["--photo", str(photos / "photo0.png"), "--style", str(style_picture), "-o", str(tmp_path / "study")]
+    given += ["--steps", "2", "--size", "48"]
+    assert status_of(["scale", *given]) == 0
+    assert {one["loss_network"] for one in settings_of(tmp_path / "study")} == {"compact"}
+    assert "Judged by the compact loss network" in capsys.readouterr().err
+    given[5] = str(tmp_path / "pooling")
+    assert status_of(["pooling", *given, "--preset", "default"]) == 1  # its second cell wants what compact has not
+    assert "--pool max: the compact loss network was trained with average pooling alone" in capsys.readouterr().err
+
+
 def test_another_preset(arguments: list[str], tmp_path: Path) -> None:
     assert status_of(["pooling", *arguments, "--preset", "kmit"]) == 0
     assert all(one["normalization"] == "tutorial" for one in settings_of(tmp_path / "study"))
