@@ -79,8 +79,11 @@ def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
         if progress.missed is not None:
             bar.update(task, completed=progress.refined, total=settings.refine_steps, description="refining")
             if progress.refined % TELL_EVERY == 0 or progress.refined == settings.refine_steps:
-                words = (f"{layer} {one.responses:.3f} {one.changes:.3f}" for layer, one in progress.missed.items())
-                bar.console.print(f"step {progress.refined}: misses of responses and changes: {', '.join(words)}")
+                words = (
+                    f"{layer} {one.responses:.3f} {one.changes:.3f} {one.style:.3f}"
+                    for layer, one in progress.missed.items()
+                )
+                bar.console.print(f"step {progress.refined}: misses of responses, changes, style: {', '.join(words)}")
             return
         if progress.fit is None:
             fitted = 0

@@ -83,14 +83,16 @@ principal components that the layer's head gives.
 
 
 def _missed(missed: dict[str, list[float]]) -> str:
-    rows = "\n".join(f"| {layer} | {errors[0]:.3f} | {errors[1]:.3f} |" for layer, errors in missed.items())
+    rows = "\n".join(
+        " | ".join([f"| {layer}", *(f"{error:.3f}" for error in errors)]) + " |" for layer, errors in missed.items()
+    )
     table = f"""## What is missed after the refinement
 
 Relative squared errors, running means over the last hundred steps: of the responses in the layer's principal
-components, and of their changes from a picture to a near one.
+components, of their changes from a picture to a near one, and of their Gram matrix's changes.
 
-| layer | responses | changes |
-|---|---|---|
+| layer | responses | changes | Gram matrix's changes |
+|---|---|---|---|
 {rows}
 
 """

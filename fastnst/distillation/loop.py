@@ -77,7 +77,7 @@ class DistillState:
     """Steps of the refinement done."""
 
     missed: dict[str, list[float]] = field(default_factory=dict)
-    """Running means of the errors of responses and of their changes, by layer."""
+    """Running means of the errors of responses, of their changes and of their Gram matrix's, by layer."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ def distill(
             pictures,
             learning_rate=settings.refine_rate,
             steps=settings.refine_steps,
+            pairs=settings.refine_pairs,
+            workers=settings.workers,
             dtype=dtype,
             seed=settings.seed + state.refined,
         )
@@ -173,7 +175,7 @@ def _refine(
         missed = refiner.step(state.refined)
         state.refined += 1
         for layer, errors in missed.items():
-            now = [errors.responses, errors.changes]
+            now = [errors.responses, errors.changes, errors.style]
             before = state.missed.get(layer, now)
             state.missed[layer] = [_STEADY * old + (1 - _STEADY) * new for old, new in zip(before, now, strict=True)]
         last = state.refined == settings.refine_steps

@@ -19,32 +19,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastnst.distillation.descents import Descent
+from fastnst.distillation.descents import Descent, advance
+from fastnst.distillation.drawing import draw, near_pairs, plans
 from fastnst.distillation.fitting import principal_basis, regress
 from fastnst.distillation.pictures import Pictures
 from fastnst.errors import DivergedError
 from fastnst.perceptual.compact import COMPONENTS, LAYERS, CompactFeatures, convolution_of
+from fastnst.perceptual.losses import gram_matrix
 from fastnst.perceptual.precision import autocast
+from fastnst.perceptual.settings import LossSettings
 from fastnst.perceptual.vgg import VGGFeatures
 
 BASIS_PICTURES = 160
 """Pictures that the components are measured on."""
 
 _POSITIONS = 300  # in each of them
-_POOL = 24  # pictures that are on their way down
-_DESCENTS, _OTHERS = 2, 2  # pairs of a step, of the two kinds
+_POOL = 12  # pictures that are on their way down, for each of those that a step advances
 _WARM_UP = 150
 _LARGEST_NORM = 5.0
 _STRAYING = 4.0  # a change that is missed by more than that counts no more: some pairs hardly differ
 _WEIGHTS = {"relu4_2": 2.0}  # the content term hangs on it alone
+_STYLE = 1.0  # weight of the changes of Gram matrices beside the others, at the layers of the style term
+_SETTINGS = LossSettings(loss_network="compact")
 
 
 @dataclass(frozen=True)
 class Missed:
-    """Relative squared errors at one layer: of the responses, and of their changes."""
+    """Relative squared errors at one layer: of the responses, of their changes, and of their Gram matrix's."""
 
     responses: float
     changes: float
+    style: float
 
 
 class Refiner:
@@ -58,6 +63,8 @@ class Refiner:
         *,
         learning_rate: float,
         steps: int,
+        pairs: int,
+        workers: int,
         dtype: torch.dtype | None,
         seed: int,
     ) -> None:
@@ -69,13 +76,18 @@ class Refiner:
             pictures: what is looked at.
             learning_rate: Adam's at its highest; it falls to 0 along half a cosine.
             steps: how many there will be.
+            pairs: of near pictures in each; half of them are stages of optimisations.
+            workers: processes that draw pictures, twice.
             dtype: arithmetic of both networks; None is float32.
             seed: of all that is drawn.
         """
         self.network, self.teacher, self.pictures, self.dtype = network, teacher, pictures, dtype
         self.device = next(network.parameters()).device
         self._rate, self._steps, self._rng = learning_rate, steps, np.random.default_rng((seed, 1))
-        self._pool = [self._descent() for _ in range(_POOL)]
+        self._advanced = pairs // 2
+        self._near = near_pairs(pictures, seed, pairs - self._advanced, workers)
+        self._plans = plans(pictures, seed, workers)
+        self._pool = [self._descent() for _ in range(_POOL * self._advanced)]
         self.bases = self._measure()
         self._adam = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
         self._begun = 0
@@ -85,20 +97,22 @@ class Refiner:
 
         Raises DivergedError, with the network as it was before, for an error that is no finite number.
         """
-        first, second = zip(*self._pairs(), strict=True)
-        images = torch.cat([*first, *second]).contiguous(memory_format=torch.channels_last)
+        images = self._pairs().contiguous(memory_format=torch.channels_last)
         wanted = self._teach(images)
         self.network.requires_grad_(True)
         with autocast(self.device, self.dtype):
             given = self.network(images)
-        total, missed = torch.zeros((), device=self.device), {}
+        total, errors = torch.zeros((), device=self.device), []
         for layer in LAYERS:
             own, theirs = given[layer].float(), wanted[layer]
             responses = _relative(own, theirs).mean()
             changes = _relative(_change(own), _change(theirs)).clamp(max=_STRAYING).mean()
+            style = _relative(_change(gram_matrix(own)), _change(gram_matrix(theirs))).clamp(max=_STRAYING).mean()
             total = total + _WEIGHTS.get(layer, 1.0) * (responses + changes)
-            missed[layer] = Missed(responses.item(), changes.item())
-        if not math.isfinite(total.item()):
+            total = total + (_STYLE * style if layer in _SETTINGS.style_layers else 0)
+            errors.append(torch.stack([responses, changes, style]))
+        values = torch.stack(errors).tolist()
+        if not all(math.isfinite(value) for row in values for value in row):
             self.network.requires_grad_(False)
             raise DivergedError(f"step {number + 1}: the error is no longer a number; take a lower --refine-rate")
         for group in self._adam.param_groups:
@@ -109,38 +123,22 @@ class Refiner:
         self._adam.step()
         self.network.requires_grad_(False)
         self._begun += 1
-        return missed
+        return {layer: Missed(*row) for layer, row in zip(LAYERS, values, strict=True)}
 
-    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
-        pairs = []
-        for place in self._rng.integers(_POOL, size=_DESCENTS):
-            descent = self._pool[place]
-            before = descent.image
-            pairs.append((descent.advance(int(self._rng.integers(1, 6)), self.dtype), before))
-            if not descent.left:
+    def _pairs(self) -> Tensor:
+        """Pictures, and then in the same order what is near each."""
+        chosen = [int(place) for place in self._rng.permutation(len(self._pool))[: self._advanced]]
+        descents = [self._pool[place] for place in chosen]
+        before = [descent.image for descent in descents]
+        after = advance(self.network, descents, int(self._rng.integers(1, 6)), self.dtype)
+        for place in chosen:
+            if not self._pool[place].left:
                 self._pool[place] = self._descent()
-        for _ in range(_OTHERS):
-            image = self._draw()
-            pairs.append((image.to(self.device), self._near(image).to(self.device)))
-        return pairs
-
-    def _near(self, image: Tensor) -> Tensor:
-        """The image with noise of one pixel or of four, or a little nearer to another one."""
-        amount, kind = float(self._rng.choice([0.03, 0.06, 0.12])), self._rng.random()
-        if kind < 0.75:
-            grain = 1 if kind < 0.5 else 4
-            size = (1, 3, image.shape[2] // grain, image.shape[3] // grain)
-            noise = torch.from_numpy(self._rng.standard_normal(size, dtype=np.float32))
-            noise = F.interpolate(noise, image.shape[2:], mode="bilinear") if grain > 1 else noise
-            return (image + (amount if grain == 1 else 2 * amount) * noise).clamp(0, 1)
-        return (image + 4 * amount * (self._draw() - image)).clamp(0, 1)
-
-    def _draw(self) -> Tensor:
-        other = self._rng.random() < 0.5
-        return self.pictures.other(self._rng) if other else self.pictures.photo(self._rng)
+        first, second = next(self._near).to(self.device).chunk(2)
+        return torch.cat([after, first, *before, second])
 
     def _descent(self) -> Descent:
-        return Descent(self.network, self.pictures, self._rng, self.device)
+        return Descent(self.network, next(self._plans), self.device, self.dtype)
 
     @torch.no_grad()
     def _teach(self, images: Tensor) -> dict[str, Tensor]:
@@ -155,10 +153,10 @@ class Refiner:
         theirs: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
         own: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
         for number in range(BASIS_PICTURES):
-            image = self._draw().to(self.device)
+            image = draw(self.pictures, self._rng).to(self.device)
             if number % 3 == 0:
-                descent = self._pool[number % _POOL]
-                image = descent.advance(int(self._rng.integers(2, 12)), self.dtype)
+                descent = self._pool[number % len(self._pool)]
+                image = advance(self.network, [descent], int(self._rng.integers(2, 12)), self.dtype)
             image = image.contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(self.device, self.dtype):
                 responses, rectified = self.teacher(image), self.network.rectified(image)
@@ -183,14 +181,14 @@ class Refiner:
 
 
 def _change(features: Tensor) -> Tensor:
-    """What is between the first half of a batch and the second, (B, D, H, W) -> (B / 2, D, H, W)."""
+    """What is between the first half of a batch and the second, (B, ...) -> (B / 2, ...)."""
     first, second = features.chunk(2)
     return first - second
 
 
 def _relative(given: Tensor, wanted: Tensor) -> Tensor:
-    """Squared errors over squares, of each picture: (B, D, H, W) twice -> (B,)."""
-    return (given - wanted).square().sum((1, 2, 3)) / wanted.square().sum((1, 2, 3)).clamp(min=1e-6)
+    """Squared errors over squares, of each picture: (B, ...) twice -> (B,)."""
+    return (given - wanted).square().flatten(1).sum(1) / wanted.square().flatten(1).sum(1).clamp(min=1e-6)
 
 
 def _cosine(done: float) -> float:

@@ -1,13 +1,7 @@
 """Batches of content pictures, read by worker processes that begin and end with the training."""
 
-import os
-import signal
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from multiprocessing import get_context, parent_process
-from multiprocessing.context import BaseContext
-from threading import Thread
 from typing import NamedTuple
 
 import torch
@@ -17,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from fastnst.errors import InputError, SettingError
 from fastnst.training.content import ContentImages, Sample, nothing_usable
 from fastnst.training.crops import Framing, Skipped, first_usable
+from fastnst.workers import start_worker, worker_context
 
 
 class Batch(NamedTuple):
@@ -61,8 +56,8 @@ def content_batches(
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin_memory,
-            worker_init_fn=_start_worker if workers else None,
-            multiprocessing_context=_worker_context() if workers else None,
+            worker_init_fn=start_worker if workers else None,
+            multiprocessing_context=worker_context() if workers else None,
             generator=torch.Generator().manual_seed(0),  # or making a loader would advance the global random state
         )
         batches = iter(loader)
@@ -108,26 +103,3 @@ def _collate(samples: list[tuple[int, Sample]]) -> Batch:
     numbers = range(samples[0][0], samples[-1][0] + 1)
     images = torch.stack([sample.image for _, sample in samples])
     return Batch(numbers, images, [entry for _, sample in samples for entry in sample.skipped])
-
-
-def _start_worker(_number: int) -> None:
-    """Leave Ctrl-C to the main process, which ends its workers; torch itself limits each to one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the main process is killed: torch watches the worker's parent, here the fork server."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _worker_context() -> BaseContext:
-    """Start workers from a clean process: a fork of a process with threads (NCCL, TensorBoard) may hang for ever."""
-    if sys.platform == "win32":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is then imported once, not once a worker
-    return context

@@ -37,10 +37,11 @@ def spread(stylized: Tensor) -> dict[str, Tensor]:
     return {"level": shown.mean(), "spread": shown.std(dim=1).mean()}
 
 
-def finite(network: nn.Module) -> bool:
-    """Whether all weights are numbers."""
+def length(network: nn.Module) -> Tensor:
+    """Length of the vector of all weights, (): a finite number where all of them are."""
     norms = torch._foreach_norm([value.detach() for value in network.parameters()])
-    return bool(torch.stack(norms).isfinite().all())
+    whole: Tensor = torch.stack(norms).norm()
+    return whole
 
 
 class LossGuard:

@@ -1,5 +1,6 @@
 """Training a feed-forward network on one style picture (Johnson et al. 2016) with the perceptual loss."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.precision import hardware
 from fastnst.training.batches import Batch
 from fastnst.training.early import EarlyExport
-from fastnst.training.guard import LossGuard, PictureGuard, finite, spread
+from fastnst.training.guard import LossGuard, PictureGuard, length, spread
 from fastnst.training.interrupt import Interrupt, deferred_interrupt
 from fastnst.training.processes import joined, usual_device
 from fastnst.training.rescue import MOST_RESCUES, Rescue
@@ -40,6 +41,8 @@ class Progress:
 
 
 Callback: TypeAlias = Callable[[Progress], None]
+
+_WEIGHTS = "weights"
 
 
 @dataclass(frozen=True)
@@ -166,18 +169,19 @@ class Loop:
             self._show(self.watcher)
 
     def _step(self, batch: Batch) -> Fault | None:
-        """Make one update, unless the loss forbids it."""
+        """Make one update, and see whether it was a good one: last, so that a GPU is waited for once."""
         run, state = self.run, self.run.state
         started = time.monotonic()
         run.stopwatch.lap("data")
         terms = run.forward(batch)
-        values = run.processes.mean(terms.values | spread(terms.stylized))
+        learning_rate = run.update(terms.total)
+        values = run.processes.mean(terms.values | spread(terms.stylized) | {_WEIGHTS: length(run.state.network)})
+        weights = values.pop(_WEIGHTS)
         words = self.losses.fault(values)
+        if words is None and not math.isfinite(weights):
+            words = "the weights are no longer numbers"
         if words is not None:
             return Fault(words, grave=True)
-        learning_rate = run.update(terms.total)
-        if not finite(run.state.network):
-            return Fault("the weights are no longer numbers", grave=True)
         run.stopwatch.lap("update")
         pictures = run.count(batch)
         took_s = time.monotonic() - started
