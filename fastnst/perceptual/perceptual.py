@@ -121,7 +121,17 @@ class PerceptualLoss:
             style_factors: (B,), what the style weight is multiplied by for each image; None: 1.
         """
         # As they come: the formulas bring them to float32 themselves, where it is cheapest.
-        features = self.network(image)
+        return self.terms_of(self.network(image), image, content, style, style_factors)
+
+    def terms_of(
+        self,
+        features: Features,
+        image: Tensor,
+        content: Features,
+        style: StyleReference,
+        style_factors: Tensor | None = None,
+    ) -> LossTerms:
+        """As `terms`, of images whose features are known."""
         with torch.autocast(image.device.type, enabled=False):
             content_term = self.content_term(features, content).mean()
             styles = self.style_term(features, style)

@@ -1,13 +1,14 @@
 """What a trained network's files say of it."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from fastnst.networks.model import ModelInfo
 from fastnst.training.settings import TrainSettings, plain
 
 # Where things lay on the machine that trained is nobody else's business.
-PRIVATE = ("style", "content", "loss_weights", "start")
+PRIVATE = ("style", "content", "loss_weights", "start", "teacher")
 
 
 def model_info(
@@ -38,7 +39,9 @@ def model_info(
 
 
 def _origin(settings: TrainSettings) -> str:
-    if settings.start is None:
-        return ""
-    digest = hashlib.sha256(settings.start.read_bytes()).hexdigest()[:8]
-    return f"starting from {settings.start.name} (sha256 {digest}), "
+    told = (("starting from", settings.start), ("imitating", settings.teacher))
+    return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in told if path is not None)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]

@@ -42,7 +42,7 @@ class Progress:
 
 Callback: TypeAlias = Callable[[Progress], None]
 
-_WEIGHTS = "weights"
+_WEIGHTS, _GRADIENT = "weights", "gradient"
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,15 @@ class Loop:
         run.stopwatch.lap("data")
         terms = run.forward(batch)
         learning_rate = run.update(terms.total)
-        values = run.processes.mean(terms.values | spread(terms.stylized) | {_WEIGHTS: length(run.state.network)})
-        weights = values.pop(_WEIGHTS)
+        lengths = {_WEIGHTS: length(run.state.network), _GRADIENT: run.gradient}
+        values = run.processes.mean(terms.values | spread(terms.stylized) | lengths)
+        weights, gradient = values.pop(_WEIGHTS), values.pop(_GRADIENT)
         words = self.losses.fault(values)
         if words is None and not math.isfinite(weights):
             words = "the weights are no longer numbers"
         if words is not None:
             return Fault(words, grave=True)
+        run.note_gradient(gradient)
         run.stopwatch.lap("update")
         pictures = run.count(batch)
         took_s = time.monotonic() - started
@@ -193,6 +195,7 @@ class Loop:
                 state.step,
                 {f"train/{name}": value for name, value in losses.items()}
                 | {"train/learning_rate": learning_rate, "speed/images_per_s": pictures / took_s}
+                | {"train/gradient": gradient}
                 | {"output/level": values["level"], "output/spread": values["spread"]}
                 | {f"seconds/{part}": seconds for part, seconds in run.stopwatch.parts.items()},
             )

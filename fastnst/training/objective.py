@@ -12,7 +12,9 @@ from torch import Tensor
 
 from fastnst.images import Frame, fit_long_side, resize_frame
 from fastnst.networks.kinds import conditions_of
-from fastnst.perceptual.losses import lattice_pattern
+from fastnst.networks.network import StyleNetwork
+from fastnst.perceptual.losses import lattice_pattern, relative_error
+from fastnst.perceptual.network import Features
 from fastnst.perceptual.perceptual import PerceptualLoss, StyleStatistics, of_each_image
 from fastnst.perceptual.precision import autocast
 from fastnst.tensors import to_image
@@ -57,11 +59,15 @@ class Objective:
         device: torch.device,
         dtype: torch.dtype | None,
         stopwatch: Stopwatch | None = None,
+        teacher: StyleNetwork | None = None,
     ) -> None:
-        """Measure the style pictures, each uint8 (H, W, 3); `stride` is the period of the patterns, pixels."""
+        """Measure the style pictures, each uint8 (H, W, 3).
+
+        `stride` is the period of the patterns, pixels; `teacher` a network of the one style, to be imitated.
+        """
         self.loss, self.settings, self.stride = loss, settings, stride
         self.stopwatch = stopwatch or Stopwatch(device)
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.teacher = device, dtype, teacher
         self.conditions = conditions_of(settings.network_spec)
         sized = (resize_frame(style, fit_long_side(style.shape[:2], settings.style_size)) for style in styles)
         with autocast(device, dtype):
@@ -78,11 +84,15 @@ class Objective:
         with autocast(self.device, self.dtype):
             stylized = paint(images, *told.inputs)
             self.stopwatch.lap("network")
-            perceptual = self.loss.terms(
-                stylized, self.loss.measure_content(images), self._styles_of(told), told.style_factors
+            features = self.loss.network(stylized)
+            perceptual = self.loss.terms_of(
+                features, stylized, self.loss.measure_content(images), self._styles_of(told), told.style_factors
             )
+            taught = self._difference(features, images)
         lattice = lattice_pattern(stylized, self.stride).mean()
         total = perceptual.total + settings.lattice_weight * lattice
+        if taught is not None:
+            total = total + settings.teacher_weight * taught
         self.stopwatch.lap("loss")
         values = {
             "total": total.detach(),
@@ -90,7 +100,7 @@ class Objective:
             "style": perceptual.style.detach(),
             "total_variation": perceptual.total_variation.detach(),
             "lattice": lattice.detach(),
-        }
+        } | ({} if taught is None else {"difference": taught.detach()})
         if settings.steady:
             with autocast(self.device, self.dtype):
                 flicker = self._flicker(paint, images, stylized, samples, told)
@@ -109,6 +119,16 @@ class Objective:
             stylized = paint(image, *told.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
             return stylized, self.loss.terms(stylized, content, self._styles_of(told)).floats()
+
+    def _difference(self, features: Features, images: Tensor) -> Tensor | None:
+        """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad():
+            wanted = self.loss.network(self.teacher(images).clamp(0, 1))
+        with torch.autocast(self.device.type, enabled=False):
+            errors = [relative_error(features[layer].float(), wanted[layer].float()) for layer in features]
+            return torch.stack(errors).mean()
 
     def _styles_of(self, told: Told) -> StyleStatistics:
         return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, told.styles)

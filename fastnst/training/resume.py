@@ -12,6 +12,7 @@ from fastnst.training.state import TrainState
 FREE_ON_RESUME = {
     "style",  # the picture's content is compared instead
     "start",
+    "teacher",
     "name",
     "licence",
     "content",

@@ -3,13 +3,14 @@
 Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastnst.training.average import update_average
 from fastnst.training.batches import Batch, Portion, content_batches
@@ -23,7 +24,12 @@ from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import TrainState
 from fastnst.training.stopwatch import Stopwatch
 
+LONGEST = 2.0
+"""A gradient that is so many times longer than the last ones is cut to that: some photographs, such as all but black
+ones, have one that a network does not recover from for a hundred steps."""
+
 _STEADY = 0.7  # of the running mean of a step's seconds
+_STEADY_GRADIENT = 0.95
 
 
 @dataclass
@@ -52,6 +58,8 @@ class Run:
     stopwatch: Stopwatch
     clock: Clock = field(init=False)
     moment: Moment = field(init=False)
+    gradient: Tensor = field(init=False)
+    """Length of the last step's gradient before it was cut, ()."""
 
     def __post_init__(self) -> None:
         self.schedule = Schedule(self.settings)
@@ -86,8 +94,16 @@ class Run:
             group["lr"] = learning_rate
         state.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        limit = LONGEST * state.gradient if state.gradient else math.inf
+        self.gradient = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
         state.optimizer.step()
         return learning_rate
+
+    def note_gradient(self, length: float) -> None:
+        """Remember how long a gradient was, before it was cut."""
+        state = self.state
+        mean = state.gradient or length
+        state.gradient = _STEADY_GRADIENT * mean + (1 - _STEADY_GRADIENT) * min(length, LONGEST * mean)
 
     def count(self, batch: Batch) -> int:
         """Note that a batch was learnt from; returns the pictures of the step, over all processes."""

@@ -96,6 +96,13 @@ class TrainSettings(LossSettings):
     """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights. It may know
     other styles, or one where several are to be learnt."""
 
+    teacher: Path | None = None
+    """Trained network (.safetensors) of the same painting whose pictures are imitated as well: a network that is too
+    small to find a good way of painting itself, as those for live pictures are, learns it from a large one."""
+
+    teacher_weight: float = 2.0
+    """Weight of the difference to the teacher's pictures, as the loss network sees it."""
+
     lattice_weight: float = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
@@ -145,6 +152,7 @@ class TrainSettings(LossSettings):
         if isinstance(self.style, str | Path):
             object.__setattr__(self, "style", (Path(self.style),))
         self._check_styles()
+        self._check_teacher()
         for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -166,6 +174,12 @@ class TrainSettings(LossSettings):
         if not 0 < self.content_goal < 1:
             raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
         _ = self.budget_s
+
+    def _check_teacher(self) -> None:
+        if not 0 <= self.teacher_weight < math.inf:
+            raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
+        if self.teacher is not None and (len(self.style) > 1 or self.strength_input):
+            raise SettingError("--teacher: goes with one --style and without --strength-input")
 
     def _check_styles(self) -> None:
         names = self.style_names

@@ -10,7 +10,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from fastnst.errors import CheckpointError
 from fastnst.images import Frame, read_frame
+from fastnst.networks.model import load_model
+from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import resolve_precision
 from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network
@@ -113,7 +116,17 @@ class Setup:
             device=self.device,
             dtype=self.dtype,
             stopwatch=self.stopwatch,
+            teacher=self._teacher(),
         )
+
+    def _teacher(self) -> StyleNetwork | None:
+        path = self.settings.teacher
+        if path is None:
+            return None
+        network, _ = load_model(path)
+        if not network.conditions.plain:
+            raise CheckpointError(f"{path}: takes style weights or a strength; --teacher is a network of one style")
+        return network.to(memory_format=torch.channels_last).to(self.device).requires_grad_(False)
 
     def _pace(self, objective: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
         """A pace by steps, or by the budget; the settings' crop and batch then become the plan's."""

@@ -37,6 +37,8 @@ class TrainState:
     """How often it went back to a good state."""
     rate_factor: float = 1.0
     """What the schedule's learning rate is multiplied by: half for each rescue."""
+    gradient: float = 0.0
+    """Running mean of the gradient's length; 0 before the first step."""
     losses: list[dict[str, float]] = field(default_factory=list)
     """Losses on the held-out pictures so far, each with its step, seconds and arithmetic."""
     skipped: dict[str, str] = field(default_factory=dict)
