@@ -39,7 +39,7 @@ _WARM_UP = 150
 _LARGEST_NORM = 5.0
 _STRAYING = 4.0  # a change that is missed by more than that counts no more: some pairs hardly differ
 _WEIGHTS = {"relu4_2": 2.0}  # the content term hangs on it alone
-_STYLE = 1.0  # weight of the changes of Gram matrices beside the others, at the layers of the style term
+_STYLE = 2.0  # weight of the changes of Gram matrices beside the others, at the layers of the style term
 _SETTINGS = LossSettings(loss_network="compact")
 
 

@@ -49,6 +49,7 @@ def settings(photos: Path, style_picture: Path, teacher: Path) -> DistillSetting
         crop=32,
         refine_steps=0,
         precision="float32",
+        workers=0,
     )
 
 

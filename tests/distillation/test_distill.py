@@ -117,7 +117,7 @@ def test_the_command(
     with pytest.raises(SystemExit, match="0"):
         main(["distill", "--recipe", str(recipe), *options, "-o", str(folder)])
     said = capsys.readouterr().err
-    assert "step 2: misses of responses and changes: relu1_1 " in said
+    assert "step 2: misses of responses, changes, style: relu1_1 " in said
     assert "relu5_1 misses" in said
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):

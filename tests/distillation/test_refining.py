@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fastnst.distillation import refining
-from fastnst.distillation.descents import Descent
+from fastnst.distillation.descents import Descent, advance, draw_plan
+from fastnst.distillation.drawing import near_pairs, plans
 from fastnst.distillation.finish import finish
 from fastnst.distillation.loop import CHECKPOINT, Progress, distill, load_state
 from fastnst.distillation.pictures import Pictures
@@ -70,7 +71,7 @@ def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
 ) -> None:
     distill(refined, photos, tmp_path, device=CPU)
     kept = (tmp_path / CHECKPOINT).read_bytes()
-    monkeypatch.setattr(refining, "_relative", lambda given, _: given.sum((1, 2, 3)) * torch.nan)
+    monkeypatch.setattr(refining, "_relative", lambda given, _: given.flatten(1).sum(1) * torch.nan)
     with pytest.raises(DivergedError, match="step 3: the error is no longer a number; take a lower --refine-rate"):
         distill(replace(refined, refine_steps=5), photos, tmp_path, resume=True, device=CPU)
     assert (tmp_path / CHECKPOINT).read_bytes() == kept
@@ -106,13 +107,54 @@ def test_a_descent_in_parts_is_the_same_descent(photos: Path, style_picture: Pat
     network = CompactFeatures()
 
     def new() -> Descent:
-        return Descent(network, pictures, np.random.default_rng(3), CPU)
+        return Descent(network, draw_plan(pictures, np.random.default_rng(3)), CPU, None)
 
     whole, parts = new(), new()
     steps = whole.left
-    whole.advance(steps, None)
+    advance(network, [whole], steps, None)
     for _ in range(steps):
-        parts.advance(1, None)
+        advance(network, [parts], 1, None)
     assert (whole.left, parts.left) == (0, 0)
     torch.testing.assert_close(parts.image, whole.image, rtol=0, atol=1e-6)
-    torch.testing.assert_close(parts.advance(4, None), parts.image)
+    torch.testing.assert_close(advance(network, [parts], 4, None), parts.image)
+
+
+def test_descents_together_go_as_each_alone(photos: Path, style_picture: Path) -> None:
+    pictures = Pictures(photos, style_picture.parent, 32)
+    torch.manual_seed(0)
+    network = CompactFeatures()
+
+    def new(number: int) -> Descent:
+        plan = replace(draw_plan(pictures, np.random.default_rng(number)), steps=2 + number)
+        return Descent(network, plan, CPU, None)
+
+    alone = [advance(network, [new(number)], 3, None) for number in range(3)]
+    together = [new(number) for number in range(3)]
+    result = advance(network, together, 3, None)
+    assert [descent.left for descent in together] == [0, 0, 1]  # the first had but two steps to go
+    torch.testing.assert_close(
+        result, torch.cat(alone), rtol=0, atol=2e-3
+    )  # Adam's first step is a sign times the rate
+    assert (result - torch.cat([new(number).image for number in range(3)])).abs().amax(dim=(1, 2, 3)).min() > 0.01
+
+
+def test_what_is_drawn_does_not_hang_on_the_workers(photos: Path, style_picture: Path) -> None:
+    pictures = Pictures(photos, style_picture.parent, 32)
+
+    def drawn(workers: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        pairs, planned = near_pairs(pictures, 5, 2, workers), plans(pictures, 5, workers)
+        return [next(pairs) for _ in range(3)], [next(planned).style for _ in range(3)]
+
+    for own, others in zip(drawn(0), drawn(2), strict=True):
+        for one, other in zip(own, others, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+    first, second = drawn(0)[0][0].chunk(2)
+    assert first.shape == (2, 3, 32, 32)
+    assert 0 < (first - second).abs().mean() < 0.5
+
+
+def test_errors_of_gram_matrices_changes() -> None:
+    # Twice as strong answers: the changes of the Gram matrix are four times those wanted, so the error is 9.
+    features = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    own, theirs = (refining._change(refining.gram_matrix(value)) for value in (2 * features, features))
+    torch.testing.assert_close(refining._relative(own, theirs), torch.full((2,), 9.0))

@@ -1,0 +1,126 @@
+"""Imitating a trained network, and gradients that are cut."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastnst.errors import CheckpointError, SettingError
+from fastnst.images import read_frame
+from fastnst.networks.kinds import build_network
+from fastnst.networks.model import ModelInfo, save_model
+from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.weights import load_loss_network
+from fastnst.training import loop
+from fastnst.training.describe import model_info
+from fastnst.training.objective import Objective, Terms
+from fastnst.training.run import LONGEST, Run
+from fastnst.training.settings import TrainSettings
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """Another network than `tiny` trains: wider, and with other random weights."""
+    return save(tmp_path / "teacher.safetensors", {"kind": "johnson", "width": 3, "blocks": 1})
+
+
+def save(path: Path, spec: dict[str, int | str]) -> Path:
+    torch.manual_seed(7)
+    save_model(path, build_network(spec), ModelInfo("large", spec, "none"))
+    return path
+
+
+def objective(settings: TrainSettings, taught_by: torch.nn.Module | None) -> Objective:
+    network, _ = load_loss_network(settings, CPU)
+    styles = [read_frame(path) for path in settings.style]
+    loss = PerceptualLoss(network, settings)
+    return Objective(loss, styles, settings, stride=4, device=CPU, dtype=None, teacher=taught_by)  # type: ignore[arg-type]
+
+
+class _Shifted(torch.nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        """The images, 0.2 lighter."""
+        return images + 0.2
+
+
+def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
+    images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    settings = replace(tiny, lattice_weight=0.0, teacher_weight=3.0)
+    with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
+    terms, plain = with_teacher(lambda x: x, images, range(2)), without(lambda x: x, images, range(2))
+    own, theirs = with_teacher.loss.network(images), with_teacher.loss.network(images + 0.2)
+    errors = [
+        ((own[layer][n] - theirs[layer][n]).square().sum() / theirs[layer][n].square().sum())
+        for layer in own
+        for n in range(2)
+    ]
+    expected = torch.stack(errors).mean()
+    torch.testing.assert_close(terms.values["difference"], expected)
+    torch.testing.assert_close(terms.total, plain.total + 3 * expected)
+    assert "difference" not in plain.values
+    imitated = with_teacher(lambda x: x + 0.2, images, range(2))
+    assert imitated.values["difference"] < 1e-8
+
+
+def test_a_network_comes_nearer_to_its_teacher(
+    tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path
+) -> None:
+    def last(name: str, weight: float) -> float:
+        seen: list[float] = []
+        settings = replace(tiny, steps=40, teacher=teacher, teacher_weight=weight, content_weight=0.0, style_weight=0.0)
+        loop.train(settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["difference"]))
+        return sum(seen[-5:]) / 5
+
+    assert last("taught", 1.0) < 0.8 * last("untaught", 0.0)
+
+
+def test_files_tell_of_the_teacher(tiny: TrainSettings, teacher: Path) -> None:
+    info = model_info(replace(tiny, teacher=teacher), 6, 12, "VGG")
+    assert "imitating teacher.safetensors (sha256 " in info.provenance
+    assert str(teacher.parent) not in str(info)
+
+
+def test_teachers_that_cannot_be(tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="--teacher: goes with one --style and without --strength-input"):
+        replace(tiny, teacher=teacher, strength_input=True)
+    with pytest.raises(SettingError, match="--teacher-weight is -1"):
+        replace(tiny, teacher_weight=-1.0)
+    several = save(tmp_path / "several.safetensors", {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2})
+    with pytest.raises(CheckpointError, match=r"several\.safetensors: takes style weights or a strength"):
+        loop.train(replace(tiny, teacher=several), photos, tmp_path / "a")
+    with pytest.raises(CheckpointError, match="no such file"):
+        loop.train(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
+
+
+def test_a_gradient_far_longer_than_the_last_ones_is_cut(
+    tiny: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, update, calls = Objective.__call__, Run.update, [0]
+    lengths: list[tuple[float, float, float]] = []
+
+    def louder(objective: Objective, *arguments: object) -> Terms:
+        terms = judge(objective, *arguments)  # type: ignore[arg-type]
+        calls[0] += 1
+        # The first was to count the arithmetic.
+        return replace(terms, total=terms.total * 1000) if calls[0] == 5 else terms
+
+    def watched(run: Run, total: Tensor) -> float:
+        mean = run.state.gradient
+        rate = update(run, total)
+        used = torch.nn.utils.get_total_norm([p.grad for p in run.state.network.parameters() if p.grad is not None])
+        lengths.append((mean, float(run.gradient), float(used)))
+        return rate
+
+    monkeypatch.setattr(Objective, "__call__", louder)
+    monkeypatch.setattr(Run, "update", watched)
+    loop.train(tiny, photos, tmp_path)
+    _, first, used = lengths[0]
+    assert used == pytest.approx(first)  # nothing to compare it with
+    mean, loud, used = lengths[3]
+    assert loud > 100 * mean
+    assert used == pytest.approx(LONGEST * mean, rel=1e-3)
+    assert lengths[4][0] == pytest.approx(0.95 * mean + 0.05 * LONGEST * mean, rel=1e-3)
