@@ -72,6 +72,19 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     return network.eval(), info
 
 
+def bundled_models() -> Path:
+    """The folder of weights that come with fastnst: in the installed package, or in the checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def find_model(given: Path) -> Path:
+    """A model file as it was named: a path, or the name of a style in the package, as "starry"."""
+    bundled = bundled_models() / f"{given}.safetensors"
+    return bundled if not given.exists() and given.name == str(given) and bundled.is_file() else given
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read all tensors and the metadata of a safetensors file; raises CheckpointError where that fails."""
     if not path.is_file():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastnst.errors import SettingError, WeightsError
 from fastnst.files import write_atomically
+from fastnst.networks.model import bundled_models
 from fastnst.perceptual.compact import LAYERS, CompactFeatures
 from fastnst.perceptual.settings import LossSettings
 
@@ -48,7 +49,7 @@ def load_compact(settings: LossSettings, layers: Sequence[str]) -> tuple[Compact
     """
     _check_settings(settings)
     network = CompactFeatures(layers)
-    path = settings.loss_weights or bundled_weights()
+    path = settings.loss_weights or bundled_models() / "compact.safetensors"
     state, info = _read(path)
     try:
         network.load_state_dict({name: state[name].float() for name in network.state_dict()})
@@ -62,13 +63,6 @@ def stands_in(settings: LossSettings) -> bool:
     """Whether the compact network can give what the settings ask for."""
     layers = settings.content_layers + settings.style_layers
     return settings.normalization == "balanced" and settings.pool == "average" and set(layers) <= set(LAYERS)
-
-
-def bundled_weights() -> Path:
-    """Return the file of the weights that come with fastnst: in the installed package, or in the checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "models" / "compact.safetensors"
-    return installed if installed.is_file() else package.parent / "models" / "compact.safetensors"
 
 
 def _check_settings(settings: LossSettings) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from fastnst.networks.model import ModelInfo
+from fastnst.networks.model import ModelInfo, find_model
 from fastnst.training.settings import TrainSettings, plain
 
 # Where things lay on the machine that trained is nobody else's business.
@@ -40,8 +40,10 @@ def model_info(
 
 def _origin(settings: TrainSettings) -> str:
     told = (("starting from", settings.start), ("imitating", settings.teacher))
-    return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in told if path is not None)
+    return "".join(
+        f"{what} {find_model(path).name} (sha256 {_digest(path)}), " for what, path in told if path is not None
+    )
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return hashlib.sha256(find_model(path).read_bytes()).hexdigest()[:8]

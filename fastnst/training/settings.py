@@ -93,8 +93,8 @@ class TrainSettings(LossSettings):
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
     start: Path | None = None
-    """Trained network (.safetensors) of the same width and blocks to start from, instead of random weights. It may know
-    other styles, or one where several are to be learnt."""
+    """Trained network of the same width and blocks to start from, instead of random weights: a .safetensors file, or
+    the name of a style in the package. It may know other styles, or one where several are to be learnt."""
 
     teacher: Path | None = None
     """Trained network (.safetensors) of the same painting whose pictures are imitated as well: a network that is too

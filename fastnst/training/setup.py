@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.images import Frame, read_frame
-from fastnst.networks.model import load_model
+from fastnst.networks.model import find_model, load_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import resolve_precision
@@ -32,6 +32,11 @@ from fastnst.training.stopwatch import Stopwatch
 from fastnst.training.weigh import PHOTOS, SIDE, find_style_weight
 
 HELD_OUT_COUNT = 4
+
+_UNTAUGHT = (
+    "Networks for live pictures paint far more evenly with --teacher LARGE.safetensors, a network of --network johnson "
+    "that was trained on the same painting before."
+)
 
 Say: TypeAlias = Callable[[str], None]
 """Takes one line for the user."""
@@ -55,6 +60,8 @@ class Setup:
         free, settings = settings, chosen_network(settings)
         if settings is not free and settings.loss_network == "compact":
             say(COMPACT_CHOSEN)
+        if settings.network != "johnson" and settings.teacher is None and len(settings.style) == 1:
+            say(_UNTAUGHT)
         self.styles = [read_frame(path) for path in settings.style]
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
@@ -123,7 +130,7 @@ class Setup:
         path = self.settings.teacher
         if path is None:
             return None
-        network, _ = load_model(path)
+        network, _ = load_model(find_model(path))
         if not network.conditions.plain:
             raise CheckpointError(f"{path}: takes style weights or a strength; --teacher is a network of one style")
         return network.to(memory_format=torch.channels_last).to(self.device).requires_grad_(False)

@@ -6,7 +6,7 @@ import torch
 
 from fastnst.errors import CheckpointError
 from fastnst.networks.kinds import build_network, size_of
-from fastnst.networks.model import ModelInfo, load_model
+from fastnst.networks.model import ModelInfo, find_model, load_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.networks.start import take_over
 from fastnst.training.average import start_average
@@ -56,7 +56,7 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     network = build_network(settings.network_spec)
     already = 0.0
     if settings.start is not None:
-        trained, info = load_model(settings.start)
+        trained, info = load_model(find_model(settings.start))
         if size_of(info.network) != size_of(settings.network_spec):
             raise CheckpointError(
                 f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "

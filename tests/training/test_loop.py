@@ -15,10 +15,11 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
 from fastnst.networks.johnson import TransformNet
-from fastnst.networks.model import ModelInfo, read_safetensors, save_model
+from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings
+from fastnst.training.state import new_state
 
 
 @pytest.fixture
@@ -197,3 +198,12 @@ def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> Non
         dataclasses.replace(settings, small_crop=32)
     with pytest.raises(SettingError, match="--small-first is 2"):
         dataclasses.replace(settings, small_first=2)
+
+
+def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings) -> None:
+    begun = new_state(dataclasses.replace(settings, start=Path("starry"), width=16, blocks=5), torch.device("cpu"))
+    expected, _ = load_model(Path(__file__).parents[2] / "models" / "starry.safetensors")
+    own = begun.network.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in expected.state_dict().items())
+    with pytest.raises(CheckpointError, match="nothing: no such file"):
+        new_state(dataclasses.replace(settings, start=Path("nothing")), torch.device("cpu"))
