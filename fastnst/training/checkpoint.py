@@ -18,6 +18,9 @@ FORMAT = "fastnst checkpoint 1"
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the file inside a training's folder."""
 
+TEACHER, WAITING = "teacher", "student.json"
+"""Folder of a teacher that is trained first, inside its pupil's, and in it the settings of the pupil's training."""
+
 
 def save_checkpoint(path: Path, state: TrainState, settings: dict[str, Any], style_sha256: str) -> None:
     """Write network, optimiser, random state and progress; settings and style are kept to be compared on resuming."""
@@ -68,13 +71,24 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
 
 def saved_settings(folder: Path) -> dict[str, Any]:
     """Settings that the training in `folder` was run with; raises CheckpointError where there is none."""
-    path = folder / CHECKPOINT
+    path, waiting = folder / CHECKPOINT, folder / TEACHER / WAITING
+    if not path.is_file() and waiting.is_file():
+        return _waiting(waiting)
     if not path.is_file():
         raise CheckpointError(f"{folder}: no training to go on with; expected a folder with {CHECKPOINT} in it")
     _, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
     settings: dict[str, Any] = json.loads(metadata["settings"])
+    return settings
+
+
+def _waiting(path: Path) -> dict[str, Any]:
+    """Settings of a training whose teacher was still being trained."""
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); train anew with another -o") from error
     return settings
 
 

@@ -40,10 +40,9 @@ def model_info(
 
 def _origin(settings: TrainSettings) -> str:
     told = (("starting from", settings.start), ("imitating", settings.teacher))
-    return "".join(
-        f"{what} {find_model(path).name} (sha256 {_digest(path)}), " for what, path in told if path is not None
-    )
+    named = [(what, find_model(path)) for what, path in told if isinstance(path, Path)]
+    return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in named)
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(find_model(path).read_bytes()).hexdigest()[:8]
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]

@@ -33,11 +33,6 @@ from fastnst.training.weigh import PHOTOS, SIDE, find_style_weight
 
 HELD_OUT_COUNT = 4
 
-_UNTAUGHT = (
-    "Networks for live pictures paint far more evenly with --teacher LARGE.safetensors, a network of --network johnson "
-    "that was trained on the same painting before."
-)
-
 Say: TypeAlias = Callable[[str], None]
 """Takes one line for the user."""
 
@@ -60,8 +55,6 @@ class Setup:
         free, settings = settings, chosen_network(settings)
         if settings is not free and settings.loss_network == "compact":
             say(COMPACT_CHOSEN)
-        if settings.network != "johnson" and settings.teacher is None and len(settings.style) == 1:
-            say(_UNTAUGHT)
         self.styles = [read_frame(path) for path in settings.style]
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
@@ -128,7 +121,7 @@ class Setup:
 
     def _teacher(self) -> StyleNetwork | None:
         path = self.settings.teacher
-        if path is None:
+        if not isinstance(path, Path):
             return None
         network, _ = load_model(find_model(path))
         if not network.conditions.plain:

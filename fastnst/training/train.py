@@ -1,16 +1,19 @@
 """`fastnst.train`: a style picture and a folder of photographs become a network and an ONNX file."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from fastnst.errors import InputError
+from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.finish import Files, finish
 from fastnst.training.loop import TrainCallbacks, TrainResult
 from fastnst.training.loop import train as run_loop
 from fastnst.training.processes import leads
 from fastnst.training.settings import TrainSettings
+from fastnst.training.teach import taught
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ def train(
 ) -> Trained:
     """Train a network on a style picture, export it to ONNX and write its card.
 
+    Of a network for live pictures the teacher is trained first, unless the settings say otherwise (`taught`).
+
     Nothing is printed; `callbacks` are told what happens. Whatever one of them raises ends the training; its last
     checkpoint stays. A script that has `settings.workers` above 0 does its work below `if __name__ == "__main__":`.
 
@@ -59,5 +64,16 @@ def train(
     content = content or Path(settings.content)
     if not content.is_dir():
         raise InputError(f"{content}: no folder of photographs; give one, such as that which fastnst coco prints")
-    result = run_loop(settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began)
+    began = time.monotonic() if began is None else began
+    told = callbacks or TrainCallbacks()
+    pupil = taught(settings, content, folder, resume=resume, callbacks=told, device=device, began=began)
+    result = run_loop(
+        pupil.settings,
+        content,
+        folder,
+        resume=resume and (pupil.settings is settings or (folder / CHECKPOINT).exists()),
+        callbacks=callbacks,
+        device=device,
+        began=min(began, time.monotonic() - pupil.elapsed_s),
+    )
     return Trained(result, finish(result, folder) if leads() else None)

@@ -1,5 +1,6 @@
 """Imitating a trained network, and gradients that are cut."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastnst.errors import CheckpointError, SettingError
+from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.images import read_frame
 from fastnst.networks.kinds import build_network
-from fastnst.networks.model import ModelInfo, save_model
+from fastnst.networks.model import ModelInfo, load_model, save_model
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
-from fastnst.training import loop
+from fastnst.training import loop, teach
+from fastnst.training.checkpoint import saved_settings
 from fastnst.training.describe import model_info
+from fastnst.training.loop import TrainCallbacks
 from fastnst.training.objective import Objective, Terms
 from fastnst.training.run import LONGEST, Run
 from fastnst.training.settings import TrainSettings
+from fastnst.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -124,3 +128,81 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
     assert loud > 100 * mean
     assert used == pytest.approx(LONGEST * mean, rel=1e-3)
     assert lengths[4][0] == pytest.approx(0.95 * mean + 0.05 * LONGEST * mean, rel=1e-3)
+
+
+# Trained first
+
+
+@pytest.fixture
+def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
+    monkeypatch.setattr(teach, "WIDTH", 2)
+    monkeypatch.setattr(teach, "START", None)
+    return replace(tiny, network="live", width=16, name="pupil", steps=4)
+
+
+def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, teacher: Path) -> None:
+    assert not teach.wants_teacher(tiny)
+    assert teach.wants_teacher(replace(tiny, teacher="auto"))
+    assert teach.wants_teacher(live)
+    assert not teach.wants_teacher(replace(live, teacher="none"))
+    assert not teach.wants_teacher(replace(live, teacher=teacher))
+    assert not teach.wants_teacher(replace(live, start=teacher))
+    assert not teach.wants_teacher(replace(live, strength_input=True))
+
+
+def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
+    live: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    steps: list[set[str]] = []
+    calls = TrainCallbacks(on_note=notes.append, on_step=lambda step: steps.append(set(step.losses)))
+    trained = train(live, tmp_path / "out", content=photos, callbacks=calls)
+    assert trained.files is not None
+    large, info = load_model(tmp_path / "out" / "teacher" / "pupil.safetensors")
+    assert (info.network["kind"], large.width) == ("johnson", 2)
+    assert [("difference" in names) for names in steps] == [False] * 4 + [True] * 4
+    assert any(note.startswith("First its teacher") for note in notes)
+    _, own = load_model(trained.files.model)
+    assert "imitating pupil.safetensors (sha256 " in own.provenance
+    assert own.network["kind"] == "live"
+    with pytest.raises(OutputError, match="holds a training already"):
+        train(live, tmp_path / "out", content=photos)
+
+
+@pytest.mark.parametrize("at", [2, 6])
+def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
+    count, notes = [0], []
+
+    def stop(_: loop.Progress) -> None:
+        count[0] += 1
+        if count[0] == at:
+            signal.raise_signal(signal.SIGINT)
+
+    whole = train(live, tmp_path / "whole", content=photos)
+    with pytest.raises(KeyboardInterrupt):
+        train(live, tmp_path / "out", content=photos, callbacks=TrainCallbacks(on_step=stop))
+    told = saved_settings(tmp_path / "out")
+    assert (told["network"], told["name"]) == ("live", "pupil")
+    with pytest.raises(OutputError, match="go on with --resume"):
+        train(live, tmp_path / "out", content=photos)
+    seen: list[int] = []
+    calls = TrainCallbacks(on_step=lambda step: seen.append(step.step), on_note=notes.append)
+    again = train(live, tmp_path / "out", content=photos, resume=True, callbacks=calls)
+    assert seen == ([4, 1, 2, 3, 4] if at == 2 else [4])  # the step that is under way is finished
+    for one, other in zip(again.result.network.parameters(), whole.result.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
+    of = teach.teacher_of(replace(live, budget="3m"))
+    assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "pupil")
+    assert teach.teacher_of(live).budget == ""
+
+
+def test_no_teacher_is_trained_by_several_processes(
+    live: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match="--teacher auto trains in one process"):
+        train(live, tmp_path / "out", content=photos)
+    assert not (tmp_path / "out").exists()
