@@ -25,8 +25,8 @@ from fastnst.training.state import TrainState
 from fastnst.training.stopwatch import Stopwatch
 
 LONGEST = 2.0
-"""A gradient that is so many times longer than the last ones is cut to that: some photographs, such as all but black
-ones, have one that a network does not recover from for a hundred steps."""
+"""A gradient that is so many times longer than the last ones is cut to that: a few batches have one that a network does
+not recover from for a hundred steps (docs/training.md)."""
 
 _STEADY = 0.7  # of the running mean of a step's seconds
 _STEADY_GRADIENT = 0.95
