@@ -63,7 +63,7 @@ class Objective:
     ) -> None:
         """Measure the style pictures, each uint8 (H, W, 3).
 
-        `stride` is the period of the patterns, pixels; `teacher` a network of the one style, to be imitated.
+        `stride` is the period of the patterns, pixels; `teacher` a network of the same styles, to be imitated.
         """
         self.loss, self.settings, self.stride = loss, settings, stride
         self.stopwatch = stopwatch or Stopwatch(device)
@@ -88,7 +88,7 @@ class Objective:
             perceptual = self.loss.terms_of(
                 features, stylized, self.loss.measure_content(images), self._styles_of(told), told.style_factors
             )
-            taught = self._difference(features, images)
+            taught = self._difference(features, images, told)
         lattice = lattice_pattern(stylized, self.stride).mean()
         total = perceptual.total + settings.lattice_weight * lattice
         if taught is not None:
@@ -120,12 +120,12 @@ class Objective:
             content = self.loss.measure_content(image)
             return stylized, self.loss.terms(stylized, content, self._styles_of(told)).floats()
 
-    def _difference(self, features: Features, images: Tensor) -> Tensor | None:
+    def _difference(self, features: Features, images: Tensor, told: Told) -> Tensor | None:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
         if self.teacher is None:
             return None
         with torch.no_grad():
-            wanted = self.loss.network(self.teacher(images).clamp(0, 1))
+            wanted = self.loss.network(self.teacher(images, *told.inputs).clamp(0, 1))
         with torch.autocast(self.device.type, enabled=False):
             errors = [relative_error(features[layer].float(), wanted[layer].float()) for layer in features]
             return torch.stack(errors).mean()

@@ -100,7 +100,7 @@ class TrainSettings(LossSettings):
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are
     imitated as well: a network that is too small to find a good way of painting itself, as those for live pictures are,
     learns it from a large one. auto: a johnson of 16 channels is trained first. By default auto for networks for live
-    pictures of one style without --start, else none."""
+    pictures without --start, else none."""
 
     teacher_weight: float = 2.0
     """Weight of the difference to the teacher's pictures, as the loss network sees it."""
@@ -180,8 +180,6 @@ class TrainSettings(LossSettings):
     def _check_teacher(self) -> None:
         if not 0 <= self.teacher_weight < math.inf:
             raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
-        if self.teacher not in (None, "none") and (len(self.style) > 1 or self.strength_input):
-            raise SettingError("--teacher: goes with one --style and without --strength-input")
 
     def _check_styles(self) -> None:
         names = self.style_names

@@ -124,8 +124,10 @@ class Setup:
         if not isinstance(path, Path):
             return None
         network, _ = load_model(find_model(path))
-        if not network.conditions.plain:
-            raise CheckpointError(f"{path}: takes style weights or a strength; --teacher is a network of one style")
+        if network.conditions != self.state.network.conditions:
+            raise CheckpointError(
+                f"{path}: has {_told(network)}; --teacher is one with {_told(self.state.network)}, as what is trained"
+            )
         return network.to(memory_format=torch.channels_last).to(self.device).requires_grad_(False)
 
     def _pace(self, objective: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
@@ -151,6 +153,11 @@ class Setup:
     def _photos(self, count: int, size: int) -> Tensor:
         """Some content pictures as images, (count or fewer, 3, size, size)."""
         return held_out(self.content, count, size).images.to(self.device).float() / 255
+
+
+def _told(network: StyleNetwork) -> str:
+    styles, strength = network.conditions.styles, network.conditions.strength
+    return f"{styles} style{'' if styles == 1 else 's'} and {'a' if strength else 'no'} strength input"
 
 
 def digest(styles: Sequence[Frame]) -> str:

@@ -37,8 +37,7 @@ def wants_teacher(settings: TrainSettings) -> bool:
     """Whether a teacher is to be trained first: as asked for, else for a live network that begins with nothing."""
     if settings.teacher == "auto":
         return True
-    alike = len(settings.style) == 1 and not settings.strength_input
-    return settings.teacher is None and settings.network != "johnson" and settings.start is None and alike
+    return settings.teacher is None and settings.network != "johnson" and settings.start is None
 
 
 def taught(

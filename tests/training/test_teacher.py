@@ -12,9 +12,10 @@ from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.images import read_frame
 from fastnst.networks.kinds import build_network
 from fastnst.networks.model import ModelInfo, load_model, save_model
+from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
-from fastnst.training import loop, teach
+from fastnst.training import loop, setup, teach
 from fastnst.training.checkpoint import saved_settings
 from fastnst.training.describe import model_info
 from fastnst.training.loop import TrainCallbacks
@@ -89,13 +90,16 @@ def test_files_tell_of_the_teacher(tiny: TrainSettings, teacher: Path) -> None:
 
 
 def test_teachers_that_cannot_be(tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="--teacher: goes with one --style and without --strength-input"):
-        replace(tiny, teacher=teacher, strength_input=True)
     with pytest.raises(SettingError, match="--teacher-weight is -1"):
         replace(tiny, teacher_weight=-1.0)
     several = save(tmp_path / "several.safetensors", {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2})
-    with pytest.raises(CheckpointError, match=r"several\.safetensors: takes style weights or a strength"):
+    with pytest.raises(CheckpointError, match=r"several\.safetensors: has 2 styles and no strength input"):
         loop.train(replace(tiny, teacher=several), photos, tmp_path / "a")
+    strong = replace(tiny, teacher=teacher, strength_input=True)
+    with pytest.raises(
+        CheckpointError, match="has 1 style and no strength input; --teacher is one with 1 style and a s"
+    ):
+        loop.train(strong, photos, tmp_path / "c")
     with pytest.raises(CheckpointError, match="no such file"):
         loop.train(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
 
@@ -147,7 +151,7 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
     assert not teach.wants_teacher(replace(live, teacher="none"))
     assert not teach.wants_teacher(replace(live, teacher=teacher))
     assert not teach.wants_teacher(replace(live, start=teacher))
-    assert not teach.wants_teacher(replace(live, strength_input=True))
+    assert teach.wants_teacher(replace(live, strength_input=True))
 
 
 def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
@@ -206,3 +210,22 @@ def test_no_teacher_is_trained_by_several_processes(
     with pytest.raises(SettingError, match="--teacher auto trains in one process"):
         train(live, tmp_path / "out", content=photos)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_is_told_what_its_pupil_is_told(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    told: list[tuple[torch.Size, ...]] = []
+    build = setup.load_model
+
+    def watched(path: Path) -> tuple[StyleNetwork, ModelInfo]:
+        network, info = build(path)
+        network.register_forward_pre_hook(lambda _, inputs: told.append(tuple(value.shape for value in inputs)))
+        return network, info
+
+    second = tmp_path / "second.png"
+    second.write_bytes(live.style[0].read_bytes())
+    both = replace(live, style=(*live.style, second), strength_input=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "load_model", watched)
+        train(both, tmp_path / "out", content=photos)
+    assert (2, 2) in [shapes[1] for shapes in told if len(shapes) == 3]  # two pictures, two styles
+    assert all(shapes[2] in ((2, 1), (1, 1)) for shapes in told)
