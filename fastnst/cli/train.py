@@ -59,11 +59,13 @@ def train(
     from fastnst.training.loop import TrainCallbacks  # noqa: PLC0415
     from fastnst.training.processes import leads  # noqa: PLC0415
     from fastnst.training.resume import check_folder  # noqa: PLC0415
+    from fastnst.training.teach import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
+    check_teacher(settings, folder, resume=resume is not None)
     for picture in settings.style:
         read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()

@@ -1,12 +1,13 @@
 """What a finished distillation leaves: the weights and a card that says how they came about."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fastnst.distillation.loop import DistillResult
+from fastnst.distillation.refining import Missed
 from fastnst.distillation.settings import DistillSettings
 from fastnst.files import write_atomically
 from fastnst.perceptual.compact_weights import CompactInfo, save_compact
@@ -84,7 +85,9 @@ principal components that the layer's head gives.
 
 def _missed(missed: dict[str, list[float]]) -> str:
     rows = "\n".join(
-        " | ".join([f"| {layer}", *(f"{error:.3f}" for error in errors)]) + " |" for layer, errors in missed.items()
+        " | ".join([f"| {layer}", *(f"{error:.3f}" for error in errors)]) + " |"
+        for layer, errors in missed.items()
+        if len(errors) == len(fields(Missed))  # the first version had two errors
     )
     table = f"""## What is missed after the refinement
 

@@ -177,6 +177,7 @@ def _refine(
         for layer, errors in missed.items():
             now = [errors.responses, errors.changes, errors.style]
             before = state.missed.get(layer, now)
+            before = before if len(before) == len(now) else now  # the first version had two errors
             state.missed[layer] = [_STEADY * old + (1 - _STEADY) * new for old, new in zip(before, now, strict=True)]
         last = state.refined == settings.refine_steps
         if last or time.monotonic() - saved_s > settings.checkpoint_every_s:

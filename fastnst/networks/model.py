@@ -82,7 +82,7 @@ def bundled_models() -> Path:
 def find_model(given: Path) -> Path:
     """A model file as it was named: a path, or the name of a style in the package, as "starry"."""
     bundled = bundled_models() / f"{given}.safetensors"
-    return bundled if not given.exists() and given.name == str(given) and bundled.is_file() else given
+    return bundled if not given.is_file() and given.name == str(given) and bundled.is_file() else given
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -28,7 +28,8 @@ class EarlyExport:
         """Seconds that a look at the held-out pictures takes."""
         first_s, budget_s = run.settings.early_export_s, run.settings.budget_s
         short = budget_s is not None and budget_s < SHORTEST_BUDGET * first_s
-        self._next_s = math.inf if short or not first_s else first_s
+        self._first = True
+        self._next_s = math.inf if short or not first_s else run.state.begun_s + first_s
 
     def write_if_due(self) -> None:
         """Export the network where it is time to; whatever goes wrong with it is only said."""
@@ -45,7 +46,8 @@ class EarlyExport:
             self.say(f"No {PREVIEW}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
             return
         took_s = time.monotonic() - started
-        if self._next_s == run.settings.early_export_s:
+        if self._first:
+            self._first = False
             self.say(f"Step {run.state.step}: try it with --style {run.folder / PREVIEW}")
         self._next_s = run.clock.elapsed_s + max(run.settings.checkpoint_every_s, COST * took_s)
         if first:  # a budget: what is left for the end is now known

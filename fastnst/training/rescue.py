@@ -23,6 +23,7 @@ class Snapshot:
     network: dict[str, Tensor]
     average: dict[str, Tensor]
     optimizer: dict[str, Any]
+    gradient: float
 
 
 class Rescue:
@@ -58,7 +59,7 @@ class Rescue:
         if state.average is not None:
             state.average.load_state_dict(kept.average)
         state.optimizer.load_state_dict(copy.deepcopy(kept.optimizer))
-        state.step = kept.step
+        state.step, state.gradient = kept.step, kept.gradient
         state.losses = [entry for entry in state.losses if entry["step"] <= kept.step]
         state.rescues += 1
         state.rate_factor /= 2
@@ -73,6 +74,7 @@ def _copy(state: TrainState) -> Snapshot:
         _clone(state.network.state_dict()),
         _clone(state.average.state_dict()) if state.average is not None else {},
         copy.deepcopy(state.optimizer.state_dict()),
+        state.gradient,
     )
 
 

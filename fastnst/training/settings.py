@@ -153,6 +153,9 @@ class TrainSettings(LossSettings):
     def __post_init__(self) -> None:
         if isinstance(self.style, str | Path):
             object.__setattr__(self, "style", (Path(self.style),))
+        for name in ("start", "teacher"):
+            if isinstance(value := getattr(self, name), str) and value not in ("auto", "none"):
+                object.__setattr__(self, name, Path(value))
         self._check_styles()
         self._check_teacher()
         for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):

@@ -149,6 +149,16 @@ def test_going_back_restores_weights_average_and_optimizer(monkeypatch: pytest.M
     assert torch.equal(state.optimizer.state_dict()["state"][0]["exp_avg"], kept[2][1][0]["exp_avg"])
 
 
+def test_going_back_puts_the_gradients_mean_back() -> None:
+    state = small_state()
+    state.gradient = 2.0
+    keeping = Rescue(state)
+    step(state)
+    state.gradient = 30.0
+    keeping.go_back()
+    assert state.gradient == 2.0
+
+
 def test_going_back_to_clean_pictures_goes_further() -> None:
     state = small_state()
     keeping = Rescue(state)

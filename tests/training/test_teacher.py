@@ -11,17 +11,18 @@ from torch import Tensor
 from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.images import read_frame
 from fastnst.networks.kinds import build_network
-from fastnst.networks.model import ModelInfo, load_model, save_model
+from fastnst.networks.model import ModelInfo, find_model, load_model, save_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
 from fastnst.training import loop, setup, teach
-from fastnst.training.checkpoint import saved_settings
+from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.describe import model_info
 from fastnst.training.loop import TrainCallbacks
 from fastnst.training.objective import Objective, Terms
 from fastnst.training.run import LONGEST, Run
 from fastnst.training.settings import TrainSettings
+from fastnst.training.state import new_state
 from fastnst.training.train import train
 
 CPU = torch.device("cpu")
@@ -151,6 +152,7 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
     assert not teach.wants_teacher(replace(live, teacher="none"))
     assert not teach.wants_teacher(replace(live, teacher=teacher))
     assert not teach.wants_teacher(replace(live, start=teacher))
+    assert not teach.wants_teacher(replace(live, teacher_weight=0.0))
     assert teach.wants_teacher(replace(live, strength_input=True))
 
 
@@ -173,18 +175,24 @@ def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
         train(live, tmp_path / "out", content=photos)
 
 
-@pytest.mark.parametrize("at", [2, 6])
-def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
-    count, notes = [0], []
+def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> None:
+    """Train until step `at`, counted over both parts, as if Ctrl-C were pressed then."""
+    count = [0]
 
     def stop(_: loop.Progress) -> None:
         count[0] += 1
         if count[0] == at:
             signal.raise_signal(signal.SIGINT)
 
-    whole = train(live, tmp_path / "whole", content=photos)
     with pytest.raises(KeyboardInterrupt):
-        train(live, tmp_path / "out", content=photos, callbacks=TrainCallbacks(on_step=stop))
+        train(settings, folder, content=photos, callbacks=TrainCallbacks(on_step=stop))
+
+
+@pytest.mark.parametrize("at", [2, 6])
+def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
+    notes: list[str] = []
+    whole = train(live, tmp_path / "whole", content=photos)
+    stop_at(at, live, photos, tmp_path / "out")
     told = saved_settings(tmp_path / "out")
     assert (told["network"], told["name"]) == ("live", "pupil")
     with pytest.raises(OutputError, match="go on with --resume"):
@@ -195,6 +203,79 @@ def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, 
     assert seen == ([4, 1, 2, 3, 4] if at == 2 else [4])  # the step that is under way is finished
     for one, other in zip(again.result.network.parameters(), whole.result.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_resume_that_is_refused_changes_nothing(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    stop_at(2, live, photos, tmp_path)
+    with pytest.raises(CheckpointError, match="was trained with steps = 4, now it is 9"):
+        train(replace(live, steps=9), tmp_path, content=photos, resume=True)
+    assert saved_settings(tmp_path)["steps"] == 4
+    assert train(live, tmp_path, content=photos, resume=True).result.steps == 4
+
+
+def test_the_teachers_time_counts_after_a_stop_between_the_two(
+    live: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(5, live, photos, tmp_path)
+    (tmp_path / CHECKPOINT).unlink()  # as if it had been killed before the pupil's first one
+    took = load_model(tmp_path / "teacher" / "pupil.safetensors")[1].training["elapsed_s"] + 500
+    monkeypatch.setattr(teach, "load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took})))
+    assert train(live, tmp_path, content=photos, resume=True).result.elapsed_s > took
+
+
+def test_a_pupil_that_began_without_a_teacher_stays_so(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    stop_at(2, replace(live, teacher="none"), photos, tmp_path)
+    seen: list[set[str]] = []
+    calls = TrainCallbacks(on_step=lambda step: seen.append(set(step.losses)))
+    train(live, tmp_path, content=photos, resume=True, callbacks=calls)
+    assert all("difference" not in names for names in seen)
+    with pytest.raises(CheckpointError, match="no training to go on with"):
+        train(live, tmp_path / "misspelt", content=photos, resume=True)
+
+
+def test_a_moved_training_finds_its_teacher(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    stop_at(6, live, photos, tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    named = Path(saved_settings(tmp_path / "moved")["teacher"])
+    assert not named.exists()
+    again = train(replace(live, teacher=named), tmp_path / "moved", content=photos, resume=True)
+    assert again.result.steps == 4
+
+
+def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a network of kind johnson"):
+        train(replace(live, teacher="auto", start="starry"), tmp_path / "out", content=photos)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
+    of = teach.teacher_of(TrainSettings(style=tiny.style, network="live"))
+    assert new_state(of, CPU).network.width == 16
+
+
+def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
+    settings = replace(tiny, start="starry", teacher="large.safetensors")  # type: ignore[arg-type]
+    assert (settings.start, settings.teacher) == (Path("starry"), Path("large.safetensors"))
+    assert replace(tiny, teacher="auto").teacher == "auto"
+
+
+def test_a_folder_does_not_hide_a_style_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("starry").mkdir()
+    assert find_model(Path("starry")).is_file()
+    Path("starry").rmdir()
+    Path("starry").write_bytes(b"")
+    assert find_model(Path("starry")) == Path("starry")
+
+
+def test_the_first_preview_is_after_a_minute_of_its_own_training(
+    live: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    settings = replace(live, early_export_s=1.0)  # less than the teacher takes, more than the pupil
+    train(settings, tmp_path, content=photos, callbacks=TrainCallbacks(on_note=notes.append))
+    trained = next(number for number, note in enumerate(notes) if note.startswith("The teacher is trained"))
+    assert not any(note.startswith("Step 1:") for note in notes[trained:])
 
 
 def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
