@@ -33,21 +33,39 @@ def write_run(folder: Path, rows: list[tuple[float, float, float, float]], crop:
 
 
 def test_the_ratio_by_hand(figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The mark is 0.5 + 5 x 0.1 = 1; ours falls from 2 at 10 s to 0 at 30 s, so it is there at 20 s.
+    # The mark is 0.5 + 5 x 0.1 = 1; ours falls from 2 at 10 s to 0 at 30 s, so it is there at 20 s. The other way round
+    # as well: what both reach.
     usual = write_run(tmp_path / "usual", [(50, 1e12, 1.0, 0.2), (100, 4e12, 0.5, 0.1), (150, 6e12, 0.6, 0.1)])
     ours = write_run(tmp_path / "ours", [(10, 1e11, 1.0, 0.2), (30, 3e11, 0.0, 0.0)])
     figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "mark: 1.0000, the lowest of usual"
+    assert said[0] == "mark: 1.0000; lowest of usual 1.0000, of ours 0.0000"
     assert said[1] == "usual 100 s, ours 20 s: 5.00 times less"
     assert said[2] == "usual 4e+12 multiply-adds, ours 2e+11 multiply-adds: 20.00 times less"
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_that_does_not_get_there_is_said(figures: ModuleType, tmp_path: Path) -> None:
-    usual = figures.read_curve(write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)]), 5.0)
+def test_the_mark_is_what_both_reach(figures: ModuleType, tmp_path: Path) -> None:
+    usual = figures.read_curve(write_run(tmp_path / "usual", [(2, 4, 0.4, 0.0), (4, 8, 0.0, 0.0)]), 5.0)
     ours = figures.read_curve(write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)]), 5.0)
-    assert figures.compare(usual, ours).splitlines()[1] == "ours does not reach it; its lowest is 0.2000"
+    said = figures.compare(usual, ours).splitlines()
+    assert said[0] == "mark: 0.2000; lowest of usual 0.0000, of ours 0.2000"
+    assert said[1] == "usual 3 s, ours 1 s: 3.00 times less"
+
+
+def test_a_finished_network_tells_as_much_as_a_checkpoint(figures: ModuleType, tmp_path: Path) -> None:
+    usual, ours = (write_run(tmp_path / name, [(1, 1, 0.1, 0.0)]) for name in ("usual", "ours"))
+    (ours / "checkpoint.safetensors").unlink()
+    with pytest.raises(SystemExit, match="neither checkpoint"):
+        figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
+    for crop, fits in ((256, True), (128, False)):
+        info = {"provenance": "trained on a.jpg, 9 steps", "training": {"settings": {"crop": crop}}}
+        save_file({"x": np.zeros(1)}, ours / "ours.safetensors", {"info": json.dumps(info)})
+        if fits:
+            figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
+            continue
+        with pytest.raises(SystemExit, match="crop is 128, 256 in"):
+            figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
 
 
 def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Path) -> None:

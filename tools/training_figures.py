@@ -4,8 +4,8 @@
 
 Both are folders of `fastnst train`, with the same photographs, style picture, loss network and --crop, so that the
 same held-out pictures were judged alike. The loss is content + 5 style, as balanced losses are weighed by default. The
-first one's lowest loss is the mark; arithmetic is multiply-adds of network and loss network, forwards and backwards,
-with those of a starting network where its file tells them.
+mark is the lowest loss that both reach; arithmetic is multiply-adds of network and loss network, forwards and
+backwards, with those of a starting network where its file tells them.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from safetensors import safe_open
 
 from fastnst.errors import FastNSTError, InputError
@@ -68,33 +70,54 @@ def check_alike(folders: list[Path]) -> None:
     """Raise InputError for trainings whose losses do not compare."""
     known = []
     for folder in folders:
-        with safe_open(folder / CHECKPOINT, framework="numpy") as opened:
-            metadata = opened.metadata()
-        settings = json.loads(metadata["settings"])
-        known.append({name: settings.get(name) for name in SAME} | {"style picture": metadata["style_sha256"]})
+        known.append(_settings(folder))
     for name, value in known[0].items():
-        if known[1][name] != value:
+        if None not in (value, known[1][name]) and known[1][name] != value:
             raise InputError(
                 f"{folders[1]}: {name} is {known[1][name]}, {value} in {folders[0]}; losses do not compare"
             )
 
 
+def _settings(folder: Path) -> dict[str, Any]:
+    """What must be alike, from the checkpoint of a training or, where that was cleared away, the network it made."""
+    path = folder / CHECKPOINT
+    made = sorted(other for other in folder.glob("*.safetensors") if other != path)
+    if not path.exists() and not made:
+        raise InputError(f"{folder}: neither {CHECKPOINT} nor a trained network; give the folder of a training")
+    with safe_open(path if path.exists() else made[0], framework="numpy") as opened:
+        metadata = opened.metadata()
+    if path.exists():
+        settings = json.loads(metadata["settings"])
+    else:
+        info = json.loads(metadata["info"])
+        # The picture itself is not in the file; its name begins the sentence on what the network was trained on.
+        settings = info["training"]["settings"] | {"style": info["provenance"].partition(",")[0]}
+    style = settings.get("style")
+    names = ", ".join(Path(name).name for name in ([style] if isinstance(style, str) else style or []))
+    pictures = {"style picture": names.removeprefix("trained on ") or None, "its SHA-256": metadata.get("style_sha256")}
+    return {name: settings.get(name) for name in SAME} | pictures
+
+
 def compare(usual: Curve, ours: Curve) -> str:
-    """Say in lines what each took to reach the first one's lowest loss."""
-    mark = min(usual.losses)
-    lines = [f"mark: {mark:.4f}, the lowest of {usual.name}"]
+    """Say in lines what each took to reach the lowest loss that both reach."""
+    mark = mark_of(usual, ours)
+    lines = [f"mark: {mark:.4f}; lowest of {usual.name} {min(usual.losses):.4f}, of {ours.name} {min(ours.losses):.4f}"]
     for unit, there, here in (
         ("s", usual.seconds, ours.seconds),
         ("multiply-adds", usual.multiply_adds, ours.multiply_adds),
     ):
         first, second = usual.reaches(mark, there), ours.reaches(mark, here)
-        if first is None or second is None:
-            lines.append(f"{ours.name} does not reach it; its lowest is {min(ours.losses):.4f}")
-            break
+        assert first is not None
+        assert second is not None
         lines.append(
             f"{usual.name} {first:.4g} {unit}, {ours.name} {second:.4g} {unit}: {first / second:.2f} times less"
         )
     return "\n".join(lines)
+
+
+def mark_of(usual: Curve, ours: Curve) -> float:
+    """The lowest loss that both reach."""
+    return max(min(usual.losses), min(ours.losses))
 
 
 def draw(curves: list[Curve], mark: float) -> bytes:
@@ -106,6 +129,7 @@ def draw(curves: list[Curve], mark: float) -> bytes:
                 axis.plot(getattr(curve, unit), curve.losses, color=colour, marker=marker, ms=4, label=curve.name)
             axis.axhline(mark, color=theme.muted, linestyle="--", linewidth=1)
             axis.set(xscale="log", xlabel=title, ylabel="content + 5 style, held-out pictures")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.legend()
 
     return draw_plot("training", fill, panels=2, size=(10.4, 4.2)).light
@@ -114,8 +138,8 @@ def draw(curves: list[Curve], mark: float) -> bytes:
 def main(arguments: list[str] | None = None) -> None:
     """Read two runs, print the comparison and write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("usual", type=Path, help="folder of the training that sets the mark")
-    parser.add_argument("ours", type=Path, help="folder of the training that is to reach it")
+    parser.add_argument("usual", type=Path, help="folder of the one training")
+    parser.add_argument("ours", type=Path, help="folder of the other, which is to take less")
     parser.add_argument("-o", "--output", type=Path, default=Path("time_to_quality.png"), help="figure to write")
     parser.add_argument("--style-weight", type=float, default=5.0, help="weight of the style loss in the sum")
     given = parser.parse_args(arguments)
@@ -123,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_alike([given.usual, given.ours])
         curves = [read_curve(folder, given.style_weight) for folder in (given.usual, given.ours)]
         print(compare(*curves))
-        write_atomically(given.output, draw(curves, min(curves[0].losses)))
+        write_atomically(given.output, draw(curves, mark_of(*curves)))
     except FastNSTError as error:
         sys.exit(f"training_figures: {error}")
 
