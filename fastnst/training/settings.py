@@ -34,7 +34,7 @@ class TrainSettings(LossSettings):
 
     steady: float = 0.0
     """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
-    cameras 2 to 10; it costs the painting some detail, and half as much again of the network's time."""
+    cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
     licence: str = "not stated"
     """Terms under which the trained weights may be used; written into the files."""
