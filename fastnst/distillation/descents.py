@@ -24,6 +24,9 @@ from fastnst.perceptual.settings import LossSettings
 _NO_CONTENT = 1e6
 """Style weight beside which content does not count."""
 
+_SETTINGS = LossSettings(loss_network="compact", style_weight=1.0)
+"""Each picture's own style weight comes as a factor."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -70,9 +73,6 @@ class Descent:
             self.style = loss.measure_style(plan.style.to(device))
         self.pixels = self.image.clone().requires_grad_()
         self.adam = torch.optim.Adam([self.pixels], lr=plan.learning_rate, betas=(0.9, 0.99), eps=1e-12)
-
-
-_SETTINGS = LossSettings(loss_network="compact", style_weight=1.0)
 
 
 def advance(network: LossNetwork, descents: Sequence[Descent], steps: int, dtype: torch.dtype | None) -> Tensor:
