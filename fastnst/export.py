@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import ModelProto, compose, parser, version_converter
+from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
@@ -23,6 +24,7 @@ from fastnst.networks.apply import SMALLEST_SIDE, stylize_frame
 from fastnst.networks.kinds import in_words
 from fastnst.networks.model import ModelInfo, load_model
 from fastnst.networks.network import StyleNetwork
+from fastnst.runtime.surgery import WEAVE
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
@@ -31,10 +33,10 @@ OPSET = 18
 CONTRACT_VERSION, CONDITIONAL_VERSION = "1", "2"
 CHECKED_SIZES = ((97, 131), (64, 201), (37, 45))
 LARGEST_DIFFERENCE = 2
-
 _HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
 
-# frame -> image, float (N, 3, H', W') in [0, 1], H' and W' at least 64 and multiples of the stride.
+# What is missing to 64 pixels a side, and to a multiple of the stride, is added below and to the right; in float32, as
+# ONNX Runtime's CUDA provider leaves a Pad of uint8 to the CPU.
 _PAD = f"""
     size = Shape <start = {{first}}, end = {{last}}> (frame)
     smallest = Constant <value = int64[2] {{{{{SMALLEST_SIDE}, {SMALLEST_SIDE}}}}}> ()
@@ -47,50 +49,98 @@ _PAD = f"""
     nothing = Constant <value = int64[6] {{{{0, 0, 0, 0, 0, 0}}}}> ()
     edge_pads = Concat <axis = 0> (nothing, missing)
     reflect_pads = Concat <axis = 0> (nothing, rest)
-    extended = Pad <mode = "edge"> (scaled, edge_pads)
-    image = Pad <mode = "reflect"> (extended, reflect_pads)
+    extended = Pad <mode = "edge"> (planes, edge_pads)
+    levels = Pad <mode = "reflect"> (extended, reflect_pads)
 """
 
 _BEFORE: dict[Layout, str] = {
     "nhwc-uint8": """
-prepare (uint8[N, H, W, 3] frame) => (float[N, 3, PH, PW] image, int64[2] size) {{
-    planes = Transpose <perm = [0, 3, 1, 2]> (frame)
-    levels = Cast <to = 1> (planes)
-    white = Constant <value = float {{255}}> ()
-    scaled = Div (levels, white)
+prepare (uint8[N, H, W, 3] frame) => (float[N, 3, PH, PW] levels, int64[2] size) {
+    turned = Transpose <perm = [0, 3, 1, 2]> (frame)
+    planes = Cast <to = 1> (turned)
     PAD
-}}""",
+}""",
     "nchw-float": """
-prepare (float[N, 3, H, W] frame) => (float[N, 3, PH, PW] image, int64[2] size) {{
-    white = Constant <value = float {{255}}> ()
-    scaled = Div (frame, white)
+prepare (float[N, 3, H, W] frame) => (float[N, 3, PH, PW] levels, int64[2] size) {
+    planes = Identity (frame)
     PAD
-}}""",
+}""",
 }
 
 _CROP = """
+    origin = Constant <value = int64[2] {0, 0}> ()
+    axes = Constant <value = int64[2] {AXES}> ()
+    cropped = Slice (painted, origin, size, axes)
+    stylized = Identity (cropped)
+"""
+
+_TO_UINT8 = """
+    step = Constant <value = float {0.00392156862745098}> ()
+    black = Constant <value = uint8 {0}> ()
+    quantized = QuantizeLinear (raw, step, black)
+"""
+
+_TO_FLOAT = """
     zero = Constant <value = float {0}> ()
     one = Constant <value = float {1}> ()
     full = Constant <value = float {255}> ()
-    origin = Constant <value = int64[2] {0, 0}> ()
-    axes = Constant <value = int64[2] {2, 3}> ()
-    cropped = Slice (raw, origin, size, axes)
-    clipped = Clip (cropped, zero, one)
-    levels = Mul (clipped, full)
+    clipped = Clip (raw, zero, one)
+    whole = Mul (clipped, full)
 """
 
-_AFTER: dict[Layout, str] = {
-    "nhwc-uint8": f"""
+# With phases, the channels of a place are pixels: row, column, colour. They are put in order as uint8 and by moves of
+# whole rows as far as can be; the border repeats what is next to it.
+_AFTER: dict[tuple[Layout, int], str] = {
+    ("nhwc-uint8", 1): f"""
 finish (float[N, 3, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
-    {_CROP}
-    rounded = Round (levels)
-    whole = Cast <to = 2> (rounded)
-    stylized = Transpose <perm = [0, 2, 3, 1]> (whole)
+    {_TO_UINT8}
+    painted = Transpose <perm = [0, 2, 3, 1]> (quantized)
+    {_CROP.replace("AXES", "1, 2")}
 }}""",
-    "nchw-float": f"""
+    ("nhwc-uint8", 2): f"""
+finish (float[N, 12, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
+    {_TO_UINT8}
+    height = Shape <start = 2, end = 3> (raw)
+    width = Shape <start = 3, end = 4> (raw)
+    any = Constant <value = int64[1] {{-1}}> ()
+    two = Constant <value = int64[1] {{2}}> ()
+    three = Constant <value = int64[1] {{3}}> ()
+    six = Constant <value = int64[1] {{6}}> ()
+    row = Mul (width, six)
+    pixels = Mul (width, two)
+    rows = Mul (height, two)
+    by_row = Constant <value = int64[4] {{-1, 6, 0, 0}}> ()
+    apart = Reshape (quantized, by_row)
+    turned = Transpose <perm = [0, 2, 3, 1]> (apart)
+    in_rows = Concat <axis = 0> (any, two, height, row)
+    lined = Reshape (turned, in_rows)
+    woven = Transpose <perm = [0, 2, 1, 3]> (lined)
+    in_pixels = Concat <axis = 0> (any, rows, pixels, three)
+    inner = Reshape (woven, in_pixels)
+    begin = Constant <value = int64[1] {{0}}> ()
+    second = Constant <value = int64[1] {{1}}> ()
+    end = Constant <value = int64[1] {{9223372036854775807}}> ()
+    top = Slice (inner, begin, second, second)
+    bottom = Slice (inner, any, end, second)
+    tall = Concat <axis = 1> (top, inner, bottom)
+    left = Slice (tall, begin, second, two)
+    right = Slice (tall, any, end, two)
+    painted = Concat <axis = 2> (left, tall, right)
+    {_CROP.replace("AXES", "1, 2")}
+}}""",
+    ("nchw-float", 1): f"""
 finish (float[N, 3, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
-    {_CROP}
-    stylized = Identity (levels)
+    {_TO_FLOAT}
+    painted = Identity (whole)
+    {_CROP.replace("AXES", "2, 3")}
+}}""",
+    ("nchw-float", 2): f"""
+finish (float[N, 12, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
+    {_TO_FLOAT}
+    inner = DepthToSpace <blocksize = 2> (whole)
+    border = Constant <value = int64[8] {{0, 0, 1, 1, 0, 0, 1, 1}}> ()
+    painted = Pad <mode = "edge"> (inner, border)
+    {_CROP.replace("AXES", "2, 3")}
 }}""",
 }
 
@@ -118,18 +168,29 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
     core = _core(network)
     first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
     pad = _PAD.format(first=first, last=last, stride=network.stride)
-    before = parser.parse_model(_HEADER + _BEFORE[layout].format().replace("PAD", pad))
-    after = parser.parse_model(_HEADER + _AFTER[layout])
-    for part, prefix in ((before, "before_"), (after, "after_")):
+    prepare = parser.parse_model(_HEADER + _BEFORE[layout].replace("PAD", pad))
+    finish = parser.parse_model(_HEADER + _AFTER[layout, _phases(network)])
+    for part, prefix in ((prepare, "before_"), (finish, "after_")):
         compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False, inplace=True)
-    whole = compose.merge_models(before, core, io_map=[("image", "image")], outputs=["raw", "size"])
-    whole = compose.merge_models(whole, after, io_map=[("raw", "raw"), ("size", "size")])
+    _name_weave(finish)
+    whole = compose.merge_models(prepare, core, io_map=[("levels", "levels")], outputs=["raw", "size"])
+    whole = compose.merge_models(whole, finish, io_map=[("raw", "raw"), ("size", "size")])
     del whole.opset_import[1:]  # merging repeats the entry
     whole.producer_name = "fastnst"
     whole.graph.name = info.style
     onnx.helper.set_model_props(whole, metadata(network, info, layout))
     onnx.checker.check_model(whole, full_check=True)
     return whole
+
+
+def _name_weave(finish: ModelProto) -> None:
+    """Name the nodes that make a picture of phases: runtime/surgery.py knows them by that."""
+    nodes = finish.graph.node
+    made = [node.output[0] for node in nodes]
+    first = next((name for name in ("after_height", "after_inner") if name in made), None)
+    if first is not None:
+        for node in nodes[made.index(first) : made.index("after_painted") + 1]:
+            node.name = f"{WEAVE}:{node.output[0]}"
 
 
 def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str, str]:
@@ -188,24 +249,44 @@ def _told(network: StyleNetwork, seed: int) -> dict[str, list[float]]:
     return told
 
 
+class _Core(torch.nn.Module):
+    """A network as the graph between its beginning and its end: from levels to phases."""
+
+    def __init__(self, network: StyleNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, levels: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
+        """Levels (B, 3, H, W) in [0, 255]; the rest and the result as StyleNetwork's `paint_phases`."""
+        if self.network.kept is not None:
+            painted: Tensor = self.network(levels / 255, style_weights, strength)
+            return painted
+        return self.network.paint_phases(levels, self.network.conditions.shares(style_weights, strength, levels.device))
+
+
+def _phases(network: StyleNetwork) -> int:
+    # Where a share of the photo is kept, that is mixed in pixel by pixel.
+    return network.phases if network.kept is None else 1
+
+
 def _core(network: StyleNetwork) -> ModelProto:
-    """The bare network, image -> raw, float (N, 3, H, W) with H and W multiples of the stride."""
+    """The bare network, levels -> raw, float (N, 3, H, W) with H and W multiples of the stride."""
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
     example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)
     told = {name: torch.tensor(values) for name, values in _told(network, 0).items()}
-    sizes: dict[str, Any] = {"image": {0: torch.export.Dim("batch"), 2: height, 3: width}, **dict.fromkeys(told)}
+    sizes: dict[str, Any] = {"levels": {0: torch.export.Dim("batch"), 2: height, 3: width}, **dict.fromkeys(told)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(
-            network,
+            _Core(network).eval(),
             (example,),
             kwargs=told,
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=sizes,
-            input_names=["image", *told],
+            input_names=["levels", *told],
             output_names=["raw"],
             verbose=False,
         )

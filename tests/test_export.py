@@ -12,6 +12,7 @@ from fastnst.networks.apply import padded, stylize_frame
 from fastnst.networks.conditioning import ConditionalInstanceNorm2d, ConditionalScale
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.kinds import build_network
+from fastnst.networks.live import LiveNet
 from fastnst.networks.model import ModelInfo, load_model, save_model
 from fastnst.runtime.session import Stylizer
 from fastnst.runtime.surgery import load_graph
@@ -125,6 +126,28 @@ def test_a_network_that_differs_is_not_written(model: Path, tmp_path: Path, monk
     with pytest.raises(CheckpointError, match="differs from torch by"):
         export.export_model(model, tmp_path / "wrong.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("layout", ["nhwc-uint8", "nchw-float"])
+def test_pixels_that_are_channels_are_put_in_order(tmp_path: Path, layout: export.Layout) -> None:
+    torch.manual_seed(3)
+    network = build_network({"kind": "live", "width": 16, "blocks": 1})
+    assert isinstance(network, LiveNet)
+    torch.nn.init.normal_(network.last.weight, 0, 0.1)  # all four pixels of a cell differ
+    model = ModelInfo(style="fine", network={"kind": "live", "width": 16, "blocks": 1}, provenance="made by a test")
+    save_model(tmp_path / "fine.safetensors", network, model)
+    export.export_model(tmp_path / "fine.safetensors", tmp_path / "fine.onnx", layout)
+    frames = np.random.default_rng(5).integers(0, 256, (2, 70, 93, 3), dtype=np.uint8)
+    painted = run(tmp_path / "fine.onnx", frames if layout == "nhwc-uint8" else _planes(frames))
+    pictures = painted if layout == "nhwc-uint8" else np.rint(painted).transpose(0, 2, 3, 1)
+    network, _ = load_model(tmp_path / "fine.safetensors")
+    for frame, picture in zip(frames, pictures, strict=True):
+        assert np.abs(picture.astype(int) - stylize_frame(network, frame)).max() <= 1
+        assert np.abs(np.diff(picture.astype(int), axis=1)).mean() > 4
+
+
+def _planes(frames: np.ndarray) -> np.ndarray:
+    return frames.transpose(0, 3, 1, 2).astype(np.float32)
 
 
 def test_padding_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fastnst.networks.conditioning import PLAIN, Conditions, mixed
 
@@ -15,6 +16,9 @@ class StyleNetwork(nn.Module):
 
     stride: int
     """Pixels of the picture, each way, for one place of the deepest layers."""
+
+    phases: int = 1
+    """Pixels of the picture, each way, that `paint_phases` gives as channels of one place."""
 
     width: int
     """Channels, as each kind counts them."""
@@ -49,7 +53,28 @@ class StyleNetwork(nn.Module):
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Paint images as `forward`, by shares of rows, (R,) or (B, R); None in a plain network."""
-        raise NotImplementedError
+        return woven(self.paint_phases(255 * image, shares), self.phases)
+
+    def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
+        """Paint images in [0, 255] in the form that an exported graph weaves last, when they are uint8 again.
+
+        Returns:
+            About [0, 1]: what `woven` puts together, (B, 12, H / 2 - 1, W / 2 - 1) with phases = 2.
+        """
+        return self.paint(levels / 255, shares)
+
+
+def woven(phases: Tensor, side: int) -> Tensor:
+    """Put pixels together that are channels, in the order row, column, colour: (B, side^2 * 3, h, w) to (B, 3, H, W).
+
+    With a side of 2, H = 2 h + 2: the border's pixels are those next to it once more.
+    """
+    if side == 1:
+        return phases
+    batch, _, height, width = phases.shape
+    apart = phases.reshape(batch, side, side, 3, height, width)
+    image = apart.permute(0, 3, 4, 1, 5, 2).reshape(batch, 3, side * height, side * width)
+    return F.pad(image, (side // 2,) * 4, mode="replicate")
 
 
 # Centred and scaled to about unit variance: a photograph's mean is near 0.45, its deviation near 0.25.

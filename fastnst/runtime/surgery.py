@@ -7,6 +7,9 @@ Values of a graph are of three kinds:
 
 What an exported file does to make the sides multiples of its stride (Pad by sizes) and to undo it (Slice by sizes) is
 taken out of the graph: `Preparation` says what it was, so that it can be done once, to the whole picture.
+
+Nodes whose names begin with "weave" put a picture together of channels that are its pixels, by moves that are quick but
+say nothing of where a pixel comes from; one DepthToSpace and a Pad take their place here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -26,8 +30,11 @@ Kind: TypeAlias = Literal["pixels", "sizes", "fixed"]
 MINIMUM_OPSET = 18
 """Reductions take their axes as an input since this one; exported files have it."""
 
+WEAVE = "weave"
+"""How the names of the nodes begin that make a picture of channels."""
+
 _IR_VERSION = 10
-_POINTWISE = frozenset({"Transpose", "Cast", "Add", "Sub", "Mul", "Div", "Identity"})
+_POINTWISE = frozenset({"Transpose", "Cast", "Add", "Sub", "Mul", "Div", "Identity", "QuantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,6 @@ class Preparation:
 
     modes: tuple[str, ...]
     """Modes of the Pad nodes, in order."""
-
     pads: tuple[str, ...]
     """Names of the values that hold their pads."""
 
@@ -59,7 +65,7 @@ class Graph:
 
     path: Path
     model: ModelProto
-    """The file as it is."""
+    """The file, woven in one step."""
 
     opset: int
     kinds: dict[str, Kind]
@@ -81,7 +87,7 @@ def load_graph(path: Path) -> Graph:
     Raises:
         StyleError: it cannot be read, or cannot be painted in tiles.
     """
-    model = _read(path)
+    model = _plainly_woven(_read(path))
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < MINIMUM_OPSET:
         raise refusal(path, f"it has opset {opset}, and {MINIMUM_OPSET} is needed. Export it again")
@@ -155,6 +161,29 @@ def _read(path: Path) -> ModelProto:
     if outside:
         raise StyleError(f"{path}: its weights are in another file; expected one file, as fastnst export writes it")
     return model
+
+
+def _plainly_woven(model: ModelProto) -> ModelProto:
+    """Put one DepthToSpace, a Pad and a Transpose in the place of all nodes that weave uint8 (N, H, W, C)."""
+    weave = [node for node in model.graph.node if node.name.startswith(WEAVE)]
+    if not any(node.op_type == "Reshape" for node in weave):
+        return model
+    first = next(node for node in weave if node.op_type == "Reshape")
+    border = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "weave:border")
+    plain = ModelProto()
+    plain.CopyFrom(model)
+    del plain.graph.node[:]
+    plain.graph.node.extend(node for node in model.graph.node if not node.name.startswith(WEAVE))
+    place = next(k for k, node in enumerate(plain.graph.node) if first.input[0] in node.output) + 1
+    made = (
+        helper.make_node("DepthToSpace", [first.input[0]], ["weave:inner"], name=WEAVE, blocksize=2),
+        helper.make_node("Pad", ["weave:inner", border.name], ["weave:planes"], mode="edge"),
+        helper.make_node("Transpose", ["weave:planes"], [weave[-1].output[0]], perm=[0, 2, 3, 1]),
+    )
+    for node in reversed(made):
+        plain.graph.node.insert(place, node)
+    plain.graph.initializer.append(border)
+    return plain
 
 
 def _tensor(name: str, value: Array | TensorProto) -> TensorProto:

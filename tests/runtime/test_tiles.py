@@ -16,10 +16,11 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.export import to_onnx
 from fastnst.images import Frame
-from fastnst.networks.conditioning import PLAIN, Conditions
+from fastnst.networks.conditioning import Conditions
 from fastnst.networks.johnson import TransformNet
 from fastnst.networks.live import LiveNet
 from fastnst.networks.model import ModelInfo
+from fastnst.networks.network import StyleNetwork
 from fastnst.runtime.session import Stylizer
 from fastnst.runtime.statistics import Statistics
 from fastnst.runtime.tiles import TiledStylizer, peak_memory, stylize_large
@@ -27,10 +28,10 @@ from fastnst.runtime.tiles import TiledStylizer, peak_memory, stylize_large
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
 
 
-class OddNet(nn.Module):
+class OddNet(StyleNetwork):
     """Pixel unshuffle and shuffle, separable convolutions, other rectifiers and paddings, a skip at full size."""
 
-    stride, conditions = 8, PLAIN
+    stride = 8
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class OddNet(nn.Module):
         self.up = nn.Sequential(nn.Conv2d(32, 48, 3, padding=1, padding_mode="reflect"), nn.PixelShuffle(4))
         self.last = nn.Conv2d(11, 3, 3, padding=1, padding_mode="reflect")
 
-    def forward(self, image: Tensor) -> Tensor:
+    def paint(self, image: Tensor, _shares: Tensor | None) -> Tensor:
         at_quarter = F.hardswish(self.norms[0](self.down(image)))
         body = at_quarter + F.leaky_relu(self.norms[1](self.separable(at_quarter)), 0.1)
         coarse = torch.tanh(self.norms[2](self.coarse(body)))
@@ -51,12 +52,12 @@ class OddNet(nn.Module):
         return torch.sigmoid(self.last(torch.cat([detail, self.up(body)], 1)))
 
 
-def export(network: nn.Module, path: Path) -> Path:
+def export(network: StyleNetwork, path: Path) -> Path:
     for module in network.modules():
         if isinstance(module, nn.InstanceNorm2d):
             nn.init.normal_(module.weight, 1, 0.3)
             nn.init.normal_(module.bias, 0, 0.3)
-    onnx.save(to_onnx(network.eval(), INFO), path)  # type: ignore[arg-type]
+    onnx.save(to_onnx(network.eval(), INFO), path)
     return path
 
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from onnx import NodeProto
 
-from fastnst.runtime.surgery import Array, attributes, refusal
+from fastnst.runtime.surgery import WEAVE, Array, attributes, refusal
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
@@ -207,7 +207,11 @@ def _shrink(extent: Extent, factor: int) -> Extent:
 
 
 def _depth_to_space(node: NodeProto, extent: Extent, _axis: int, _around: Surroundings) -> Extent:
-    return _enlarge(extent, attributes(node)["blocksize"])
+    enlarged = _enlarge(extent, attributes(node)["blocksize"])
+    if not node.name.startswith(WEAVE):
+        return enlarged
+    # Its places lie between those that `slide` counts them for and the next ones.
+    return replace(enlarged, before=enlarged.before - 1, after=enlarged.after + 1, margin=enlarged.margin + 1)
 
 
 def _space_to_depth(node: NodeProto, extent: Extent, axis: int, around: Surroundings) -> Extent:
@@ -242,7 +246,8 @@ _MADE_TO_SIZE = frozenset({"Reshape", "Resize"})
 _PER_CHANNEL = frozenset({"BatchNormalization"})
 _POINTWISE = _PER_CHANNEL | frozenset(
     "Abs Add Cast Celu Clip Div Elu Erf Exp Gelu HardSigmoid HardSwish Identity LeakyRelu Log Max Min Mish Mul Neg "  # noqa: SIM905
-    "PRelu Pow Reciprocal Relu Round Selu Sigmoid Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu".split()
+    "PRelu Pow QuantizeLinear Reciprocal Relu "
+    "Round Selu Sigmoid Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu".split()
 )
 
 _Rule: TypeAlias = Callable[[NodeProto, Extent, int, Surroundings], Extent]
