@@ -27,10 +27,9 @@ from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
 from fastnst.images import Frame
-from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import hardware, resolve_precision
-from fastnst.perceptual.weights import chosen_network, load_loss_network
+from fastnst.perceptual.weights import chosen_network, load_loss_network, load_polish_network
 from fastnst.tensors import to_frame, to_image
 
 
@@ -121,7 +120,7 @@ class Painter:
         # By whether it is for the last steps alone, `polish`.
         networks = {False: network}
         if settings.polish:
-            networks[True], weights = load_polish_network(settings, device)
+            networks[True], weights = load_polish_network(settings, settings.polish_weights, device)
             self.loss_weights += f"; the last {settings.polish} steps {weights}"
         self.settings = weigh(subject, networks[settings.polish > 0], settings, device, self.dtype)
         self._losses = {polish: PerceptualLoss(one, self.settings) for polish, one in networks.items()}
@@ -192,15 +191,6 @@ class Painter:
 
     def _photo(self, level: Level) -> Tensor:
         return self.subject.photo(level.long_side).to(self.device)
-
-
-def load_polish_network(settings: OptimizeSettings, device: torch.device) -> tuple[LossNetwork, str]:
-    """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.
-
-    Raises WeightsError where they cannot be had.
-    """
-    asked = replace(settings, polish=0, loss_network="vgg19-caffe", loss_weights=settings.polish_weights)
-    return load_loss_network(asked, device, option="--polish-weights")
 
 
 def descend(

@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
@@ -102,6 +102,21 @@ def load_loss_network(
     network.load_torchvision(weights.state)
     network.to(memory_format=torch.channels_last).to(device)
     return network, weights.provenance
+
+
+def load_polish_network(
+    settings: LossSettings, weights: Path | None, device: torch.device | None = None
+) -> tuple[LossNetwork, str]:
+    """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.
+
+    For the end of what the compact network has begun: its layers are the settings' own. `weights` is a file instead of
+    a download.
+
+    Raises WeightsError where they cannot be had.
+    """
+    own = {field.name: getattr(settings, field.name) for field in fields(LossSettings)}
+    asked = LossSettings(**own | {"loss_network": "vgg19-caffe", "loss_weights": weights})
+    return load_loss_network(asked, device, option="--polish-weights")
 
 
 def find_weights(name: VGGName, file: Path | None = None, option: str = "--loss-weights") -> LossWeights:

@@ -8,7 +8,7 @@ from fastnst.networks.model import ModelInfo, find_model
 from fastnst.training.settings import TrainSettings, plain
 
 # Where things lay on the machine that trained is nobody else's business.
-PRIVATE = ("style", "content", "loss_weights", "start", "teacher")
+PRIVATE = ("style", "content", "loss_weights", "polish_weights", "start", "teacher")
 
 
 def model_info(

@@ -17,6 +17,7 @@ FREE_ON_RESUME = {
     "licence",
     "content",
     "loss_weights",
+    "polish_weights",
     "workers",
     "preview_every",
     "checkpoint_every_s",

@@ -44,6 +44,8 @@ class Run:
     processes: Processes
     state: TrainState
     objective: Objective
+    polish: Objective
+    """What the last part of the training is for, and what judges the held-out pictures; it may be the same."""
     pace: StepPace | TimePace
     images: ContentImages
     held_out: list[Tensor]
@@ -53,8 +55,8 @@ class Run:
     """Which weights the loss network has."""
     began: float
     """The time, by time.monotonic, at which this training would have begun had it never stopped."""
-    per_pixel: float
-    """Multiply-adds of an update for each pixel of its pictures."""
+    per_pixel: dict[Objective, float]
+    """Multiply-adds of an update for each pixel of its pictures, by what it is for."""
     stopwatch: Stopwatch
     clock: Clock = field(init=False)
     moment: Moment = field(init=False)
@@ -84,7 +86,12 @@ class Run:
     def forward(self, batch: Batch) -> Terms:
         """Paint a batch and judge the result."""
         images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True).float() / 255
-        return self.objective(self._paint, images, batch.samples)
+        return self.aim(self._paint, images, batch.samples)
+
+    @property
+    def aim(self) -> Objective:
+        """What the next step is for."""
+        return self.polish if self.schedule.polishes(self.moment.done) else self.objective
 
     def update(self, total: Tensor) -> float:
         """Change the weights so that the loss falls; returns the learning rate."""
@@ -108,9 +115,9 @@ class Run:
     def count(self, batch: Batch) -> int:
         """Note that a batch was learnt from; returns the pictures of the step, over all processes."""
         state, pictures = self.state, len(batch.samples) * self.processes.count
+        state.multiply_adds += self.per_pixel[self.aim] * pictures * batch.images.shape[2] * batch.images.shape[3]
         state.step += 1
         state.images += pictures
-        state.multiply_adds += self.per_pixel * pictures * batch.images.shape[2] * batch.images.shape[3]
         state.skipped |= dict(batch.skipped)
         if state.average is not None:
             update_average(state.average, state.network, self.settings.average, state.step)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fastnst.training.pace import Moment
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings
 
+_ROUNDING = 1e-9  # two thirds of the steps and 1 - 1/3 are not the same number
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,6 +33,10 @@ class Schedule:
             crop = settings.small_crop or max(SMALLEST_CROP, settings.crop // 32 * 16)
             return Stage(crop, settings.small_batch or settings.batch)
         return Stage(settings.crop, settings.batch)
+
+    def polishes(self, done: float) -> bool:
+        """Whether the step that is next when `done` is done goes through VGG-19, after others through compact."""
+        return done >= 1 - self.settings.polish - _ROUNDING
 
     def learning_rate(self, moment: Moment, warm_up: float) -> float:
         """Learning rate of the step at a moment: a linear warm-up, then half a cosine down to 0 after the last step.

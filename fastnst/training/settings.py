@@ -66,6 +66,13 @@ class TrainSettings(LossSettings):
     """Time for everything up to the exported network, e.g. 90s, 20m or 2h (not for fetching photographs): a few steps
     are timed, crops chosen, and learning rate and end follow the clock."""
 
+    polish: float = 0.0
+    """Part of the training, 0 to 1, at its end that goes through VGG-19, where the loss network is compact: the
+    pictures become VGG-19's own at a fraction of its time. The held-out pictures are judged by it throughout."""
+
+    polish_weights: Path | None = None
+    """File with VGG-19's weights for --polish, instead of a download."""
+
     batch: int = 2
     """Pictures per step."""
 
@@ -158,6 +165,7 @@ class TrainSettings(LossSettings):
                 object.__setattr__(self, name, Path(value))
         self._check_styles()
         self._check_teacher()
+        self._check_polish()
         for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -183,6 +191,15 @@ class TrainSettings(LossSettings):
     def _check_teacher(self) -> None:
         if not 0 <= self.teacher_weight < math.inf:
             raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
+
+    def _check_polish(self) -> None:
+        if not 0 <= self.polish <= 1:
+            raise SettingError(f"--polish is {self.polish}; expected a part of the training, 0 to 1")
+        if self.polish and self.loss_network != "compact":
+            raise SettingError(
+                f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "
+                "add that, or leave it out"
+            )
 
     def _check_styles(self) -> None:
         names = self.style_names

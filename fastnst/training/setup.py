@@ -14,9 +14,10 @@ from fastnst.errors import CheckpointError
 from fastnst.images import Frame, read_frame
 from fastnst.networks.model import find_model, load_model
 from fastnst.networks.network import StyleNetwork
+from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import resolve_precision
-from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network
+from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
 from fastnst.training.arithmetic import multiply_adds_per_pixel
 from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
 from fastnst.training.checkpoint import CHECKPOINT
@@ -58,6 +59,11 @@ class Setup:
         self.styles = [read_frame(path) for path in settings.style]
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
+        # What the last part is judged by, and the held-out pictures throughout.
+        self.polish_network = self.loss_network
+        if settings.polish:
+            self.polish_network, weights = load_polish_network(settings, settings.polish_weights, device)
+            self.loss_weights += f"; the last {settings.polish:.0%} {weights}"
         self.state = new_state(settings, device)
         self.stopwatch = Stopwatch(device)
         self.settings = settings
@@ -71,8 +77,9 @@ class Setup:
             self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
         began -= self.state.elapsed_s
         self._weigh()
-        objective = self._objective()
-        pace = self._pace(objective, began, resume=resume)
+        objective = self._objective(self.loss_network)
+        polish = self._objective(self.polish_network) if self.settings.polish else objective
+        pace = self._pace(objective, polish, began, resume=resume)
         settings, state = self.settings, self.state
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop)
         state.skipped |= dict(held.skipped)
@@ -84,13 +91,14 @@ class Setup:
             processes=self.processes,
             state=state,
             objective=objective,
+            polish=polish,
             pace=pace,
             images=ContentImages(self.content, settings.crop, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
             style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
-            per_pixel=multiply_adds_per_pixel(state.network, objective),
+            per_pixel={aim: multiply_adds_per_pixel(state.network, aim) for aim in {objective, polish}},
             stopwatch=self.stopwatch,
         )
 
@@ -101,15 +109,15 @@ class Setup:
             state.style_weight = given
         elif not state.style_weight:
             settings = self.settings
-            photos = self._photos(PHOTOS, max(SIDE, self.loss_network.smallest_side))
-            found = find_style_weight(self.loss_network, settings, self.styles, photos, self.dtype)
+            photos = self._photos(PHOTOS, max(SIDE, self.polish_network.smallest_side))
+            found = find_style_weight(self.polish_network, settings, self.styles, photos, self.dtype)
             (state.style_weight,) = self.processes.decided([found])
             self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
 
-    def _objective(self) -> Objective:
+    def _objective(self, loss_network: LossNetwork) -> Objective:
         weighed = replace(self.settings, style_weight=self.state.style_weight)
         return Objective(
-            PerceptualLoss(self.loss_network, weighed),
+            PerceptualLoss(loss_network, weighed),
             self.styles,
             weighed,
             stride=self.state.network.stride,
@@ -130,7 +138,7 @@ class Setup:
             )
         return network.to(memory_format=torch.channels_last).to(self.device).requires_grad_(False)
 
-    def _pace(self, objective: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
+    def _pace(self, objective: Objective, polish: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
         """A pace by steps, or by the budget; the settings' crop and batch then become the plan's."""
         settings, budget_s = self.settings, self.settings.budget_s
         if budget_s is None:
@@ -142,7 +150,10 @@ class Setup:
         pictures = self._photos(
             max(1, settings.batch // self.processes.count), min(settings.crop, SMALLEST_PLANNED_CROP)
         )
-        (per_pixel,) = self.processes.decided([time_steps(self.state.network, objective, pictures)])
+        took = {aim: time_steps(self.state.network, aim, pictures) for aim in {objective, polish}}
+        # Parts of a time: their steps add up.
+        part = settings.polish
+        (per_pixel,) = self.processes.decided([1 / ((1 - part) / took[objective] + part / took[polish])])
         left_s = budget_s - (time.monotonic() - began)
         (left_s,) = self.processes.decided([left_s])
         chosen = plan(settings, left_s, per_pixel / self.processes.count, processes=self.processes.count)

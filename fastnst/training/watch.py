@@ -49,7 +49,7 @@ def look(run: Run) -> Look:
     for number, style in enumerate(run.settings.style_names):
         measured = []
         for image in run.held_out:
-            stylized, losses = run.objective.measure(network, image, number)
+            stylized, losses = run.polish.measure(network, image, number)
             painted.append(to_frame(stylized))
             measured.append(losses)
         by_style[style] = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}

@@ -11,7 +11,7 @@ from fastnst.errors import CheckpointError, SettingError, WeightsError
 from fastnst.exact.descent import AdamDescent
 from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import load_polish_network, optimize
+from fastnst.exact.optimize import optimize
 from fastnst.exact.pyramid import Level, plan_levels
 from fastnst.exact.report import report
 from fastnst.exact.result import OptimizeResult, Progress
@@ -19,6 +19,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.images import Frame, read_frame
 from fastnst.perceptual.perceptual import PerceptualLoss
+from fastnst.perceptual.weights import load_polish_network
 from fastnst.tensors import to_image
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def painting(style_picture: Path) -> Frame:
 
 
 def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> Objective:
-    network, _ = load_polish_network(settings, CPU)
+    network, _ = load_polish_network(settings, settings.polish_weights, CPU)
     return Subject(photo, painting, settings).objective(PerceptualLoss(network, settings), settings.size, CPU, None)
 
 

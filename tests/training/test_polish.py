@@ -1,0 +1,131 @@
+"""The last part of a training through VGG-19, after the compact network: `polish`."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+from torch.testing import assert_close
+
+from fastnst.errors import CheckpointError, SettingError, WeightsError
+from fastnst.networks.model import ModelInfo, save_model
+from fastnst.perceptual.compact import CompactFeatures
+from fastnst.perceptual.settings import LossNetworkName
+from fastnst.training import loop
+from fastnst.training.loop import TrainResult
+from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.settings import TrainSettings
+
+
+@pytest.fixture
+def settings(tiny: TrainSettings, loss_weights: Path) -> TrainSettings:
+    """Four steps through the compact network, then two through a VGG-19 of random weights."""
+    return replace(tiny, loss_network="compact", loss_weights=None, polish=1 / 3, polish_weights=loss_weights)
+
+
+def totals(settings: TrainSettings, photos: Path, folder: Path) -> tuple[list[float], TrainResult]:
+    """Losses step by step, and the result."""
+    seen: list[float] = []
+    result = loop.train(settings, photos, folder, on_step=lambda progress: seen.append(progress.losses["total"]))
+    return seen, result
+
+
+def through(name: LossNetworkName, settings: TrainSettings) -> TrainSettings:
+    """The same training through one network alone."""
+    weights = settings.polish_weights if name == "vgg19-caffe" else None
+    return replace(settings, polish=0, polish_weights=None, loss_network=name, loss_weights=weights)
+
+
+def test_first_through_one_then_through_the_other(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    both, result = totals(settings, photos, tmp_path / "both")
+    compact, _ = totals(through("compact", settings), photos, tmp_path / "compact")
+    assert both[:4] == compact[:4]
+    # The fifth step is judged by VGG-19, on what four through compact have made.
+    assert both[4] != pytest.approx(compact[4], rel=2e-3)
+    assert "compact" in result.loss_weights
+    assert "the last 33% vgg19, torchvision" in result.loss_weights
+
+
+def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    whole, _ = totals(replace(settings, polish=1.0), photos, tmp_path / "whole")
+    vgg, _ = totals(through("vgg19-caffe", settings), photos, tmp_path / "vgg")
+    assert whole == vgg
+
+
+def test_held_out_pictures_are_judged_by_vgg19_throughout(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    # Nothing is polished: 1e-9 of six steps is none. The network is the compact one's, its judge is not.
+    _, hardly = totals(replace(settings, polish=1e-9), photos, tmp_path / "hardly")
+    _, compact = totals(through("compact", settings), photos, tmp_path / "compact")
+    for name, value in compact.network.state_dict().items():
+        assert_close(hardly.network.state_dict()[name], value, rtol=0, atol=0)
+    model = tmp_path / "compact.safetensors"
+    save_model(model, compact.network, ModelInfo(style="x", network=settings.network_spec, provenance="a test"))
+    still = replace(through("vgg19-caffe", settings), start=model, steps=1, learning_rate=1e-12)
+    _, judged = totals(still, photos, tmp_path / "judged")
+    assert hardly.losses["total"] == pytest.approx(judged.losses["total"], rel=5e-4)
+    assert hardly.losses["total"] != pytest.approx(compact.losses["total"], rel=1.5e-3)
+
+
+def test_arithmetic_is_counted_by_who_judges(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    _, both = totals(settings, photos, tmp_path / "both")
+    _, compact = totals(through("compact", settings), photos, tmp_path / "compact")
+    _, vgg = totals(through("vgg19-caffe", settings), photos, tmp_path / "vgg")
+    assert vgg.multiply_adds > 2 * compact.multiply_adds
+    assert both.multiply_adds == pytest.approx((4 * compact.multiply_adds + 2 * vgg.multiply_adds) / 6)
+
+
+@pytest.mark.parametrize("stopped_at", [3, 6])
+def test_resumed_in_either_part_equals_uninterrupted(
+    settings: TrainSettings, photos: Path, tmp_path: Path, stopped_at: int
+) -> None:
+    whole, _ = totals(settings, photos, tmp_path / "whole")
+
+    def stop(progress: loop.Progress) -> None:
+        if progress.step == stopped_at:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "stopped", on_step=stop)
+    rest: list[float] = []
+    loop.train(settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"]))
+    assert rest == whole[stopped_at - 1 :]
+    with pytest.raises(CheckpointError, match=r"polish = 0\.333.*now it is 0\.5"):
+        loop.train(replace(settings, polish=0.5), photos, tmp_path / "stopped", resume=True)
+
+
+def test_of_a_budget_it_is_a_part_of_the_time(
+    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, spent = [1000.0], {True: 0.0, False: 0.0}
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    judge = Objective.__call__
+
+    def painted(objective: Objective, paint: Paint, images: Tensor, samples: range) -> Terms:
+        compact = isinstance(objective.loss.network, CompactFeatures)
+        now[0] += 1.0 if compact else 4.0
+        spent[compact] += 1.0 if compact else 4.0
+        return judge(objective, paint, images, samples)
+
+    monkeypatch.setattr(Objective, "__call__", painted)
+    notes: list[str] = []
+    callbacks = loop.TrainCallbacks(on_note=notes.append)
+    planned = replace(settings, budget="145s", polish=0.5, batch=1, preview_every=10_000)
+    loop.train(planned, photos, tmp_path, callbacks=callbacks, began=now[0])
+    # Six passes of each network to plan and to count; the rest in two halves of the time, give or take a step.
+    assert now[0] - 1000 <= 145
+    assert spent[True] + spent[False] > 110
+    assert abs((spent[True] - 4) - (spent[False] - 16)) <= 8
+    # At 1 and 4 s a step, half of the time each, a step takes 1 / (0.5 / 1 + 0.5 / 4) = 1.6 s.
+    assert any("1.6 s each here" in note for note in notes)
+
+
+def test_settings_that_cannot_be(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"--polish is 30; expected a part of the training, 0 to 1"):
+        replace(settings, polish=30)
+    with pytest.raises(SettingError, match=r"--polish 0\.1 goes with --loss-network compact, not auto"):
+        replace(settings, polish=0.1, loss_network="auto")
+    with pytest.raises(WeightsError, match=r"gone\.pth: no such file"):
+        loop.train(replace(settings, polish_weights=Path("gone.pth")), photos, tmp_path)
