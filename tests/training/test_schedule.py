@@ -35,6 +35,19 @@ def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> Non
     assert {rate(step, constant) for step in range(150)} == {0.3}
 
 
+def test_what_is_polished_has_a_course_of_its_own(settings: TrainSettings) -> None:
+    # 150 steps through compact, 50 of warm-up and 100 down; then 50, of which 5 are warm-up, from half of the rate.
+    polished = dataclasses.replace(settings, steps=200, loss_network="compact", polish=0.25)
+    before = [rate(step, settings) for step in range(150)]
+    assert [rate(step, polished) for step in range(150)] == pytest.approx(before)
+    after = [rate(step, polished) for step in range(150, 200)]
+    assert after[:6] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5])
+    assert after[5:] == sorted(after[5:], reverse=True)
+    assert 0 < after[-1] < 2e-3
+    assert not Schedule(polished).polishes(149 / 200)
+    assert Schedule(polished).polishes(150 / 200)
+
+
 def test_small_crops_come_first(settings: TrainSettings) -> None:
     settings = dataclasses.replace(settings, crop=192, batch=2, small_first=0.4, small_batch=6)
     schedule, pace = Schedule(settings), StepPace(10)
