@@ -22,12 +22,12 @@ def figures() -> ModuleType:
     return module
 
 
-def write_run(folder: Path, rows: list[tuple[float, float, float, float]], crop: int = 256) -> Path:
+def write_run(folder: Path, rows: list[tuple[float, float, float, float]], crop: int = 256, **settings: object) -> Path:
     folder.mkdir()
     lines = ["step,seconds,images,multiply_adds,total,content,style"]
     lines += [f"1,{seconds},2,{work},9,{content},{style}" for seconds, work, content, style in rows]
     (folder / "losses.csv").write_text("\n".join(lines), encoding="utf-8")
-    metadata = {"settings": json.dumps({"crop": crop}), "style_sha256": "ab"}
+    metadata = {"settings": json.dumps({"crop": crop, **settings}), "style_sha256": "ab"}
     save_file({"x": np.zeros(1)}, folder / "checkpoint.safetensors", metadata)
     return folder
 
@@ -73,6 +73,15 @@ def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Pat
     ours = write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)], crop=128)
     with pytest.raises(SystemExit, match="crop is 128, 256 in"):
         figures.main([str(usual), str(ours)])
+
+
+def test_a_polished_run_was_judged_by_vgg19(figures: ModuleType, tmp_path: Path) -> None:
+    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)], loss_network="vgg19-caffe", polish=0.0)
+    polished = write_run(tmp_path / "polished", [(1, 1, 0.2, 0.0)], loss_network="compact", polish=0.2)
+    compact = write_run(tmp_path / "compact", [(1, 1, 0.2, 0.0)], loss_network="compact", polish=0.0)
+    figures.main([str(usual), str(polished), "-o", str(tmp_path / "figure.png")])
+    with pytest.raises(SystemExit, match="loss_network is compact, vgg19-caffe in"):
+        figures.main([str(usual), str(compact), "-o", str(tmp_path / "figure.png")])
 
 
 def test_a_folder_without_losses_is_one_line(figures: ModuleType, tmp_path: Path) -> None:

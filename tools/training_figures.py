@@ -95,7 +95,9 @@ def _settings(folder: Path) -> dict[str, Any]:
     style = settings.get("style")
     names = ", ".join(Path(name).name for name in ([style] if isinstance(style, str) else style or []))
     pictures = {"style picture": names.removeprefix("trained on ") or None, "its SHA-256": metadata.get("style_sha256")}
-    return {name: settings.get(name) for name in SAME} | pictures
+    # What is polished is judged by VGG-19 throughout, with its authors' weights.
+    judge = {"loss_network": "vgg19-caffe"} if settings.get("polish") else {}
+    return {name: settings.get(name) for name in SAME} | judge | pictures
 
 
 def compare(usual: Curve, ours: Curve) -> str:
