@@ -27,7 +27,7 @@ _TILE = 128
 _NEIGHBOURS = 3
 
 _WINDOW = 7
-_FLAT = 2
+_FLAT, _SMOOTH = 2, 8
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Artefacts:
     """Share of the fine detail that repeats every 4 or 8 pixels; 0 none."""
 
     blobs: float
-    """Share of the picture that is flat or saturated where the photo is not; 0 none."""
+    """Share of the picture that is flat where the photo is not smooth, or saturated where it is not; 0 none."""
 
     colour: float
     """Mean distance of the colours to the painting's, CIELAB units; 0 all are the painting's."""
@@ -86,11 +86,14 @@ def grid_energy(frame: Frame, period: int) -> float:
 
 
 def blob_share(stylized: Frame, photo: Frame) -> float:
-    """Share of pixels in squares of 7 px that are flat or saturated throughout, where the photo has no such square.
+    """Share of pixels in squares of 7 px that are flat, where the photo is not smooth, or saturated, where it is not.
 
-    Flat: no channel changes by more than 2 levels. Saturated: all channels at 0 or 255, give or take 2.
+    Flat: no channel changes by more than 2 levels. Smooth: by no more than 8; a sky may well become plain paper.
+    Saturated: all channels at 0 or 255, give or take 2, throughout.
     """
-    return float((_dead(stylized) & ~_dead(photo)).mean())
+    flat = _squares(_even(stylized, _FLAT), stylized) & ~_squares(_even(photo, _SMOOTH), photo)
+    lost = _squares(_saturated(stylized), stylized) & ~_squares(_saturated(photo) | _even(photo, _FLAT), photo)
+    return float((flat | lost).mean())
 
 
 def _edge_ratio(frame: Frame) -> float:
@@ -146,18 +149,26 @@ def _peak(power: Plane, row: int, column: int) -> float:
     return float(twice * inside.sum() * (area[inside].mean() - around))
 
 
-def _dead(frame: Frame) -> Mask:
-    """Pixels within a 7 x 7 square that is flat or saturated throughout."""
-    low, high = _windows(frame, np.minimum), _windows(frame, np.maximum)
-    flat = (high - low <= _FLAT).all(-1)  # high is never below low: no wrap
-    saturated = np.logical_and.reduce((frame <= _FLAT) | (frame >= 255 - _FLAT), axis=-1)
-    squares = flat | _windows(saturated, np.logical_and)
-    dead = np.zeros(frame.shape[:2], np.bool_)
-    rows, columns = squares.shape
+def _even(frame: Frame, levels: int) -> Mask:
+    """Squares of 7 px, by their upper left corner, in which no channel changes by more than that."""
+    even: Mask = (_windows(frame, np.maximum) - _windows(frame, np.minimum) <= levels).all(-1)  # no wrap: not below 0
+    return even
+
+
+def _saturated(frame: Frame) -> Mask:
+    """Squares of 7 px, by their upper left corner, with nothing but black, white and full colours."""
+    whole: Mask = _windows(np.logical_and.reduce((frame <= _FLAT) | (frame >= 255 - _FLAT), axis=-1), np.logical_and)
+    return whole
+
+
+def _squares(corners: Mask, frame: Frame) -> Mask:
+    """The pixels of squares, (H, W), given by their upper left corners."""
+    inside = np.zeros(frame.shape[:2], np.bool_)
+    rows, columns = corners.shape
     for down in range(_WINDOW):
         for right in range(_WINDOW):
-            dead[down : down + rows, right : right + columns] |= squares
-    return dead
+            inside[down : down + rows, right : right + columns] |= corners
+    return inside
 
 
 def _windows(values: npt.NDArray[Any], reduce: np.ufunc) -> npt.NDArray[Any]:

@@ -146,6 +146,20 @@ def test_blobs_do_not_blame_what_is_flat_in_the_photo() -> None:
     assert blob_share(picture, photo) == 0
 
 
+def test_blobs_do_not_blame_plain_paper_for_a_smooth_sky() -> None:
+    noise = np.random.default_rng(0).integers(-4, 5, (50, 60, 3))
+    photo, picture = PHOTO.copy(), CLEAN.copy()
+    photo[40:90, 90:150] = 120 + noise  # 8 levels at most
+    picture[50:80, 100:140] = (230, 220, 190)
+    assert blob_share(picture, photo) == 0
+    photo[40:90, 90:150] = 120 + 3 * noise
+    assert blob_share(picture, photo) == 30 * 40 / (200 * 260)
+    # Saturated is another matter: a smooth sky of 120 levels has no black in it.
+    photo[40:90, 90:150] = 120 + noise
+    picture[50:80, 100:140] = 0
+    assert blob_share(picture, photo) == 30 * 40 / (200 * 260)
+
+
 def test_blobs_leave_out_specks() -> None:
     picture = CLEAN.copy()
     picture[50:56, 100:106] = 0
