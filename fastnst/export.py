@@ -74,18 +74,18 @@ _CROP = """
     stylized = Identity (cropped)
 """
 
-_TO_UINT8 = """
-    step = Constant <value = float {0.00392156862745098}> ()
-    black = Constant <value = uint8 {0}> ()
-    quantized = QuantizeLinear (raw, step, black)
-"""
-
+# ONNX Runtime clips within a convolution. QuantizeLinear would do all three, but OpenVINO 2026 takes 5 levels off where
+# two reshapes follow it.
 _TO_FLOAT = """
     zero = Constant <value = float {0}> ()
-    one = Constant <value = float {1}> ()
     full = Constant <value = float {255}> ()
-    clipped = Clip (raw, zero, one)
-    whole = Mul (clipped, full)
+    clipped = Clip (raw, zero, full)
+"""
+
+_TO_UINT8 = f"""
+    {_TO_FLOAT}
+    rounded = Round (clipped)
+    whole = Cast <to = 2> (rounded)
 """
 
 # With phases, the channels of a place are pixels: row, column, colour. They are put in order as uint8 and by moves of
@@ -94,7 +94,7 @@ _AFTER: dict[tuple[Layout, int], str] = {
     ("nhwc-uint8", 1): f"""
 finish (float[N, 3, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
     {_TO_UINT8}
-    painted = Transpose <perm = [0, 2, 3, 1]> (quantized)
+    painted = Transpose <perm = [0, 2, 3, 1]> (whole)
     {_CROP.replace("AXES", "1, 2")}
 }}""",
     ("nhwc-uint8", 2): f"""
@@ -110,7 +110,7 @@ finish (float[N, 12, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized)
     pixels = Mul (width, two)
     rows = Mul (height, two)
     by_row = Constant <value = int64[4] {{-1, 6, 0, 0}}> ()
-    apart = Reshape (quantized, by_row)
+    apart = Reshape (whole, by_row)
     turned = Transpose <perm = [0, 2, 3, 1]> (apart)
     in_rows = Concat <axis = 0> (any, two, height, row)
     lined = Reshape (turned, in_rows)
@@ -131,13 +131,13 @@ finish (float[N, 12, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized)
     ("nchw-float", 1): f"""
 finish (float[N, 3, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
     {_TO_FLOAT}
-    painted = Identity (whole)
+    painted = Identity (clipped)
     {_CROP.replace("AXES", "2, 3")}
 }}""",
     ("nchw-float", 2): f"""
 finish (float[N, 12, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
     {_TO_FLOAT}
-    inner = DepthToSpace <blocksize = 2> (whole)
+    inner = DepthToSpace <blocksize = 2> (clipped)
     border = Constant <value = int64[8] {{0, 0, 1, 1, 0, 0, 1, 1}}> ()
     painted = Pad <mode = "edge"> (inner, border)
     {_CROP.replace("AXES", "2, 3")}
@@ -260,7 +260,7 @@ class _Core(torch.nn.Module):
         """Levels (B, 3, H, W) in [0, 255]; the rest and the result as StyleNetwork's `paint_phases`."""
         if self.network.kept is not None:
             painted: Tensor = self.network(levels / 255, style_weights, strength)
-            return painted
+            return 255 * painted
         return self.network.paint_phases(levels, self.network.conditions.shares(style_weights, strength, levels.device))
 
 

@@ -86,7 +86,7 @@ class LiveNet(StyleNetwork):
         assert self.to_halves.bias is not None
         half = F.conv2d(levels, first / _WHITE, self.to_halves.bias - MEAN * first.sum((1, 2, 3)), stride=2)
         weight, bias = self._last()
-        return self._paint(half, shares, DEVIATION * weight, MEAN + DEVIATION * bias).float()
+        return self._paint(half, shares, _WHITE * DEVIATION * weight, _WHITE * (MEAN + DEVIATION * bias)).float()
 
     def _paint(self, half: Tensor, shares: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
         half = F.relu(half)

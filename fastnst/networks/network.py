@@ -53,15 +53,15 @@ class StyleNetwork(nn.Module):
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Paint images as `forward`, by shares of rows, (R,) or (B, R); None in a plain network."""
-        return woven(self.paint_phases(255 * image, shares), self.phases)
+        return woven(self.paint_phases(255 * image, shares) / 255, self.phases)
 
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
-        """Paint images in [0, 255] in the form that an exported graph weaves last, when they are uint8 again.
+        """Paint levels of 0 to 255, (B, 3, H, W), in the form that an exported graph weaves last, as uint8.
 
         Returns:
-            About [0, 1]: what `woven` puts together, (B, 12, H / 2 - 1, W / 2 - 1) with phases = 2.
+            About [0, 255], not clamped: what `woven` puts together, (B, 12, H / 2 - 1, W / 2 - 1) with phases = 2.
         """
-        return self.paint(levels / 255, shares)
+        return 255 * self.paint(levels / 255, shares)
 
 
 def woven(phases: Tensor, side: int) -> Tensor:

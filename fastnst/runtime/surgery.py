@@ -34,7 +34,7 @@ WEAVE = "weave"
 """How the names of the nodes begin that make a picture of channels."""
 
 _IR_VERSION = 10
-_POINTWISE = frozenset({"Transpose", "Cast", "Add", "Sub", "Mul", "Div", "Identity", "QuantizeLinear"})
+_POINTWISE = frozenset({"Transpose", "Cast", "Add", "Sub", "Mul", "Div", "Identity"})
 
 
 @dataclass(frozen=True)

@@ -246,8 +246,7 @@ _MADE_TO_SIZE = frozenset({"Reshape", "Resize"})
 _PER_CHANNEL = frozenset({"BatchNormalization"})
 _POINTWISE = _PER_CHANNEL | frozenset(
     "Abs Add Cast Celu Clip Div Elu Erf Exp Gelu HardSigmoid HardSwish Identity LeakyRelu Log Max Min Mish Mul Neg "  # noqa: SIM905
-    "PRelu Pow QuantizeLinear Reciprocal Relu "
-    "Round Selu Sigmoid Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu".split()
+    "PRelu Pow Reciprocal Relu Round Selu Sigmoid Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu".split()
 )
 
 _Rule: TypeAlias = Callable[[NodeProto, Extent, int, Surroundings], Extent]
