@@ -141,6 +141,8 @@ class OptimizeSettings(LossSettings):
         self._check_weights()
 
     def _check_polish(self) -> None:
+        if self.polish_weights and not self.polish:
+            raise SettingError(f"--polish-weights {self.polish_weights} does nothing without --polish; add that")
         if self.polish and self.loss_network != "compact":
             raise SettingError(
                 f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "

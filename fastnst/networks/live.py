@@ -4,11 +4,11 @@ Cost is decided by how much runs at full and at half size. So the picture is red
 convolutions whose kernels are as long as their strides; residual blocks at an eighth of the size do the painting; on
 the way back the features of the way down are added, which carry small forms past the blocks; the last step is
 one transposed convolution, whose kernel is twice its stride, so that all pixels get the same number of terms. It is
-computed as what it amounts to, a convolution of 2 x 2 whose channels are the four pixels between four places: ONNX
+exported as what it amounts to, a convolution of 2 x 2 whose channels are the four pixels between four places: ONNX
 Runtime takes a third of the time for it. But for the residual blocks nothing is normalised; in a network of several
 styles, what is added on the way back has scales of its own for each. Channels come in multiples of 16, the blocks that
 ONNX Runtime's kernels for processors compute.
-All padding is by reflection: with zeros, the blocks painted a frame along the picture's border.
+All padding inside is by reflection: with zeros, the blocks painted a frame along the picture's border.
 """
 
 import torch
@@ -24,7 +24,7 @@ from fastnst.networks.conditioning import (
     Conditions,
 )
 from fastnst.networks.johnson import convolution
-from fastnst.networks.network import DEVIATION, MEAN, StyleNetwork, centred, uncentred, woven
+from fastnst.networks.network import DEVIATION, MEAN, StyleNetwork, centred, uncentred
 
 _HALF = 16
 _LARGE = 48
@@ -75,36 +75,51 @@ class LiveNet(StyleNetwork):
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
+        weight, bias = self.last.weight, self._bias
         if self.training:
-            return woven(uncentred(self._paint(self.to_halves(centred(image)), shares, *self._last())), self.phases)
-        return super().paint(image, shares)
+            return uncentred(_enlarged(self._paint(self.to_halves(centred(image)), shares), weight, bias))
+        half = self._paint(self._reduced(image, 1.0), shares)
+        return _enlarged(half, DEVIATION * weight, MEAN + DEVIATION * bias).float()
 
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
-        """Levels in [0, 255] to the four pixels about the corner of four places, (B, 12, H / 2 - 1, W / 2 - 1)."""
-        # Centring and scale in the weights: it saves passes over the whole picture.
-        first = self.to_halves.weight / DEVIATION
-        assert self.to_halves.bias is not None
-        half = F.conv2d(levels, first / _WHITE, self.to_halves.bias - MEAN * first.sum((1, 2, 3)), stride=2)
-        weight, bias = self._last()
-        return self._paint(half, shares, _WHITE * DEVIATION * weight, _WHITE * (MEAN + DEVIATION * bias)).float()
+        """Levels of 0 to 255 to those of the four pixels between four places, (B, 12, H / 2 - 1, W / 2 - 1)."""
+        half = self._paint(self._reduced(levels, _WHITE), shares)
+        weight, bias = _between(self.last.weight), self._bias.repeat(4)
+        return F.conv2d(half, _WHITE * DEVIATION * weight, _WHITE * (MEAN + DEVIATION * bias)).float()
 
-    def _paint(self, half: Tensor, shares: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
+    @property
+    def _bias(self) -> Tensor:
+        assert self.last.bias is not None
+        return self.last.bias
+
+    def _reduced(self, image: Tensor, white: float) -> Tensor:
+        """The first convolution with centring and scale in its weights: it saves passes over the whole picture."""
+        weight = self.to_halves.weight / DEVIATION
+        assert self.to_halves.bias is not None
+        return F.conv2d(image, weight / white, self.to_halves.bias - MEAN * weight.sum((1, 2, 3)), stride=2)
+
+    def _paint(self, half: Tensor, shares: Tensor | None) -> Tensor:
+        """From the first convolution to what the last one takes, both (B, 16, H / 2, W / 2)."""
         half = F.relu(half)
         quarter = F.relu(self.to_quarters(half))
         eighth = self.body(F.relu(self.norm(self.to_eighths(quarter), shares)), shares)
         quarter = F.relu(_doubled(self.from_eighths(eighth)) + self.beside_eighths(quarter, shares))
         quarter = F.relu(self.at_quarters(quarter))
-        half = F.relu(_doubled(self.from_quarters(quarter)) + self.beside_quarters(half, shares))
-        return F.conv2d(half, weight, bias)
+        return F.relu(_doubled(self.from_quarters(quarter)) + self.beside_quarters(half, shares))
 
-    def _last(self) -> tuple[Tensor, Tensor]:
-        """The transposed convolution as one of 2 x 2 to 12 channels, row, column, colour: (12, 16, 2, 2) and (12,)."""
-        assert self.last.bias is not None
-        # Pixel a = 0, 1 between places 0 and 1, which lie at -0.5 and 1.5, is at 2 + a - 2 d of place d's kernel.
-        given, _, side, _ = self.last.weight.shape
-        apart = self.last.weight.reshape(given, 3, side // 2, 2, side // 2, 2).flip(2, 4)
-        weight = apart.permute(3, 5, 1, 0, 2, 4).reshape(12, given, side // 2, side // 2)
-        return weight, self.last.bias.repeat(4)
+
+def _enlarged(half: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The transposed convolution where it has all its places; the border repeats the pixels next to it."""
+    inner = F.conv_transpose2d(half, weight, bias, stride=2, padding=2)
+    return F.pad(inner, (1, 1, 1, 1), mode="replicate")
+
+
+def _between(weight: Tensor) -> Tensor:
+    """A transposed convolution's weights, (16, 3, 4, 4), as one's of 2 x 2 to row, column, colour: (12, 16, 2, 2)."""
+    # Pixel a = 0, 1 between places 0 and 1, which lie at -0.5 and 1.5, is at 2 + a - 2 d of place d's kernel.
+    given = weight.shape[0]
+    apart = weight.reshape(given, 3, 2, 2, 2, 2).flip(2, 4)
+    return apart.permute(3, 5, 1, 0, 2, 4).reshape(12, given, 2, 2)
 
 
 def _doubled(x: Tensor) -> Tensor:

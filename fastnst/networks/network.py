@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fastnst.networks.conditioning import PLAIN, Conditions, mixed
 
@@ -53,28 +52,16 @@ class StyleNetwork(nn.Module):
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Paint images as `forward`, by shares of rows, (R,) or (B, R); None in a plain network."""
-        return woven(self.paint_phases(255 * image, shares) / 255, self.phases)
+        raise NotImplementedError
 
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
         """Paint levels of 0 to 255, (B, 3, H, W), in the form that an exported graph weaves last, as uint8.
 
         Returns:
-            About [0, 255], not clamped: what `woven` puts together, (B, 12, H / 2 - 1, W / 2 - 1) with phases = 2.
+            About [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels by
+            row, column and colour, of which the border's are left out, as they are those next to it once more.
         """
         return 255 * self.paint(levels / 255, shares)
-
-
-def woven(phases: Tensor, side: int) -> Tensor:
-    """Put pixels together that are channels, in the order row, column, colour: (B, side^2 * 3, h, w) to (B, 3, H, W).
-
-    With a side of 2, H = 2 h + 2: the border's pixels are those next to it once more.
-    """
-    if side == 1:
-        return phases
-    batch, _, height, width = phases.shape
-    apart = phases.reshape(batch, side, side, 3, height, width)
-    image = apart.permute(0, 3, 4, 1, 5, 2).reshape(batch, 3, side * height, side * width)
-    return F.pad(image, (side // 2,) * 4, mode="replicate")
 
 
 # Centred and scaled to about unit variance: a photograph's mean is near 0.45, its deviation near 0.25.

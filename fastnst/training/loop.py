@@ -171,7 +171,7 @@ class Loop:
     def _step(self, batch: Batch) -> Fault | None:
         """Make one update, and see whether it was a good one: last, so that a GPU is waited for once."""
         run, state = self.run, self.run.state
-        started = time.monotonic()
+        started, aim = time.monotonic(), run.aim
         run.stopwatch.lap("data")
         terms = run.forward(batch)
         learning_rate = run.update(terms.total)
@@ -188,6 +188,9 @@ class Loop:
         pictures = run.count(batch)
         took_s = time.monotonic() - started
         self.stopping = run.tick(took_s, stop=self.interrupt.requested)
+        if run.aim is not aim:  # another loss network judges from now on: its losses, gradients and times are others
+            self.losses = LossGuard()
+            state.gradient = run.clock.step_s = 0.0
         self.rescue.keep()
         if self.watcher is not None:
             losses = {name: values[name] for name in terms.values}

@@ -1,6 +1,6 @@
 """Going on with a training where its checkpoint stands."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from fastnst.errors import CheckpointError, OutputError
@@ -46,8 +46,10 @@ def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sh
         raise CheckpointError(f"{checkpoint}: was trained on another style picture than {given}; give that one")
     if settings.budget:
         settings = replace(settings, **{name: saved[name] for name in PLANNED})
+    # What a checkpoint does not tell of came later, and did nothing by default.
+    saved = {field.name: field.default for field in fields(TrainSettings)} | saved
     for name, value in plain(settings).items():
-        if name not in FREE_ON_RESUME and name in saved and saved[name] != value:
+        if name not in FREE_ON_RESUME and saved[name] != value:
             raise CheckpointError(
                 f"{checkpoint}: was trained with {name} = {saved[name]}, now it is {value}; leave that setting out"
             )

@@ -195,6 +195,13 @@ class TrainSettings(LossSettings):
     def _check_polish(self) -> None:
         if not 0 <= self.polish <= 1:
             raise SettingError(f"--polish is {self.polish}; expected a part of the training, 0 to 1")
+        if self.polish_weights and not self.polish:
+            raise SettingError(f"--polish-weights {self.polish_weights} does nothing without --polish; add that")
+        if self.polish and not self.budget and self.steps * self.polish < 1:
+            raise SettingError(
+                f"--polish {self.polish} of --steps {self.steps} is less than one step; expected "
+                f"{1 / self.steps:.2g} or more"
+            )
         if self.polish and self.loss_network != "compact":
             raise SettingError(
                 f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "

@@ -63,7 +63,7 @@ class Setup:
         self.polish_network = self.loss_network
         if settings.polish:
             self.polish_network, weights = load_polish_network(settings, settings.polish_weights, device)
-            self.loss_weights += f"; the last {settings.polish:.0%} {weights}"
+            self.loss_weights += f"; the last {100 * settings.polish:.3g} % {weights}"
         self.state = new_state(settings, device)
         self.stopwatch = Stopwatch(device)
         self.settings = settings
@@ -77,8 +77,9 @@ class Setup:
             self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
         began -= self.state.elapsed_s
         self._weigh()
-        objective = self._objective(self.loss_network)
-        polish = self._objective(self.polish_network) if self.settings.polish else objective
+        teacher = self._teacher()
+        objective = self._objective(self.loss_network, teacher)
+        polish = self._objective(self.polish_network, teacher) if self.settings.polish else objective
         pace = self._pace(objective, polish, began, resume=resume)
         settings, state = self.settings, self.state
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop)
@@ -114,7 +115,7 @@ class Setup:
             (state.style_weight,) = self.processes.decided([found])
             self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
 
-    def _objective(self, loss_network: LossNetwork) -> Objective:
+    def _objective(self, loss_network: LossNetwork, teacher: StyleNetwork | None) -> Objective:
         weighed = replace(self.settings, style_weight=self.state.style_weight)
         return Objective(
             PerceptualLoss(loss_network, weighed),
@@ -124,7 +125,7 @@ class Setup:
             device=self.device,
             dtype=self.dtype,
             stopwatch=self.stopwatch,
-            teacher=self._teacher(),
+            teacher=teacher,
         )
 
     def _teacher(self) -> StyleNetwork | None:

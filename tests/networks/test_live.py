@@ -7,7 +7,6 @@ from torch.testing import assert_close
 
 from fastnst.networks.live import LiveNet
 from fastnst.networks.model import ModelInfo, load_model, save_model
-from fastnst.networks.network import uncentred, woven
 
 
 @pytest.fixture
@@ -44,30 +43,28 @@ def test_what_is_exported_computes_what_was_trained(image: torch.Tensor) -> None
         assert_close(network.eval()(image), trained, atol=1e-5, rtol=0)
 
 
-def test_the_last_step_is_a_transposed_convolution(image: torch.Tensor) -> None:
+def test_phases_are_the_pixels_between_four_places(image: torch.Tensor) -> None:
     torch.manual_seed(0)
-    network = LiveNet(32, 1)
+    network = LiveNet(32, 1).eval()
+    assert network.last.bias is not None
     torch.nn.init.normal_(network.last.weight)
-    last: list[torch.Tensor] = []
-    for name, part in network.named_modules():
-        if name == "beside_quarters":
-            part.register_forward_hook(lambda _part, _given, made: last.append(made))
-    # What the last step takes is relu(up + beside); with nothing from the blocks it is beside, which is a ReLU's.
-    for parameter in network.from_quarters.parameters():
-        torch.nn.init.zeros_(parameter)
+    torch.nn.init.normal_(network.last.bias)
     with torch.no_grad():
-        painted = network.train()(image)
-        expected = uncentred(F.conv_transpose2d(last[0], network.last.weight, network.last.bias, stride=2, padding=1))
-    inner = (..., slice(1, -1), slice(1, -1))
-    assert_close(painted[inner], expected[inner])
-    assert_close(painted, F.pad(painted[inner], (1, 1, 1, 1), mode="replicate"))
+        painted, phases = 255 * network(image), network.paint_phases(255 * image, None)
+    assert phases.shape == (2, 12, 23, 35)
+    for row in range(2):
+        for column in range(2):
+            channels = phases[:, 6 * row + 3 * column :][:, :3]
+            assert_close(channels, painted[..., 1 + row : -1 : 2, 1 + column : -1 : 2], atol=1e-2, rtol=1e-4)
 
 
-def test_phases_by_hand() -> None:
-    # One place: its pixels are 0, 1 in the first row and 2, 3 in the second, each three colours.
-    phases = torch.arange(12.0).view(1, 12, 1, 1)
-    red = torch.tensor([[0, 0, 3, 3], [0, 0, 3, 3], [6, 6, 9, 9], [6, 6, 9, 9]], dtype=torch.float32)
-    assert_close(woven(phases, 2)[0], torch.stack([red, red + 1, red + 2]))
+def test_the_border_is_what_is_next_to_it(image: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    network = LiveNet(32, 1).eval()
+    torch.nn.init.normal_(network.last.weight)
+    with torch.no_grad():
+        painted = network(image)
+    assert_close(painted, F.pad(painted[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate"))
 
 
 def test_places_of_a_cell_begin_alike(image: torch.Tensor) -> None:

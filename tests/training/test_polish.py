@@ -1,21 +1,28 @@
 """The last part of a training through VGG-19, after the compact network: `polish`."""
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
-from fastnst.networks.model import ModelInfo, save_model
+from fastnst.images import fit_long_side, read_frame, resize_frame
 from fastnst.perceptual.compact import CompactFeatures
+from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.settings import LossNetworkName
+from fastnst.perceptual.weights import load_polish_network
+from fastnst.tensors import to_image
 from fastnst.training import loop
-from fastnst.training.loop import TrainResult
+from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.loop import TrainCallbacks, TrainResult
 from fastnst.training.objective import Objective, Paint, Terms
 from fastnst.training.settings import TrainSettings
+from fastnst.training.watch import Look
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ def test_first_through_one_then_through_the_other(settings: TrainSettings, photo
     # The fifth step is judged by VGG-19, on what four through compact have made.
     assert both[4] != pytest.approx(compact[4], rel=2e-3)
     assert "compact" in result.loss_weights
-    assert "the last 33% vgg19, torchvision" in result.loss_weights
+    assert "the last 33.3 % vgg19, torchvision" in result.loss_weights
 
 
 def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -54,19 +61,25 @@ def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos
 
 
 def test_held_out_pictures_are_judged_by_vgg19_throughout(
-    settings: TrainSettings, photos: Path, tmp_path: Path
+    settings: TrainSettings, photos: Path, tmp_path: Path, style_picture: Path
 ) -> None:
-    # Nothing is polished: 1e-9 of six steps is none. The network is the compact one's, its judge is not.
-    _, hardly = totals(replace(settings, polish=1e-9), photos, tmp_path / "hardly")
-    _, compact = totals(through("compact", settings), photos, tmp_path / "compact")
-    for name, value in compact.network.state_dict().items():
-        assert_close(hardly.network.state_dict()[name], value, rtol=0, atol=0)
-    model = tmp_path / "compact.safetensors"
-    save_model(model, compact.network, ModelInfo(style="x", network=settings.network_spec, provenance="a test"))
-    still = replace(through("vgg19-caffe", settings), start=model, steps=1, learning_rate=1e-12)
-    _, judged = totals(still, photos, tmp_path / "judged")
-    assert hardly.losses["total"] == pytest.approx(judged.losses["total"], rel=5e-4)
-    assert hardly.losses["total"] != pytest.approx(compact.losses["total"], rel=1.5e-3)
+    looks: dict[str, list[Look]] = {"both": [], "compact": []}
+    for name, each in (("both", settings), ("compact", through("compact", settings))):
+        loop.train(each, photos, tmp_path / name, callbacks=TrainCallbacks(on_look=looks[name].append))
+    first, other = looks["both"][0], looks["compact"][0]
+    assert first.step == other.step == 3
+    # After three steps through compact both have painted the same; here it is judged by hand.
+    assert all((one == two).all() for one, two in zip(first.painted, other.painted, strict=True))
+    network, _ = load_polish_network(settings, settings.polish_weights)
+    loss = PerceptualLoss(network, settings)
+    painting = read_frame(style_picture)
+    style = loss.measure_style(to_image(resize_frame(painting, fit_long_side(painting.shape[:2], 64))))
+    content = [
+        loss.terms(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
+        for photo, painted in zip(first.photos, first.painted, strict=True)
+    ]
+    assert first.losses["content"] == pytest.approx(sum(content) / len(content), rel=1e-2)
+    assert first.losses["content"] != pytest.approx(other.losses["content"], rel=2e-2)
 
 
 def test_arithmetic_is_counted_by_who_judges(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -96,6 +109,21 @@ def test_resumed_in_either_part_equals_uninterrupted(
         loop.train(replace(settings, polish=0.5), photos, tmp_path / "stopped", resume=True)
 
 
+def test_a_checkpoint_of_before_it_was_there_is_not_polished(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    old = through("compact", settings)
+    loop.train(old, photos, tmp_path)
+    path = tmp_path / CHECKPOINT
+    with safe_open(path, framework="numpy") as opened:
+        metadata = opened.metadata()
+    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "polish"}
+    save_file(load_file(path), path, metadata | {"settings": json.dumps(saved)})
+    loop.train(old, photos, tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"polish = 0\.0, now it is 0\.333"):
+        loop.train(settings, photos, tmp_path, resume=True)
+
+
 def test_of_a_budget_it_is_a_part_of_the_time(
     settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +139,7 @@ def test_of_a_budget_it_is_a_part_of_the_time(
 
     monkeypatch.setattr(Objective, "__call__", painted)
     notes: list[str] = []
-    callbacks = loop.TrainCallbacks(on_note=notes.append)
+    callbacks = TrainCallbacks(on_note=notes.append)
     planned = replace(settings, budget="145s", polish=0.5, batch=1, preview_every=10_000)
     loop.train(planned, photos, tmp_path, callbacks=callbacks, began=now[0])
     # Six passes of each network to plan and to count; the rest in two halves of the time, give or take a step.
@@ -125,7 +153,11 @@ def test_of_a_budget_it_is_a_part_of_the_time(
 def test_settings_that_cannot_be(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"--polish is 30; expected a part of the training, 0 to 1"):
         replace(settings, polish=30)
-    with pytest.raises(SettingError, match=r"--polish 0\.1 goes with --loss-network compact, not auto"):
-        replace(settings, polish=0.1, loss_network="auto")
+    with pytest.raises(SettingError, match=r"--polish 0\.5 goes with --loss-network compact, not auto"):
+        replace(settings, polish=0.5, loss_network="auto")
+    with pytest.raises(SettingError, match=r"--polish 0\.1 of --steps 6 is less than one step; expected 0\.17 or more"):
+        replace(settings, polish=0.1)
+    with pytest.raises(SettingError, match=r"tiny\.safetensors does nothing without --polish"):
+        replace(settings, polish=0)
     with pytest.raises(WeightsError, match=r"gone\.pth: no such file"):
         loop.train(replace(settings, polish_weights=Path("gone.pth")), photos, tmp_path)
