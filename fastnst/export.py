@@ -33,6 +33,7 @@ OPSET = 18
 CONTRACT_VERSION, CONDITIONAL_VERSION = "1", "2"
 CHECKED_SIZES = ((97, 131), (64, 201), (37, 45))
 LARGEST_DIFFERENCE = 2
+
 _HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
 
 # What is missing to 64 pixels a side, and to a multiple of the stride, is added below and to the right; in float32, as
@@ -74,14 +75,13 @@ _CROP = """
     stylized = Identity (cropped)
 """
 
-# ONNX Runtime clips within a convolution. QuantizeLinear would do all three, but OpenVINO 2026 takes 5 levels off where
-# two reshapes follow it.
 _TO_FLOAT = """
     zero = Constant <value = float {0}> ()
     full = Constant <value = float {255}> ()
     clipped = Clip (raw, zero, full)
 """
 
+# QuantizeLinear would do all three in one pass, but OpenVINO 2026.4 takes 5 levels off where two reshapes follow it.
 _TO_UINT8 = f"""
     {_TO_FLOAT}
     rounded = Round (clipped)

@@ -52,6 +52,7 @@ class Preparation:
 
     modes: tuple[str, ...]
     """Modes of the Pad nodes, in order."""
+
     pads: tuple[str, ...]
     """Names of the values that hold their pads."""
 
