@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.settings import LossSettings
+from fastnst.perceptual.settings import LossSettings, check_polish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +141,7 @@ class OptimizeSettings(LossSettings):
         self._check_weights()
 
     def _check_polish(self) -> None:
-        if self.polish_weights and not self.polish:
-            raise SettingError(f"--polish-weights {self.polish_weights} does nothing without --polish; add that")
-        if self.polish and self.loss_network != "compact":
-            raise SettingError(
-                f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "
-                "add that, or leave it out"
-            )
+        check_polish(self.polish, self.polish_weights, self.loss_network)
         if self.polish >= self.steps:
             raise SettingError(f"--polish is {self.polish} of --steps {self.steps}; expected fewer")
 

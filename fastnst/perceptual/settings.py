@@ -4,12 +4,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from fastnst.errors import SettingError
+
 Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
 StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
 LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"]
 """Written out: a nested one would be shown as it is nested to who gave a wrong name."""
+
+
+def check_polish(polish: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
+    """Raise SettingError for a polish, of steps or a part of them, by VGG-19 that does not go with the rest."""
+    if weights and not polish:
+        raise SettingError(f"--polish-weights {weights} does nothing without --polish; add that")
+    if polish and loss_network != "compact":
+        raise SettingError(
+            f"--polish {polish} goes with --loss-network compact, not {loss_network}; add that, or leave it out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

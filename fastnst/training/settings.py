@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.settings import LossSettings
+from fastnst.perceptual.settings import LossSettings, check_polish
 from fastnst.training.pace import seconds_in
 
 SMALLEST_CROP = 64
@@ -195,17 +195,11 @@ class TrainSettings(LossSettings):
     def _check_polish(self) -> None:
         if not 0 <= self.polish <= 1:
             raise SettingError(f"--polish is {self.polish}; expected a part of the training, 0 to 1")
-        if self.polish_weights and not self.polish:
-            raise SettingError(f"--polish-weights {self.polish_weights} does nothing without --polish; add that")
+        check_polish(self.polish, self.polish_weights, self.loss_network)
         if self.polish and not self.budget and self.steps * self.polish < 1:
             raise SettingError(
                 f"--polish {self.polish} of --steps {self.steps} is less than one step; expected "
                 f"{1 / self.steps:.2g} or more"
-            )
-        if self.polish and self.loss_network != "compact":
-            raise SettingError(
-                f"--polish {self.polish} goes with --loss-network compact, not {self.loss_network}; "
-                "add that, or leave it out"
             )
 
     def _check_styles(self) -> None:
