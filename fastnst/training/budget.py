@@ -7,6 +7,7 @@ only makes fewer steps.
 import copy
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
@@ -52,7 +53,13 @@ class Plan:
 
 
 def plan(
-    settings: TrainSettings, left_s: float, second_per_pixel: float, *, reserve_s: float = RESERVE_S, processes: int = 1
+    settings: TrainSettings,
+    left_s: float,
+    second_per_pixel: float,
+    polish_per_pixel: float | None = None,
+    *,
+    reserve_s: float = RESERVE_S,
+    processes: int = 1,
 ) -> Plan:
     """Choose crop and batch for a time: the settings' own where 600 steps fit, else the largest with which they do.
 
@@ -60,6 +67,7 @@ def plan(
         settings: the training's; their crop is the largest that is chosen, their batch too.
         left_s: seconds there are, with what comes after the last step.
         second_per_pixel: what a step takes for each pixel of a content picture.
+        polish_per_pixel: the same of the steps that polish, where those are of another kind.
         reserve_s: seconds to leave for what comes after the last step.
         processes: how many share a batch equally.
     """
@@ -70,7 +78,7 @@ def plan(
         (sides[-1], batch) for batch in range(settings.batch - processes, 0, -processes)
     ]
     for crop, batch in choices:
-        step_s = second_per_pixel * _mean_pixels(settings, crop, batch)
+        step_s = 1 / _rate(replace(settings, crop=crop, batch=batch), second_per_pixel, polish_per_pixel)
         if train_s / step_s >= GOOD_STEPS:
             break
     return Plan(crop, batch, step_s, train_s, reserve_s)
@@ -89,11 +97,12 @@ def time_steps(network: StyleNetwork, objective: Objective, images: torch.Tensor
     return min(took[1:]) / (len(images) * images.shape[2] * images.shape[3])
 
 
-def _mean_pixels(settings: TrainSettings, crop: int, batch: int) -> float:
-    """Pixels of a step's content pictures, on average over the time: small crops first take their part of it."""
-    schedule = Schedule(replace(settings, crop=crop, batch=batch))
-    small, large = schedule.stage(0.0), schedule.stage(1.0)
-    part = settings.small_first
-    # Of a time, not of the steps: the parts' steps add up, so their rates are averaged.
-    rate = part / (small.batch * small.crop**2) + (1 - part) / (large.batch * large.crop**2)
-    return 1 / rate
+def _rate(settings: TrainSettings, second_per_pixel: float, polish_per_pixel: float | None) -> float:
+    """Steps a second, on average over the time: small crops first and the polish take their parts of it."""
+    schedule = Schedule(settings)
+    rate = 0.0
+    for begin, end in pairwise(sorted({0.0, settings.small_first, 1 - settings.polish, 1.0})):
+        stage = schedule.stage(begin)
+        per_pixel = polish_per_pixel if polish_per_pixel and schedule.polishes(begin) else second_per_pixel
+        rate += (end - begin) / (stage.batch * stage.crop**2 * per_pixel)
+    return rate

@@ -152,12 +152,10 @@ class Setup:
             max(1, settings.batch // self.processes.count), min(settings.crop, SMALLEST_PLANNED_CROP)
         )
         took = {aim: time_steps(self.state.network, aim, pictures) for aim in {objective, polish}}
-        # Parts of a time: their steps add up.
-        part = settings.polish
-        (per_pixel,) = self.processes.decided([1 / ((1 - part) / took[objective] + part / took[polish])])
         left_s = budget_s - (time.monotonic() - began)
-        (left_s,) = self.processes.decided([left_s])
-        chosen = plan(settings, left_s, per_pixel / self.processes.count, processes=self.processes.count)
+        processes = self.processes.count
+        left_s, *per_pixel = self.processes.decided([left_s, took[objective] / processes, took[polish] / processes])
+        chosen = plan(settings, left_s, *per_pixel, processes=processes)
         self.settings = replace(settings, crop=chosen.crop, batch=chosen.batch)
         self.say(chosen.words(settings.budget))
         return TimePace(budget_s, chosen.reserve_s)

@@ -64,6 +64,16 @@ def test_small_crops_first_are_allowed_for() -> None:
     assert half.steps == pytest.approx(2.5 * whole.steps, rel=1e-3)
 
 
+def test_steps_that_polish_are_allowed_for_and_small_crops_beside_them() -> None:
+    settings = TrainSettings(style=Path("x.png"), crop=256, batch=2, loss_network="compact", polish=0.25)
+    whole, slow = 1e5 / (2 * 256**2 * 1e-5), 1e5 / (2 * 256**2 * 6e-5)
+    found = plan(settings, 1e5, 1e-5, 6e-5, reserve_s=0)
+    assert found.steps == pytest.approx(0.75 * whole + 0.25 * slow, rel=1e-3)
+    # Crops of a quarter of the pixels for half of the time: the polish, at the end, has none of them.
+    found = plan(dataclasses.replace(settings, small_first=0.5), 1e5, 1e-5, 6e-5, reserve_s=0)
+    assert found.steps == pytest.approx(0.5 * 4 * whole + 0.25 * whole + 0.25 * slow, rel=1e-3)
+
+
 def test_the_plan_is_one_line() -> None:
     said = planned(810).words("15m")
     assert (
