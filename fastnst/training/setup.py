@@ -14,14 +14,17 @@ from fastnst.errors import CheckpointError
 from fastnst.images import Frame, read_frame
 from fastnst.networks.model import find_model, load_model
 from fastnst.networks.network import StyleNetwork
+from fastnst.networks.start import take_over
 from fastnst.perceptual.network import LossNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.precision import resolve_precision
 from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
 from fastnst.training.arithmetic import multiply_adds_per_pixel
+from fastnst.training.average import start_average
 from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.content import ContentImages, held_out
+from fastnst.training.nearest import must_be_found, nearest_style
 from fastnst.training.objective import Objective
 from fastnst.training.pace import StepPace, TimePace, in_words
 from fastnst.training.processes import Processes
@@ -80,6 +83,8 @@ class Setup:
         teacher = self._teacher()
         objective = self._objective(self.loss_network, teacher)
         polish = self._objective(self.polish_network, teacher) if self.settings.polish else objective
+        if not resume:
+            self._begin_near(objective)
         pace = self._pace(objective, polish, began, resume=resume)
         settings, state = self.settings, self.state
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop)
@@ -127,6 +132,29 @@ class Setup:
             stopwatch=self.stopwatch,
             teacher=teacher,
         )
+
+    def _begin_near(self, objective: Objective) -> None:
+        """Of a start that knows other styles, let each painting begin as the one that comes nearest."""
+        settings, state = self.settings, self.state
+        if settings.start is None:
+            return
+        trained, info = load_model(find_model(settings.start))
+        if not must_be_found(settings.style_names, info):
+            return
+        photos = self._photos(PHOTOS, max(SIDE, objective.loss.network.smallest_side))
+        trained = trained.to(memory_format=torch.channels_last).to(self.device)
+        begin_as = []
+        for number, name in enumerate(settings.style_names):
+            if name in info.styles:
+                begin_as.append(info.styles.index(name))
+                continue
+            (found,) = self.processes.decided([float(nearest_style(trained, objective, number, photos))])
+            begin_as.append(int(found))
+            self.say(
+                f"{name} begins as {info.styles[begin_as[-1]]}, which comes nearest of what {settings.start} knows."
+            )
+        take_over(state.network, trained, begin_as)
+        state.average = start_average(state.network) if state.average is not None else None
 
     def _teacher(self) -> StyleNetwork | None:
         path = self.settings.teacher

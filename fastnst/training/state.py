@@ -10,6 +10,7 @@ from fastnst.networks.model import ModelInfo, find_model, load_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.networks.start import take_over
 from fastnst.training.average import start_average
+from fastnst.training.nearest import of_their_names
 from fastnst.training.settings import TrainSettings
 
 
@@ -62,7 +63,7 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
                 f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "
                 f"{_described(settings.network_spec)}"
             )
-        take_over(network, trained)
+        take_over(network, trained, of_their_names(settings.style_names, info))
         already = _arithmetic(info)
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(

@@ -204,6 +204,21 @@ def test_more_styles_begin_with_the_even_mix(size: dict[str, int | str], image: 
 
 
 @BOTH
+def test_styles_begin_as_those_of_the_start_that_are_named(size: dict[str, int | str], image: Tensor) -> None:
+    trio = network({**size, "styles": 3, "strength": 1}, seed=1)
+    duo = network({**size, "styles": 2, "strength": 1}, seed=2)
+    take_over(duo, trio, [2, 0])
+    for strength in (0.0, 0.3, 0.8, 1.0, 1.4):
+        shared = torch.tensor([strength])
+        painted = duo(image, torch.tensor([0.6, 0.4]), shared)
+        assert_close(painted, trio(image, torch.tensor([0.4, 0.0, 0.6]), shared), rtol=1e-4, atol=1e-5)
+    weak = network({**size, "styles": 2}, seed=3)
+    take_over(weak, network({**size, "styles": 3}, seed=4), [1, 1])
+    old = network({**size, "styles": 3}, seed=4)
+    assert_close(weak(image, torch.tensor([0.2, 0.8])), old(image, torch.tensor([0.0, 1.0, 0.0])), rtol=1e-4, atol=1e-5)
+
+
+@BOTH
 def test_styles_survive_the_file(size: dict[str, int | str], image: Tensor, tmp_path: Path) -> None:
     spec = {**size, "styles": 2, "strength": 1}
     made = network(spec).eval()

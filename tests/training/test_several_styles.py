@@ -9,14 +9,15 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, SettingError
 from fastnst.images import read_frame
-from fastnst.networks.conditioning import Conditions
+from fastnst.networks.conditioning import ConditionalInstanceNorm2d, Conditions
 from fastnst.networks.kinds import build_network
 from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
 from fastnst.training import loop
@@ -24,6 +25,7 @@ from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.finish import finish
 from fastnst.training.objective import Objective
 from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.state import new_state
 from fastnst.training.telling import tell
 
 CPU = torch.device("cpu")
@@ -238,3 +240,65 @@ def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tm
             assert_close(network(image, torch.tensor(weights)), single(image), rtol=1e-2, atol=1e-3)
     with pytest.raises(CheckpointError, match=r"width 2 blocks 1 \(one\); asked for is one of .* blocks 3"):
         loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
+
+
+@pytest.fixture
+def trio(settings: TrainSettings, tmp_path: Path) -> Path:
+    """A network whose styles paint all blue, all red and all grey."""
+    torch.manual_seed(5)
+    spec = {**settings.network_spec, "styles": 3}
+    network = build_network(spec)
+    *_, norm = (part for part in network.modules() if isinstance(part, ConditionalInstanceNorm2d))
+    *_, last = (part for part in network.modules() if isinstance(part, nn.Conv2d))
+    with torch.no_grad():
+        norm.weight.fill_(0.01)
+        norm.bias.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 0.0]]))
+        last.weight.zero_()
+        last.weight[:, :, 4, 4] = torch.tensor([[-0.2, 0.2], [0.0, 0.0], [0.2, -0.2]])
+    path = tmp_path / "trio.safetensors"
+    info = ModelInfo(style="trio", network=spec, provenance="test", styles=("sea", "fire", "grey"))
+    save_model(path, network, info)
+    return path
+
+
+def colours(network: StyleNetwork, styles: int) -> list[Tensor]:
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return [network(image, *([weights] if styles > 1 else [])).mean(dim=(0, 2, 3)) for weights in torch.eye(styles)]
+
+
+def test_each_painting_begins_as_the_nearest_that_the_start_knows(
+    settings: TrainSettings, photos: Path, trio: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    noting = loop.TrainCallbacks(on_note=said.append)
+    begun = dataclasses.replace(settings, start=trio, steps=1, learning_rate=1e-12, average=0.5)
+    network = loop.train(begun, photos, tmp_path / "run", callbacks=noting).network
+    red, blue = colours(network, 2)
+    assert red[0] > blue[0] + 0.1
+    assert blue[2] > red[2] + 0.1
+    assert [line.split(", which")[0] for line in said if "begins" in line] == [
+        "red_one begins as fire",
+        "blue begins as sea",
+    ]
+    single = dataclasses.replace(begun, style=settings.style[1:], average=0.0)
+    assert_close(colours(loop.train(single, photos, tmp_path / "one").network, 1)[0], blue, rtol=1e-3, atol=1e-4)
+    said.clear()
+    red_one, _ = settings.style
+    Image.open(red_one).save(tmp_path / "sea.png")
+    named = dataclasses.replace(begun, style=(red_one, tmp_path / "sea.png"))
+    again = colours(loop.train(named, photos, tmp_path / "named", callbacks=noting).network, 2)
+    assert_close(torch.stack(again), torch.stack([red, blue]), rtol=1e-3, atol=1e-4)
+    assert len([line for line in said if "begins" in line]) == 1
+    said.clear()
+    loop.train(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
+    assert not any("begins" in line for line in said)
+
+
+def test_a_painting_of_the_same_name_begins_as_itself(settings: TrainSettings, trio: Path, tmp_path: Path) -> None:
+    of_names = (tmp_path / "fire.png", tmp_path / "grey.png")
+    begun = new_state(dataclasses.replace(settings, start=trio, style=of_names), CPU).network
+    known, _ = load_model(trio)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    painted = begun(image, torch.tensor([0.3, 0.7]))
+    assert_close(painted, known(image, torch.tensor([0.0, 0.3, 0.7])), rtol=1e-4, atol=1e-5)
