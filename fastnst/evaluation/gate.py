@@ -1,8 +1,9 @@
 """The acceptance gate: what a style must reach before it is shipped. The thresholds stand here and nowhere else."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+
+_TRAINED_ON = "trained on "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,12 @@ def check_gate(
     ]
 
 
-def style_image_name(metadata: Mapping[str, str]) -> str | None:
-    """File name of the picture that a network was trained on, from its metadata's provenance; None if it is silent."""
-    found = re.match(r"trained on ([^,]+),", metadata.get("provenance", ""))
-    return found[1] if found else None
+def style_images(metadata: Mapping[str, str]) -> dict[str, str]:
+    """File names of the pictures that a network was trained on, by style, from its metadata's provenance.
+
+    A network of one style has it under the name of `style`; empty where the provenance is silent.
+    """
+    styles = metadata.get("styles", metadata.get("style", "")).split(",")
+    provenance = metadata.get("provenance", "")
+    names = provenance.removeprefix(_TRAINED_ON).split(", ") if provenance.startswith(_TRAINED_ON) else []
+    return dict(zip(styles, names, strict=False))

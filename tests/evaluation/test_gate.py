@@ -1,12 +1,13 @@
 """The acceptance gate, by hand and for every file in exports/."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 
 from fastnst.evaluation.evaluate import choose_evenly, evaluate
-from fastnst.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_image_name
+from fastnst.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_images
 from fastnst.evaluation.judge import Judge
 from fastnst.evaluation.networks import open_network
 from fastnst.evaluation.rows import MATCHED
@@ -16,6 +17,9 @@ from fastnst.perceptual.settings import LossSettings
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
+OF_EACH = 4
+"""Photos for each style of a network that knows several, to save time."""
+
 EXPORTS = sorted((ROOT / "exports").glob("*.onnx"))
 PAINTINGS = (SHARED / "styles", ROOT / "data" / "style")
 
@@ -47,11 +51,13 @@ def test_centred_is_held_against_the_recoloured_photo() -> None:
     assert check_gate(GOOD, {"centred": 0.8}, Thresholds(centred_share=0.6)) == []
 
 
-def test_style_image_is_named_by_the_provenance() -> None:
-    metadata = {"provenance": "trained on starry_night.jpg, 2400 steps of 2 at 192 px, judged by vgg19"}
-    assert style_image_name(metadata) == "starry_night.jpg"
-    assert style_image_name({"provenance": "drawn"}) is None
-    assert style_image_name({}) is None
+def test_style_images_are_named_by_the_provenance() -> None:
+    metadata = {"style": "starry", "provenance": "trained on starry_night.jpg, 2400 steps of 2, judged by vgg19, caffe"}
+    assert style_images(metadata) == {"starry": "starry_night.jpg"}
+    several = {"style": "duo", "styles": "red_one,blue", "provenance": "trained on red one.png, blue.png, 4 steps of 2"}
+    assert style_images(several) == {"red_one": "red one.png", "blue": "blue.png"}
+    assert style_images({"style": "drawn", "provenance": "drawn"}) == {}
+    assert style_images({}) == {}
 
 
 def real_photos() -> list[Path]:
@@ -62,19 +68,29 @@ def sample_pictures() -> list[Path]:
     return sorted(path for path in (ROOT / "data" / "content").glob("*") if path.suffix in {".jpg", ".png"})
 
 
+def shipped() -> list[tuple[Path, str, str]]:
+    """Every style of every file in exports/: the file, the style and the name of its picture."""
+    found = []
+    for export in EXPORTS:
+        metadata = {item.key: item.value for item in onnx.load(export, load_external_data=False).metadata_props}
+        images = style_images(metadata)
+        assert images, f"{export.name} does not say which pictures it was trained on"
+        found += [(export, style, name) for style, name in images.items()]
+    return found
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("export", EXPORTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("export", "style", "name"), shipped(), ids=lambda value: str(getattr(value, "stem", value)))
 @pytest.mark.parametrize("photos", [sample_pictures, real_photos], ids=["samples", "photos"])
-def test_every_shipped_style_passes(export: Path, photos: object) -> None:
-    assert callable(photos)
+def test_every_shipped_style_passes(export: Path, style: str, name: str, photos: Callable[[], list[Path]]) -> None:
+    alone = style == export.stem
     weights, paths = SHARED / "weights" / "vgg19_caffe_features.safetensors", photos()
-    metadata = {item.key: item.value for item in onnx.load(export, load_external_data=False).metadata_props}
-    name = style_image_name(metadata)
-    assert name, f"{export.name} does not say which picture it was trained on"
+    paths = paths if alone else choose_evenly(paths, OF_EACH)
     painting = next((folder / name for folder in PAINTINGS if (folder / name).is_file()), None)
     if not weights.is_file() or painting is None or not paths:
         pytest.skip(f"needs {weights.name}, {name} and pictures")
-    style = read_frame(painting)
-    judge = Judge(style, load_yardstick(LossSettings(loss_weights=weights))[0], None)
-    result = evaluate([open_network(export)], style, paths, judge, samples=0)
+    picture = read_frame(painting)
+    judge = Judge(picture, load_yardstick(LossSettings(loss_weights=weights))[0], None)
+    network = open_network(export if alone else f"{export}@{style}")
+    result = evaluate([network], picture, paths, judge, samples=0)
     assert check_gate(result.networks[0].means(), result.row(MATCHED).means(), THRESHOLDS) == []
