@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from fastnst.networks.kinds import build_network
+from fastnst.networks.model import ModelInfo, save_model
+
 SCRIPT = Path(__file__).parents[1] / "tools" / "training_figures.py"
 
 
@@ -51,6 +54,27 @@ def test_the_mark_is_what_both_reach(figures: ModuleType, tmp_path: Path) -> Non
     said = figures.compare(usual, ours).splitlines()
     assert said[0] == "mark: 0.2000; lowest of usual 0.0000, of ours 0.2000"
     assert said[1] == "usual 3 s, ours 1 s: 3.00 times less"
+
+
+def test_other_losses_and_the_start_apart(
+    figures: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = write_run(tmp_path / "usual", [(50, 1e12, 1.0, 0.2), (100, 4e12, 0.5, 0.1)])
+    ours = write_run(tmp_path / "ours", [(10, 9.1e12, 1.0, 0.2), (30, 9.3e12, 0.0, 0.0)])
+    network = build_network(spec := {"kind": "johnson", "width": 2, "blocks": 1})
+    info = ModelInfo(style="s", network=spec, provenance="", training={"multiply_adds": 9e12})
+    save_model(tmp_path / "s.safetensors", network, info)
+    given = [str(usual), str(ours), "-o", str(tmp_path / "figure.png"), "--start", str(tmp_path / "s.safetensors")]
+    figures.main([*given, "--at", "1.5", "0.5"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("which ours started from, took 9e+12 multiply-adds; not counted")
+    assert said[3] == "usual 4e+12 multiply-adds, ours 2e+11 multiply-adds: 20.00 times less"
+    # Half way from 2 to 1 the usual one, a quarter of the way from 2 to 0 ours.
+    assert said[4] == "at 1.5: usual 75 s, ours 15 s: 5.00 times less"
+    assert said[5] == "at 1.5: usual 2.5e+12 multiply-adds, ours 1.5e+11 multiply-adds: 16.67 times less"
+    assert said[6:] == ["at 0.5: not reached by both"]
+    with pytest.raises(SystemExit, match="not what it started from"):
+        figures.main([str(ours), str(usual), *given[2:]])
 
 
 def test_a_finished_network_tells_as_much_as_a_checkpoint(figures: ModuleType, tmp_path: Path) -> None:

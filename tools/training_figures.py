@@ -5,14 +5,17 @@
 Both are folders of `fastnst train`, with the same photographs, style picture, loss network and --crop, so that the
 same held-out pictures were judged alike. The loss is content + 5 style, as balanced losses are weighed by default. The
 mark is the lowest loss that both reach; arithmetic is multiply-adds of network and loss network, forwards and
-backwards, with those of a starting network where its file tells them.
+backwards, with those of a starting network where its file tells them. `--start gallery` takes those of that network off
+the second training, as it serves any number of them, and says how many they were; `--at 1.8 1.6` compares at other
+losses too.
 """
 
 import argparse
 import csv
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from safetensors import safe_open
 from fastnst.errors import FastNSTError, InputError
 from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
 from fastnst.files import write_atomically
+from fastnst.networks.model import find_model, load_model
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.watch import TABLE
 
@@ -100,20 +104,32 @@ def _settings(folder: Path) -> dict[str, Any]:
     return {name: settings.get(name) for name in SAME} | judge | pictures
 
 
-def compare(usual: Curve, ours: Curve) -> str:
-    """Say in lines what each took to reach the lowest loss that both reach."""
+def without_start(curve: Curve, start: Path) -> tuple[Curve, float]:
+    """The curve without the arithmetic of the network that it started from, and how much that was."""
+    taken = float(load_model(find_model(start))[1].training.get("multiply_adds", 0.0))
+    if taken >= curve.multiply_adds[0]:
+        raise InputError(
+            f"{start}: took {taken:.4g} multiply-adds, {curve.name} began with fewer; not what it started from"
+        )
+    return replace(curve, multiply_adds=[number - taken for number in curve.multiply_adds]), taken
+
+
+def compare(usual: Curve, ours: Curve, at: Sequence[float] = ()) -> str:
+    """Say in lines what each took to reach the lowest loss that both reach, and to reach others."""
     mark = mark_of(usual, ours)
     lines = [f"mark: {mark:.4f}; lowest of {usual.name} {min(usual.losses):.4f}, of {ours.name} {min(ours.losses):.4f}"]
-    for unit, there, here in (
-        ("s", usual.seconds, ours.seconds),
-        ("multiply-adds", usual.multiply_adds, ours.multiply_adds),
-    ):
-        first, second = usual.reaches(mark, there), ours.reaches(mark, here)
-        assert first is not None
-        assert second is not None
-        lines.append(
-            f"{usual.name} {first:.4g} {unit}, {ours.name} {second:.4g} {unit}: {first / second:.2f} times less"
-        )
+    for loss in (mark, *at):
+        for unit, there, here in (
+            ("s", usual.seconds, ours.seconds),
+            ("multiply-adds", usual.multiply_adds, ours.multiply_adds),
+        ):
+            first, second = usual.reaches(loss, there), ours.reaches(loss, here)
+            before = "" if loss == mark else f"at {loss:g}: "
+            if first is None or second is None:
+                lines.append(f"{before}not reached by both")
+                break
+            took = f"{usual.name} {first:.4g} {unit}, {ours.name} {second:.4g} {unit}"
+            lines.append(f"{before}{took}: {first / second:.2f} times less")
     return "\n".join(lines)
 
 
@@ -144,11 +160,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("ours", type=Path, help="folder of the other, which is to take less")
     parser.add_argument("-o", "--output", type=Path, default=Path("time_to_quality.png"), help="figure to write")
     parser.add_argument("--style-weight", type=float, default=5.0, help="weight of the style loss in the sum")
+    parser.add_argument("--start", type=Path, help="network that ours started from, whose arithmetic is taken off")
+    parser.add_argument("--at", type=float, nargs="*", default=[], help="losses to compare at as well")
     given = parser.parse_args(arguments)
     try:
         check_alike([given.usual, given.ours])
         curves = [read_curve(folder, given.style_weight) for folder in (given.usual, given.ours)]
-        print(compare(*curves))
+        if given.start is not None:
+            curves[1], taken = without_start(curves[1], given.start)
+            print(f"{given.start}, which {curves[1].name} started from, took {taken:.4g} multiply-adds; not counted")
+        print(compare(curves[0], curves[1], given.at))
         write_atomically(given.output, draw(curves, mark_of(*curves)))
     except FastNSTError as error:
         sys.exit(f"training_figures: {error}")

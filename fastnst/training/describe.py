@@ -39,7 +39,7 @@ def model_info(
 
 
 def _origin(settings: TrainSettings) -> str:
-    told = (("starting from", settings.start), ("imitating", settings.teacher))
+    told = (("starting from", settings.start_model), ("imitating", settings.teacher))
     named = [(what, find_model(path)) for what, path in told if isinstance(path, Path)]
     return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in named)
 

@@ -14,7 +14,10 @@ from fastnst.training.pace import seconds_in
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
 
-_SIZES = {"johnson": ("johnson", 32, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
+GALLERY = Path("gallery")
+"""The network of the package that others begin with."""
+
+_SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,8 @@ class TrainSettings(LossSettings):
     """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
 
     width: int | None = None
-    """Channels: johnson has 32 at full size (16 runs in a third of the time), live 48 and live-small 32 at an eighth
-    of it."""
+    """Channels: johnson has 16 at full size (32 in the paper, which takes three times as long and paints no better),
+    live 48 and live-small 32 at an eighth of it."""
 
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
@@ -99,9 +102,10 @@ class TrainSettings(LossSettings):
     average: float = 0.0
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
-    start: Path | None = None
+    start: Literal["auto", "none"] | Path = "auto"
     """Trained network of the same width and blocks to start from, instead of random weights: a .safetensors file, or
-    the name of a style in the package. It may know other styles, or one where several are to be learnt."""
+    the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
+    one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
 
     teacher: Literal["auto", "none"] | Path | None = None
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are
@@ -147,10 +151,22 @@ class TrainSettings(LossSettings):
     @property
     def network_spec(self) -> dict[str, int | str]:
         """Kind and size of the network, as it is written into files."""
-        kind, width, blocks = _SIZES[self.network]
-        spec: dict[str, int | str] = {"kind": kind, "width": self.width or width, "blocks": self.blocks or blocks}
+        kind, width, blocks = self._size
+        spec: dict[str, int | str] = {"kind": kind, "width": width, "blocks": blocks}
         spec |= {"styles": len(self.style)} if len(self.style) > 1 else {}
         return spec | ({"strength": 1} if self.strength_input else {})
+
+    @property
+    def _size(self) -> tuple[str, int, int]:
+        kind, width, blocks = _SIZES[self.network]
+        return kind, self.width or width, self.blocks or blocks
+
+    @property
+    def start_model(self) -> Path | None:
+        """The network to start from, by path or name, where there is one."""
+        if isinstance(self.start, Path):
+            return self.start
+        return GALLERY if self.start == "auto" and self._size == _SIZES["johnson"] else None
 
     @property
     def budget_s(self) -> float | None:

@@ -136,9 +136,9 @@ class Setup:
     def _begin_near(self, objective: Objective) -> None:
         """Of a start that knows other styles, let each painting begin as the one that comes nearest."""
         settings, state = self.settings, self.state
-        if settings.start is None:
+        if settings.start_model is None:
             return
-        trained, info = load_model(find_model(settings.start))
+        trained, info = load_model(find_model(settings.start_model))
         if not must_be_found(settings.style_names, info):
             return
         photos = self._photos(PHOTOS, max(SIDE, objective.loss.network.smallest_side))
@@ -150,9 +150,7 @@ class Setup:
                 continue
             (found,) = self.processes.decided([float(nearest_style(trained, objective, number, photos))])
             begin_as.append(int(found))
-            self.say(
-                f"{name} begins as {info.styles[begin_as[-1]]}, which comes nearest of what {settings.start} knows."
-            )
+            self.say(f"{name} begins as {info.styles[begin_as[-1]]}, which comes nearest of what {info.style} knows.")
         take_over(state.network, trained, begin_as)
         state.average = start_average(state.network) if state.average is not None else None
 

@@ -56,8 +56,8 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     torch.manual_seed(settings.seed)
     network = build_network(settings.network_spec)
     already = 0.0
-    if settings.start is not None:
-        trained, info = load_model(find_model(settings.start))
+    if settings.start_model is not None:
+        trained, info = load_model(find_model(settings.start_model))
         if size_of(info.network) != size_of(settings.network_spec):
             raise CheckpointError(
                 f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "

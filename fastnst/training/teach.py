@@ -9,7 +9,7 @@ import torch
 
 from fastnst.errors import OutputError, SettingError
 from fastnst.files import write_atomically
-from fastnst.networks.model import bundled_models, find_model, load_model
+from fastnst.networks.model import find_model, load_model
 from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, saved_settings
 from fastnst.training.finish import finish
 from fastnst.training.loop import TrainCallbacks
@@ -19,9 +19,6 @@ from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import new_state
 
 WIDTH = 16
-START = bundled_models() / "starry.safetensors"
-"""A network of that width, to start from."""
-
 SHARE = 0.5
 """Of a budget of time."""
 
@@ -39,7 +36,7 @@ def wants_teacher(settings: TrainSettings) -> bool:
     """Whether a teacher is to be trained first: as asked for, else for a live network that begins with nothing."""
     if settings.teacher is not None:
         return settings.teacher == "auto"
-    return settings.network != "johnson" and settings.start is None and settings.teacher_weight > 0
+    return settings.network != "johnson" and settings.start_model is None and settings.teacher_weight > 0
 
 
 def check_teacher(settings: TrainSettings, folder: Path, *, resume: bool) -> None:
@@ -104,7 +101,7 @@ def taught(
 
 def teacher_of(settings: TrainSettings) -> TrainSettings:
     """The settings of the teacher's training."""
-    own: dict[str, Any] = {"network": "johnson", "width": WIDTH, "blocks": None, "start": START, "teacher": "none"}
+    own: dict[str, Any] = {"network": "johnson", "width": WIDTH, "blocks": None, "start": "auto", "teacher": "none"}
     if settings.budget_s is not None:
         own["budget"] = f"{max(1, round(SHARE * settings.budget_s))}s"
     return replace(settings, name=settings.style_name, **own)

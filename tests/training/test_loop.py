@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
 from fastnst.networks.johnson import TransformNet
-from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.networks.model import ModelInfo, find_model, load_model, read_safetensors, save_model
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings
@@ -198,6 +198,17 @@ def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> Non
         dataclasses.replace(settings, small_crop=32)
     with pytest.raises(SettingError, match="--small-first is 2"):
         dataclasses.replace(settings, small_first=2)
+
+
+def test_starts_from_the_gallery_where_it_fits(settings: TrainSettings) -> None:
+    def start(**changes: object) -> Path | None:
+        return dataclasses.replace(settings, **{"width": None, "blocks": None, **changes}).start_model  # type: ignore[arg-type]
+
+    assert start() == start(width=16) == start(strength_input=True) == Path("gallery")
+    assert start(start="none") is start(width=32) is start(blocks=3) is start(network="live") is None
+    assert start(start=Path("starry"), network="live") == Path("starry")
+    known, info = load_model(find_model(Path("gallery")))
+    assert (known.width, known.blocks, len(info.styles)) == (16, 5, known.conditions.styles)
 
 
 def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings) -> None:

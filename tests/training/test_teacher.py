@@ -141,7 +141,6 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
     monkeypatch.setattr(teach, "WIDTH", 2)
-    monkeypatch.setattr(teach, "START", None)
     return replace(tiny, network="live", width=16, name="pupil", steps=4)
 
 
