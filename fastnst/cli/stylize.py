@@ -110,3 +110,6 @@ def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, cons
     if result.not_tried:
         line += f"; {len(result.not_tried)} not tried, the disk has no room"
     console.print(line, markup=False, soft_wrap=True)
+    for name in painter.unmixed:
+        line = f"{name} knows several styles and painted all of them alike; --style {name}@NAME is one (fastnst styles)"
+        console.print(line, markup=False, soft_wrap=True)

@@ -4,13 +4,14 @@ S styles that the network can mix.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from fastnst.errors import SettingError, nearest_hint
-from fastnst.styles import find_style
+from fastnst.errors import SettingError, StyleError, nearest_hint
+from fastnst.styles import find_style, installed_styles
 
 StyleWeights: TypeAlias = Sequence[float] | Mapping[str, float]
 """S numbers in the order of the styles, or numbers by name, what is not named being 0."""
@@ -83,13 +84,39 @@ class StyleChoice:
 def choose_style(style: str | Path) -> StyleChoice:
     """Find a style by what a user calls it: a name or a file as `find_style` takes, or one with a mix, `trio@munch`.
 
+    A name that no installed file has may be that of one style in a network of several: munch.
+
     Raises:
-        StyleError: no such style.
+        StyleError: no such style, or one that several networks know.
         SettingError: a mix that is none.
     """
     name, sign, mix = str(style).rpartition(MIX_SIGN)
     # Files and folders may be called so, too.
     if not (name and sign) or mix.lower().endswith(".onnx") or {"/", "\\"}.intersection(mix):
-        return StyleChoice(find_style(style))
+        return _within(str(style)) or StyleChoice(find_style(style))
     read_mix(mix)
     return StyleChoice(find_style(name), mix)
+
+
+def _within(name: str) -> StyleChoice | None:
+    """The style of this name in an installed network of several; None for the name of a file."""
+    installed = installed_styles()
+    if name in installed or not re.fullmatch(r"[\w-]+", name):
+        return None
+    found = {network: path for network, path in installed.items() if name in _styles_of(path)}
+    if len(found) > 1:
+        written = " or ".join(f"{network}{MIX_SIGN}{name}" for network in found)
+        raise StyleError(f"{len(found)} networks know {name}; name one, {written}")
+    return next((StyleChoice(path, name) for path in found.values()), None)
+
+
+def _styles_of(path: Path) -> list[str]:
+    """Names of the styles that an exported network knows, if several; none for a file that cannot be read."""
+    import onnx  # noqa: PLC0415 - only where a name is not that of a file
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # protobuf's errors have no common base; a broken file knows no style
+        return []
+    names = next((entry.value for entry in model.metadata_props if entry.key == "styles"), "")
+    return [name.strip() for name in names.split(",")]

@@ -1,5 +1,7 @@
 """Mixes of styles as users write them."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,23 @@ def test_a_style_with_a_mix(write_network: object, tmp_path: Path, monkeypatch: 
         choose_style("trio@")
     with pytest.raises(StyleError, match="no style 'duo'"):
         choose_style("duo@munch")
+
+
+def test_a_style_of_a_network_of_several_by_its_own_name(
+    write_network: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
+    trio = write_network(name="trio.onnx", styles="hokusai, munch, monet")
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    assert choose_style("munch") == StyleChoice(trio, "munch")
+    assert choose_style("the_kiss_klimt").path.name == "gallery.onnx"
+    with pytest.raises(StyleError, match="no style 'mun'"):
+        choose_style("mun")
+    write_network(name="other.onnx", styles="munch,van_gogh")
+    with pytest.raises(StyleError, match="2 networks know munch; name one, other@munch or trio@munch"):
+        choose_style("munch")
+    shutil.copyfile(trio, tmp_path / "munch.onnx")  # a file of that name goes before
+    assert choose_style("munch") == StyleChoice(tmp_path / "munch.onnx")
 
 
 def test_files_whose_names_contain_the_sign(write_network: object, tmp_path: Path) -> None:

@@ -129,6 +129,12 @@ class LookPainter:
         return ", ".join(f"{network.stylizer.style}{_in_words(weights)}" for network, weights in self._styles)
 
     @property
+    def unmixed(self) -> list[str]:
+        """Names of the networks of several styles that paint all of them alike, as nobody said how to mix them."""
+        found = (network.stylizer for network, weights in self._styles if weights is None)
+        return [stylizer.style for stylizer in found if stylizer.styles > 1]
+
+    @property
     def choice(self) -> Choice:
         """What computes; of several networks, the first one's."""
         return self._networks[0].stylizer.choice
