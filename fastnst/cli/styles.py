@@ -125,9 +125,15 @@ def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size:
     pictures = [("photo", frame)]
     for style in found:
         with Stylizer(style.path) as stylizer:
-            pictures.append((style.name, stylizer(frame)))
+            if style.styles:
+                pictures += [
+                    (f"{style.name}@{name}", stylizer(frame, style_weights={name: 1})) for name in style.styles
+                ]
+            else:
+                pictures.append((style.name, stylizer(frame)))
     write_picture(sheet, Picture(frame=draw_contact_sheet(pictures)))
-    _print(f"{sheet}: {photo.name} in {len(found)} style{'' if len(found) == 1 else 's'}")
+    painted = len(pictures) - 1
+    _print(f"{sheet}: {photo.name} in {painted} style{'' if painted == 1 else 's'}")
 
 
 def _print(line: str) -> None:

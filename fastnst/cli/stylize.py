@@ -111,5 +111,5 @@ def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, cons
         line += f"; {len(result.not_tried)} not tried, the disk has no room"
     console.print(line, markup=False, soft_wrap=True)
     for name in painter.unmixed:
-        line = f"{name} knows several styles and painted all of them alike; --style {name}@NAME is one (fastnst styles)"
+        line = f"{name} knows several styles and painted all of them alike; --mix NAME, or @NAME behind it, takes one"
         console.print(line, markup=False, soft_wrap=True)

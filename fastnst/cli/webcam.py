@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 POSITIVE = validators.Number(gte=1)
 FLAG = Parameter(negative="")
 PLAIN = LookSettings()
+LIVE = "starry-live"
+"""The style to begin with where nobody names one."""
 
 
 def webcam(
@@ -169,7 +171,7 @@ def _styles(style: str | None) -> tuple[dict[str, Path], int, str]:
             raise StyleError(
                 f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
             )
-        return styles, 0, ""
+        return styles, next((place for place, name in enumerate(styles) if name == LIVE), 0), ""
     choice = choose_style(style)
     if choice.path in styles.values():
         return styles, list(styles.values()).index(choice.path), choice.mix

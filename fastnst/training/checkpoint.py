@@ -12,6 +12,7 @@ from torch import Tensor
 from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
 from fastnst.networks.model import read_safetensors
+from fastnst.training.settings import of_their_time
 from fastnst.training.state import TrainState
 
 FORMAT = "fastnst checkpoint 1"
@@ -79,17 +80,15 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     _, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
-    settings: dict[str, Any] = json.loads(metadata["settings"])
-    return settings
+    return of_their_time(json.loads(metadata["settings"]))
 
 
 def _waiting(path: Path) -> dict[str, Any]:
     """Settings of a training whose teacher was still being trained."""
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return of_their_time(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); train anew with another -o") from error
-    return settings
 
 
 def _load_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:

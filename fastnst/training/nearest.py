@@ -20,11 +20,8 @@ def of_their_names(names: Sequence[str], start: ModelInfo) -> list[int] | None:
 
 
 def must_be_found(names: Sequence[str], start: ModelInfo) -> bool:
-    """Whether the start knows several styles, of which each of these has to be given one to begin with.
-
-    Where it knows as many others, they are taken in their order.
-    """
-    return len(start.styles) not in (0, 1, len(names)) and of_their_names(names, start) is None
+    """Whether the start knows several styles, and not all of these: then what comes nearest has to be found."""
+    return len(start.styles) > 1 and of_their_names(names, start) is None
 
 
 def nearest_style(trained: StyleNetwork, objective: Objective, style: int, photos: Tensor) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.training.checkpoint import CHECKPOINT, load_checkpoint
-from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.settings import TrainSettings, of_their_time, plain
 from fastnst.training.state import TrainState
 
 # Settings that may differ between a run and the one that goes on with its checkpoint.
@@ -47,7 +47,7 @@ def go_on(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sh
     if settings.budget:
         settings = replace(settings, **{name: saved[name] for name in PLANNED})
     # What a checkpoint does not tell of came later, and did nothing by default.
-    saved = {field.name: field.default for field in fields(TrainSettings)} | saved
+    saved = {field.name: field.default for field in fields(TrainSettings)} | of_their_time(saved)
     for name, value in plain(settings).items():
         if name not in FREE_ON_RESUME and saved[name] != value:
             raise CheckpointError(

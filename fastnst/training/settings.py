@@ -230,9 +230,15 @@ class TrainSettings(LossSettings):
 
 
 def plain(settings: TrainSettings) -> dict[str, Any]:
-    """Settings as values that JSON and TOML hold; what is unset is left out."""
-    values = dataclasses.asdict(settings)
+    """Settings as values that JSON and TOML hold; what is unset is left out, the network's size never is."""
+    values = dataclasses.asdict(settings) | {name: settings.network_spec[name] for name in ("width", "blocks")}
     return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def of_their_time(saved: dict[str, Any]) -> dict[str, Any]:
+    """Saved settings, with what was the default when older ones were saved: random weights, and a johnson of 32."""
+    kind, width, blocks = _SIZES[saved.get("network", "johnson")]
+    return {"start": "none", "width": 32 if kind == "johnson" else width, "blocks": blocks} | saved
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,17 @@ INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 
 
+DUO = """<ir_version: 8, opset_import: ["" : 17]>
+g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
+    parts = Mul(style_weights, levels)
+    level = ReduceSum<keepdims = 1>(parts)
+    whole = Cast <to = 2> (level)
+    black = Sub(frame, frame)
+    stylized = Add(black, whole)
+}"""
+"""Level 40 for its first style, 200 for its second."""
+
+
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A network file; the user's folder is not there yet, and nothing is bundled."""
@@ -83,6 +94,19 @@ def test_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(frame[50, 30], (250, 200, 100))
     np.testing.assert_array_equal(frame[50, 110], (5, 55, 155))
     assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 1 style\n")
+
+
+def test_sheet_of_a_network_of_several_styles(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((80, 160, 3), (250, 200, 100), np.uint8)).save(network.parent / "photo.png")
+    model = onnx.parser.parse_model(DUO)
+    onnx.helper.set_model_props(model, {"fastnst_format": "2", "styles": "munch,monet"})
+    (network.parent / "own").mkdir()
+    onnx.save(model, network.parent / "own" / "duo.onnx")
+    sheet = network.parent / "sheet.png"
+    assert run("styles", "--sheet", sheet, "--photo", network.parent / "photo.png", "--size", "64") == 0
+    assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 2 styles\n")
+    levels = {int(level) for level in read_frame(sheet)[..., 0].flatten()}
+    assert levels >= {40, 200}
 
 
 def test_the_sample_picture_is_in_the_wheel() -> None:

@@ -17,6 +17,7 @@ import onnx
 import pytest
 
 from fastnst.cli import main
+from fastnst.cli.webcam import _styles
 from fastnst.images import read_frame
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
@@ -223,3 +224,10 @@ def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> 
     with suppress(StopIteration):
         assert (read_frame(next(tmp_path.glob("invert-*.png")))[5, 5] == [55, 195, 225]).all()
     assert "pictures painted" in err
+
+
+def test_without_a_style_the_one_for_live_pictures_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
+    styles, chosen, mix = _styles(None)
+    assert list(styles)[chosen] == "starry-live"
+    assert mix == ""

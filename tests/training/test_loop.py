@@ -18,7 +18,7 @@ from fastnst.networks.johnson import TransformNet
 from fastnst.networks.model import ModelInfo, find_model, load_model, read_safetensors, save_model
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.settings import TrainSettings
+from fastnst.training.settings import TrainSettings, of_their_time, plain
 from fastnst.training.state import new_state
 
 
@@ -209,6 +209,29 @@ def test_starts_from_the_gallery_where_it_fits(settings: TrainSettings) -> None:
     assert start(start=Path("starry"), network="live") == Path("starry")
     known, info = load_model(find_model(Path("gallery")))
     assert (known.width, known.blocks, len(info.styles)) == (16, 5, known.conditions.styles)
+
+
+def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+    begun = dataclasses.replace(
+        settings, width=None, blocks=None, steps=1, batch=1, learning_rate=1e-12, preview_every=1
+    )
+    said: list[str] = []
+    result = loop.train(begun, photos, tmp_path, callbacks=loop.TrainCallbacks(on_note=said.append))
+    known, info = load_model(find_model(Path("gallery")))
+    (nearest,) = (line.split(", which")[0].rpartition(" ")[2] for line in said if "begins as" in line)
+    weights = torch.eye(len(info.styles))[info.styles.index(nearest)]
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(result.network.eval()(image), known.eval()(image, weights), rtol=1e-3, atol=1e-3)
+
+
+def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
+    assert of_their_time({"steps": 3}) == {"start": "none", "width": 32, "blocks": 5, "steps": 3}
+    assert of_their_time({"network": "live-small"})["width"] == 32
+    assert of_their_time({"network": "live"})["width"] == 48
+    told = plain(TrainSettings(style=(Path("x.png"),)))
+    assert (told["width"], told["blocks"], told["start"]) == (16, 5, "auto")
+    assert of_their_time(told) == told
 
 
 def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings) -> None:

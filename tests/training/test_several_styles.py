@@ -23,6 +23,7 @@ from fastnst.perceptual.weights import load_loss_network
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.finish import finish
+from fastnst.training.nearest import must_be_found, of_their_names
 from fastnst.training.objective import Objective
 from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import new_state
@@ -302,3 +303,12 @@ def test_a_painting_of_the_same_name_begins_as_itself(settings: TrainSettings, t
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     painted = begun(image, torch.tensor([0.3, 0.7]))
     assert_close(painted, known(image, torch.tensor([0.0, 0.3, 0.7])), rtol=1e-4, atol=1e-5)
+
+
+def test_as_many_other_styles_are_not_taken_in_their_order(trio: Path) -> None:
+    _, info = load_model(trio)
+    assert must_be_found(("fire", "grey", "new"), info)
+    assert must_be_found(("new",), info)
+    assert not must_be_found(("grey", "sea", "fire"), info)
+    assert of_their_names(("grey", "sea", "fire"), info) == [2, 0, 1]
+    assert not must_be_found(("new",), dataclasses.replace(info, styles=()))

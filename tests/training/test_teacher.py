@@ -250,6 +250,7 @@ def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photo
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
     of = teach.teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
+    assert of.start_model == Path("gallery")
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
