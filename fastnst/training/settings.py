@@ -49,7 +49,7 @@ class TrainSettings(LossSettings):
     """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
 
     width: int | None = None
-    """Channels: johnson has 16 at full size (32 in the paper, which takes three times as long and paints no better),
+    """Channels: johnson has 16 at full size (32 in the paper, which takes three times as long),
     live 48 and live-small 32 at an eighth of it."""
 
     blocks: int | None = None
