@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,6 @@ from fastnst.styles import sample_picture
 ROOT = Path(__file__).parents[2]
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-
-
-DUO = """<ir_version: 8, opset_import: ["" : 17]>
-g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
-    parts = Mul(style_weights, levels)
-    level = ReduceSum<keepdims = 1>(parts)
-    whole = Cast <to = 2> (level)
-    black = Sub(frame, frame)
-    stylized = Add(black, whole)
-}"""
-"""Level 40 for its first style, 200 for its second."""
 
 
 @pytest.fixture
@@ -96,12 +86,11 @@ def test_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 1 style\n")
 
 
-def test_sheet_of_a_network_of_several_styles(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sheet_of_a_network_of_several_styles(
+    network: Path, write_duo: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
     Image.fromarray(np.full((80, 160, 3), (250, 200, 100), np.uint8)).save(network.parent / "photo.png")
-    model = onnx.parser.parse_model(DUO)
-    onnx.helper.set_model_props(model, {"fastnst_format": "2", "styles": "munch,monet"})
-    (network.parent / "own").mkdir()
-    onnx.save(model, network.parent / "own" / "duo.onnx")
+    write_duo(network.parent / "own" / "duo.onnx")
     sheet = network.parent / "sheet.png"
     assert run("styles", "--sheet", sheet, "--photo", network.parent / "photo.png", "--size", "64") == 0
     assert capfd.readouterr().err.endswith(f"{sheet}: photo.png in 2 styles\n")

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,6 @@ from fastnst.runtime import choosing
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-
-MIX = """<ir_version: 8, opset_import: ["" : 17]>
-g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
-    parts = Mul(style_weights, levels)
-    level = ReduceSum<keepdims = 1>(parts)
-    whole = Cast <to = 2> (level)
-    black = Sub(frame, frame)
-    stylized = Add(black, whole)
-}"""
-"""Level 40 for its first style, 200 for its second."""
 
 
 @pytest.fixture
@@ -57,10 +48,10 @@ def test_one_photo(photo: Path, style: str, tmp_path: Path, capfd: pytest.Captur
     assert err.count("\n") == 1
 
 
-def test_a_mix_of_a_networks_styles(photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    model = onnx.parser.parse_model(MIX)
-    onnx.helper.set_model_props(model, {"fastnst_format": "2", "styles": "munch,monet"})
-    onnx.save(model, tmp_path / "duo.onnx")
+def test_a_mix_of_a_networks_styles(
+    photo: Path, tmp_path: Path, write_duo: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_duo(tmp_path / "duo.onnx")
     for options, level in (
         (("--style", tmp_path / "duo.onnx"), 120),
         (("--style", tmp_path / "duo.onnx", "--mix", "munch:3,monet:1"), 80),
