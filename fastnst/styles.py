@@ -61,9 +61,18 @@ def user_styles_folder() -> Path:
 
 def bundled_styles_folder() -> Path:
     """Return the folder of the styles that come with fastnst: in the installed package, or at the checkout's root."""
+    return _bundled("exports")
+
+
+def bundled_models() -> Path:
+    """Return the folder of the weights that come with fastnst: in the installed package, or at the checkout's root."""
+    return _bundled("models")
+
+
+def _bundled(folder: str) -> Path:
     package = Path(__file__).parent
-    installed = package / "exports"
-    return installed if installed.is_dir() else package.parent / "exports"
+    installed = package / folder
+    return installed if installed.is_dir() else package.parent / folder
 
 
 def sample_picture() -> Path | None:

@@ -15,6 +15,7 @@ from fastnst.errors import CheckpointError
 from fastnst.files import write_atomically
 from fastnst.networks.kinds import build_network, in_words
 from fastnst.networks.network import StyleNetwork
+from fastnst.styles import bundled_models
 
 FORMAT = "fastnst model 1"
 
@@ -70,13 +71,6 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if info.styles and len(info.styles) != network.conditions.styles:
         raise CheckpointError(f"{path}: a damaged model file ({len(info.styles)} names, {in_words(info.network)})")
     return network.eval(), info
-
-
-def bundled_models() -> Path:
-    """The folder of weights that come with fastnst: in the installed package, or in the checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "models"
-    return installed if installed.is_dir() else package.parent / "models"
 
 
 def find_model(given: Path) -> Path:

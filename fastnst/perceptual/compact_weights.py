@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fastnst.errors import SettingError, WeightsError
 from fastnst.files import write_atomically
-from fastnst.networks.model import bundled_models
 from fastnst.perceptual.compact import LAYERS, CompactFeatures
 from fastnst.perceptual.settings import LossSettings
+from fastnst.styles import bundled_models
 
 FORMAT = "fastnst compact loss network 1"
 

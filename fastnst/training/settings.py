@@ -9,13 +9,11 @@ from typing import Any, Literal
 
 from fastnst.errors import SettingError
 from fastnst.perceptual.settings import LossSettings, check_polish
+from fastnst.styles import bundled_models
 from fastnst.training.pace import seconds_in
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
-
-GALLERY = Path("gallery")
-"""The network of the package that others begin with."""
 
 _SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
 
@@ -163,10 +161,12 @@ class TrainSettings(LossSettings):
 
     @property
     def start_model(self) -> Path | None:
-        """The network to start from, by path or name, where there is one."""
+        """The network to start from, a file or the name of one of the package, where there is one."""
         if isinstance(self.start, Path):
             return self.start
-        return GALLERY if self.start == "auto" and self._size == _SIZES["johnson"] else None
+        fits = self.start == "auto" and self._size == _SIZES["johnson"]
+        # Its own file: not one that happens to be called gallery where the command is run.
+        return bundled_models() / "gallery.safetensors" if fits else None
 
     @property
     def budget_s(self) -> float | None:

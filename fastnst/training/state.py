@@ -60,7 +60,7 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
         trained, info = load_model(find_model(settings.start_model))
         if size_of(info.network) != size_of(settings.network_spec):
             raise CheckpointError(
-                f"{settings.start}: a network of {_described(info.network)} ({info.style}); asked for is one of "
+                f"{settings.start_model}: a network of {_described(info.network)} ({info.style}); asked for is one of "
                 f"{_described(settings.network_spec)}"
             )
         take_over(network, trained, of_their_names(settings.style_names, info))

@@ -15,7 +15,8 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
 from fastnst.networks.johnson import TransformNet
-from fastnst.networks.model import ModelInfo, find_model, load_model, read_safetensors, save_model
+from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.styles import bundled_models
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings, of_their_time, plain
@@ -200,14 +201,20 @@ def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> Non
         dataclasses.replace(settings, small_first=2)
 
 
-def test_starts_from_the_gallery_where_it_fits(settings: TrainSettings) -> None:
+def test_starts_from_the_gallery_where_it_fits(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gallery").write_bytes(b"another file of that name")
+    gallery = bundled_models() / "gallery.safetensors"
+
     def start(**changes: object) -> Path | None:
         return dataclasses.replace(settings, **{"width": None, "blocks": None, **changes}).start_model  # type: ignore[arg-type]
 
-    assert start() == start(width=16) == start(strength_input=True) == Path("gallery")
+    assert start() == start(width=16) == start(strength_input=True) == gallery
     assert start(start="none") is start(width=32) is start(blocks=3) is start(network="live") is None
     assert start(start=Path("starry"), network="live") == Path("starry")
-    known, info = load_model(find_model(Path("gallery")))
+    known, info = load_model(gallery)
     assert (known.width, known.blocks, len(info.styles)) == (16, 5, known.conditions.styles)
 
 
@@ -217,7 +224,7 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
     )
     said: list[str] = []
     result = loop.train(begun, photos, tmp_path, callbacks=loop.TrainCallbacks(on_note=said.append))
-    known, info = load_model(find_model(Path("gallery")))
+    known, info = load_model(bundled_models() / "gallery.safetensors")
     (nearest,) = (line.split(", which")[0].rpartition(" ")[2] for line in said if "begins as" in line)
     weights = torch.eye(len(info.styles))[info.styles.index(nearest)]
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -236,7 +243,7 @@ def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
 
 def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings) -> None:
     begun = new_state(dataclasses.replace(settings, start=Path("starry"), width=16, blocks=5), torch.device("cpu"))
-    expected, _ = load_model(Path(__file__).parents[2] / "models" / "starry.safetensors")
+    expected, _ = load_model(bundled_models() / "starry.safetensors")
     own = begun.network.state_dict()
     assert all(torch.equal(own[name], value) for name, value in expected.state_dict().items())
     with pytest.raises(CheckpointError, match="nothing: no such file"):

@@ -15,6 +15,7 @@ from fastnst.networks.model import ModelInfo, find_model, load_model, save_model
 from fastnst.networks.network import StyleNetwork
 from fastnst.perceptual.perceptual import PerceptualLoss
 from fastnst.perceptual.weights import load_loss_network
+from fastnst.styles import bundled_models
 from fastnst.training import loop, setup, teach
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.describe import model_info
@@ -250,7 +251,7 @@ def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photo
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
     of = teach.teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
-    assert of.start_model == Path("gallery")
+    assert of.start_model == bundled_models() / "gallery.safetensors"
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
