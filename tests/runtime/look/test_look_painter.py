@@ -26,16 +26,6 @@ g (uint8[N, H, W, 3] frame, float[1] strength) => (uint8[N, H, W, 3] stylized) <
     stylized = Add(frame, whole)
 }"""
 
-MIX = """
-g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized) <float[2] levels = {40, 200}> {
-    parts = Mul(style_weights, levels)
-    level = ReduceSum<keepdims = 1>(parts)
-    whole = Cast <to = 2> (level)
-    black = Sub(frame, frame)
-    stylized = Add(black, whole)
-}"""
-"""Level 40 for its first style, 200 for its second."""
-
 Write = Callable[[str, str], str]
 
 
@@ -79,28 +69,32 @@ def test_strength_of_a_network_with_the_input_goes_there(style: Write) -> None:
     np.testing.assert_array_equal(paint(style(STRONG, "strong"), strength=1.5), PHOTO + np.uint8(15))
 
 
-def test_a_mix_of_styles(style: Write) -> None:
-    mix = style(MIX, "mix")
+@pytest.fixture
+def mix(write_duo: Callable[[Path], None], tmp_path: Path) -> str:
+    write_duo(tmp_path / "mix.onnx")
+    return str(tmp_path / "mix.onnx")
+
+
+def test_a_mix_of_styles(style: Write, mix: str) -> None:
     assert paint(mix)[0, 0, 0] == 120
-    assert paint(mix, mix="1:3,2:1")[0, 0, 0] == 80
-    assert paint(f"{mix}@2")[0, 0, 0] == 200
-    assert paint(f"{mix}@2", mix="1")[0, 0, 0] == 40
+    assert paint(mix, mix="munch:3,monet:1")[0, 0, 0] == 80
+    assert paint(f"{mix}@monet")[0, 0, 0] == 200
+    assert paint(f"{mix}@monet", mix="munch")[0, 0, 0] == 40
     with pytest.raises(SettingError, match="'3' is no style of this network"):
         paint(mix, mix="3")
     with pytest.raises(SettingError, match="knows one style"):
-        paint(style(INVERT, "invert"), mix="1")
-    with LookPainter(mix, LookSettings(mix="2:0.5"), provider="cpu") as painter:
-        assert painter.style == "mix@2:0.5"
+        paint(style(INVERT, "invert"), mix="munch")
+    with LookPainter(mix, LookSettings(mix="monet:0.5"), provider="cpu") as painter:
+        assert painter.style == "mix@monet:0.5"
 
 
-def test_regions_of_one_network_in_its_several_styles(style: Write, halves: Path) -> None:
-    mix = style(MIX, "mix")
-    painted = paint(mix, mix="1", mask=halves, region=(f"blue={mix}@2",))
+def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) -> None:
+    painted = paint(mix, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
     assert painted[0, [0, 39], 0].tolist() == [40, 200]
-    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}@2",)), provider="cpu") as painter:
+    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}@monet",)), provider="cpu") as painter:
         assert len(painter._networks) == 1  # opened once
     with pytest.raises(SettingError, match="--mix is given without --style"):
-        paint(None, mix="1", mask=halves, region=(f"blue={mix}@2",))
+        paint(None, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
 
 
 def test_more_than_its_full_strength(style: Write) -> None:
@@ -179,7 +173,7 @@ def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
         assert str(painter.choice) == "cpu"
 
 
-def test_identity_names_all_that_levels_depend_on(style: Write, halves: Path) -> None:
+def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves: Path) -> None:
     def identity(path: str, **settings: object) -> str:
         with LookPainter(path, LookSettings(**settings), provider="cpu") as painter:  # type: ignore[arg-type]
             return painter.identity
@@ -192,9 +186,9 @@ def test_identity_names_all_that_levels_depend_on(style: Write, halves: Path) ->
         identity(invert, preserve_color=True),
         identity(invert, mask=halves),
         identity(invert, mask=halves, region=("red=photo",)),
-        identity(style(MIX, "mix")),
-        identity(style(MIX, "mix"), mix="1"),
-        identity(style(MIX, "mix") + "@2"),
+        identity(mix),
+        identity(mix, mix="munch"),
+        identity(f"{mix}@monet"),
     ]
     assert len(set(identities)) == len(identities)
     assert identity(invert) == identities[0]
