@@ -69,6 +69,8 @@ def stylize(
     jobs = plan_outputs(photos, output, overwrite=overwrite)
     console = Console(stderr=True, highlight=False)
     with LookPainter(style, look, provider=provider, threads=threads, tile=tile) as painter:
+        for note in painter.notes:
+            console.print(note, markup=False, soft_wrap=True)
         result = _paint(painter, jobs, size, overwrite, console)
         if len(jobs) == 1 and result.failed:
             raise result.failed[0].error or AssertionError
@@ -110,6 +112,3 @@ def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, cons
     if result.not_tried:
         line += f"; {len(result.not_tried)} not tried, the disk has no room"
     console.print(line, markup=False, soft_wrap=True)
-    for name in painter.unmixed:
-        line = f"{name} knows several styles and painted all of them alike; --mix NAME, or @NAME behind it, takes one"
-        console.print(line, markup=False, soft_wrap=True)

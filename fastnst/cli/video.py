@@ -168,7 +168,7 @@ def _paint(painter: "LookPainter", plan: "FilmPlan", console: Console) -> None:
     from fastnst.runtime.film.painters import painter_id  # noqa: PLC0415
     from fastnst.runtime.video import stylize_film  # noqa: PLC0415
 
-    for note in plan.notes:
+    for note in (*plan.notes, *painter.notes):
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
     try:
         with film_progress(plan.film.path.name, console) as show:

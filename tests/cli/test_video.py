@@ -74,6 +74,17 @@ def test_one_film(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureF
     assert err.count("\n") == 1
 
 
+def test_styles_that_nobody_mixed_are_said_before(
+    film: Path, write_duo: Callable[[Path], None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    duo = tmp_path / "duo.onnx"
+    write_duo(duo)
+    assert run(film, "--style", duo, "-o", tmp_path / "out.mp4") == 0
+    note, done = capfd.readouterr().err.splitlines()
+    assert note == f"{film}: {duo}: paints all of its styles alike; {duo}@NAME paints one of them"
+    assert done.startswith(f"{tmp_path / 'out.mp4'}: 10 frames in ")
+
+
 def test_folder_with_a_bad_film(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "films"
     folder.mkdir()

@@ -21,6 +21,7 @@ from fastnst.runtime.look.masks import Mask, read_mask
 from fastnst.runtime.look.regions import read_regions
 from fastnst.runtime.look.settings import PHOTO, LookSettings
 from fastnst.runtime.mixing import MIX_SIGN, StyleChoice, choose_style
+from fastnst.styles import installed_styles
 
 Paint = Callable[[Frame], Frame]
 
@@ -129,10 +130,13 @@ class LookPainter:
         return ", ".join(f"{network.stylizer.style}{_in_words(weights)}" for network, weights in self._styles)
 
     @property
-    def unmixed(self) -> list[str]:
-        """Names of the networks of several styles that paint all of them alike, as nobody said how to mix them."""
+    def notes(self) -> list[str]:
+        """What a user should know before anything is painted: of which networks nobody said how to mix the styles."""
         found = (network.stylizer for network, weights in self._styles if weights is None)
-        return [stylizer.style for stylizer in found if stylizer.styles > 1]
+        installed = {path: name for name, path in installed_styles().items()}
+        unmixed = dict.fromkeys(stylizer.path for stylizer in found if stylizer.styles > 1)
+        names = [installed.get(path, str(path)) for path in unmixed]
+        return [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
 
     @property
     def choice(self) -> Choice:

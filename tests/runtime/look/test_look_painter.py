@@ -97,6 +97,18 @@ def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) ->
         paint(None, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
 
 
+def test_styles_that_nobody_mixed_are_said_once(
+    mix: str, halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}",)), provider="cpu") as painter:
+        assert painter.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
+    with LookPainter("mix", LookSettings(), provider="cpu") as painter:
+        assert painter.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
+    with LookPainter(f"{mix}@monet", LookSettings(), provider="cpu") as painter:
+        assert painter.notes == []
+
+
 def test_more_than_its_full_strength(style: Write) -> None:
     with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
         LookPainter(style(INVERT, "invert"), LookSettings(strength=1.2), provider="cpu")
