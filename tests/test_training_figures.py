@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +74,9 @@ def test_other_losses_and_the_start_apart(
     assert said[4] == "at 1.5: usual 75 s, ours 15 s: 5.00 times less"
     assert said[5] == "at 1.5: usual 2.5e+12 multiply-adds, ours 1.5e+11 multiply-adds: 16.67 times less"
     assert said[6:] == ["at 0.5: not reached by both"]
+    save_model(tmp_path / "silent.safetensors", network, replace(info, training={}))
+    with pytest.raises(SystemExit, match=r"silent\.safetensors: does not tell what its training took"):
+        figures.main([*given[:-1], str(tmp_path / "silent.safetensors")])
     with pytest.raises(SystemExit, match="not what it started from"):
         figures.main([str(ours), str(usual), *given[2:]])
 

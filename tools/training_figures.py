@@ -107,6 +107,8 @@ def _settings(folder: Path) -> dict[str, Any]:
 def without_start(curve: Curve, start: Path) -> tuple[Curve, float]:
     """The curve without the arithmetic of the network that it started from, and how much that was."""
     taken = float(load_model(find_model(start))[1].training.get("multiply_adds", 0.0))
+    if not taken:
+        raise InputError(f"{start}: does not tell what its training took; leave --start out")
     if taken >= curve.multiply_adds[0]:
         raise InputError(
             f"{start}: took {taken:.4g} multiply-adds, {curve.name} began with fewer; not what it started from"
