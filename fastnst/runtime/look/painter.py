@@ -63,6 +63,8 @@ def read_look(style: str | None, look: LookSettings) -> tuple[list[StyleChoice],
         raise SettingError("--mix is given without --style; in regions name the mix with the style: red=trio@munch")
     base = [] if style is None else [choose_style(style)]
     if look.mix:
+        if base[0].mix:
+            raise SettingError(f"--style {style} says what to paint, and --mix {look.mix} too; give one of them")
         base = [replace(base[0], mix=look.mix)]
     found = {color: None if name == PHOTO else choose_style(name) for color, name in regions.items()}
     others = list(dict.fromkeys(choice for choice in found.values() if choice is not None))

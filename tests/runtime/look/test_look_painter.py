@@ -79,7 +79,9 @@ def test_a_mix_of_styles(style: Write, mix: str) -> None:
     assert paint(mix)[0, 0, 0] == 120
     assert paint(mix, mix="munch:3,monet:1")[0, 0, 0] == 80
     assert paint(f"{mix}@monet")[0, 0, 0] == 200
-    assert paint(f"{mix}@monet", mix="munch")[0, 0, 0] == 40
+    with pytest.raises(SettingError, match=r"mix.onnx@monet says what to paint, and --mix munch too; give one"):
+        paint(f"{mix}@monet", mix="munch")
+    assert paint(mix, mix="munch")[0, 0, 0] == 40
     with pytest.raises(SettingError, match="'3' is no style of this network"):
         paint(mix, mix="3")
     with pytest.raises(SettingError, match="knows one style"):
