@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
     from fastnst.exact.style import Style
-    from fastnst.images import Picture, read_frame, read_picture, write_picture
-    from fastnst.runtime.session import Stylizer
-    from fastnst.styles import find_style, installed_styles
+    from fastnst.inference.session import Stylizer
+    from fastnst.io.images import Picture, read_frame, read_picture, write_picture
+    from fastnst.io.styles import find_style, installed_styles
     from fastnst.training.loop import TrainCallbacks
     from fastnst.training.settings import TrainSettings
     from fastnst.training.train import train
@@ -43,19 +43,19 @@ __all__ = [
 _HOMES = {
     "FastNSTError": "fastnst.errors",
     "OptimizeSettings": "fastnst.exact.settings",
-    "Picture": "fastnst.images",
+    "Picture": "fastnst.io.images",
     "Style": "fastnst.exact.style",
-    "Stylizer": "fastnst.runtime.session",
+    "Stylizer": "fastnst.inference.session",
     "TrainCallbacks": "fastnst.training.loop",
     "TrainSettings": "fastnst.training.settings",
-    "find_style": "fastnst.styles",
-    "installed_styles": "fastnst.styles",
+    "find_style": "fastnst.io.styles",
+    "installed_styles": "fastnst.io.styles",
     "optimize": "fastnst.exact.optimize",
     "preset_settings": "fastnst.exact.presets",
-    "read_frame": "fastnst.images",
-    "read_picture": "fastnst.images",
+    "read_frame": "fastnst.io.images",
+    "read_picture": "fastnst.io.images",
     "train": "fastnst.training.train",
-    "write_picture": "fastnst.images",
+    "write_picture": "fastnst.io.images",
 }
 
 

@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 from statistics import fmean
 
-from fastnst.evaluation.yardstick import Figures, Yardstick, load_yardstick
-from fastnst.images import fit_long_side, read_frame, resize_frame
-from fastnst.perceptual.settings import LossSettings
+from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.losses.settings import LossSettings
+from fastnst.metrics.yardstick import Figures, Yardstick, load_yardstick
 
 STYLE_WEIGHT = 5.0
 

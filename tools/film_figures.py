@@ -28,18 +28,18 @@ import cv2
 import numpy as np
 
 from fastnst.errors import FastNSTError
-from fastnst.evaluation.machine import describe_machine
-from fastnst.evaluation.video import evaluate_video, gather_scenes
-from fastnst.images import Frame
-from fastnst.runtime import video
-from fastnst.runtime.film.job import Job
-from fastnst.runtime.film.plan import FilmPlan, plan_film
-from fastnst.runtime.film.reader import read_frames
-from fastnst.runtime.film.settings import VideoSettings
-from fastnst.runtime.film.steadying import Steadier
-from fastnst.runtime.film.writer import SegmentedEncoder
-from fastnst.runtime.memory import peak_memory_mb
-from fastnst.runtime.session import Stylizer
+from fastnst.inference.session import Stylizer
+from fastnst.inference.steadying import Steadier
+from fastnst.io.images import Frame
+from fastnst.machine.hardware import describe_machine
+from fastnst.machine.memory import peak_memory_mb
+from fastnst.metrics.temporal import evaluate_video, gather_scenes
+from fastnst.video import stylize
+from fastnst.video.job import Job
+from fastnst.video.plan import FilmPlan, plan_film
+from fastnst.video.reader import read_frames
+from fastnst.video.settings import VideoSettings
+from fastnst.video.writer import SegmentedEncoder
 
 RATE = 25
 MINUTE_FRAMES = 60 * RATE
@@ -93,15 +93,15 @@ def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, T
             job.keep = False
 
     def in_turn() -> None:
-        with mock.patch.object(video, "overlap", one_after_another):
-            video.stylize_film(painter, plan)
+        with mock.patch.object(stylize, "overlap", one_after_another):
+            stylize.stylize_film(painter, plan)
 
     stages: dict[str, Callable[[], object]] = {
         "reading": read,
         "painting": paint,
         "writing": write,
         "one after another": in_turn,
-        "video": lambda: video.stylize_film(painter, plan),
+        "video": lambda: stylize.stylize_film(painter, plan),
     }
     taken: dict[str, list[Taken]] = {name: [] for name in stages}
     for _ in range(rounds):
@@ -139,11 +139,11 @@ def show_memory(painter: Painter, plan: FilmPlan) -> None:
     """Paint a film and print the most memory held in each of its minutes."""
     most: dict[int, float] = {}
 
-    def sample(progress: video.Progress) -> None:
+    def sample(progress: stylize.Progress) -> None:
         minute = (progress.done - 1) // MINUTE_FRAMES
         most[minute] = max(most.get(minute, 0.0), resident_mb())
 
-    result = video.stylize_film(painter, plan, on_progress=sample)
+    result = stylize.stylize_film(painter, plan, on_progress=sample)
     for minute, megabytes in most.items():
         print(f"minute {minute + 1:3}: {megabytes:7.1f} MB")
     first, last = most[0], most[max(most)]

@@ -15,14 +15,14 @@ from dataclasses import astuple
 from pathlib import Path
 from statistics import fmean
 
-from fastnst.evaluation.benchmark import Benchmark, Case, run_benchmark
-from fastnst.evaluation.evaluate import choose_evenly
-from fastnst.evaluation.networks import Network, open_network
-from fastnst.evaluation.yardstick import STYLE_SIZE, Figures, Yardstick, load_yardstick
-from fastnst.folders import find_pictures
-from fastnst.images import Frame, fit_long_side, read_frame, resize_frame
-from fastnst.perceptual.settings import LossSettings
-from fastnst.runtime.backend import Provider
+from fastnst.backends.backend import Provider
+from fastnst.io.folders import find_pictures
+from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.losses.settings import LossSettings
+from fastnst.metrics.yardstick import STYLE_SIZE, Figures, Yardstick, load_yardstick
+from fastnst.research.benchmarks.benchmark import Benchmark, Case, run_benchmark
+from fastnst.research.evaluation.evaluate import choose_evenly
+from fastnst.research.evaluation.networks import Network, open_network
 
 SIZES = ((480, 640), (720, 1280))
 COLUMNS: tuple[Provider, ...] = ("cpu", "openvino")

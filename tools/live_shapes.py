@@ -12,12 +12,12 @@ from pathlib import Path
 import onnx
 import torch
 
-from fastnst.evaluation.benchmark import Case, run_benchmark
-from fastnst.evaluation.networks import count_parameters
-from fastnst.export import to_onnx
-from fastnst.networks.kinds import build_network
-from fastnst.networks.model import ModelInfo
-from fastnst.runtime.backend import Provider
+from fastnst.backends.backend import Provider
+from fastnst.models.architectures import build_network
+from fastnst.models.checkpoint import ModelInfo
+from fastnst.models.export import to_onnx
+from fastnst.research.benchmarks.benchmark import Case, run_benchmark
+from fastnst.research.evaluation.networks import count_parameters
 
 
 def export(shape: str, folder: Path) -> Path:

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import autocast, hardware, resolve_precision
-from fastnst.perceptual.settings import LossNetworkName, LossSettings
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import autocast, hardware, resolve_precision
+from fastnst.losses.settings import LossNetworkName, LossSettings
+from fastnst.losses.weights import load_loss_network
 
 SIZES = (256, 512)
 NETWORKS: tuple[LossNetworkName, ...] = ("vgg19-caffe", "compact")

@@ -24,11 +24,11 @@ from matplotlib.ticker import NullFormatter
 from safetensors import safe_open
 
 from fastnst.errors import FastNSTError, InputError
-from fastnst.evaluation.plots import MARKERS, Theme, draw_plot
-from fastnst.files import write_atomically
-from fastnst.networks.model import find_model, load_model
+from fastnst.io.files import write_atomically
+from fastnst.models.checkpoint import find_model, load_model
+from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.watch import TABLE
+from fastnst.training.monitor import TABLE
 
 SAME = ("crop", "style_size", "loss_network", "content_layers", "style_layers", "normalization")
 """Settings without which the losses of two trainings do not compare."""

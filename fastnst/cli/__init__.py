@@ -1,4 +1,7 @@
-"""The command line: the only place that prints or exits. Each command's module is imported when it is called."""
+"""The command line: the only place that prints or exits. Each command's module is imported when it is called.
+
+May import everything, what a command needs inside the command.
+"""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fastnst.backends.backend import ProviderChoice
 from fastnst.errors import OutputError, SettingError
-from fastnst.files import write_atomically
-from fastnst.runtime.backend import ProviderChoice
-from fastnst.styles import find_style, installed_styles
+from fastnst.io.files import write_atomically
+from fastnst.io.styles import find_style, installed_styles
 
 if TYPE_CHECKING:
-    from fastnst.evaluation.benchmark import Benchmark, Case, Measurement
+    from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement
 
 POSITIVE = validators.Number(gte=1)
 SEVERAL = Parameter(consume_multiple=True, negative="")
@@ -55,7 +55,7 @@ def bench(
     """
     if json is not None and json.is_dir():  # known now, not after minutes of timing
         raise OutputError(f"--json {json}: is a folder; expected a file, such as bench.json")
-    from fastnst.evaluation.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
+    from fastnst.research.benchmarks.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
 
     cases = _plan(style, against or [], size or ["640x480"], provider or ["auto"])
     console = Console(stderr=True, highlight=False)
@@ -73,7 +73,7 @@ def bench(
 def _plan(
     styles: list[str] | None, against: list[Path], sizes: list[str], providers: list[ProviderChoice]
 ) -> "list[Case]":
-    from fastnst.evaluation.benchmark import Case  # noqa: PLC0415
+    from fastnst.research.benchmarks.benchmark import Case  # noqa: PLC0415
 
     names = list(installed_styles()) if styles is None else styles
     if not names and not against:

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.files import write_atomically
-from fastnst.perceptual.settings import LossNetworkName
+from fastnst.io.files import write_atomically
+from fastnst.losses.settings import LossNetworkName
 
 if TYPE_CHECKING:
-    from fastnst.evaluation.descent_benchmark import Curve, Pair
+    from fastnst.research.benchmarks.descent_benchmark import Curve, Pair
 
 POSITIVE = validators.Number(gte=1)
 DEFAULTS = OptimizeSettings()
@@ -66,9 +66,9 @@ def bench_optimize(
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; expected a folder")
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.evaluation.descent_benchmark import BASELINE, Pair  # noqa: PLC0415
-    from fastnst.evaluation.descent_report import as_json, loss_plot  # noqa: PLC0415
-    from fastnst.exact.start import check_init  # noqa: PLC0415
+    from fastnst.exact.init import check_init  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import BASELINE, Pair  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_report import as_json, loss_plot  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {
@@ -98,7 +98,7 @@ def _run(
     settings: OptimizeSettings,
     baseline_steps: int,
 ) -> "list[Curve]":
-    from fastnst.evaluation.descent_benchmark import DescentBenchmark  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import DescentBenchmark  # noqa: PLC0415
 
     benchmark = DescentBenchmark(output, settings, baseline_steps=baseline_steps)
     console = Console(stderr=True, highlight=False)
@@ -119,7 +119,7 @@ def _tell(progress: Progress, task: TaskID, step: int) -> None:
 
 
 def _show(curves: "list[Curve]") -> None:
-    from fastnst.evaluation.descent_report import mean_ratios, rows  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_report import mean_ratios, rows  # noqa: PLC0415
 
     console = Console(highlight=False)
     if not console.is_terminal:

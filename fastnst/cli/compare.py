@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.errors import FastNSTError, InputError, OutputError
-from fastnst.evaluation.comparison import CompareSettings, Comparison
-from fastnst.folders import find_pictures
-from fastnst.images import Frame, read_frame
+from fastnst.io.folders import find_pictures
+from fastnst.io.images import Frame, read_frame
+from fastnst.research.comparison.comparison import CompareSettings, Comparison
 
 if TYPE_CHECKING:
-    from fastnst.evaluation.compare import Comparer
+    from fastnst.research.comparison.compare import Comparer
 
 DEFAULTS = CompareSettings()
 SIZES = Parameter(consume_multiple=True, negative="", validator=validators.Number(gte=32))
@@ -54,9 +54,9 @@ def compare(
     painting = read_frame(style_image)
     console = Console(stderr=True, highlight=False)
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.evaluation.compare import Comparer  # noqa: PLC0415
-    from fastnst.evaluation.compare_report import compare_report, write_comparison  # noqa: PLC0415
-    from fastnst.evaluation.networks import open_network  # noqa: PLC0415
+    from fastnst.research.comparison.compare import Comparer  # noqa: PLC0415
+    from fastnst.research.comparison.report import compare_report, write_comparison  # noqa: PLC0415
+    from fastnst.research.evaluation.networks import open_network  # noqa: PLC0415
 
     comparer = Comparer(open_network(style), painting, settings)
     done, stopped = _run(comparer, pictures, list(dict.fromkeys(size)), console)

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fastnst.cli.photographs import content_folder
 from fastnst.cli.recipe import fill_settings
-from fastnst.distillation.settings import DistillSettings
+from fastnst.research.distillation.settings import DistillSettings
 
 if TYPE_CHECKING:
-    from fastnst.distillation import loop
+    from fastnst.research.distillation import loop
 
 TELL_EVERY = 100
 """Steps of the refinement between two lines."""
@@ -23,7 +23,7 @@ def apply_distill_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file."""
 
     def saved(folder: Path) -> dict[str, Any]:
-        from fastnst.distillation.loop import saved_settings  # noqa: PLC0415 - imports torch
+        from fastnst.research.distillation.loop import saved_settings  # noqa: PLC0415 - imports torch
 
         return saved_settings(folder)
 
@@ -52,8 +52,8 @@ def distill(
         Folder of a distillation that was stopped: go on after the last round it finished, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.distillation.finish import finish  # noqa: PLC0415
-    from fastnst.distillation.loop import distill as run  # noqa: PLC0415
+    from fastnst.research.distillation.finish import finish  # noqa: PLC0415
+    from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     folder = resume or output
@@ -68,7 +68,7 @@ def distill(
 
 
 def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
-    from fastnst.perceptual.compact import SHAPES  # noqa: PLC0415 - imports torch
+    from fastnst.losses.compact import SHAPES  # noqa: PLC0415 - imports torch
 
     task = bar.add_task("round 1: sampling", total=len(SHAPES))
     fitted = 0

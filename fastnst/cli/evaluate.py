@@ -12,14 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Printed
 
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.perceptual.settings import LossSettings, VGGName
+from fastnst.losses.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastnst.evaluation.judge import Loaded
-    from fastnst.evaluation.networks import Network
-    from fastnst.evaluation.report import Report, Table
+    from fastnst.report.blocks import Table
+    from fastnst.report.report import Report
+    from fastnst.research.evaluation.judge import Loaded
+    from fastnst.research.evaluation.networks import Network
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
@@ -98,11 +99,11 @@ def evaluate(
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.evaluation.evaluate import choose_evenly  # noqa: PLC0415
-    from fastnst.evaluation.judge import load_measures  # noqa: PLC0415
-    from fastnst.evaluation.networks import open_networks  # noqa: PLC0415
-    from fastnst.evaluation.report import Report  # noqa: PLC0415
-    from fastnst.folders import find_pictures  # noqa: PLC0415
+    from fastnst.io.folders import find_pictures  # noqa: PLC0415
+    from fastnst.report.report import Report  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
+    from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
+    from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
     paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
@@ -139,11 +140,11 @@ def _measure_photos(
     resume: bool,
 ) -> "tuple[Report, bool]":
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
-    from fastnst.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
-    from fastnst.evaluation.kept import FILE, Kept  # noqa: PLC0415
-    from fastnst.evaluation.sheet import draw_sheet  # noqa: PLC0415
-    from fastnst.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
-    from fastnst.images import Picture, read_frame, write_picture  # noqa: PLC0415
+    from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
+    from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
+    from fastnst.research.evaluation.kept import FILE, Kept  # noqa: PLC0415
+    from fastnst.research.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
@@ -185,8 +186,8 @@ def _measure_video(
     size: int,
 ) -> None:
     """Add the section on steadiness to the report and print its tables."""
-    from fastnst.evaluation.video_report import add_video, error_table, excess_table  # noqa: PLC0415
-    from fastnst.images import read_frame  # noqa: PLC0415
+    from fastnst.io.images import read_frame  # noqa: PLC0415
+    from fastnst.research.evaluation.video_report import add_video, error_table, excess_table  # noqa: PLC0415
 
     with _progress(console) as progress:
         bar = progress.add_task("frames", total=None)
@@ -210,7 +211,7 @@ def _progress(console: Console) -> Progress:
 
 def _print_table(title: str, table: "Table", console: Console) -> None:
     """Print a table; where the terminal is narrow without the intervals, which are in the report."""
-    from fastnst.evaluation.report import best_rows, format_cell  # noqa: PLC0415
+    from fastnst.report.blocks import best_rows, format_cell  # noqa: PLC0415
 
     printed = Printed(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     printed.add_column(table.corner, no_wrap=True)

@@ -19,8 +19,8 @@ from fastnst.errors import DivergedError, OutputError, SettingError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
-from fastnst.files import write_atomically
-from fastnst.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
+from fastnst.io.files import write_atomically
+from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 
 if TYPE_CHECKING:
     from fastnst.exact.memory import MemoryPlan

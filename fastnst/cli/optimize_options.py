@@ -10,7 +10,7 @@ from fastnst.errors import InputError, SettingError
 from fastnst.exact.presets import preset_values
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
-from fastnst.images import Frame, read_frame
+from fastnst.io.images import Frame, read_frame
 
 
 def apply_preset(app: App, arguments: ArgumentCollection) -> None:
@@ -33,7 +33,7 @@ def fill_from_preset(app: App, command: str, arguments: ArgumentCollection, pres
 def with_network(settings: OptimizeSettings, console: Console) -> OptimizeSettings:
     """Name the loss network where the settings leave the choice, and say so where it is the compact one."""
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network  # noqa: PLC0415
+    from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network  # noqa: PLC0415
 
     chosen = chosen_network(settings)
     if chosen is not settings and chosen.loss_network == "compact":

@@ -8,13 +8,13 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from fastnst.errors import InputError, OutputError, StyleError
-from fastnst.perceptual.settings import LossSettings, VGGName
-from fastnst.styles import find_style
+from fastnst.io.styles import find_style
+from fastnst.losses.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastnst.images import Frame
+    from fastnst.io.images import Frame
 
 SEVERAL = Parameter(negative="", consume_multiple=True)
 CALIBRATED = 40
@@ -65,13 +65,13 @@ def quantize(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
     # onnx and torch take seconds to import: only now that the options are known to be right.
-    from fastnst.evaluation.quantized import compare_painters  # noqa: PLC0415
-    from fastnst.evaluation.yardstick import STYLE_SIZE, load_yardstick  # noqa: PLC0415
-    from fastnst.files import atomic_path  # noqa: PLC0415
-    from fastnst.images import read_frame  # noqa: PLC0415
-    from fastnst.quantization import CALIBRATION_SIDE  # noqa: PLC0415
-    from fastnst.quantization import quantize as to_int8  # noqa: PLC0415
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.io.files import atomic_path  # noqa: PLC0415
+    from fastnst.io.images import read_frame  # noqa: PLC0415
+    from fastnst.metrics.yardstick import STYLE_SIZE, load_yardstick  # noqa: PLC0415
+    from fastnst.models.quantization import CALIBRATION_SIDE  # noqa: PLC0415
+    from fastnst.models.quantization import quantize as to_int8  # noqa: PLC0415
+    from fastnst.research.evaluation.quantization_gate import compare_painters  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     painting = read_frame(style_image)
@@ -90,8 +90,8 @@ def quantize(
 
 
 def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[Path]]:
-    from fastnst.evaluation.evaluate import choose_evenly  # noqa: PLC0415
-    from fastnst.folders import find_pictures  # noqa: PLC0415
+    from fastnst.io.folders import find_pictures  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
 
     paths = [found.path for found in find_pictures(photos)]
     for path in paths:
@@ -105,7 +105,7 @@ def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[P
 
 
 def _read(paths: "list[Path]", long_side: int) -> "Sequence[Frame]":
-    from fastnst.images import fit_long_side, read_frame, resize_frame  # noqa: PLC0415
+    from fastnst.io.images import fit_long_side, read_frame, resize_frame  # noqa: PLC0415
 
     frames = (read_frame(path) for path in paths)
     return [resize_frame(frame, fit_long_side(frame.shape[:2], long_side)) for frame in frames]

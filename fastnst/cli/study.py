@@ -12,9 +12,9 @@ from fastnst.cli.optimize_options import fill_from_preset, with_network
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import Frame, read_frame
-from fastnst.studies.catalogue import PRESET_OF, STUDIES, StudyName
-from fastnst.studies.plan import Given, Named
+from fastnst.io.images import Frame, read_frame
+from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, StudyName
+from fastnst.research.studies.plan import Given, Named
 
 DEFAULTS = OptimizeSettings()
 
@@ -75,7 +75,7 @@ def study(
     settings = with_network(settings, console)
     plan = STUDIES[name](Given(photos, styles, settings, network))
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.studies.run import run_study  # noqa: PLC0415
+    from fastnst.research.studies.run import run_study  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, speed_estimate_period=120) as bar:

@@ -11,7 +11,7 @@ from rich.console import Console
 from fastnst.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from fastnst.runtime.style_files import StyleFile
+    from fastnst.inference.style_files import StyleFile
 
 styles = App(name="styles", help="List the installed styles; add or remove your own.")
 
@@ -34,7 +34,7 @@ def show(
     size:
         Longest side of each picture on the sheet, pixels.
     """
-    from fastnst.runtime.style_files import list_styles  # noqa: PLC0415
+    from fastnst.inference.style_files import list_styles  # noqa: PLC0415
 
     found = list_styles()
     _show(found)
@@ -63,7 +63,7 @@ def add(
     overwrite:
         Replace your style of that name, or use yours instead of one that comes with fastnst.
     """
-    from fastnst.runtime.style_files import add_style  # noqa: PLC0415
+    from fastnst.inference.style_files import add_style  # noqa: PLC0415
 
     added = add_style(file, name, overwrite=overwrite)
     _print(f"{added.name}: added, {added.path}")
@@ -78,13 +78,13 @@ def remove(name: Annotated[str, Parameter(name="NAME")], /) -> None:
     name:
         Name of the style.
     """
-    from fastnst.runtime.style_files import remove_style  # noqa: PLC0415
+    from fastnst.inference.style_files import remove_style  # noqa: PLC0415
 
     _print(f"{name}: removed, {remove_style(name)}")
 
 
 def _show(found: "list[StyleFile]") -> None:
-    from fastnst.styles import user_styles_folder  # noqa: PLC0415
+    from fastnst.io.styles import user_styles_folder  # noqa: PLC0415
 
     console = Console(highlight=False)
     if not found:
@@ -102,7 +102,9 @@ def _show(found: "list[StyleFile]") -> None:
 
 
 def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:
-    from fastnst.images import (  # noqa: PLC0415
+    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.style_sheet import draw_contact_sheet  # noqa: PLC0415
+    from fastnst.io.images import (  # noqa: PLC0415
         Picture,
         fit_long_side,
         format_of,
@@ -110,9 +112,7 @@ def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size:
         resize_frame,
         write_picture,
     )
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
-    from fastnst.runtime.style_sheet import draw_contact_sheet  # noqa: PLC0415
-    from fastnst.styles import sample_picture  # noqa: PLC0415
+    from fastnst.io.styles import sample_picture  # noqa: PLC0415
 
     format_of(sheet)
     photo = photo or sample_picture()

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from fastnst.runtime.backend import ProviderChoice
-from fastnst.runtime.look.settings import LookSettings
+from fastnst.backends.backend import ProviderChoice
+from fastnst.inference.effects import LookSettings
 
 if TYPE_CHECKING:
-    from fastnst.runtime.batch import BatchResult, Outcome
-    from fastnst.runtime.look.painter import LookPainter
-    from fastnst.runtime.outputs import Job
+    from fastnst.inference.batch import BatchResult, Outcome
+    from fastnst.inference.outputs import Job
+    from fastnst.inference.painter import LookPainter
 
 POSITIVE = validators.Number(gte=1)
 PLAIN = LookSettings()
@@ -63,8 +63,8 @@ def stylize(
         Threads on the CPU. By default one for each core.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
-    from fastnst.runtime.look.painter import LookPainter  # noqa: PLC0415
-    from fastnst.runtime.outputs import plan_outputs  # noqa: PLC0415
+    from fastnst.inference.outputs import plan_outputs  # noqa: PLC0415
+    from fastnst.inference.painter import LookPainter  # noqa: PLC0415
 
     jobs = plan_outputs(photos, output, overwrite=overwrite)
     console = Console(stderr=True, highlight=False)
@@ -82,7 +82,7 @@ def stylize(
 def _paint(
     painter: "LookPainter", jobs: "list[Job]", size: int | None, overwrite: bool, console: Console
 ) -> "BatchResult":
-    from fastnst.runtime.batch import stylize_files  # noqa: PLC0415
+    from fastnst.inference.batch import stylize_files  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -55,11 +55,11 @@ def train(
     """
     began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.images import read_frame  # noqa: PLC0415
+    from fastnst.io.images import read_frame  # noqa: PLC0415
+    from fastnst.training.distributed import leads  # noqa: PLC0415
     from fastnst.training.loop import TrainCallbacks  # noqa: PLC0415
-    from fastnst.training.processes import leads  # noqa: PLC0415
     from fastnst.training.resume import check_folder  # noqa: PLC0415
-    from fastnst.training.teach import check_teacher  # noqa: PLC0415
+    from fastnst.training.teacher import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
+from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.film_progress import film_progress
 from fastnst.errors import FastNSTError, SettingError
-from fastnst.runtime.backend import ProviderChoice
-from fastnst.runtime.look.settings import LookSettings
+from fastnst.inference.effects import LookSettings
 
 if TYPE_CHECKING:
-    from fastnst.runtime.film.names import FilmJob
-    from fastnst.runtime.film.painters import FilmPainters
-    from fastnst.runtime.film.plan import FilmPlan
-    from fastnst.runtime.film.settings import VideoSettings
-    from fastnst.runtime.look.painter import LookPainter
-    from fastnst.runtime.video import FilmResult
+    from fastnst.inference.painter import LookPainter
+    from fastnst.video.names import FilmJob
+    from fastnst.video.painters import FilmPainters
+    from fastnst.video.plan import FilmPlan
+    from fastnst.video.settings import VideoSettings
+    from fastnst.video.stylize import FilmResult
 
 POSITIVE = validators.Number(gte=1)
 PLAIN = LookSettings()
@@ -107,9 +107,9 @@ def video(
         Threads of the decoder and of the encoder.
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
-    from fastnst.runtime.film.names import name_outputs  # noqa: PLC0415
-    from fastnst.runtime.film.painters import FilmPainters  # noqa: PLC0415
-    from fastnst.runtime.film.settings import VideoSettings  # noqa: PLC0415
+    from fastnst.video.names import name_outputs  # noqa: PLC0415
+    from fastnst.video.painters import FilmPainters  # noqa: PLC0415
+    from fastnst.video.settings import VideoSettings  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,
@@ -139,7 +139,7 @@ def _paint_all(
     painters: "FilmPainters", jobs: "list[FilmJob]", settings: "VideoSettings", overwrite: bool, console: Console
 ) -> list[Path]:
     """Look at all films, then paint them; returns those that failed. One film alone raises its error."""
-    from fastnst.runtime.film.plan import plan_film  # noqa: PLC0415
+    from fastnst.video.plan import plan_film  # noqa: PLC0415
 
     failed: list[Path] = []
 
@@ -164,9 +164,9 @@ def _paint_all(
 
 
 def _paint(painter: "LookPainter", plan: "FilmPlan", console: Console) -> None:
-    from fastnst.runtime.film.job import job_folder  # noqa: PLC0415
-    from fastnst.runtime.film.painters import painter_id  # noqa: PLC0415
-    from fastnst.runtime.video import stylize_film  # noqa: PLC0415
+    from fastnst.video.job import job_folder  # noqa: PLC0415
+    from fastnst.video.painters import painter_id  # noqa: PLC0415
+    from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
     for note in (*plan.notes, *painter.notes):
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
+from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.mixing import choose_style
 from fastnst.errors import OutputError, SettingError, StyleError
-from fastnst.runtime.backend import ProviderChoice
-from fastnst.runtime.look.settings import LookSettings
-from fastnst.runtime.mixing import choose_style
-from fastnst.styles import installed_styles, user_styles_folder
+from fastnst.inference.effects import LookSettings
+from fastnst.io.styles import installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
-    from fastnst.runtime.camera.capture import Camera
-    from fastnst.runtime.camera.screen import Screen
-    from fastnst.runtime.session import Stylizer
-    from fastnst.runtime.webcam import WebcamResult
+    from fastnst.inference.session import Stylizer
+    from fastnst.webcam.capture import Camera
+    from fastnst.webcam.loop import WebcamResult
+    from fastnst.webcam.screen import Screen
 
 POSITIVE = validators.Number(gte=1)
 FLAG = Parameter(negative="")
@@ -104,13 +104,13 @@ def webcam(
         Threads of the network on the CPU. By default one for each core.
     """
     # OpenCV reads its environment while it is imported; it takes a moment, as ONNX Runtime does.
-    from fastnst.runtime.camera.opencv import load_opencv  # noqa: PLC0415
+    from fastnst.io.opencv import load_opencv  # noqa: PLC0415
 
     load_opencv()
-    from fastnst.runtime.camera.device import CameraSettings, open_camera  # noqa: PLC0415
-    from fastnst.runtime.camera.look import Look  # noqa: PLC0415
-    from fastnst.runtime.look.painter import read_look  # noqa: PLC0415
-    from fastnst.runtime.webcam import WebcamSettings, run_webcam  # noqa: PLC0415
+    from fastnst.inference.painter import read_look  # noqa: PLC0415
+    from fastnst.webcam.device import CameraSettings, open_camera  # noqa: PLC0415
+    from fastnst.webcam.look import Look  # noqa: PLC0415
+    from fastnst.webcam.loop import WebcamSettings, run_webcam  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
     tell = partial(console.print, markup=False, soft_wrap=True)
@@ -151,7 +151,7 @@ class _Loader:
         self.provider = provider
 
     def __call__(self, path: Path) -> "Stylizer":
-        from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+        from fastnst.inference.session import Stylizer  # noqa: PLC0415
 
         try:
             stylizer = Stylizer(path, provider=self.provider, threads=self._threads)
@@ -194,14 +194,14 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.runtime.camera.player import open_film_player  # noqa: PLC0415 - imports PyAV
+    from fastnst.webcam.player import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 
 
 def _screen(no_window: bool, useful_without: bool, tell: Callable[[str], None]) -> "Screen":
     """A window; none where there can be none, if the pictures also go elsewhere."""
-    from fastnst.runtime.camera.screen import NoScreen, Window, why_no_window  # noqa: PLC0415
+    from fastnst.webcam.screen import NoScreen, Window, why_no_window  # noqa: PLC0415
 
     if no_window and not useful_without:
         raise SettingError("--no-window: the pictures would go nowhere; add --record FILE or --virtual-camera")

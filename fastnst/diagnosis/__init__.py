@@ -1,1 +1,4 @@
-"""What is installed, what works, and what mends the rest."""
+"""What is installed, what works, and what mends the rest.
+
+May import everything but `cli`.
+"""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from fastnst.backends.backend import Provider
 from fastnst.diagnosis.findings import Finding, Status
 from fastnst.diagnosis.installation import PIP
 from fastnst.diagnosis.probing import Answer
-from fastnst.runtime.backend import Provider
 
 
 def providers_of(system: str) -> tuple[Provider, ...]:

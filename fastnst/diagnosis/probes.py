@@ -45,7 +45,7 @@ def probe_import(module: str) -> Answers:
 def probe_provider(provider: str) -> Answers:
     """Paint with a small network on a provider."""
     from fastnst.errors import FastNSTError  # noqa: PLC0415
-    from fastnst.runtime.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.session import Stylizer  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
@@ -87,7 +87,7 @@ def probe_cameras() -> Answers:
 
 def probe_codecs() -> Answers:
     """Encode two frames with each of FFmpeg's encoders that fastnst may use."""
-    from fastnst.runtime.film.codecs import CODECS  # noqa: PLC0415
+    from fastnst.video.codecs import CODECS  # noqa: PLC0415
 
     names = {encoder: codec for codec, encoder in CODECS.items()}
     for encoder in (*names, *_HARDWARE_ENCODERS):
@@ -97,7 +97,7 @@ def probe_codecs() -> Answers:
 
 def probe_styles() -> Answers:
     """Load every installed style."""
-    from fastnst.runtime.style_files import list_styles  # noqa: PLC0415
+    from fastnst.inference.style_files import list_styles  # noqa: PLC0415
 
     for style in list_styles():
         yield asdict(style) | {"path": str(style.path)}

@@ -1,1 +1,4 @@
-"""The exact method: Gatys et al., optimising the pixels themselves."""
+"""The exact method: Gatys et al., optimising the pixels themselves.
+
+May import `io`, `machine`, `losses`.
+"""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fastnst.exact.shapes import crop_to
 from fastnst.exact.style import Style
-from fastnst.images import resize_frame
-from fastnst.perceptual.perceptual import Positions, StyleStatistics, StyleTarget
+from fastnst.io.images import resize_frame
+from fastnst.losses.perceptual import Positions, StyleStatistics, StyleTarget
 
 Blend = Literal["gram", "loss", "image"]
 

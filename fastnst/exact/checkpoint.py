@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.exact.descent import Descent
+from fastnst.exact.optimizers import Descent
 from fastnst.exact.pyramid import Level
 from fastnst.exact.result import Step, Trace
 from fastnst.exact.run import Run
-from fastnst.files import atomic_path
+from fastnst.io.files import atomic_path
 
 FORMAT = "fastnst optimisation 1"
 

@@ -14,8 +14,8 @@ from fastnst.exact.regions import Labels, Regions, find_regions, resize_labels
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to
 from fastnst.exact.style import Style, check_frame
-from fastnst.images import Frame
-from fastnst.perceptual.perceptual import PerceptualLoss, Positions
+from fastnst.io.images import Frame
+from fastnst.losses.perceptual import PerceptualLoss, Positions
 
 PRESENT = 0.001
 """A region is in a picture if it covers that share of it; less is noise at an edge."""

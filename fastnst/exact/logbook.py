@@ -13,8 +13,8 @@ from fastnst.errors import OutputError
 from fastnst.exact.checkpoint import save_checkpoint
 from fastnst.exact.result import Progress
 from fastnst.exact.run import Run
-from fastnst.images import Picture, write_picture
-from fastnst.tensors import to_frame
+from fastnst.io.images import Picture, write_picture
+from fastnst.io.tensors import to_frame
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.png"

@@ -15,9 +15,9 @@ from torch.nn import Module
 from fastnst.errors import SettingError
 from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import autocast
-from fastnst.runtime.tiling.room import available_memory
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import autocast
+from fastnst.machine.memory import available_memory
 
 # Sides of the two small pictures, pixels.
 _SMALL, _LESS_SMALL = 64, 128

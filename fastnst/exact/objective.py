@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import InputError
-from fastnst.exact.colours import ColorChoice, colour_rule
-from fastnst.perceptual.losses import relative_error
-from fastnst.perceptual.network import LossNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss, StyleReference, StyleTarget
-from fastnst.perceptual.precision import autocast
+from fastnst.exact.color_control import ColorChoice, colour_rule
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.losses import relative_error
+from fastnst.losses.perceptual import PerceptualLoss, StyleReference, StyleTarget
+from fastnst.losses.precision import autocast
 
 
 class Objective:

@@ -12,25 +12,25 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.descent import new_descent
+from fastnst.exact.init import check_init
+from fastnst.exact.init import initial_image as initial_image  # noqa: PLC0414 - given on
 from fastnst.exact.logbook import Logbook
 from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
 from fastnst.exact.objective import Objective
+from fastnst.exact.optimizers import new_descent
 from fastnst.exact.pyramid import Level, plan_levels, repaint
 from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Trace
 from fastnst.exact.resume import resumed, what_is_asked
 from fastnst.exact.run import OnStep, Run, advance
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.start import check_init
-from fastnst.exact.start import initial_image as initial_image  # noqa: PLC0414 - given on
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
-from fastnst.images import Frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import hardware, resolve_precision
-from fastnst.perceptual.weights import chosen_network, load_loss_network, load_polish_network
-from fastnst.tensors import to_frame, to_image
+from fastnst.io.images import Frame
+from fastnst.io.tensors import to_frame, to_image
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import hardware, resolve_precision
+from fastnst.losses.weights import chosen_network, load_loss_network, load_polish_network
 
 
 def optimize(

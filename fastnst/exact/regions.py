@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.errors import InputError
-from fastnst.images import Frame, fit_long_side
+from fastnst.io.images import Frame, fit_long_side
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Colours: TypeAlias = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnst.exact.result import OptimizeResult
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.runtime.memory import peak_memory_mb
+from fastnst.machine.memory import peak_memory_mb
 
 
 def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.images import Frame
-from fastnst.tensors import to_frame
+from fastnst.io.images import Frame
+from fastnst.io.tensors import to_frame
 
 
 @dataclass(frozen=True)

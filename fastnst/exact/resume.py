@@ -14,7 +14,7 @@ from fastnst.exact.logbook import CHECKPOINT
 from fastnst.exact.run import Run
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, Styles
-from fastnst.images import Frame
+from fastnst.io.images import Frame
 
 # What may differ on going on: more steps, and how often the work is kept. The weights' files are known by their hash.
 _FREE = {"steps", "save_every", "loss_weights", "polish_weights", "max_memory"}

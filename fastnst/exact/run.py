@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.descent import Descent
 from fastnst.exact.objective import Objective
+from fastnst.exact.optimizers import Descent
 from fastnst.exact.pyramid import Level
 from fastnst.exact.result import Progress, Step, Trace
 

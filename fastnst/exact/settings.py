@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.settings import LossSettings, check_polish
+from fastnst.losses.settings import LossSettings, check_polish
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastnst.images import fit_long_side
+from fastnst.io.images import fit_long_side
 
 Fit = Literal["keep", "crop", "square"]
 Array = TypeVar("Array", bound=npt.NDArray[Any])

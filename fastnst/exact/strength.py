@@ -19,9 +19,9 @@ from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
-from fastnst.perceptual.network import LossNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weighing import search
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weight_search import search
 
 PILOT_SIDE = 128
 """Long side of the small paintings, pixels, where the pictures' shapes allow it."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fastnst.errors import InputError, SettingError
-from fastnst.images import Frame
+from fastnst.io.images import Frame
 
 SMALLEST_SIDE = 8
 """Pixels that the longer side of a photo or a style picture has at least, before it is resized."""

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from fastnst.exact.blending import Measured, blend_images, make_targets
-from fastnst.exact.colours import recolour_style
+from fastnst.exact.color_control import recolour_style
 from fastnst.exact.guides import Guides
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to, fitted_size
 from fastnst.exact.style import Styles, check_picture, share_out
-from fastnst.images import Frame, resize_frame
-from fastnst.perceptual.network import LossNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss, Positions, StyleTarget
-from fastnst.tensors import to_frame, to_image
+from fastnst.io.images import Frame, resize_frame
+from fastnst.io.tensors import to_frame, to_image
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.perceptual import PerceptualLoss, Positions, StyleTarget
 
 
 class Subject:

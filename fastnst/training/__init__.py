@@ -1,1 +1,4 @@
-"""Training a feed-forward network on a style image."""
+"""Training a feed-forward network on a style image.
+
+May import `io`, `machine`, `losses`, `models`, `metrics`.
+"""

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import torch
 
-from fastnst.networks.network import StyleNetwork
+from fastnst.models.network import StyleNetwork
 from fastnst.training.objective import Objective
-from fastnst.training.pace import RESERVE_S, in_words
+from fastnst.training.progress import RESERVE_S, in_words
 from fastnst.training.schedule import Schedule
 from fastnst.training.settings import TrainSettings
 

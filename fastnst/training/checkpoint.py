@@ -10,8 +10,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError
-from fastnst.files import write_atomically
-from fastnst.networks.model import read_safetensors
+from fastnst.io.files import write_atomically
+from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.settings import of_their_time
 from fastnst.training.state import TrainState
 

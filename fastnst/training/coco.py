@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError, nearest_hint
-from fastnst.training.download import Announce, Progress, bytes_in, check_md5, fetch
+from fastnst.io.download import Announce, Progress, bytes_in, check_md5, fetch
 
 
 @dataclass(frozen=True)

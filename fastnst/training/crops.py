@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from fastnst.decoding import check_file, quiet_pillow, reason
 from fastnst.errors import InputError
-from fastnst.folders import READ_SUFFIXES
-from fastnst.images import Frame, read_frame
+from fastnst.io.decoding import check_file, quiet_pillow, reason
+from fastnst.io.folders import READ_SUFFIXES
+from fastnst.io.images import Frame, read_frame
 
 MIN_SHORT_SIDE = 32
 """Pixels; a smaller picture has too little in it to learn from and is skipped."""

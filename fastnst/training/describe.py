@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from fastnst.networks.model import ModelInfo, find_model
+from fastnst.models.checkpoint import ModelInfo, find_model
 from fastnst.training.settings import TrainSettings, plain
 
 # Where things lay on the machine that trained is nobody else's business.

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fastnst.export import export_model
-from fastnst.files import atomic_path, write_atomically
-from fastnst.images import fit_long_side, read_frame, resize_frame
-from fastnst.networks.apply import stylize_frame
-from fastnst.networks.kinds import in_words
-from fastnst.networks.model import ModelInfo, save_model
-from fastnst.networks.network import StyleNetwork
-from fastnst.styles import sample_picture
+from fastnst.io.files import atomic_path, write_atomically
+from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.styles import sample_picture
+from fastnst.models.apply import stylize_frame
+from fastnst.models.architectures import in_words
+from fastnst.models.checkpoint import ModelInfo, save_model
+from fastnst.models.export import export_model
+from fastnst.models.network import StyleNetwork
 from fastnst.training.describe import model_info
-from fastnst.training.early import PREVIEW
+from fastnst.training.early_exports import PREVIEW
 from fastnst.training.loop import TrainResult
 
 CARD_SIDE = 512

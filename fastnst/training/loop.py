@@ -10,19 +10,19 @@ from typing import TypeAlias
 import torch
 
 from fastnst.errors import DivergedError, OutputError
-from fastnst.networks.network import StyleNetwork
-from fastnst.perceptual.precision import hardware
-from fastnst.training.batches import Batch
-from fastnst.training.early import EarlyExport
-from fastnst.training.guard import LossGuard, PictureGuard, length, spread
+from fastnst.losses.precision import hardware
+from fastnst.models.network import StyleNetwork
+from fastnst.training.distributed import joined, usual_device
+from fastnst.training.early_exports import EarlyExport
+from fastnst.training.failures import LossGuard, PictureGuard, length, spread
 from fastnst.training.interrupt import Interrupt, deferred_interrupt
-from fastnst.training.processes import joined, usual_device
+from fastnst.training.loader import Batch
+from fastnst.training.monitor import Look, Watcher, look
 from fastnst.training.rescue import MOST_RESCUES, Rescue
 from fastnst.training.resume import check_folder
 from fastnst.training.run import Run
 from fastnst.training.settings import TrainSettings
 from fastnst.training.setup import Setup
-from fastnst.training.watch import Look, Watcher, look
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,18 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from fastnst.images import Frame, fit_long_side, resize_frame
-from fastnst.networks.kinds import conditions_of
-from fastnst.networks.network import StyleNetwork
-from fastnst.perceptual.losses import lattice_pattern, relative_error
-from fastnst.perceptual.network import Features
-from fastnst.perceptual.perceptual import PerceptualLoss, StyleStatistics, of_each_image
-from fastnst.perceptual.precision import autocast
-from fastnst.tensors import to_image
+from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.loss_network import Features
+from fastnst.losses.losses import lattice_pattern, relative_error
+from fastnst.losses.perceptual import PerceptualLoss, StyleStatistics, of_each_image
+from fastnst.losses.precision import autocast
+from fastnst.models.architectures import conditions_of
+from fastnst.models.network import StyleNetwork
+from fastnst.training.conditioning import Told, tell, told_all
 from fastnst.training.settings import TrainSettings
 from fastnst.training.steadiness import EVERY, Moved, changed, draw_change, unsteadiness
 from fastnst.training.stopwatch import Stopwatch
-from fastnst.training.telling import Told, tell, told_all
 
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and what it is told of them (`Told.inputs`) to stylized

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fastnst.training.average import update_average
-from fastnst.training.batches import Batch, Portion, content_batches
 from fastnst.training.checkpoint import CHECKPOINT, save_checkpoint
-from fastnst.training.content import ContentImages
+from fastnst.training.data import ContentImages
+from fastnst.training.distributed import Processes
+from fastnst.training.ema import update_average
+from fastnst.training.loader import Batch, Portion, content_batches
 from fastnst.training.objective import Objective, Paint, Terms
-from fastnst.training.pace import Clock, Moment, StepPace, TimePace
-from fastnst.training.processes import Processes
+from fastnst.training.progress import Clock, Moment, StepPace, TimePace
 from fastnst.training.schedule import Schedule
 from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import TrainState

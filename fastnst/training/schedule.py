@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fastnst.training.pace import Moment
+from fastnst.training.progress import Moment
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings
 
 POLISH_RATE = 0.5

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastnst.errors import SettingError
-from fastnst.perceptual.settings import LossSettings, check_polish
-from fastnst.styles import bundled_models
-from fastnst.training.pace import seconds_in
+from fastnst.io.styles import bundled_models
+from fastnst.losses.settings import LossSettings, check_polish
+from fastnst.training.progress import seconds_in
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""

@@ -11,29 +11,29 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import CheckpointError
-from fastnst.images import Frame, read_frame
-from fastnst.networks.model import find_model, load_model
-from fastnst.networks.network import StyleNetwork
-from fastnst.networks.start import take_over
-from fastnst.perceptual.network import LossNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.precision import resolve_precision
-from fastnst.perceptual.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
-from fastnst.training.arithmetic import multiply_adds_per_pixel
-from fastnst.training.average import start_average
+from fastnst.io.images import Frame, read_frame
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import resolve_precision
+from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
+from fastnst.models.checkpoint import find_model, load_model
+from fastnst.models.init_from import take_over
+from fastnst.models.network import StyleNetwork
 from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.content import ContentImages, held_out
-from fastnst.training.nearest import must_be_found, nearest_style
+from fastnst.training.data import ContentImages, held_out
+from fastnst.training.distributed import Processes
+from fastnst.training.ema import start_average
+from fastnst.training.flops import multiply_adds_per_pixel
+from fastnst.training.nearest_style import must_be_found, nearest_style
 from fastnst.training.objective import Objective
-from fastnst.training.pace import StepPace, TimePace, in_words
-from fastnst.training.processes import Processes
+from fastnst.training.progress import StepPace, TimePace, in_words
 from fastnst.training.resume import go_on
 from fastnst.training.run import Run
 from fastnst.training.settings import TrainSettings
 from fastnst.training.state import new_state
 from fastnst.training.stopwatch import Stopwatch
-from fastnst.training.weigh import PHOTOS, SIDE, find_style_weight
+from fastnst.training.style_weight import PHOTOS, SIDE, find_style_weight
 
 HELD_OUT_COUNT = 4
 

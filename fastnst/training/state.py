@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.networks.kinds import build_network, size_of
-from fastnst.networks.model import ModelInfo, find_model, load_model
-from fastnst.networks.network import StyleNetwork
-from fastnst.networks.start import take_over
-from fastnst.training.average import start_average
-from fastnst.training.nearest import of_their_names
+from fastnst.models.architectures import build_network, size_of
+from fastnst.models.checkpoint import ModelInfo, find_model, load_model
+from fastnst.models.init_from import take_over
+from fastnst.models.network import StyleNetwork
+from fastnst.training.ema import start_average
+from fastnst.training.nearest_style import of_their_names
 from fastnst.training.settings import TrainSettings
 
 

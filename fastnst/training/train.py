@@ -8,12 +8,12 @@ import torch
 
 from fastnst.errors import InputError
 from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.distributed import leads
 from fastnst.training.finish import Files, finish
 from fastnst.training.loop import TrainCallbacks, TrainResult
 from fastnst.training.loop import train as run_loop
-from fastnst.training.processes import leads
 from fastnst.training.settings import TrainSettings
-from fastnst.training.teach import taught
+from fastnst.training.teacher import taught
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from fastnst import cli
 from fastnst.cli import bench as command
-from fastnst.evaluation import benchmark
-from fastnst.evaluation.benchmark import Benchmark, Case, Measurement
+from fastnst.research.benchmarks import benchmark
+from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -21,7 +21,7 @@ def styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dots", "lines"):
         onnx.save(onnx.parser.parse_model(INVERT), tmp_path / f"{name}.onnx")
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
-    monkeypatch.setattr("fastnst.styles.bundled_styles_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("fastnst.io.styles.bundled_styles_folder", lambda: tmp_path / "none")
     return tmp_path
 
 
@@ -135,6 +135,6 @@ def test_nothing_to_time(
     tmp_path: Path, planned: list[Case], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
-    monkeypatch.setattr("fastnst.styles.bundled_styles_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("fastnst.io.styles.bundled_styles_folder", lambda: tmp_path / "none")
     assert run("bench") == 1
     assert "no style is installed" in capfd.readouterr().err

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fastnst.cli import main
 from fastnst.errors import DivergedError
-from fastnst.evaluation import compare as comparing
-from fastnst.images import read_frame
+from fastnst.io.images import read_frame
+from fastnst.research.comparison import compare as comparing
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from fastnst.cli.evaluate import evaluate
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.evaluation import judge
-from fastnst.evaluation.judge import Judge, Loaded, Photo
-from fastnst.evaluation.yardstick import Yardstick
-from fastnst.images import Frame, Picture, read_frame, write_picture
-from fastnst.perceptual.settings import LossSettings
-from fastnst.perceptual.vgg import Features
+from fastnst.io.images import Frame, Picture, read_frame, write_picture
+from fastnst.losses.settings import LossSettings
+from fastnst.losses.vgg import Features
+from fastnst.metrics.yardstick import Yardstick
+from fastnst.research.evaluation import judge
+from fastnst.research.evaluation.judge import Judge, Loaded, Photo
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fastnst.cli import film_progress as module
 from fastnst.cli.film_progress import film_progress
-from fastnst.runtime.video import Progress
+from fastnst.video.stylize import Progress
 
 
 @pytest.fixture

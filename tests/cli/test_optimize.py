@@ -14,7 +14,7 @@ from fastnst.cli import optimize as cli
 from fastnst.cli.optimize_options import parse_style
 from fastnst.errors import OutputError
 from fastnst.exact.objective import Objective
-from fastnst.images import Picture, write_picture
+from fastnst.io.images import Picture, write_picture
 
 
 @pytest.fixture

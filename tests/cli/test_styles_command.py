@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from fastnst import cli
-from fastnst.images import read_frame
-from fastnst.styles import sample_picture
+from fastnst.io.images import read_frame
+from fastnst.io.styles import sample_picture
 
 ROOT = Path(__file__).parents[2]
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
@@ -29,7 +29,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     onnx.save(model, tmp_path / "negative.onnx")
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path / "own"))
-    monkeypatch.setattr("fastnst.styles.bundled_styles_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("fastnst.io.styles.bundled_styles_folder", lambda: tmp_path / "none")
     return tmp_path / "negative.onnx"
 
 
@@ -110,7 +110,7 @@ def test_the_sample_picture_is_in_the_wheel() -> None:
 def test_sheet_without_a_sample_picture(
     network: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastnst.styles.sample_picture", lambda: None)
+    monkeypatch.setattr("fastnst.io.styles.sample_picture", lambda: None)
     assert run("styles", "--sheet", network.parent / "sheet.png") == 1
     assert capfd.readouterr().err == "fastnst: no picture came with this fastnst; name one by --photo\n"
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from PIL import Image
 
+from fastnst.backends import choosing
 from fastnst.cli import main
-from fastnst.images import read_frame
-from fastnst.runtime import choosing
+from fastnst.io.images import read_frame
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -14,13 +14,13 @@ import pytest
 from cyclopts import App
 from PIL import Image
 
+from fastnst.backends import choosing
+from fastnst.backends.backend import UnavailableError
 from fastnst.cli import video as module
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.runtime import choosing
-from fastnst.runtime.backend import UnavailableError
-from fastnst.runtime.film.encoder import SEGMENT_FRAMES
-from fastnst.runtime.film.job import job_folder
-from fastnst.runtime.look.painter import LookPainter
+from fastnst.inference.painter import LookPainter
+from fastnst.video.encoder import SEGMENT_FRAMES
+from fastnst.video.job import job_folder
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -18,7 +18,7 @@ import pytest
 
 from fastnst.cli import main
 from fastnst.cli.webcam import _styles
-from fastnst.images import read_frame
+from fastnst.io.images import read_frame
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -112,7 +112,7 @@ def test_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av")
-    monkeypatch.setattr("fastnst.runtime.film.codecs.CODECS", {"ffv1": "ffv1", "gif": "gif", "new": "libnonsuch"})
+    monkeypatch.setattr("fastnst.video.codecs.CODECS", {"ffv1": "ffv1", "gif": "gif", "new": "libnonsuch"})
     monkeypatch.setattr(probes, "_HARDWARE_ENCODERS", ())
     assert list(probe_codecs()) == [
         {"encoder": "ffv1", "codec": "ffv1", "error": None},
@@ -122,7 +122,7 @@ def test_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.styles.bundled_styles_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("fastnst.io.styles.bundled_styles_folder", lambda: tmp_path / "none")
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
     (tmp_path / "broken.onnx").write_text("text")
     (answer,) = probe_styles()

@@ -14,9 +14,9 @@ from fastnst.exact import memory
 from fastnst.exact.memory import Footprint, MemoryPlan, measure_footprint, plan_memory
 from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.io.images import read_frame
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_loss_network
 
 CPU = torch.device("cpu")
 
@@ -153,8 +153,8 @@ from pathlib import Path
 from fastnst.exact.memory import held_bytes
 from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import read_frame
-from fastnst.runtime.memory import peak_memory_mb
+from fastnst.io.images import read_frame
+from fastnst.machine.memory import peak_memory_mb
 
 settings = OptimizeSettings(
     size=500, style_size=64, scales=1, steps=8, history=6, optimizer="{optimizer}", precision="float32",

@@ -14,11 +14,11 @@ from fastnst.exact.optimize import initial_image, optimize
 from fastnst.exact.report import report
 from fastnst.exact.result import OptimizeDivergedError, Progress, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import Frame, read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_loss_network
-from fastnst.runtime import session
-from fastnst.tensors import to_image
+from fastnst.inference import session
+from fastnst.io.images import Frame, read_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_loss_network
 
 
 @pytest.fixture

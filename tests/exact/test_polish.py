@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
-from fastnst.exact.descent import AdamDescent
 from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.optimize import optimize
+from fastnst.exact.optimizers import AdamDescent
 from fastnst.exact.pyramid import Level, plan_levels
 from fastnst.exact.report import report
 from fastnst.exact.result import OptimizeResult, Progress
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
-from fastnst.images import Frame, read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_polish_network
-from fastnst.tensors import to_image
+from fastnst.io.images import Frame, read_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_polish_network
 
 CPU = torch.device("cpu")
 

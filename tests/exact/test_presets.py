@@ -11,7 +11,7 @@ from fastnst.errors import SettingError
 from fastnst.exact.optimize import optimize
 from fastnst.exact.presets import PRESETS, PresetName, preset_settings
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.images import read_frame
+from fastnst.io.images import read_frame
 
 EVERY = get_args(PresetName)
 FIRST_OF_FIVE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from fastnst.errors import InputError
 from fastnst.exact.regions import LONGEST_SIDE, find_regions, resize_labels
-from fastnst.images import Frame
+from fastnst.io.images import Frame
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 

@@ -18,7 +18,7 @@ from fastnst.exact.optimize import optimize
 from fastnst.exact.result import OptimizeDivergedError, OptimizeResult, Progress
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
-from fastnst.images import Frame, read_frame
+from fastnst.io.images import Frame, read_frame
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import pilot_side, weigh
 from fastnst.exact.subject import Subject
-from fastnst.images import Frame, read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.vgg import VGGFeatures
-from fastnst.perceptual.weighing import search
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.io.images import Frame, read_frame
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.vgg import VGGFeatures
+from fastnst.losses.weight_search import search
+from fastnst.losses.weights import load_loss_network
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to, fitted_size
 from fastnst.exact.style import Style, share_out
 from fastnst.exact.subject import Subject
-from fastnst.images import Frame, read_frame
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.io.images import Frame, read_frame
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_loss_network
 
 RED, BLUE = (230, 20, 20), (20, 20, 230)
 CPU = torch.device("cpu")

@@ -22,7 +22,8 @@ from rich.console import Console
 from fastnst import cli
 from fastnst.cli.photographs import content_folder
 from fastnst.errors import DownloadError, SettingError
-from fastnst.training import coco, download
+from fastnst.io import download
+from fastnst.training import coco
 from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
 
 NAMES = ["000000000139.jpg", "000000000285.jpg", "000000000632.jpg"]

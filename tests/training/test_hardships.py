@@ -15,9 +15,9 @@ from safetensors import safe_open
 from torch.utils.tensorboard import SummaryWriter
 
 from fastnst.errors import OutputError
-from fastnst.files import write_atomically
-from fastnst.networks.model import read_safetensors
-from fastnst.training import checkpoint, early, loop
+from fastnst.io.files import write_atomically
+from fastnst.models.checkpoint import read_safetensors
+from fastnst.training import checkpoint, early_exports, loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.loop import TrainCallbacks
 from fastnst.training.settings import TrainSettings
@@ -178,15 +178,15 @@ def test_an_early_export_can_be_tried_while_it_trains(settings: TrainSettings, p
     notes, there = [], {}
 
     def note(progress: loop.Progress) -> None:
-        there[progress.step] = (tmp_path / early.PREVIEW).exists()
+        there[progress.step] = (tmp_path / early_exports.PREVIEW).exists()
 
     soon = dataclasses.replace(settings, steps=3, early_export_s=1e-3)
     loop.train(dataclasses.replace(soon, early_export_s=0), photos, tmp_path / "plain")
     plain, _ = read_safetensors(tmp_path / "plain" / CHECKPOINT)
     loop.train(soon, photos, tmp_path, callbacks=TrainCallbacks(on_step=note, on_note=notes.append))
     assert there == {1: False, 2: True, 3: True}
-    assert [line for line in notes if early.PREVIEW in line] == [
-        f"Step 1: try it with --style {tmp_path / early.PREVIEW}"
+    assert [line for line in notes if early_exports.PREVIEW in line] == [
+        f"Step 1: try it with --style {tmp_path / early_exports.PREVIEW}"
     ]
     exported, _ = read_safetensors(tmp_path / CHECKPOINT)
     assert all(torch.equal(value, plain[name]) for name, value in exported.items() if name.startswith("network."))
@@ -198,7 +198,7 @@ def test_an_early_export_that_fails_is_only_said(
     def fail(*_: object) -> None:
         raise RuntimeError("unknown operator\nand much more")
 
-    monkeypatch.setattr(early, "to_onnx", fail)
+    monkeypatch.setattr(early_exports, "to_onnx", fail)
     notes: list[str] = []
     soon = dataclasses.replace(settings, early_export_s=1e-3)
     result = loop.train(soon, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))

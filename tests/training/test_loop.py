@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
-from fastnst.networks.johnson import TransformNet
-from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
-from fastnst.styles import bundled_models
+from fastnst.io.styles import bundled_models
+from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.models.johnson import TransformNet
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings, of_their_time, plain

@@ -11,18 +11,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
-from fastnst.images import fit_long_side, read_frame, resize_frame
-from fastnst.perceptual.compact import CompactFeatures
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.settings import LossNetworkName
-from fastnst.perceptual.weights import load_polish_network
-from fastnst.tensors import to_image
+from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.compact import CompactFeatures
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.settings import LossNetworkName
+from fastnst.losses.weights import load_polish_network
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.loop import TrainCallbacks, TrainResult
+from fastnst.training.monitor import Look
 from fastnst.training.objective import Objective, Paint, Terms
 from fastnst.training.settings import TrainSettings
-from fastnst.training.watch import Look
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnst.training.pace import Clock, StepPace
+from fastnst.training.progress import Clock, StepPace
 from fastnst.training.schedule import Schedule, Stage
 from fastnst.training.settings import TrainSettings
 

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, SettingError
-from fastnst.images import read_frame
-from fastnst.networks.conditioning import ConditionalInstanceNorm2d, Conditions
-from fastnst.networks.kinds import build_network
-from fastnst.networks.model import ModelInfo, load_model, read_safetensors, save_model
-from fastnst.networks.network import StyleNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_loss_network
+from fastnst.io.images import read_frame
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_loss_network
+from fastnst.models.architectures import build_network
+from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.models.conditioning import ConditionalInstanceNorm2d, Conditions
+from fastnst.models.network import StyleNetwork
 from fastnst.training import loop
 from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.conditioning import tell
 from fastnst.training.finish import finish
-from fastnst.training.nearest import must_be_found, of_their_names
+from fastnst.training.nearest_style import must_be_found, of_their_names
 from fastnst.training.objective import Objective
 from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import new_state
-from fastnst.training.telling import tell
 
 CPU = torch.device("cpu")
 

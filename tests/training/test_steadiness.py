@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.motion import Motion
+from fastnst.metrics.motion import Motion
 from fastnst.training.steadiness import (
     NOISE_LEVELS,
     SHIFT,

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError, SettingError
-from fastnst.images import read_frame
-from fastnst.networks.kinds import build_network
-from fastnst.networks.model import ModelInfo, find_model, load_model, save_model
-from fastnst.networks.network import StyleNetwork
-from fastnst.perceptual.perceptual import PerceptualLoss
-from fastnst.perceptual.weights import load_loss_network
-from fastnst.styles import bundled_models
-from fastnst.training import loop, setup, teach
+from fastnst.io.images import read_frame
+from fastnst.io.styles import bundled_models
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.weights import load_loss_network
+from fastnst.models.architectures import build_network
+from fastnst.models.checkpoint import ModelInfo, find_model, load_model, save_model
+from fastnst.models.network import StyleNetwork
+from fastnst.training import loop, setup
+from fastnst.training import teacher as teaching
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.describe import model_info
 from fastnst.training.loop import TrainCallbacks
@@ -141,19 +142,19 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
-    monkeypatch.setattr(teach, "WIDTH", 2)
+    monkeypatch.setattr(teaching, "WIDTH", 2)
     return replace(tiny, network="live", width=16, name="pupil", steps=4)
 
 
 def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, teacher: Path) -> None:
-    assert not teach.wants_teacher(tiny)
-    assert teach.wants_teacher(replace(tiny, teacher="auto"))
-    assert teach.wants_teacher(live)
-    assert not teach.wants_teacher(replace(live, teacher="none"))
-    assert not teach.wants_teacher(replace(live, teacher=teacher))
-    assert not teach.wants_teacher(replace(live, start=teacher))
-    assert not teach.wants_teacher(replace(live, teacher_weight=0.0))
-    assert teach.wants_teacher(replace(live, strength_input=True))
+    assert not teaching.wants_teacher(tiny)
+    assert teaching.wants_teacher(replace(tiny, teacher="auto"))
+    assert teaching.wants_teacher(live)
+    assert not teaching.wants_teacher(replace(live, teacher="none"))
+    assert not teaching.wants_teacher(replace(live, teacher=teacher))
+    assert not teaching.wants_teacher(replace(live, start=teacher))
+    assert not teaching.wants_teacher(replace(live, teacher_weight=0.0))
+    assert teaching.wants_teacher(replace(live, strength_input=True))
 
 
 def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
@@ -219,7 +220,9 @@ def test_the_teachers_time_counts_after_a_stop_between_the_two(
     stop_at(5, live, photos, tmp_path)
     (tmp_path / CHECKPOINT).unlink()  # as if it had been killed before the pupil's first one
     took = load_model(tmp_path / "teacher" / "pupil.safetensors")[1].training["elapsed_s"] + 500
-    monkeypatch.setattr(teach, "load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took})))
+    monkeypatch.setattr(
+        teaching, "load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took}))
+    )
     assert train(live, tmp_path, content=photos, resume=True).result.elapsed_s > took
 
 
@@ -249,7 +252,7 @@ def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photo
 
 
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
-    of = teach.teacher_of(TrainSettings(style=tiny.style, network="live"))
+    of = teaching.teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
     assert of.start_model == bundled_models() / "gallery.safetensors"
 
@@ -280,9 +283,9 @@ def test_the_first_preview_is_after_a_minute_of_its_own_training(
 
 
 def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
-    of = teach.teacher_of(replace(live, budget="3m"))
+    of = teaching.teacher_of(replace(live, budget="3m"))
     assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "pupil")
-    assert teach.teacher_of(live).budget == ""
+    assert teaching.teacher_of(live).budget == ""
 
 
 def test_no_teacher_is_trained_by_several_processes(

@@ -1,0 +1,132 @@
+"""What an exported network promises, and the check that a file keeps to it. In words: exports/README.md.
+
+N pictures, H height, W width, S styles that the network can mix.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from fastnst.errors import StyleError
+
+FORMAT = 2
+"""Newest `fastnst_format` that this version understands; 2 is for networks that have more inputs than the frame."""
+
+Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
+
+WEAVE = "weave"
+"""How the names of the nodes begin that make a picture of channels."""
+
+EXPECTED = "input 'frame' and output 'stylized', both uint8 (N, H, W, 3)"
+
+_SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
+    "nhwc-uint8": ("uint8", (None, None, None, 3)),
+    "nchw-float": ("float32", (None, 3, None, None)),
+}
+_OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
+_METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
+_MAX_METADATA = 500
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a network file."""
+
+    name: str
+    dtype: str
+    """numpy's word: uint8, float32 ..."""
+
+    shape: tuple[int | None, ...]
+    """None where the size is left open."""
+
+    def __str__(self) -> str:
+        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name!r} {self.dtype} ({sizes})"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What one network file takes."""
+
+    layout: Layout
+    """nhwc-uint8: pictures as they are; nchw-float: float32 (N, 3, H, W) in 0..255, for embedders."""
+
+    styles: int | None
+    """S, where the network has the input style_weights, float32 (S,)."""
+
+    strength: bool
+    """It has the input strength, float32 (1,)."""
+
+    metadata: dict[str, str]
+    """What the file says of itself."""
+
+    @property
+    def style_names(self) -> tuple[str, ...]:
+        """Names of the styles, in the order of their weights: what the file says, numbers from 1 where it is silent."""
+        if self.styles is None:
+            return (self.metadata.get("style") or "1",)
+        names = tuple(name.strip() for name in self.metadata.get("styles", "").split(","))
+        if len(set(names)) == self.styles and all(names):
+            return names
+        return tuple(str(place) for place in range(1, self.styles + 1))
+
+
+def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]) -> Contract:
+    """Check the inputs, outputs and metadata of a network file against the contract.
+
+    Raises:
+        StyleError: they do not fit; says what was found and what was expected.
+    """
+    known = {key: _printable(metadata[key]) for key in _METADATA if key in metadata}
+    _check_format(path, known.get("fastnst_format", str(FORMAT)))
+    taken = {port.name: port for port in inputs}
+    layout = _layout_of(taken.get("frame"))
+    stylized = next((port for port in outputs if port.name == "stylized"), None)
+    extra = taken.keys() - _OPTIONAL_INPUTS - {"frame"}
+    if layout is None or not _fits(stylized, layout) or extra:
+        raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}")
+    styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
+    return Contract(layout, styles, strength, known)
+
+
+def _check_format(path: Path, written: str) -> None:
+    if not written.isdecimal() or int(written) > FORMAT:
+        raise StyleError(f"{path}: has format {written!r}; this fastnst reads format {FORMAT}. Update fastnst")
+
+
+def _layout_of(frame: Port | None) -> Layout | None:
+    if frame is None:
+        return None
+    return next((layout for layout, form in _SHAPES.items() if form == (frame.dtype, frame.shape)), None)
+
+
+def _fits(stylized: Port | None, layout: Layout) -> bool:
+    # Sizes of outputs are guesses of ONNX Runtime's; whether they equal the input's, a first run shows.
+    return stylized is not None and stylized.dtype == _SHAPES[layout][0] and len(stylized.shape) == 4
+
+
+def _count_styles(path: Path, port: Port | None) -> int | None:
+    if port is None:
+        return None
+    styles = port.shape[0] if len(port.shape) == 1 else None
+    if styles is None or styles < 1 or port.dtype != "float32":
+        raise StyleError(f"{path}: has the input {port}; expected float32 (S,) with S, the number of styles, fixed")
+    return styles
+
+
+def _strength(path: Path, port: Port | None) -> bool:
+    if port is not None and (port.dtype, port.shape) != ("float32", (1,)):
+        raise StyleError(f"{path}: has the input {port}; expected float32 (1,)")
+    return port is not None
+
+
+def _found(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
+    first = [_printable(str(port)) for port in inputs[:4]]
+    last = [_printable(str(port)) for port in outputs[:4]]
+    return f"it takes {', '.join(first) or 'nothing'} and gives {', '.join(last) or 'nothing'}"
+
+
+def _printable(text: str) -> str:
+    """Text from a file that anyone may have made: no control characters that move a terminal's cursor, no novels."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_METADATA])

@@ -1,0 +1,143 @@
+"""A network in ONNX Runtime on the CPU, and how ONNX Runtime's sessions are opened for any provider."""
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnxruntime
+
+from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider
+from fastnst.backends.contract import Port
+from fastnst.machine.cores import default_threads
+
+ProviderEntry: TypeAlias = tuple[str, Mapping[str, str]]
+"""An execution provider's name in ONNX Runtime, and its options."""
+
+CPU: ProviderEntry = ("CPUExecutionProvider", {})
+
+_DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
+# ONNX Runtime's levels of severity: it writes to stderr itself, past every Python hook.
+_WARNING, _FATAL = 2, 4
+
+
+class OnnxBackend:
+    """A network in ONNX Runtime on the CPU."""
+
+    provider: Provider = "cpu"
+    precision: Precision = "float32"
+    on_cpu: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, threads: int | None = None, output: str | None = "stylized") -> None:
+        """Open an ONNX file.
+
+        Args:
+            path: the file.
+            threads: None: one for each physical core that may be used.
+            output: the output that `run` computes; None: the first.
+
+        Raises:
+            Exception: ONNX Runtime's own, for a file that it cannot read.
+        """
+        self._session = open_session(path, [CPU], threads)
+        self.inputs = tuple(_port(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_port(node) for node in self._session.get_outputs())
+        self._output = self.outputs[0].name if output is None else output
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._largest = 0
+
+    def run(self, feeds: Mapping[str, Array], *, limit_s: float = math.inf) -> Array:
+        """Compute the output from the named inputs.
+
+        Args:
+            feeds: inputs by name.
+            limit_s: seconds after which it is given up, between two operators.
+
+        Raises:
+            Exception: ONNX Runtime's own.
+        """
+        size = max(array.size for array in feeds.values())
+        options, self._largest = onnxruntime.RunOptions(), max(size, self._largest)
+        if size * MUCH_SMALLER < self._largest:
+            self._largest = size
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        with _ended_after(limit_s, options):
+            result: Array = self._session.run([self._output], dict(feeds), options)[0]
+        # ONNX Runtime's array lies inside its working memory and keeps all of that alive (3 GB for a 4K picture).
+        return result.copy()
+
+
+@contextmanager
+def _ended_after(limit_s: float, options: onnxruntime.RunOptions) -> Iterator[None]:
+    """End a run of ONNX Runtime that takes longer, for a file may hold a loop without end; raises TimeoutError."""
+    if math.isinf(limit_s):
+        yield
+        return
+    timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"no result within {limit_s:.0f} s") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def open_session(
+    path: Path,
+    providers: Sequence[ProviderEntry],
+    threads: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file in ONNX Runtime, which neither prints nor goes on with another provider.
+
+    Args:
+        path: the file.
+        providers: what may compute, in this order.
+        threads: on the CPU; None: one for each physical core that may be used.
+        sizes: open sizes of the inputs, by name (N, H, W), that are fixed for this session.
+
+    Raises:
+        Exception: ONNX Runtime's own.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    # Memory laid out anew for each size of picture comes on top of what is there: a third more, and no faster.
+    # DirectML demands that it is off.
+    options.enable_mem_pattern = False
+    options.intra_op_num_threads = default_threads() if threads is None else threads
+    # Numbers next to zero, as dark flat areas make them, slow some processors down thirty times (onnxruntime#7448).
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for name, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(name, size)
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        # Without enable_fallback=0 ONNX Runtime prints, and goes on with another provider.
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=[(name, dict(more)) for name, more in providers], enable_fallback=0
+        )
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def placed_operators(session: onnxruntime.InferenceSession) -> dict[str, set[str]] | None:
+    """Return kinds of operators by the execution provider that got them; None: this ONNX Runtime cannot tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # new in 1.24.1
+        return None
+    placed: dict[str, set[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        placed.setdefault(part.ep_name, set()).update(node.op_type for node in part.get_nodes())
+    return placed
+
+
+def _port(node: Any) -> Port:
+    dtype = node.type.removeprefix("tensor(").removesuffix(")")
+    # Open sizes are names or None; a size of -1 in the file means the same.
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape or ())
+    return Port(node.name, _DTYPES.get(dtype, dtype), shape)

@@ -1,1 +1,0 @@
-"""Measuring stylized pictures and the networks that made them."""

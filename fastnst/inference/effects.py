@@ -1,0 +1,61 @@
+"""What a user can choose about how paintings are laid over the photo."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastnst.backends.feeds import MAX_STRENGTH
+from fastnst.backends.mixing import read_mix
+from fastnst.errors import SettingError
+
+PHOTO = "photo"
+"""In place of a style: leave the photo as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookSettings:
+    """How paintings are laid over the photo."""
+
+    strength: float = 1.0
+    """0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""
+
+    mix: str = ""
+    """STYLE:WEIGHT,..., how a network that knows several styles mixes them, such as munch:2,monet:1; by default all
+    alike. Weights are divided by their sum."""
+
+    preserve_color: bool = False
+    """Keep the photo's colours: only brightness is painted."""
+
+    mask: Path | None = None
+    """Picture that says where to paint: white paints, black leaves the photo, grey is between. With --region, a map
+    whose colours stand for regions."""
+
+    region: tuple[str, ...] = ()
+    """COLOUR=STYLE, repeatable: what the mask has in this colour gets a style of its own, or stays as it is with
+    COLOUR=photo. The rest gets --style, or stays where there is none. Colours as red or '#ff0000'."""
+
+    feather: float = 0.0
+    """Softness of the mask's borders, pixels of the painted picture."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise SettingError(f"--strength is {self.strength:g}; expected 0 to 1, or to {MAX_STRENGTH:g}")
+        if not 0 <= self.feather <= 1000:
+            raise SettingError(f"--feather is {self.feather:g}; expected 0 to 1000 pixels")
+        if self.mix:
+            read_mix(self.mix)
+        if self.region and self.mask is None:
+            raise SettingError("--region is given without --mask, the picture that has its colour")
+        if self.feather and self.mask is None:
+            raise SettingError("--feather is given without --mask, whose borders it softens")
+
+    def regions(self) -> dict[str, str]:
+        """Styles by colour, in the order given. Raises SettingError for what is not COLOUR=STYLE."""
+        found: dict[str, str] = {}
+        for text in self.region:
+            color, equals, style = (part.strip() for part in text.partition("="))
+            if not (color and equals and style):
+                raise SettingError(f"--region {text}: expected COLOUR=STYLE, such as red=starry or '#00ff00=photo'")
+            if color in found:
+                raise SettingError(f"--region {text}: {color} is given twice")
+            found[color] = style
+        return found

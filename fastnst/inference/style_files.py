@@ -1,0 +1,122 @@
+"""Installed styles: what each file says of itself, adding one to the user's folder, removing it."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from fastnst.errors import OutputError, SettingError, StyleError, nearest_hint
+from fastnst.inference.session import Stylizer
+from fastnst.io.files import atomic_path
+from fastnst.io.styles import find_style, installed_styles, user_styles_folder
+
+Origin: TypeAlias = Literal["yours", "bundled"]
+
+_NAME = re.compile(r"\w[\w-]*")
+
+
+@dataclass(frozen=True)
+class StyleFile:
+    """An installed style."""
+
+    name: str
+    path: Path
+    size: int
+    """Bytes."""
+
+    origin: Origin
+    """From the user's own folder, or from the package."""
+
+    styles: tuple[str, ...] = ()
+    """Names of the styles that the network mixes; none where it knows one."""
+
+    strength: bool = False
+    """The network itself paints more or less strongly."""
+
+    network: str = ""
+    provenance: str = ""
+    licence: str = ""
+    error: str | None = None
+    """Why it cannot be used; None for a style that paints."""
+
+
+def list_styles() -> list[StyleFile]:
+    """Return all installed styles by name, each loaded and tried on a tiny picture."""
+    return [read_style(name, path) for name, path in installed_styles().items()]
+
+
+def read_style(name: str, path: Path) -> StyleFile:
+    """Read what a style's file says of itself, and try it."""
+    origin: Origin = "yours" if path.parent == user_styles_folder() else "bundled"
+    size = path.stat().st_size
+    try:
+        with Stylizer(path, provider="cpu") as stylizer:
+            told = stylizer.metadata
+            styles = stylizer.style_names if stylizer.styles > 1 else ()
+            strength = stylizer.takes_strength
+    except StyleError as error:
+        return StyleFile(name, path, size, origin, error=str(error))
+    words = {key: told.get(key, "") for key in ("network", "provenance", "licence")}
+    return StyleFile(name, path, size, origin, styles, strength, **words)
+
+
+def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -> StyleFile:
+    """Copy a network file into the user's folder, after a check that it is one of ours and paints.
+
+    Args:
+        file: an .onnx file.
+        name: what the style is called from now on; None: like the file.
+        overwrite: replace the user's style of that name, or take the place of a bundled one.
+
+    Raises:
+        StyleError: no such file, or none of ours.
+        SettingError: a name that is no name.
+        OutputError: the name is taken, or the folder cannot be written.
+    """
+    path = find_style(file) if Path(file).suffix.lower() == ".onnx" else _refuse(file)
+    name = path.stem if name is None else name
+    if not _NAME.fullmatch(name):
+        raise SettingError(f"name {name!r}: expected letters, digits, - and _; give another by --name")
+    there = installed_styles().get(name)
+    target = user_styles_folder() / f"{name}.onnx"
+    if there is not None and not overwrite:
+        whose = "one of your styles" if there == target else "a style that comes with fastnst"
+        raise OutputError(f"{name}: is {whose} already; --name gives another name, --overwrite takes its place")
+    Stylizer(path, provider="cpu").close()
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)
+        _check_copy(path, temporary)
+    return read_style(name, target)
+
+
+def remove_style(name: str) -> Path:
+    """Delete a style from the user's folder; return the file that was deleted.
+
+    Raises:
+        StyleError: no such style, or one that comes with fastnst.
+        OutputError: the file cannot be deleted.
+    """
+    styles = installed_styles()
+    own = {name: path for name, path in styles.items() if path.parent == user_styles_folder()}
+    if name not in own:
+        if name in styles:
+            raise StyleError(f"{name}: comes with fastnst; only your own styles can be removed")
+        raise StyleError(f"no style {name!r} of your own; {nearest_hint(name, own)}")
+    try:
+        own[name].unlink()
+    except OSError as error:
+        raise OutputError(f"{own[name]}: cannot be deleted ({error.strerror or error})") from error
+    return own[name]
+
+
+def _refuse(file: Path) -> Path:
+    raise StyleError(f"{file}: expected an .onnx file; fastnst export turns a trained model into one")
+
+
+def _check_copy(path: Path, copy: Path) -> None:
+    """Weights may lie in a second file, which the copy has not beside it."""
+    try:
+        Stylizer(copy, provider="cpu").close()
+    except StyleError as error:
+        raise StyleError(f"{path}: does not work alone; expected one file with its weights inside") from error

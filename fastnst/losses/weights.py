@@ -1,0 +1,212 @@
+"""Where the loss network's weights come from: a file the user names, or a download checked by its hash."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fastnst.errors import WeightsError
+from fastnst.losses.compact_weights import load_compact, stands_in
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.settings import LossNetworkName, LossSettings, VGGName
+from fastnst.losses.vgg import Architecture, Normalization, VGGFeatures
+
+ENVIRONMENT_VARIABLE = "FASTNST_LOSS_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published set of weights. The eight characters before `.pth` begin the file's SHA-256."""
+
+    architecture: Architecture
+    url: str
+    normalization: Normalization
+    blue_first: bool
+    """Trained on BGR pictures: the first convolution's input channels are turned round on loading."""
+
+
+SOURCES: dict[VGGName, Source] = {
+    # torchvision.models.VGG19_Weights.IMAGENET1K_V1 and VGG16_Weights.IMAGENET1K_V1.
+    "vgg19": Source("vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "torchvision", False),
+    "vgg16": Source("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", "torchvision", False),
+    # Simonyan and Zisserman's own weights, converted by Justin Johnson: Caffe's BGR order.
+    "vgg19-caffe": Source("vgg19", "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth", "caffe", True),
+    "vgg16-caffe": Source("vgg16", "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth", "caffe", True),
+}
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights as loaded, with what is needed to use them and to say afterwards which they were."""
+
+    state: Mapping[str, Tensor]
+    architecture: Architecture
+    normalization: Normalization
+    provenance: str
+
+
+_Settings = TypeVar("_Settings", bound=LossSettings)
+
+COMPACT_CHOSEN = (
+    "Judged by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
+    "--loss-network vgg19 fetches it once (548 MB)."
+)
+"""What users are told where `chosen_network` took it."""
+
+
+def chosen_network(settings: _Settings) -> _Settings:
+    """Name the loss network where the settings leave the choice: "auto".
+
+    VGG-19 where a file of weights is named, a download is there from before, or the settings ask for what the compact
+    network cannot give; else compact. Settings that name one come back as they are.
+    """
+    return settings if settings.loss_network != "auto" else replace(settings, loss_network=_choose(settings))
+
+
+def _choose(settings: LossSettings) -> LossNetworkName:
+    if settings.loss_weights or os.environ.get(ENVIRONMENT_VARIABLE):
+        return "vgg19"
+    fetched = Path(torch.hub.get_dir()) / "checkpoints"
+    names: tuple[VGGName, ...] = ("vgg19", "vgg19-caffe")
+    for name in names:
+        if (fetched / SOURCES[name].url.rsplit("/", 1)[1]).is_file():
+            return name
+    return "compact" if stands_in(settings) else "vgg19"
+
+
+def load_loss_network(
+    settings: LossSettings, device: torch.device | None = None, *, option: str = "--loss-weights"
+) -> tuple[LossNetwork, str]:
+    """Build the loss network that the settings ask for, deep enough for their layers, and say which weights it has.
+
+    `option` is what a user would name a file of weights by.
+
+    Raises WeightsError where no weights can be had, SettingError for an unknown layer, and for what the compact
+    network cannot stand in for.
+    """
+    layers = settings.content_layers + settings.style_layers
+    name = _choose(settings) if settings.loss_network == "auto" else settings.loss_network
+    if name == "compact":
+        compact, provenance = load_compact(settings, layers)
+        return compact.to(memory_format=torch.channels_last).to(device), provenance
+    weights = find_weights(name, settings.loss_weights, option)
+    network = VGGFeatures(weights.architecture, layers, settings.pool, weights.normalization)
+    network.load_torchvision(weights.state)
+    network.to(memory_format=torch.channels_last).to(device)
+    return network, weights.provenance
+
+
+def load_polish_network(
+    settings: LossSettings, weights: Path | None, device: torch.device | None = None
+) -> tuple[LossNetwork, str]:
+    """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.
+
+    For the end of what the compact network has begun: its layers are the settings' own. `weights` is a file instead of
+    a download.
+
+    Raises WeightsError where they cannot be had.
+    """
+    own = {field.name: getattr(settings, field.name) for field in fields(LossSettings)}
+    asked = LossSettings(**own | {"loss_network": "vgg19-caffe", "loss_weights": weights})
+    return load_loss_network(asked, device, option="--polish-weights")
+
+
+def find_weights(name: VGGName, file: Path | None = None, option: str = "--loss-weights") -> LossWeights:
+    """Load the weights of a loss network from `file`, from the environment's file, or from the download.
+
+    `option` is what a user would name the file by.
+
+    Raises WeightsError for a file that is not there or not one of weights, and for a failed download.
+    """
+    if file is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        file = Path(os.environ[ENVIRONMENT_VARIABLE])
+    return _from_file(name, file) if file else _from_download(name, option)
+
+
+def _from_file(name: VGGName, file: Path) -> LossWeights:
+    source = SOURCES[name]
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file; expected the weights of {name} (.safetensors or .pth)")
+    normalization, blue_first = source.normalization, source.blue_first
+    if file.suffix == ".safetensors":
+        state, metadata = _read_safetensors(file)
+        # A safetensors file says itself how its pictures are prepared; its channels are RGB.
+        normalization = _stated_normalization(file, metadata, normalization)
+        blue_first = False
+    else:
+        state = _read_pth(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    kind = f"{source.architecture}, {normalization} normalisation"
+    return LossWeights(
+        _red_first(state) if blue_first else state,
+        source.architecture,
+        normalization,
+        f"{kind}, {file.name} (sha256 {digest})",
+    )
+
+
+def _stated_normalization(file: Path, metadata: Mapping[str, str], default: Normalization) -> Normalization:
+    stated = metadata.get("normalization", default)
+    if stated == "caffe":
+        return "caffe"
+    if stated == "torchvision":
+        return "torchvision"
+    raise WeightsError(f"{file}: states normalization {stated!r}; expected torchvision or caffe")
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            state = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118 - no mapping
+            return state, opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file}: not a readable safetensors file ({error})") from error
+
+
+def _read_pth(file: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells of pickle's versions
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its readers raise, and advises to trust the file
+        raise WeightsError(
+            f"{file}: not a readable file of weights alone: damaged, cut short, or of another kind; "
+            "expected .safetensors, or .pth with tensors under torchvision's names"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{file}: expected a dictionary of tensors under torchvision's names")
+    return state
+
+
+def _from_download(name: VGGName, option: str) -> LossWeights:
+    source = SOURCES[name]
+    try:
+        state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is wrong
+        raise WeightsError(
+            f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
+            f"again, or give a file by {option} FILE or {ENVIRONMENT_VARIABLE}=FILE"
+        ) from error
+    file = source.url.rsplit("/", 1)[1]
+    return LossWeights(
+        _red_first(state) if source.blue_first else state,
+        source.architecture,
+        source.normalization,
+        f"{source.architecture}, {source.normalization} normalisation, {file}",
+    )
+
+
+def _red_first(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    turned = dict(state)
+    first = turned.get("features.0.weight")
+    if first is not None and first.ndim == 4:  # another shape is refused when it is loaded
+        turned["features.0.weight"] = first.flip(1)
+    return turned

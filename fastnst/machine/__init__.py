@@ -1,0 +1,4 @@
+"""What this computer has: processors, memory, GPUs.
+
+May import `fastnst.errors` only.
+"""

@@ -1,1 +1,0 @@
-"""The perceptual loss that the exact and the fast method share."""

@@ -1,0 +1,1 @@
+"""How long networks and optimisations take, in processes of their own."""

@@ -1,0 +1,198 @@
+"""How much sooner `fastnst optimize` reaches the loss that plain L-BFGS ends with: `fastnst bench-optimize`.
+
+Each contender runs in a process of its own; seconds count from asking for the process, so imports, loading the loss
+network, references and all levels of a pyramid are in. All are judged alike and afterwards: the picture as it would be
+saved, uint8, by VGG-19 in float32. What is finished is kept in a folder and not run again.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastnst.errors import FastNSTError, InputError
+from fastnst.exact.pyramid import plan_levels
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.subject import Subject
+from fastnst.io.files import write_atomically
+from fastnst.io.images import Frame, Picture, read_frame, write_picture
+from fastnst.io.tensors import to_image
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.settings import LossSettings
+from fastnst.losses.weights import load_loss_network
+from fastnst.machine.hardware import describe_machine
+from fastnst.research.benchmarks.descent_worker import picture_file
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A picture on the way."""
+
+    step: int
+    elapsed_s: float
+    cpu_s: float
+    """Processor time of all threads: tells more than seconds where the computer had other work."""
+    total: float
+    content: float
+    style: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A contender's pictures on one pair, judged."""
+
+    photo: str
+    style: str
+    contender: str
+    points: tuple[Point, ...]
+    threads: int
+    machine: Mapping[str, Any]
+
+    @property
+    def last(self) -> Point:
+        """The last picture."""
+        return self.points[-1]
+
+    def first_below(self, total: float) -> Point | None:
+        """The first picture that is at least as good."""
+        return next((point for point in self.points if point.total <= total), None)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photo and the painting it is painted like."""
+
+    photo: Path
+    style: Path
+
+    @property
+    def name(self) -> str:
+        """Serves in file names."""
+        return f"{self.photo.stem}-{self.style.stem}"
+
+
+class DescentBenchmark:
+    """Runs contenders on pairs, one after the other, and judges them."""
+
+    def __init__(self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500) -> None:
+        """Take where results are kept and what is minimised.
+
+        Args:
+            folder: for curves, pictures and the report.
+            settings: loss, size and loss network of all contenders; total variation has no weight.
+            baseline_steps: evaluations of the baseline.
+        """
+        self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
+
+    def run(
+        self, pair: Pair, contender: str, changes: Mapping[str, Any], on_step: Callable[[int], None] | None = None
+    ) -> Curve:
+        """A contender's curve on a pair: the one kept from before, or a new one.
+
+        Args:
+            pair: the pictures.
+            contender: "baseline", or any name for fastnst with the settings changed.
+            changes: fields of OptimizeSettings that differ from the benchmark's.
+            on_step: called with the number of each kept step.
+
+        Raises InputError where a kept curve belongs to something else, FastNSTError for what goes wrong on the way.
+        """
+        steps = self.steps_of(contender, changes)
+        wanted = _plain(asdict(self.settings) | dict(changes))
+        deciding = _plain(_of_baseline(self.settings)) if contender == BASELINE else wanted
+        asked = {"settings": deciding, "steps": steps, "photo": pair.photo.name, "style": pair.style.name}
+        path = self.folder / f"{pair.name}-{contender}.json"
+        if path.is_file():
+            return self._kept(path, asked)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        job = {
+            "method": "baseline" if contender == BASELINE else "fastnst",
+            "photo": str(pair.photo),
+            "style": str(pair.style),
+            "pictures": str(path.with_suffix("")),
+            "steps": steps,
+            "settings": wanted,
+        }
+        machine = describe_machine()
+        told, threads = _have_done(job, on_step or (lambda _: None))
+        points = self._judge(pair, told, path.with_suffix(""))
+        curve = Curve(pair.photo.stem, pair.style.stem, contender, tuple(points), threads, machine)
+        write_atomically(path, (json.dumps({"asked": asked, "curve": asdict(curve)}, indent=1) + "\n").encode())
+        shutil.rmtree(path.with_suffix(""))
+        return curve
+
+    def steps_of(self, contender: str, changes: Mapping[str, Any]) -> int:
+        """Evaluations that a contender will take."""
+        if contender == BASELINE:
+            return self.baseline_steps
+        return sum(level.steps for level in plan_levels(replace(self.settings, **changes)))
+
+    def _kept(self, path: Path, asked: dict[str, Any]) -> Curve:
+        kept = json.loads(path.read_text())
+        if kept["asked"] != json.loads(json.dumps(asked)):
+            raise InputError(f"{path}: was measured with other settings; remove it or choose another folder")
+        curve = kept["curve"]
+        return Curve(**(curve | {"points": tuple(Point(**point) for point in curve["points"])}))
+
+    def _judge(self, pair: Pair, told: Sequence[dict[str, Any]], pictures: Path) -> list[Point]:
+        """Judge the pictures of full size; smaller ones, of a pyramid's first levels, are passed over."""
+        network, _ = load_loss_network(self.settings)
+        subject = Subject(read_frame(pair.photo), read_frame(pair.style), self.settings)
+        objective = subject.objective(
+            PerceptualLoss(network, self.settings), self.settings.size, torch.device("cpu"), None
+        )
+        points = []
+        frame: Frame | None = None
+        for answer in told:
+            frame = np.load(picture_file(pictures, answer["step"]))
+            if max(frame.shape) == self.settings.size:
+                points.append(Point(**answer, **_judged(objective.judge(to_image(frame)))))
+        if frame is not None:
+            write_picture(self.folder / f"{pictures.name}.png", Picture(frame=frame))
+        return points
+
+
+def _have_done(job: dict[str, Any], on_step: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
+    """Let a process do a job; what it told of each kept step, and its number of threads."""
+    told: list[dict[str, Any]] = []
+    command = [sys.executable, "-m", "fastnst.research.benchmarks.descent_worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            with process.stdin as questions:
+                questions.write(json.dumps(job | {"started": time.time()}) + "\n")
+            for answer in map(json.loads, process.stdout):
+                if "error" in answer:
+                    raise FastNSTError(answer["error"])
+                if "done" in answer:
+                    return told, answer["threads"]
+                told.append(answer)
+                on_step(answer["step"])
+        finally:
+            process.terminate()
+    raise FastNSTError(f"{Path(job['pictures']).stem}: its process ended before its time; is there memory enough?")
+
+
+def _of_baseline(settings: OptimizeSettings) -> dict[str, Any]:
+    """What decides the baseline's curve: the loss, and the pictures. Other ways down do not change it."""
+    names = {field.name for field in fields(LossSettings)} - {"precision", "tv_weight", "tv_kind"}
+    names |= {"size", "style_size", "style_scale", "fit", "color"}
+    return {name: value for name, value in asdict(settings).items() if name in names}
+
+
+def _judged(losses: dict[str, float]) -> dict[str, Any]:
+    return {name: losses[name] for name in ("total", "content", "style")}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -1,0 +1,1 @@
+"""The fast network beside the exact method."""

@@ -1,0 +1,165 @@
+"""Every measure of one stylized picture, in one place: what they are called, what they mean, which side is better.
+
+Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastnst.errors import InputError, WeightsError
+from fastnst.io.images import Frame
+from fastnst.losses.settings import LossSettings
+from fastnst.metrics.alexnet import SMALLEST_SIDE
+from fastnst.metrics.artefacts import find_artefacts
+from fastnst.metrics.palette import palette_of
+from fastnst.metrics.similarity import AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
+from fastnst.metrics.yardstick import Measured, Yardstick, load_yardstick
+from fastnst.report.blocks import Column
+
+YARDSTICK = {
+    "content": Column(
+        title="content",
+        better="lower",
+        meaning="Squared error of VGG-19's relu4_2 against the photo's, relative: 0 the photo itself.",
+    ),
+    "style": Column(
+        title="style",
+        better="lower",
+        meaning="Squared error of the Gram matrices against the painting's, relative, mean over relu1_1 to relu5_1. "
+        "Largely palette.",
+    ),
+    "centred": Column(
+        title="centred",
+        better="lower",
+        meaning="The same with each channel's mean taken off first, so a covariance: texture.",
+    ),
+}
+SECOND_OPINION = {
+    "alexnet_content": Column(
+        title="AlexNet content",
+        better="lower",
+        meaning="As content, at AlexNet's relu3: a network that no one trains through.",
+    ),
+    "alexnet_style": Column(title="AlexNet style", better="lower", meaning="As style, over AlexNet's relu1 to relu5."),
+    "alexnet_centred": Column(
+        title="AlexNet centred", better="lower", meaning="As centred, over AlexNet's relu1 to relu5."
+    ),
+    "lpips": Column(
+        title="LPIPS",
+        better="lower",
+        meaning="Learned perceptual distance to the photo (AlexNet, v0.1): 0 equal. Says how far the picture went, not "
+        "whether it went well.",
+    ),
+}
+SIMILARITY = {
+    "ssim": Column(title="SSIM", better="higher", meaning="Structural similarity to the photo's luma: 1 equal."),
+}
+ARTEFACTS = {
+    "border": Column(
+        title="border",
+        digits=2,
+        better="lower",
+        meaning="Lines and bands along the edges, relative to the rest of the picture: about 1 none.",
+    ),
+    "grid": Column(
+        title="grid",
+        digits=4,
+        better="lower",
+        meaning="Share of the fine detail that repeats exactly every 4 or 8 px: below 0.01 on photographs.",
+    ),
+    "blobs": Column(
+        title="blobs",
+        digits=4,
+        better="lower",
+        meaning="Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none.",
+    ),
+    "colour": Column(
+        title="colour",
+        digits=1,
+        better="lower",
+        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colours.",
+    ),
+}
+MEASURES = YARDSTICK | SECOND_OPINION | SIMILARITY | ARTEFACTS
+"""Every measure by its key."""
+
+SMALLEST = 48
+"""Pixels of the shorter side below which a photo says nothing: VGG's last style layer would be 3 px."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo, measured."""
+
+    frame: Frame
+    vgg: Measured
+    alexnet: SecondOpinion | None
+
+
+class Judge:
+    """Measures pictures against one style image."""
+
+    def __init__(self, style: Frame, yardstick: Yardstick, alexnet: AlexNetMetrics | None) -> None:
+        self._yardstick, self._alexnet = yardstick, alexnet
+        self._palette = palette_of(style)
+        self._style = yardstick.measure_style(style)
+        self._alexnet_style = alexnet.measure_style(style) if alexnet else None
+
+    @property
+    def measures(self) -> dict[str, Column]:
+        """The measures that this judge takes; without AlexNet's weights those that need them are left out."""
+        return {key: column for key, column in MEASURES.items() if self._alexnet or key not in SECOND_OPINION}
+
+    def measure_photo(self, frame: Frame) -> Photo:
+        """Measure a photo once for all pictures made from it.
+
+        Raises InputError for one that is too narrow.
+        """
+        if min(frame.shape[:2]) < max(SMALLEST, SMALLEST_SIDE):
+            height, width = frame.shape[:2]
+            raise InputError(f"a picture of {width}x{height}; expected sides of at least {SMALLEST} px")
+        return Photo(frame, self._yardstick.measure(frame), self._alexnet.measure(frame) if self._alexnet else None)
+
+    def measure(self, stylized: Frame, photo: Photo) -> dict[str, float]:
+        """All measures of a stylized picture by key."""
+        own = photo.vgg if stylized is photo.frame else self._yardstick.measure(stylized)
+        values = dict(vars(self._yardstick.compare(own, photo.vgg, self._style)))
+        if self._alexnet and self._alexnet_style and photo.alexnet:
+            opinion = self._alexnet.measure(stylized)
+            figures = self._alexnet.figures(opinion, photo.alexnet, self._alexnet_style)
+            values |= {f"alexnet_{key}": value for key, value in vars(figures).items()}
+            values["lpips"] = self._alexnet.lpips(opinion, photo.alexnet)
+        values["ssim"] = ssim(stylized, photo.frame)
+        return values | vars(find_artefacts(stylized, photo.frame, self._palette))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What measures, and which weights it has, for the report."""
+
+    yardstick: Yardstick
+    alexnet: AlexNetMetrics | None
+    weights: dict[str, str]
+    """Loss network and AlexNet: their weights in words."""
+
+    def judge(self, style: Frame) -> Judge:
+        """A judge of pictures in one style."""
+        return Judge(style, self.yardstick, self.alexnet)
+
+
+def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
+    """Load the networks that measure.
+
+    Without AlexNet's weights its measures are left out, and `weights` says why; a file that was named outright must be
+    right, though.
+
+    Raises WeightsError.
+    """
+    yardstick, provenance = load_yardstick(settings)
+    try:
+        alexnet, opinion = load_alexnet_metrics(lpips_weights)
+    except WeightsError as error:
+        if lpips_weights is not None:
+            raise
+        return Loaded(yardstick, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
+    return Loaded(yardstick, alexnet, {"Loss network": provenance, "AlexNet": opinion})

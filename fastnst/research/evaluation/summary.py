@@ -1,0 +1,169 @@
+"""An evaluation as a report: tables, plot, verdicts, pictures, and all of it as data."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.metrics.yardstick import STYLE_SIZE
+from fastnst.report.blocks import Column, Facts, Grid, Heading, Plot, Row, Table, Text, Verdict, Verdicts
+from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.report import Report
+from fastnst.report.sheet import crop_detail, thumbnail
+from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
+from fastnst.research.evaluation.gate import THRESHOLDS
+from fastnst.research.evaluation.judge import ARTEFACTS, SECOND_OPINION, SIMILARITY, YARDSTICK
+from fastnst.research.evaluation.rows import MATCHED, PLAIN
+from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CROP = (176, 256)
+"""Height and width of the crops shown at 1:1, pixels."""
+
+
+def summarise(result: Evaluation, *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
+    """Build the report of an evaluation.
+
+    Args:
+        result: what was measured.
+        style: style image.
+        style_name: its name for titles.
+        facts: what was measured with what: weights, sizes.
+    """
+    count, photos = len(result.networks), len(result.photos)
+    networks = "1 network" if count == 1 else f"{count} networks"
+    ended = "; stopped before the last" if result.interrupted else ""
+    summary = f"{networks} over {photos} photo{'s' if photos > 1 else ''}, {len(result.skipped)} left out{ended}."
+    report = Report(f"Evaluation on {style_name}", summary)
+    explained = {
+        "Figures": "mean over photos ± half the 95 % interval (Student's t)",
+        "Recoloured photo": "the photo with the mean and the covariance of the painting's colours",
+    }
+    report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **explained}))
+    verdicts = _verdicts(result)
+    for title, table in tables(result).items():
+        report.add(Heading(title), table)
+        if title == "Yardstick":
+            report.add(_plot(result))
+    for title, lines in verdicts.items():
+        report.add(Heading(title), Text(_EXPLANATIONS[title]), Verdicts(lines))
+    report.add(Heading("Pictures"), picture_grid(result, style))
+    report.data = _data(result, style_name, facts, verdicts)
+    return report
+
+
+_EXPLANATIONS = {
+    "Against the photo itself": "A stylizer must come closer to the painting than the photo does, and than the photo "
+    "does once its colours are matched.",
+    "Acceptance gate": f"What a shipped style must reach: content at most {THRESHOLDS.content}, style at most "
+    f"{THRESHOLDS.style}, centred at most {THRESHOLDS.centred_share:.0%} of the recoloured photo's, border at most "
+    f"{THRESHOLDS.border}, grid at most {THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}.",
+    "Which network beats which": "A network beats another if it is lower beyond doubt (95 % interval of the "
+    "differences photo by photo) on style and centred, by VGG-19 and by AlexNet, and no worse on content by either.",
+}
+
+
+def tables(result: Evaluation) -> dict[str, Table]:
+    """The tables of an evaluation by title."""
+    groups = {
+        "Yardstick": YARDSTICK,
+        "Second opinion": SECOND_OPINION | SIMILARITY,
+        "Artefacts": ARTEFACTS,
+    }
+    return {title: _table(result, group, sizes=title == "Yardstick") for title, group in groups.items()}
+
+
+def picture_grid(result: Evaluation, style: Frame) -> Grid:
+    """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
+    order = [PLAIN, *(row.name for row in result.networks), MATCHED]
+    painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
+    rows: list[tuple[str, list[Frame | None]]] = []
+    for sample in result.samples:
+        frames = [sample.frames[name] for name in order]
+        rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
+        rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
+    return Grid(["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px.")
+
+
+def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:
+    keys = [key for key in group if key in result.measures]
+    rows = []
+    for row in result.rows:
+        cells: list[Any] = [row.parameters] if sizes else []
+        rows.append(Row(row.name, [*cells, *(row.interval(key) for key in keys)], row.baseline))
+    columns = [Column(title="parameters")] if sizes else []
+    return Table([*columns, *(group[key] for key in keys)], rows, "network")
+
+
+def _verdicts(result: Evaluation) -> dict[str, list[Verdict]]:
+    verdicts = {
+        "Against the photo itself": baseline_verdicts(result),
+        "Acceptance gate": gate_verdicts(result),
+        "Which network beats which": pair_verdicts(result),
+    }
+    return {title: lines for title, lines in verdicts.items() if lines}
+
+
+def _plot(result: Evaluation) -> Plot:
+    def draw(panels: "list[Axes]", theme: Theme) -> None:
+        for axes, measure in zip(panels, ("style", "centred"), strict=True):
+            for index, row in enumerate(result.rows):
+                _draw_row(axes, row, measure, index, theme)
+            axes.set(xlabel="content: distance to the photo", ylabel=f"{measure}: distance to the painting")
+            axes.set(yscale="log", title=measure)
+            for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                axis(_plain_number)
+        handles, names = panels[0].get_legend_handles_labels()
+        figure = panels[0].get_figure()
+        if figure is not None:
+            figure.legend(handles, names, loc="outside lower center", ncols=3)
+
+    caption = "Closer to the lower left corner is better. Bars: 95 % intervals of the means."
+    return draw_plot("tradeoff", draw, caption=caption, panels=2, size=(10, 5))
+
+
+def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: Theme) -> None:
+    content, other = row.interval("content"), row.interval(measure)
+    colour = theme.muted if row.baseline else theme.series[index % len(theme.series)]
+    several = content.count > 1
+    axes.errorbar(
+        content.mean,
+        other.mean,
+        xerr=content.margin if several else None,
+        yerr=other.margin if several else None,
+        fmt=MARKERS[index % len(MARKERS)],
+        color=colour,
+        mfc=theme.paper if row.baseline else colour,
+        mec=colour,
+        markersize=8,
+        elinewidth=1,
+        label=row.name,
+    )
+
+
+def _plain_number(value: float, _position: float) -> str:
+    """Ticks of a logarithmic axis: 0.1 0.2 0.5 1, not powers of ten; the others stay without a number."""
+    leading = f"{value:.0e}"[0]
+    return f"{value:g}" if leading in "125" else ""
+
+
+def _data(
+    result: Evaluation, style_name: str, facts: Mapping[str, str], verdicts: Mapping[str, list[Verdict]]
+) -> dict[str, Any]:
+    return {
+        "style_image": style_name,
+        "facts": facts,
+        "photos": result.photos,
+        "skipped": result.skipped,
+        "rows": [
+            {
+                "name": row.name,
+                "parameters": row.parameters,
+                "means": {measure: row.interval(measure) for measure in row.values},
+                "values": row.values,
+            }
+            for row in result.rows
+        ],
+        "verdicts": {title: [vars(verdict) for verdict in lines] for title, lines in verdicts.items()},
+    }

@@ -1,1 +1,0 @@
-"""Running exported networks through ONNX Runtime. Nothing here imports torch."""

@@ -1,1 +1,0 @@
-"""Parts of `fastnst webcam`: capture, painting in time, keys, screen, recording."""

@@ -1,1 +1,0 @@
-"""Films: reading, converting, encoding and putting them together. `fastnst.runtime.video` paints them."""

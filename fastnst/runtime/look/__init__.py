@@ -1,1 +1,0 @@
-"""How paintings are laid over the photo: strength, colours, masks. For pictures, films and cameras alike."""

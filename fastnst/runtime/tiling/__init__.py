@@ -1,1 +1,0 @@
-"""How pictures are painted tile by tile; the public side is `fastnst.runtime.tiles`."""

@@ -1,0 +1,149 @@
+"""An exported network, read and measured so that it can be cut into passes over tiles."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from onnx import NodeProto, TensorProto, ValueInfoProto
+
+from fastnst.backends.backend import Array
+from fastnst.backends.contract import Contract, Port, read_contract
+from fastnst.backends.feeds import extra_feeds, to_layout
+from fastnst.io.images import Frame
+from fastnst.tiling.geometry import Extent, Extents, Surroundings, walk
+from fastnst.tiling.parts import evaluate
+from fastnst.tiling.surgery import Graph, build, initializers, load_graph, needed, refusal
+
+# Small, and a multiple of any likely stride.
+_PROBE_SIDE = 96
+_DTYPES: dict[int, str] = {TensorProto.UINT8: "uint8", TensorProto.FLOAT: "float32"}
+_PAD_MODES = frozenset({"edge", "reflect"})
+
+
+@dataclass(frozen=True)
+class Tileable:
+    """A network whose parts can run on tiles."""
+
+    graph: Graph
+    contract: Contract
+    around: Surroundings
+    extents: Extents
+    """Of all pixel values over a whole picture."""
+
+    cell: tuple[int, int]
+    """Rows and columns of the picture in one pixel of the coarsest value: tiles are whole numbers of cells."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a network.
+
+        Raises:
+            StyleError: not a network of fastnst, or one with an operator that cannot run on tiles.
+        """
+        graph = load_graph(path)
+        contract = _read_contract(graph)
+        feeds = extra_feeds(contract, None, None)
+        fixed = evaluate_fixed(graph, feeds)
+        if any(fixed[name].any() for name in graph.preparation.crops):
+            raise refusal(path, "it cuts its output not from the upper left corner on")
+        shapes = _probe(graph, contract, fixed)
+        around = Surroundings(path, shapes, fixed, {name: node for node in graph.nodes for name in node.output})
+        whole = Extent(scale=Fraction(1))
+        extents = walk(graph.nodes, {"frame": (whole, whole)}, around)
+        if any(each.scale != 1 or each.before or each.after for each in extents["stylized"]):
+            raise refusal(path, "its output does not lie over its input")
+        rows, columns = (math.lcm(*(both[axis].scale.numerator for both in extents.values())) for axis in (0, 1))
+        return cls(graph, contract, around, extents, (rows, columns))
+
+    def prepare(self, frame: Frame) -> Frame:
+        """Extend a frame (H, W, 3) below and to the right, as the file does by itself; itself where nothing is missing.
+
+        Raises:
+            StyleError: the file does not make the sides multiples of the network's stride.
+        """
+        prepared = _prepare(self.graph, self.contract, frame)
+        if any(side % cell for side, cell in zip(prepared.shape[:2], self.cell, strict=True)):
+            raise refusal(self.graph.path, f"it does not extend {frame.shape[:2]} to multiples of {self.cell}")
+        return prepared
+
+    @cached_property
+    def density(self) -> dict[str, float]:
+        """Numbers of each pixel value per pixel of the picture."""
+        pixels = math.prod(self.around.shapes["stylized"]) / 3
+        return {name: math.prod(shape) / pixels for name, shape in self.around.shapes.items()}
+
+    def covers_picture(self, name: str) -> bool:
+        """Whether a value is one of rows and columns (1, C, H, W) that lies exactly over the picture."""
+        outside = [(each.before, each.after) for each in self.extents[name]]
+        return len(self.around.shapes[name]) == 4 and outside == [(0, 0), (0, 0)]
+
+    def macs(self, node: NodeProto) -> float:
+        """Multiplications of a convolution per pixel of the picture."""
+        # Each number made, or given for a transposed one, is multiplied with all of a kernel.
+        if node.op_type not in {"Conv", "ConvTranspose"}:
+            return 0.0
+        weight = self.around.fixed[node.input[1]]
+        return self.density[node.output[0] if node.op_type == "Conv" else node.input[0]] * int(weight[0].size)
+
+
+def evaluate_fixed(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """All values that do not depend on the frame, for the given `style_weights` and `strength` of one picture."""
+    stored = initializers(graph.model)
+    wanted = [*graph.fixed(), *graph.preparation.crops]
+    computed = [name for name in wanted if name not in stored and name not in feeds]
+    nodes = needed(graph.model.graph.node, computed, stored.keys() | feeds.keys())
+    inputs = [value for value in graph.model.graph.input if value.name in feeds]
+    # ONNX Runtime finds out the types of outputs by itself.
+    part = build(nodes, inputs, [ValueInfoProto(name=name) for name in computed], stored, graph.opset)
+    values = stored | dict(feeds) | (evaluate(part, feeds) if computed else {})
+    return {name: values[name] for name in wanted}
+
+
+def _read_contract(graph: Graph) -> Contract:
+    model = graph.model
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_port(value) for value in model.graph.input if value.name not in stored]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return read_contract(graph.path, inputs, [_port(value) for value in model.graph.output], metadata)
+
+
+def _port(value: ValueInfoProto) -> Port:
+    tensor = value.type.tensor_type
+    sides = tuple(side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim)
+    return Port(value.name, _DTYPES.get(tensor.elem_type, "another type"), sides)
+
+
+def _prepare(graph: Graph, contract: Contract, frame: Frame) -> Frame:
+    names = list(graph.preparation.pads)
+    if not names:
+        return frame
+    nodes = needed(graph.model.graph.node, names, {"frame"})
+    inputs = [value for value in graph.model.graph.input if value.name == "frame"]
+    part = build(nodes, inputs, [ValueInfoProto(name=name) for name in names], initializers(graph.model), graph.opset)
+    pads = evaluate(part, {"frame": to_layout(frame[None], contract)})
+    for mode, name in zip(graph.preparation.modes, names, strict=True):
+        top, left, bottom, right = (int(pads[name][place]) for place in (2, 3, 6, 7))
+        if mode not in _PAD_MODES or top or left or pads[name][[0, 1, 4, 5]].any():
+            raise refusal(graph.path, f"it extends the picture in a way of its own ({mode})")
+        if bottom or right:
+            frame = np.pad(frame, ((0, bottom), (0, right), (0, 0)), mode)  # type: ignore[call-overload]
+    return frame
+
+
+def _probe(graph: Graph, contract: Contract, fixed: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    """Run the network on a small picture and return the shapes of all its pixel values."""
+    blank = _prepare(graph, contract, np.zeros((_PROBE_SIDE, _PROBE_SIDE, 3), np.uint8))
+    names = [name for node in graph.nodes for name in node.output if graph.kinds[name] == "pixels"]
+    inputs = [value for value in graph.model.graph.input if value.name == "frame"]
+    part = build(graph.nodes, inputs, [ValueInfoProto(name=name) for name in names], fixed, graph.opset)
+    feeds = {"frame": to_layout(blank[None], contract)}
+    try:
+        values = evaluate(part, feeds)
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise refusal(graph.path, f"it fails on a test picture of {_PROBE_SIDE} pixels a side") from error
+    return {name: value.shape for name, value in (values | feeds).items()}

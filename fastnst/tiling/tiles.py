@@ -1,0 +1,251 @@
+"""Pictures larger than memory: painted tile by tile, with the normalisation statistics of the whole picture.
+
+    stylized = TiledStylizer("starry.onnx")(frame)
+
+No seam and no change of style shows, because nothing is estimated: every normalisation is measured over the whole
+picture before what comes after it is computed (passes.py), and every tile sees enough of its surroundings
+(geometry.py). What it costs in memory, disk and time: docs/tiles.md.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from fastnst.backends.backend import Array
+from fastnst.backends.feeds import as_batch, extra_feeds
+from fastnst.backends.mixing import StyleWeights
+from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.io.blending import blend
+from fastnst.io.images import Frame
+from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, one_piece_bytes, usable_memory
+from fastnst.tiling.painting import Grid, Painting, Surface
+from fastnst.tiling.parts import Part, TileProvider, count_threads
+from fastnst.tiling.passes import fullest
+from fastnst.tiling.planning import MAP_BYTES, Plan, make_plan
+from fastnst.tiling.statistics import Numbers, Statistics
+from fastnst.tiling.tileable import Tileable, evaluate_fixed
+
+DEFAULT_TILE = 256
+"""Pixels a side: what a tile holds stays in a processor's caches; larger ones are slower."""
+
+DEFAULT_MEMORY = 3 * 2**30
+"""Bytes of resident memory that the process may reach, where the machine has as many left."""
+
+SMALLEST_TILE = 64
+"""Pixels a side; halos would be most of the work in smaller ones."""
+
+Progress = Callable[[float], None]
+
+_FLOAT_BYTES = 4
+_HALO_SHARE = 1.2  # a tile with its halo is usually that much wider
+_SLACK_BANDS = 2
+_TILES_SHARE = 0.3  # of the memory, at most, for computing tiles
+_USABLE_DISK = 0.9
+
+
+class TiledStylizer:
+    """One style's network, painting tile by tile: `TiledStylizer("starry.onnx")(frame)`."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        tile: int = DEFAULT_TILE,
+        max_memory: int | None = None,
+        folder: str | Path | None = None,
+        provider: TileProvider = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        """Read a network.
+
+        Args:
+            path: an exported ONNX file.
+            tile: largest side of a tile in pixels; the picture does not depend on it.
+            max_memory: bytes of resident memory to stay below; what finds no room goes to disk or is computed again.
+                None: 3 GB, or less where less is left.
+            folder: where temporary files go; None: the system's folder for them.
+            provider: what computes.
+            threads: on the CPU; None: all processors.
+
+        Raises:
+            StyleError: not a network of fastnst, or one that cannot be painted in tiles.
+            SettingError: a tile or a memory too small.
+            OutputError: the folder is not there.
+        """
+        if tile < SMALLEST_TILE:
+            raise SettingError(f"tile {tile}; expected at least {SMALLEST_TILE} pixels")
+        self._network = Tileable.load(Path(path))
+        self._max_memory = _usual_memory() if max_memory is None else max_memory
+        self._provider: TileProvider = provider
+        self._folder = Path(folder) if folder is not None else Path(tempfile.gettempdir())
+        if not self._folder.is_dir():
+            raise OutputError(f"{self._folder}: no such folder; expected one for temporary files")
+        self._threads = count_threads(threads)
+        self._tile, self._workers = self._fit(tile)
+        self._statistics: Statistics | None = None
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Statistics of the last picture: measured on it, or those given for it."""
+        return self._statistics
+
+    def __call__(
+        self,
+        frame: Frame,
+        *,
+        style_weights: StyleWeights | None = None,
+        strength: float | None = None,
+        statistics: Statistics | None = None,
+        on_progress: Progress | None = None,
+    ) -> Frame:
+        """Paint one picture.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB; not changed.
+            style_weights: as for a `Stylizer`.
+            strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
+            statistics: of another picture, e.g. a running average over a film; None: measured on this one.
+            on_progress: called with the share that is done, rising to 1.
+
+        Returns:
+            uint8 of the same shape.
+
+        Raises:
+            InputError: another type or shape.
+            SettingError: a value that the network does not take, or too little memory.
+            OutputError: temporary files cannot be written.
+        """
+        single = self._single(frame)
+        stylized = np.empty_like(single)
+        extra = extra_feeds(self._network.contract, style_weights, strength)
+        self._run(single, stylized, extra, statistics, on_progress)
+        if strength is None or self._network.contract.strength:
+            return stylized
+        return blend(stylized, single, strength)
+
+    def measure(
+        self,
+        frame: Frame,
+        *,
+        style_weights: StyleWeights | None = None,
+        strength: float | None = None,
+        on_progress: Progress | None = None,
+    ) -> Statistics:
+        """Measure a picture's statistics without painting it; arguments and errors as for a call."""
+        extra = extra_feeds(self._network.contract, style_weights, strength)
+        return self._run(self._single(frame), None, extra, None, on_progress)
+
+    @property
+    def numbers(self) -> float:
+        """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
+        return fullest(self._network, self._network.graph.nodes, ["stylized"])
+
+    def plan(self, height: int, width: int, *, measured: bool = False) -> Plan:
+        """How a prepared picture of that size is painted: passes, and what keeping maps between them takes.
+
+        Args:
+            height: rows.
+            width: columns.
+            measured: its statistics are given.
+        """
+        free = shutil.disk_usage(self._folder).free * _USABLE_DISK
+        return make_plan(self._network, height * width, self._room(height, width), free, measured=measured)
+
+    def _run(
+        self,
+        frame: Frame,
+        stylized: Frame | None,
+        extra: dict[str, Array],
+        statistics: Statistics | None,
+        on_progress: Progress | None,
+    ) -> Statistics:
+        network = self._network
+        prepared = network.prepare(frame)
+        height, width = prepared.shape[:2]
+        plan = self.plan(height, width, measured=statistics is not None)
+        passes = plan.passes if stylized is not None else plan.passes[:-1]
+        grid = Grid.over((height, width), network.cell, self._tile, self._workers)
+        fixed = evaluate_fixed(network.graph, extra) if extra else network.around.fixed
+        report = _Report(on_progress, sum(each.work for each in passes))
+        with ThreadPoolExecutor(self._workers) as pool:
+            surface = Surface(self._open_part, pool, self._folder)
+            with closing(Painting(network, plan, prepared, grid, surface=surface, fixed=fixed)) as painting:
+                if statistics is not None:
+                    painting.measured.update(self._by_source(statistics))
+                for number, each in enumerate(passes):
+                    painting.run_pass(number, stylized if not each.norms else None, partial(report, each.work))
+                self._statistics = statistics or self._in_order(painting.measured)
+        return self._statistics
+
+    def _open_part(self, model: ModelProto) -> Part:
+        return Part(model, self._provider, max(1, self._threads // self._workers))
+
+    def _fit(self, tile: int) -> tuple[int, int]:
+        """Tile and number of tiles at once, smaller than wished where memory is short."""
+        budget = (self._max_memory - PROCESS_BYTES) * _TILES_SHARE
+        if self._working(SMALLEST_TILE) > budget:
+            raise SettingError(f"{self._max_memory} bytes of memory; this network needs more than that for one tile")
+        while self._working(tile) > budget:
+            tile //= 2
+        workers = self._threads if self._provider == "cpu" else 1
+        return max(tile, SMALLEST_TILE), max(1, min(workers, int(budget / self._working(tile))))
+
+    def _room(self, height: int, width: int) -> float:
+        """Bytes for maps: what the process, frames and tiles leave."""
+        most = max((self._network.density[norm.source] for norm in self._network.graph.norms), default=0.0)
+        # While a band comes, the bands around it that it is made from are still there.
+        slack = _SLACK_BANDS * self._tile * width * most * MAP_BYTES
+        taken = PROCESS_BYTES + height * width * 3 * FRAMES + self._workers * self._working(self._tile) + slack
+        return self._max_memory - taken
+
+    def _working(self, tile: int) -> float:
+        """Bytes that one tile takes while it is computed."""
+        return self.numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
+
+    def _single(self, frame: Frame) -> Frame:
+        batch = as_batch(frame)
+        if frame.ndim != 3:
+            raise InputError(f"{len(batch)} pictures at once; in tiles expected one, uint8 (H, W, 3)")
+        single: Frame = batch[0]
+        return single
+
+    def _by_source(self, statistics: Statistics) -> dict[str, tuple[Numbers, Numbers]]:
+        sources = [norm.source for norm in self._network.graph.norms]
+        expected = [(self._network.around.shapes[name][1],) for name in sources]
+        pairs = list(zip(statistics.means, statistics.variances, strict=False))
+        if [mean.shape for mean, _ in pairs] != expected or [variance.shape for _, variance in pairs] != expected:
+            raise SettingError(f"{self._network.graph.path}: statistics of another network; measure them with this one")
+        return dict(zip(sources, pairs, strict=True))
+
+    def _in_order(self, measured: Mapping[str, tuple[Numbers, Numbers]]) -> Statistics:
+        pairs = [measured[norm.source] for norm in self._network.graph.norms]
+        return Statistics(tuple(mean for mean, _ in pairs), tuple(variance for _, variance in pairs))
+
+
+def peak_memory(path: str | Path, height: int, width: int) -> int:
+    """Bytes of resident memory that painting a picture in one piece on the CPU takes, at most; raises StyleError."""
+    return one_piece_bytes(TiledStylizer(path).numbers, height * width)
+
+
+def _usual_memory() -> int:
+    usable = usable_memory()
+    return DEFAULT_MEMORY if usable is None else min(DEFAULT_MEMORY, usable)
+
+
+class _Report:
+    """Adds up the shares of passes."""
+
+    def __init__(self, on_progress: Progress | None, total: float) -> None:
+        self._on_progress, self._total, self._done = on_progress, total, 0.0
+
+    def __call__(self, work: float, share: float) -> None:
+        self._done += work * share
+        if self._on_progress is not None:
+            self._on_progress(min(self._done / self._total, 1.0))

@@ -1,0 +1,122 @@
+"""Content pictures for training: sample n of an endless sequence, the same wherever and whenever it is asked for.
+
+Nothing here has a state. Sample n belongs to epoch n // files; which file it is follows from (seed, epoch), and
+scale, position and mirror from (seed, n). So a run that goes on at step k needs no saved sampler, the number of
+workers does not matter, and several processes share one sequence.
+
+Images are uint8 (3, crop, crop) RGB tensors here; the trainer turns them into floats where it computes.
+"""
+
+import copy
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fastnst.errors import InputError, SettingError
+from fastnst.io.images import Frame
+from fastnst.training.crops import Framing, Skipped, draw_framing, first_usable, list_pictures
+
+HELD_OUT_SHARE = 20
+"""Pictures are held out of training only where there are this many times more."""
+
+_ORDER_STREAM = 0  # other than CROP_STREAM: keeps the order of files apart from their crops
+
+
+class Sample(NamedTuple):
+    """One content picture, uint8 (3, crop, crop) RGB, and the files passed over to get it."""
+
+    image: Tensor
+    skipped: list[Skipped]
+
+
+class HeldOut(NamedTuple):
+    """Fixed pictures to validate with, uint8 (B, 3, size, size) RGB, their names, and the files passed over."""
+
+    images: Tensor
+    names: list[str]
+    skipped: list[Skipped]
+
+
+@lru_cache(maxsize=4)
+def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Order in which an epoch visits `count` files: a permutation that (seed, epoch) alone decide."""
+    return np.random.default_rng((_ORDER_STREAM, seed, epoch)).permutation(count)
+
+
+class ContentImages(Dataset[Sample]):
+    """An endless sequence of random squares of the pictures in a folder, by sample number.
+
+    `names` are the files in use, relative to `folder`; `len` is the number of samples in an epoch.
+    """
+
+    def __init__(self, folder: Path, crop: int, seed: int = 0, exclude: Collection[str] = ()) -> None:
+        """Scan a folder; `exclude` names files, relative to it, to keep out of training where there are enough."""
+        if seed < 0:
+            raise SettingError(f"seed {seed}: expected 0 or more")
+        self.folder = folder
+        self.crop = crop
+        self.seed = seed
+        self.names = list_pictures(folder)
+        if exclude and len(self.names) >= HELD_OUT_SHARE * len(exclude):
+            excluded = set(exclude)
+            self.names = [name for name in self.names if name not in excluded]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def with_crop(self, crop: int) -> "ContentImages":
+        """The same sequence at another crop size: sample n shows the same part of the same picture."""
+        other = copy.copy(self)
+        other.crop = crop
+        return other
+
+    def __getitem__(self, n: int) -> Sample:
+        """Sample n (0, 1, 2 ... without end); a file that cannot be used gives its place to the next one."""
+        epoch, place = divmod(n, len(self.names))
+        order = epoch_order(len(self.names), self.seed, epoch)
+        candidates = (self.names[order[(place + i) % len(order)]] for i in range(len(order)))
+        frame, _, skipped = first_usable(self.folder, candidates, self.crop, draw_framing(self.seed, n))
+        if frame is None:
+            raise nothing_usable(self.folder, skipped)
+        return Sample(_to_tensor(frame), skipped)
+
+
+def nothing_usable(folder: Path, skipped: Sequence[Skipped]) -> InputError:
+    """The error to raise when every picture of a folder was passed over."""
+    first = f"; the first, {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+    return InputError(f"{folder}: none of its {len(skipped)} pictures can be used; give other photographs{first}")
+
+
+def _to_tensor(frame: Frame) -> Tensor:
+    return torch.from_numpy(frame).permute(2, 0, 1).contiguous()
+
+
+def held_out(folder: Path, count: int, size: int) -> HeldOut:
+    """Read `count` fixed pictures, spread evenly over the folder's list, as centre crops of `size` pixels.
+
+    Fewer where the folder has fewer that can be used; raises InputError where it has none.
+    """
+    names = list_pictures(folder)
+    frames: list[Frame] = []
+    chosen: list[str] = []
+    skipped: list[Skipped] = []
+    for i in range(min(count, len(names))):
+        start = (2 * i + 1) * len(names) // (2 * min(count, len(names)))
+        passed_over = {*chosen, *(entry.name for entry in skipped)}
+        candidates = (name for name in names[start:] + names[:start] if name not in passed_over)
+        frame, name, unusable = first_usable(folder, candidates, size, Framing())
+        skipped += unusable
+        if frame is None:
+            break
+        frames.append(frame)
+        chosen.append(name)
+    if not frames:
+        raise nothing_usable(folder, skipped)
+    return HeldOut(torch.stack([_to_tensor(frame) for frame in frames]), chosen, skipped)

@@ -1,0 +1,94 @@
+"""Several processes that train one network, as `torchrun` starts them; alone, everything here does nothing.
+
+The first process, the leader, is the only one that writes files, says anything and decides what hangs on the clock; the
+others follow. Each paints its equal share of a batch, so the mean of the processes' means is the mean of the batch.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from fastnst.models.network import StyleNetwork
+from fastnst.training.objective import Paint
+
+
+class Processes:
+    """The processes of one training, seen from one of them."""
+
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
+        """Take this process's place among how many, and the device by which they talk."""
+        self.rank, self.count, self.device = rank, count, device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def together(self, network: StyleNetwork) -> Paint:
+        """The network as all processes train it: the leader's weights, gradients averaged over all."""
+        if self.count == 1:
+            return network
+        device = next(network.parameters()).device
+        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Average scalars by name over the processes, each of which gives the same names."""
+        # One tensor, so that a GPU is waited for once.
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        if self.count > 1:
+            stacked = stacked.to(self.device)
+            distributed.all_reduce(stacked)
+            stacked = stacked / self.count
+        return dict(zip(values, stacked.tolist(), strict=True))
+
+    def decided(self, numbers: list[float]) -> list[float]:
+        """The leader's numbers; the others' own are dropped."""
+        if self.count == 1:
+            return numbers
+        told = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        distributed.broadcast(told, src=0)
+        return [float(number) for number in told]
+
+
+def started_by_torchrun() -> bool:
+    """Whether several processes were started to train together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes and speaks, or the only one."""
+    return not started_by_torchrun() or int(os.environ.get("RANK", "0")) == 0
+
+
+def usual_device() -> torch.device:
+    """The GPU of this process where torch finds one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Meet the other processes, over NCCL where each has a GPU of its own, else over gloo; part from them at the end.
+
+    A group that is there already is used as it is.
+    """
+    if not started_by_torchrun() and not distributed.is_initialized():
+        yield Processes()
+        return
+    own = not distributed.is_initialized()
+    if own:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        alone = device.type == "cuda" and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        distributed.init_process_group("nccl" if alone else "gloo")
+    try:
+        by = device if distributed.get_backend() == "nccl" else torch.device("cpu")
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), by)
+    finally:
+        if own:
+            distributed.destroy_process_group()

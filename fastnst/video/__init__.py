@@ -1,0 +1,6 @@
+"""Films: reading, painting, encoding and putting them together. `stylize` paints them.
+
+Never imports torch.
+
+May import `io`, `machine`, `backends`, `inference`.
+"""

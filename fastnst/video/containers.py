@@ -1,0 +1,74 @@
+"""Which tracks a container format can hold, found out by writing their first packets."""
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+
+from fastnst.video.decoder import AnyPacket, open_film
+from fastnst.video.film import Film, Track
+from fastnst.video.tracks import add_track, is_cover, next_packet, put_in_order
+
+_SAMPLED_PACKETS, _SAMPLES = 500, 3
+
+
+def split_by_fit(film: Film, container: str) -> tuple[list[Track], list[Track]]:
+    """Sort a film's tracks into those that a container format can hold and those that it cannot.
+
+    Found out by writing a file in memory with that track's first packets: the lists that FFmpeg has are not complete.
+
+    Args:
+        film: from `probe`.
+        container: FFmpeg's word: mp4, mov, matroska, webm, gif.
+    """
+    fitting: list[Track] = []
+    others: list[Track] = []
+    if film.tracks:
+        with open_film(film.path) as source:
+            samples = _first_packets(source, {track.index for track in film.tracks})
+            for track in film.tracks:
+                fits = _fits(source.streams[track.index], container, samples[track.index])
+                (fitting if fits else others).append(track)
+    return fitting, others
+
+
+def _first_packets(source: InputContainer, tracks: set[int]) -> dict[int, list[AnyPacket]]:
+    """A few packets of each of the tracks that begins near the film's start."""
+    samples: dict[int, list[AnyPacket]] = {track: [] for track in tracks}
+    packets = iter(source.demux())
+    for _ in range(_SAMPLED_PACKETS):
+        packet = next_packet(packets)
+        if packet is None or all(len(found) == _SAMPLES for found in samples.values()):
+            break
+        found = samples.get(packet.stream_index)
+        if found is not None and packet.size and len(found) < _SAMPLES:
+            found.append(packet)
+    return samples
+
+
+def _fits(stream: Stream, container: str, samples: Sequence[AnyPacket]) -> bool:
+    if stream.type == "attachment" and container == "webm":  # FFmpeg leaves them out without a word
+        return False
+    if is_cover(stream) and container in {"mov", "webm"}:  # likewise
+        return False
+    target = av.open(io.BytesIO(), "w", format=container)
+    try:
+        added = add_track(target, stream)
+        target.start_encoding()
+        earliest = None
+        for packet in samples:
+            put_in_order(packet, earliest)
+            earliest = (packet.dts or 0) + 1
+            packet.stream = added
+            target.mux(packet)
+        if samples:
+            target.close()
+    except (av.FFmpegError, ValueError):
+        return False
+    finally:
+        with suppress(av.FFmpegError):  # a file without packets need not be closed well
+            target.close()
+    return True

@@ -1,0 +1,194 @@
+"""Opening film files and decoding their pictures, with an eye on damage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import av
+from av import Packet, VideoFrame
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from fastnst.errors import InputError
+from fastnst.io.decoding import check_file
+
+if TYPE_CHECKING:
+    AnyPacket: TypeAlias = Packet[Stream]  # generic for type checkers only
+else:
+    AnyPacket = Packet
+
+# Metadata that is no UTF-8 must not keep a film from being read. PyAV 19 keeps its bytes (surrogateescape) unasked.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# Formats whose header tells how long the film is. A file that ends earlier was cut short.
+_TELL_DURATION = ("matroska", "avi", "flv")
+_MICRO = 1_000_000
+
+
+@dataclass
+class Damage:
+    """What went wrong while a film was decoded, counted."""
+
+    undecodable: int = 0
+    """Packets that gave no picture."""
+
+    patched: int = 0
+    """Pictures of which the decoder had to guess a part."""
+
+    unwritable: int = 0
+    """Packets of sound and the like that the output's file format refused."""
+
+    cut_short: bool = False
+    """The file ends before the film does."""
+
+    def __str__(self) -> str:
+        words = [f"{self.undecodable} damaged packet(s) of pictures left out"] if self.undecodable else []
+        words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
+        words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
+        words += ["the file ends before the film does"] if self.cut_short else []
+        return ", ".join(words)
+
+
+class DamagedError(Exception):
+    """The film is damaged here, and that is not tolerated; the message says how, in a few words."""
+
+
+class SeekMissedError(Exception):
+    """A jump into the film did not arrive before the wanted frame."""
+
+
+@contextmanager
+def open_film(path: Path) -> Iterator[InputContainer]:
+    """Open a film file; errors of FFmpeg inside the block become InputError."""
+    check_file(path, "film")
+    try:
+        # With `file:` and the list, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the disk.
+        container = av.open(f"file:{path}", "r", container_options={"protocol_whitelist": "file,data"}, **_LENIENT)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{path}: not a film that can be read ({reason(error)})") from error
+    with container:
+        try:
+            yield container
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: cannot be read any further ({reason(error)})") from error
+
+
+def main_video(container: InputContainer, path: Path) -> VideoStream:
+    """Return the track of pictures that players show. Raises InputError where there is none, or no decoder for it."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    if not streams:
+        raise InputError(f"{path}: holds no moving pictures")
+    chosen = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    if chosen.codec_context is None:
+        raise InputError(f"{path}: its pictures are in a codec that FFmpeg cannot decode here")
+    return chosen
+
+
+def seek(container: InputContainer, stream: VideoStream, ticks: int) -> None:
+    """Jump to a key frame before a tick. Raises SeekMissedError where the file cannot."""
+    try:
+        container.seek(ticks, stream=stream)
+    except av.FFmpegError as error:
+        raise SeekMissedError from error
+
+
+class FilmDecoder:
+    """Decodes one track of pictures from where the container stands to the end."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        tolerate: bool,
+        damage: Damage,
+        wanted: int | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            container: from `open_film`.
+            stream: from `main_video`.
+            tolerate: go on after damage, counting it; otherwise it raises DamagedError.
+            damage: where to count.
+            wanted: damage before this tick does not matter.
+        """
+        self._container, self._stream = container, stream
+        self._tolerate, self._damage, self._wanted = tolerate, damage, wanted
+        self._pts: int | None = None
+        self._dts: int | None = None
+        self._reached_s = 0.0
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Frames in the order they are shown."""
+        for packet in self._packets():
+            yield from self._decode(packet)
+        yield from self._decode(None)
+        if self._ends_early():
+            self._note_cut("the file is cut short")
+
+    def _packets(self) -> Iterator[AnyPacket]:
+        """The packets of the track; an error of the file format ends it like the file's end would."""
+        packets = iter(self._container.demux())
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                self._note_cut("cannot be read any further")
+                return
+            except IndexError:  # PyAV 18, at the end of files in which tracks appear on the way
+                return
+            if packet is None:
+                return
+            if packet.size == 0:  # PyAV's sign to empty the decoders: done above
+                continue
+            if packet.pts is not None:
+                self._reached_s = max(self._reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index == self._stream.index:
+                yield packet
+
+    def _decode(self, packet: AnyPacket | None) -> Iterator[VideoFrame]:
+        if packet is not None and packet.dts is not None:
+            self._dts = packet.dts
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError:
+            self._note("undecodable")
+            return
+        for frame in frames:
+            self._pts = frame.pts if frame.pts is not None else self._pts
+            if frame.is_corrupt:
+                self._note("patched")
+            yield frame
+
+    def _note(self, kind: str) -> None:
+        if self._wanted is not None and (self._pts is None or self._pts < self._wanted):
+            return
+        if not self._tolerate:
+            raise DamagedError("damaged")
+        setattr(self._damage, kind, getattr(self._damage, kind) + 1)
+
+    def _note_cut(self, words: str) -> None:
+        if not self._tolerate:
+            raise DamagedError(words)
+        self._damage.cut_short = True
+
+    def _ends_early(self) -> bool:
+        """Whether the index, or the header, promised more than the file held."""
+        name, duration = self._container.format.name, self._container.duration
+        if name.startswith("mov"):
+            entries = self._stream.index_entries
+            return len(entries) > 0 and self._dts is not None and self._dts < entries[len(entries) - 1].timestamp
+        if name.startswith(_TELL_DURATION) and duration:
+            frames_s = 3 / float(self._stream.average_rate or 25)
+            return self._reached_s < duration / _MICRO - max(0.5, frames_s)
+        return False
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words what FFmpeg found wrong."""
+    words = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return words.splitlines()[0][:120]

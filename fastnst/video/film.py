@@ -1,0 +1,136 @@
+"""What a film is made of, as far as painting it needs to know.
+
+H height, W width in pixels; sizes are (height, width). Times are whole ticks of a track's time base, a Fraction of a
+second, so that nothing is rounded on the way.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeAlias
+
+from fastnst.inference.steadying import Past
+from fastnst.io.images import Frame
+
+Orientation: TypeAlias = tuple[int, ...]
+"""A display matrix, 9 integers as in ISO/IEC 14496-12: how players turn the picture."""
+
+
+@dataclass(frozen=True)
+class Colors:
+    """How the numbers in a film stand for colours, in the code points of ITU-T H.273."""
+
+    matrix: int
+    """From YUV to RGB: 1 BT.709, 5 and 6 BT.601, 9 BT.2020; 0 where the film holds RGB."""
+
+    full_range: bool
+    """Luma runs over 0..255, not 16..235."""
+
+    primaries: int = 2
+    """The red, green and blue that are meant; 2 unspecified."""
+
+    transfer: int = 2
+    """From light to numbers; 2 unspecified, 16 PQ, 18 HLG."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A track beside the pictures: sound, subtitles, data, an attached file, cover art or a second film."""
+
+    index: int
+    """Its number in the file, from 0."""
+
+    kind: str
+    """audio, subtitle, data, attachment, cover art or video."""
+
+    codec: str
+    language: str = ""
+    title: str = ""
+
+    def __str__(self) -> str:
+        words = [self.codec, self.language, repr(self.title) if self.title else ""]
+        return f"track {self.index} ({self.kind}: {', '.join(word for word in words if word)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What is known of a film before it is read through."""
+
+    path: Path
+    size: tuple[int, int]
+    """Height and width as stored, before players turn the picture."""
+
+    pixel_format: str
+    """FFmpeg's word: yuv420p, yuv444p10le ..."""
+
+    time_base: Fraction
+    """Seconds a tick of the pictures' track."""
+
+    rate: Fraction
+    """Frames a second; the average where it varies."""
+
+    colors: Colors
+    pixel_aspect: Fraction | None = None
+    """Width of a pixel over its height; None: not said, and so square."""
+
+    orientation: Orientation | None = None
+    """None: shown as stored."""
+
+    frames: int | None = None
+    """How many frames the file says it holds, or an estimate from its duration."""
+
+    end: int | None = None
+    """Tick at which the last frame ends, where the file says so."""
+
+    container: str = ""
+    """FFmpeg's name of the file format."""
+
+    origin_s: Fraction = Fraction(0)
+    """What the file's clock shows at the start, where that has no meaning for a viewer (broadcasts start anywhere)."""
+
+    tracks: tuple[Track, ...] = ()
+    interlaced: bool = False
+
+    @property
+    def is_hdr(self) -> bool:
+        """The colours are coded for a brightness above that of ordinary screens (PQ or HLG)."""
+        return self.colors.transfer in {16, 18}
+
+    @property
+    def frame_ticks(self) -> int:
+        """Ticks that a frame lasts at the average rate."""
+        return max(1, round(1 / (self.rate * self.time_base)))
+
+
+@dataclass(frozen=True)
+class FilmFrame:
+    """One picture of a film."""
+
+    frame: Frame
+    """uint8 (H, W, 3) RGB, as stored (not turned)."""
+
+    pts: int
+    """When it is shown, ticks of the film's time base."""
+
+    duration: int
+    """How long it is shown, ticks."""
+
+    alpha: Frame | None = None
+    """Opacity, uint8 (H, W); None where the film has none."""
+
+    past: Past | None = None
+    """For painted frames that hold the next one steady: how it goes on from here."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a film that is wanted, in ticks of the pictures' time base."""
+
+    start: int | None = None
+    """First tick; None: from the beginning."""
+
+    end: int | None = None
+    """First tick that is no longer wanted; None: to the end."""
+
+    def __contains__(self, pts: int) -> bool:
+        return (self.start is None or pts >= self.start) and (self.end is None or pts < self.end)

@@ -1,0 +1,136 @@
+"""Films as numbered picture files: `frames/0001.png, frames/0002.png ...`, read and written.
+
+H height, W width in pixels.
+"""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from fastnst.errors import InputError
+from fastnst.io.folders import READ_SUFFIXES
+from fastnst.io.images import Picture, format_of, read_picture, write_picture
+from fastnst.video.film import Colors, Film, FilmFrame, Span
+from fastnst.video.job import Job, writing
+
+_FILM_TOO = {".gif", ".apng"}
+_PLACE = re.compile(r"%(0?\d*)d")
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path means picture files and has a place for their number, such as `frames/%04d.png`."""
+    return _PLACE.search(path.name) is not None and path.suffix.lower() in READ_SUFFIXES - _FILM_TOO
+
+
+def find_frames(source: Path) -> list[Path]:
+    """List the frames of a folder or a pattern by their numbers: 2.png comes before 10.png.
+
+    Raises:
+        InputError: there are none.
+    """
+    if source.is_dir():
+        found = [path for path in source.iterdir() if path.suffix.lower() in READ_SUFFIXES and path.name[0] != "."]
+        frames = sorted(found, key=_natural_order)
+    else:
+        before, _, after = _PLACE.split(source.name, maxsplit=1)
+        numbered = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+        names = source.parent.iterdir() if source.parent.is_dir() else ()
+        matches = [(match, path) for path in names if (match := numbered.fullmatch(path.name))]
+        frames = [path for match, path in sorted(matches, key=lambda pair: int(pair[0][1]))]
+    if not frames:
+        raise InputError(f"{source}: no picture files there; expected frames such as 0001.png")
+    return frames
+
+
+def describe_frames(source: Path, rate: Fraction) -> Film:
+    """Describe picture files as a film of `rate` frames a second. Raises InputError."""
+    frames = find_frames(source)
+    first = read_picture(frames[0])
+    height, width = first.frame.shape[:2]
+    pixel_format = "rgb24" if first.alpha is None else "rgba"
+    return Film(
+        path=source,
+        size=(height, width),
+        pixel_format=pixel_format,
+        time_base=1 / rate,
+        rate=rate,
+        colors=Colors(0, True, 1, 13),  # sRGB
+        frames=len(frames),
+        container="frames",
+    )
+
+
+def read_frame_files(film: Film, span: Span, done: int = 0) -> Iterator[FilmFrame]:
+    """Read the frames of a span after its first `done`. Raises InputError for a damaged one or another size."""
+    wanted = [(number, path) for number, path in enumerate(find_frames(film.path)) if number in span]
+    for number, path in wanted[done:]:
+        picture = read_picture(path)
+        if picture.frame.shape[:2] != film.size:
+            (height, width), (first_height, first_width) = picture.frame.shape[:2], film.size
+            raise InputError(
+                f"{path}: has {width}x{height} pixels, and the first frame {first_width}x{first_height}; "
+                "expected frames of one size"
+            )
+        yield FilmFrame(picture.frame, number, 1, picture.alpha)
+
+
+class FrameFileWriter:
+    """Writes frames as picture files into a job's folder, and gives them their names when all are there."""
+
+    def __init__(self, job: Job, pattern: Path) -> None:
+        """Count what an earlier run left.
+
+        Args:
+            job: for the files while they are few.
+            pattern: their names in the end, such as `frames/%04d.png`.
+        """
+        format_of(pattern)
+        self._job, self._pattern = job, pattern
+        self.past = None
+        """Frames that are held start anew."""
+
+        self.done = 0
+        """Frames that are written."""
+
+        while job.resumed and self._path(self.done).exists():
+            self.done += 1
+        job.keep = self.done > 0
+
+    @property
+    def last_pts(self) -> int | None:
+        """Frames are counted here, not timed."""
+        return None
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+    def abandon(self) -> None:
+        """Nothing is left half-way."""
+
+    def write(self, painted: FilmFrame) -> None:
+        """Write a frame. Raises OutputError."""
+        write_picture(self._path(self.done), Picture(frame=painted.frame, alpha=painted.alpha))
+        self.done += 1
+        self._job.keep = True
+
+    def publish(self) -> None:
+        """Give the frames their names, numbered from 1. Raises OutputError."""
+        with writing(self._pattern):
+            self._pattern.parent.mkdir(parents=True, exist_ok=True)
+            for number in range(self.done):
+                self._path(number).replace(numbered_name(self._pattern, number + 1))
+        self._job.keep = False
+
+    def _path(self, number: int) -> Path:
+        return self._job.folder / f"{number + 1:09d}{self._pattern.suffix}"
+
+
+def numbered_name(pattern: Path, number: int) -> Path:
+    """Put a number into a pattern: `frames/%04d.png`, 7 -> `frames/0007.png`."""
+    return pattern.with_name(_PLACE.sub(lambda place: place[0] % number, pattern.name, count=1))
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]

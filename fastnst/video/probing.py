@@ -1,0 +1,108 @@
+"""What a film is made of, found out from its file and one of its frames.
+
+H height, W width in pixels.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from av import VideoFrame
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from fastnst.errors import InputError
+from fastnst.video.color import read_colors
+from fastnst.video.decoder import Damage, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.film import Film
+from fastnst.video.orientation import read_orientation
+from fastnst.video.tracks import list_tracks
+
+# Formats whose clock starts at nought, so that what it shows at the first frame is part of the film.
+_OWN_CLOCK = ("mov", "matroska", "gif", "avi", "apng")
+_MAX_SIDE = 16_384
+_MOST_PROBED = 1000
+_MICRO = 1_000_000
+
+
+def probe(path: Path, start: Fraction | None = None) -> Film:
+    """Find out what a film is made of; decodes one frame.
+
+    Args:
+        path: the film.
+        start: seconds at which to look, for films whose pictures change on the way; None: at the beginning.
+
+    Raises:
+        InputError: no film, or one of which nothing can be decoded.
+    """
+    with open_film(path) as container:
+        name = container.format.name
+        if name.endswith("_pipe") or name in {"image2", "tty"}:
+            raise InputError(f"{path}: is no film; fastnst stylize paints single pictures")
+        stream = main_video(container, path)
+        first = _frame_at(path, start) or next(_leniently(container, stream), None)
+        if first is None:
+            raise InputError(f"{path}: is damaged, not one frame of it can be decoded")
+        if max(first.width, first.height) > _MAX_SIDE:
+            raise InputError(f"{path}: has frames of {first.width}x{first.height}; expected at most {_MAX_SIDE} a side")
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        return Film(
+            path=path,
+            size=(first.height, first.width),
+            pixel_format=first.format.name,
+            time_base=stream.time_base or Fraction(1, 1000),
+            rate=rate,
+            colors=read_colors(first, first.format.name, first.height),
+            pixel_aspect=stream.sample_aspect_ratio or None,
+            orientation=read_orientation(first),
+            frames=_count(container, stream, rate),
+            end=_end(container, stream),
+            container=name,
+            origin_s=_origin(container),
+            tracks=list_tracks(container, stream),
+            interlaced=first.interlaced_frame,
+        )
+
+
+def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:
+    """The first frame from `start` seconds on; None where a jump there finds none."""
+    if start is None:
+        return None
+    with open_film(path) as container:
+        stream = main_video(container, path)
+        if stream.time_base is None:
+            return None
+        ticks = math.ceil((_origin(container) + start) / stream.time_base)
+        try:
+            seek(container, stream, ticks)
+        except SeekMissedError:
+            return None
+        frames = itertools.islice(_leniently(container, stream), _MOST_PROBED)
+        return next((frame for frame in frames if frame.pts is not None and frame.pts >= ticks), None)
+
+
+def _leniently(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    return iter(FilmDecoder(container, stream, tolerate=True, damage=Damage()))
+
+
+def _count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
+    if stream.frames:
+        return stream.frames
+    if stream.duration and stream.time_base:
+        return math.ceil(stream.duration * stream.time_base * rate)
+    return math.ceil(container.duration * rate / _MICRO) if container.duration else None
+
+
+def _end(container: InputContainer, stream: VideoStream) -> int | None:
+    """MP4 and MOV tell when a track ends; elsewhere it is counted from frames, or guessed."""
+    if not container.format.name.startswith("mov") or not stream.duration:
+        return None
+    return (stream.start_time or 0) + stream.duration
+
+
+def _origin(container: InputContainer) -> Fraction:
+    if container.format.name.startswith(_OWN_CLOCK) or container.start_time is None:
+        return Fraction(0)
+    return Fraction(container.start_time, _MICRO)

@@ -1,0 +1,164 @@
+"""The tracks beside the pictures: which there are, and their packets, carried over untouched."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.stream import VideoStream
+
+from fastnst.video.decoder import AnyPacket, open_film
+from fastnst.video.film import Film, Track
+
+_COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
+# Written by muxers about the file at hand; copied, they would be wrong.
+_STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+_QUICKTIME = {"handler_name", "vendor_id"}
+_STALE_PREFIXES = ("bps", "number_of_", "_statistics_", "source_id")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a film, in seconds on the source's clock."""
+
+    start_s: Fraction | None = None
+    end_s: Fraction | None = None
+    shift_s: Fraction = Fraction(0)
+    """What the source's clock shows where the new film's shows nought."""
+
+    def __contains__(self, at_s: Fraction) -> bool:
+        return (self.start_s is None or at_s >= self.start_s) and (self.end_s is None or at_s < self.end_s)
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is left out."""
+        return self.start_s is None and self.end_s is None
+
+
+def list_tracks(container: InputContainer, main: VideoStream) -> tuple[Track, ...]:
+    """List what there is beside the main pictures.
+
+    Not listed: what players never show and the writer makes anew, such as QuickTime's tracks for the names of the
+    chapters and for the time code.
+    """
+    return tuple(
+        Track(
+            stream.index,
+            "cover art" if is_cover(stream) else stream.type,
+            _codec(stream),
+            stream.language or "",
+            stream.metadata.get("title", ""),
+        )
+        for stream in container.streams
+        if stream.index != main.index and stream.discard != Discard.all and not _is_time_code(stream, main)
+    )
+
+
+def add_tracks(
+    target: OutputContainer, source: InputContainer, film: Film, tracks: Sequence[Track]
+) -> dict[int, Stream]:
+    """Add tracks to a file to be written; returns those with packets to copy, by their number in the source."""
+    added: dict[int, Stream] = {}
+    for track in tracks:
+        stream = source.streams[track.index]
+        if is_cover(stream) and target.format.name == "matroska":
+            _attach_cover(target, stream, film)
+        else:
+            added[track.index] = add_track(target, stream)
+    return added
+
+
+def add_track(target: OutputContainer, stream: Stream) -> Stream:
+    """Add a track like `stream` to a file to be written. Raises what PyAV raises where it cannot hold it."""
+    # opaque: for a second film, PyAV would otherwise look for an encoder.
+    added = target.add_stream_from_template(stream, opaque=True)
+    added.metadata.update(kept_metadata(stream.metadata, target.format.name))
+    added.disposition = stream.disposition
+    return added
+
+
+def copied_packets(
+    source: InputContainer, targets: dict[int, Stream], cut: Cut, *, strict: bool
+) -> Iterator[AnyPacket]:
+    """Read the packets of the tracks, ready to be written, in the order of the file.
+
+    Args:
+        source: the film.
+        targets: from `add_tracks`.
+        cut: the part of the source that is wanted.
+        strict: the container takes no two packets of a track at the same time.
+    """
+    last: dict[int, int] = {}
+    packets = iter(source.demux([source.streams[index] for index in targets])) if targets else iter(())
+    while (packet := next_packet(packets)) is not None:
+        if packet.size == 0 or packet.stream_index not in targets:
+            continue
+        index = packet.stream_index
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None and not is_cover(packet.stream):
+            if stamp * packet.time_base not in cut:
+                continue
+            _shift(packet, round(cut.shift_s / packet.time_base))
+        earliest = last[index] + strict if index in last else None
+        put_in_order(packet, earliest)
+        last[index] = packet.dts or 0
+        packet.stream = targets[index]
+        yield packet
+
+
+def kept_metadata(metadata: dict[str, str], container: str) -> dict[str, str]:
+    """Metadata without what the writer of the source said about its own file, for a file of format `container`."""
+    left_out = _STALE if container in {"mp4", "mov"} else _STALE | _QUICKTIME
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.lower() not in left_out and not key.lower().startswith(_STALE_PREFIXES)
+    }
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a track is one picture that players show for the whole file."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def next_packet(packets: Iterator[AnyPacket]) -> AnyPacket | None:
+    """The next packet; None at the end, or where a damaged file cannot be read any further: its pictures end there."""
+    try:
+        return next(packets, None)
+    except (av.FFmpegError, IndexError):  # IndexError: see FilmDecoder
+        return None
+
+
+def put_in_order(packet: AnyPacket, earliest: int | None) -> None:
+    """Move a packet that comes before `earliest`: damaged films have stamps that run backwards; no container does."""
+    known = packet.dts if packet.dts is not None else packet.pts
+    dts = known if known is not None else earliest or 0
+    packet.dts = dts if earliest is None else max(dts, earliest)
+    packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+
+
+def _is_time_code(stream: Stream, main: VideoStream) -> bool:
+    return stream.type == "data" and "timecode" in stream.metadata and "timecode" in main.metadata
+
+
+def _attach_cover(target: OutputContainer, stream: Stream, film: Film) -> None:
+    """Matroska keeps cover art as an attached file, which must be there before the first packet."""
+    with open_film(film.path) as again:
+        picture = next((packet for packet in again.demux([again.streams[stream.index]]) if packet.size), None)
+    if picture is not None:
+        kind = _COVER_KINDS.get(_codec(stream), "png")
+        name = stream.metadata.get("filename", f"cover.{kind}")
+        target.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), bytes(picture))
+
+
+def _shift(packet: AnyPacket, ticks: int) -> None:
+    packet.pts = None if packet.pts is None else packet.pts - ticks
+    packet.dts = None if packet.dts is None else packet.dts - ticks
+
+
+def _codec(stream: Stream) -> str:
+    if stream.codec_context is not None:
+        return stream.codec_context.codec.canonical_name
+    return str(getattr(stream, "name", None) or "unknown codec")

@@ -1,0 +1,6 @@
+"""Cameras painted live: capture, keys, screen, recording. `loop` runs them.
+
+Never imports torch.
+
+May import `io`, `machine`, `backends`, `inference`, `video`.
+"""

@@ -1,0 +1,66 @@
+"""How the painted picture is to look, and the steps from what the network gives to what is shown.
+
+H height, W width in pixels. Frames are uint8 (H, W, 3) RGB; none is changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fastnst.io.images import Frame
+
+MIX_STEP = 0.25
+"""How far one press of a key goes from one style of a network towards the next."""
+
+STRENGTH_STEP = 0.1
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the keys set."""
+
+    style: int = 0
+    """Place in the list of installed styles."""
+
+    strength: float = 1.0
+    """0 leaves the photo, 1 is the full style; more for networks that take a strength."""
+
+    mix: float | None = None
+    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: as `shares` says."""
+
+    shares: Mapping[str, float] | None = None
+    """The same by the styles' names; None: all alike."""
+
+    keep_colors: bool = False
+    """Only brightness is painted."""
+
+    split: bool = False
+    """The left half shows the photo."""
+
+
+def mix_weights(mix: float, styles: int) -> tuple[float, ...]:
+    """Shares of a network's S styles, which stand in a ring, for a place between two of them; their sum is 1."""
+    first, share = int(mix) % styles, mix - int(mix)
+    weights = [0.0] * styles
+    weights[first] += 1 - share
+    weights[(first + 1) % styles] += share
+    return tuple(weights)
+
+
+def resize(frame: Frame, size: tuple[int, int]) -> Frame:
+    """Resample a frame to size = (height, width): averages when it shrinks, in straight lines when it grows."""
+    if frame.shape[:2] == size:
+        return frame
+    shrinks = size[0] * size[1] < frame.shape[0] * frame.shape[1]
+    filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=filtering), np.uint8)
+
+
+def split_view(painted: Frame, photo: Frame) -> Frame:
+    """Show the photo in the left half, the painted picture in the right one, a white line between them."""
+    shown, middle = painted.copy(), painted.shape[1] // 2
+    shown[:, :middle] = photo[:, :middle]
+    shown[:, max(0, middle - 1) : middle + 1] = 255
+    return shown

@@ -1,0 +1,223 @@
+"""OpenVINO as a back-end, where it is installed; and what is said where it is not."""
+
+import importlib.util
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from fastnst.backends import choosing, openvino_cpu
+from fastnst.backends.backend import UnavailableError
+from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
+from fastnst.errors import SettingError
+from fastnst.inference.session import Stylizer
+
+needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+
+FRAMES = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+BLUR = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized)
+<float[3, 3, 1, 1] weight = {0.5, 0.5, 0, 0, 0.5, 0.5, 0.5, 0, 0.5}> {
+    planes = Transpose<perm = [0, 3, 1, 2]>(frame)
+    levels = Cast<to = 1>(planes)
+    mixed = Conv(levels, weight)
+    rounded = Round(mixed)
+    whole = Cast<to = 2>(rounded)
+    stylized = Transpose<perm = [0, 2, 3, 1]>(whole)
+}"""
+"""Mixes channels half and half."""
+
+
+@needs_openvino
+def test_paints_what_onnx_runtime_paints(write_network: Any) -> None:
+    path = write_network(BLUR)
+    frame = np.random.default_rng(0).integers(0, 256, (23, 41, 3), np.uint8)
+    painted = Stylizer(path, provider="openvino", threads=1)
+    assert painted.provider == "openvino"
+    expected = Stylizer(path, provider="cpu")(frame)
+    # bfloat16 holds whole numbers to 256 exactly; their halves are rounded.
+    assert np.abs(painted(frame).astype(int) - expected).max() <= 1
+    exact = OpenVinoBackend(path, precision="float32", threads=1)
+    np.testing.assert_array_equal(exact.run({"frame": frame[None]})[0], expected)
+
+
+TOLD = """
+g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] stylized)
+<float[4, 3, 1, 1] weight = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0}, float[4] bias = {1, 2, 3, 4},
+ float[3, 4, 1, 1] last = {10, 0, 0, 0, 0, 10, 0, 0, 0, 0, 10, 5}, int64[1] zero = {0}, int64[2] turned = {2, 1},
+ float[2, 4] scales = {1, 2, 3, 4, 4, 3, 2, 1}, float[2, 4] shifts = {4, 4, 4, 4, 5, 6, 7, 8}> {
+    planes = Transpose<perm = [0, 3, 1, 2]>(frame)
+    levels = Cast<to = 1>(planes)
+    mixed = Conv(levels, weight, bias)
+    shares = Reshape(style_weights, turned)
+    scaled = Mul(scales, shares)
+    scale = ReduceSum<keepdims = 0>(scaled, zero)
+    shifted = Mul(shifts, shares)
+    shift = ReduceSum<keepdims = 0>(shifted, zero)
+    normal = InstanceNormalization(mixed, scale, shift)
+    made = Conv(normal, last)
+    rounded = Round(made)
+    bounded = Relu(rounded)
+    whole = Cast<to = 2>(bounded)
+    stylized = Transpose<perm = [0, 2, 3, 1]>(whole)
+}"""
+"""A normalisation whose scale and shift are mixed of two rows."""
+
+
+@needs_openvino
+def test_scales_that_are_inputs(write_network: Any) -> None:
+    path = write_network(TOLD)
+    frame = np.random.default_rng(0).integers(0, 256, (23, 41, 3), np.uint8)
+    ours, theirs = OpenVinoBackend(path, threads=1), Stylizer(path, provider="cpu")
+    for weights in ((1, 0), (0.25, 0.75)):
+        painted = ours.run({"frame": frame[None], "style_weights": np.float32(weights)})[0]
+        assert np.abs(painted.astype(int) - theirs(frame, style_weights=weights)).max() <= 1
+    # Where pictures have their channels innermost (acdb), none is turned round for the product.
+    names = [node.get_friendly_name() for node in ours._compiled.get_runtime_model().get_ops()]
+    assert not [name for name in names if name.startswith(("MVN", "Multiply")) and "acdb" in name]
+
+
+@needs_openvino
+def test_batches_and_sizes(invert: Path) -> None:
+    backend = OpenVinoBackend(invert, threads=1)
+    for view in (FRAMES, FRAMES[:1], FRAMES[:, :1, :1], FRAMES):
+        frames = np.ascontiguousarray(view)
+        before = frames.copy()
+        painted = backend.run({"frame": frames})
+        np.testing.assert_array_equal(painted, 255 - before)
+        np.testing.assert_array_equal(frames, before)
+        assert painted.flags.owndata
+
+
+@needs_openvino
+def test_results_outlive_the_next_call(invert: Path) -> None:
+    backend = OpenVinoBackend(invert, threads=1)
+    first = backend.run({"frame": FRAMES})
+    backend.run({"frame": 255 - FRAMES})
+    np.testing.assert_array_equal(first, 255 - FRAMES)
+
+
+@needs_openvino
+def test_several_threads_at_once(invert: Path) -> None:
+    backend = OpenVinoBackend(invert, threads=1)
+    request, inside, most = backend._request, [0], [0]
+
+    class Request:
+        """The real one, which notes how many calls it serves at a time."""
+
+        def infer(self, *arguments: Any, **options: Any) -> Any:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.005)
+            results = request.infer(*arguments, **options)
+            inside[0] -= 1
+            return results
+
+    backend._request = Request()
+    frames = [np.full((1, 5, 7, 3), level, np.uint8) for level in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        painted = list(pool.map(lambda frame: backend.run({"frame": frame}), frames))
+    assert most == [1]
+    for frame, result in zip(frames, painted, strict=True):
+        np.testing.assert_array_equal(result, 255 - frame)
+
+
+def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    seen: list[Any] = []
+
+    class Core(openvino.Core):  # type: ignore[name-defined, misc]
+        def compile_model(self, model: Any, device: Any, settings: Any) -> Any:  # type: ignore[override]
+            compiled = super().compile_model(model, device, settings)
+            names = (
+                "INFERENCE_PRECISION_HINT",
+                "INFERENCE_NUM_THREADS",
+                "CPU_DENORMALS_OPTIMIZATION",
+                "ENABLE_CPU_PINNING",
+            )
+            seen.append([compiled.get_property(name) for name in names])
+            return compiled
+
+    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    OpenVinoBackend(invert, precision="float32", threads=1)
+    (hint, threads, denormals, pinned), *_ = seen
+    assert hint == openvino.Type.f32
+    assert threads == 1
+    assert denormals is True
+    assert pinned is False
+
+
+LET_GO = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from fastnst.backends.openvino_cpu import OpenVinoBackend
+
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+backends = [OpenVinoBackend(Path(sys.argv[1]))]
+thread = threading.Thread(target=lambda: (backends.clear(), gc.collect()))
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_signal_after_another_thread_let_go_of_the_network(invert: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", LET_GO, invert], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.split()) == (0, ["handled", "alive"]), ended.stderr
+
+
+@needs_openvino
+def test_full_precision_is_always_the_last_resort() -> None:
+    assert openvino_precisions()[-1] == "float32"
+
+
+def test_capabilities_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return ["FP32", "FP16", "BF16"]
+
+    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    assert openvino_precisions() == ("bfloat16", "float16", "float32")
+
+
+@needs_openvino
+def test_network_that_openvino_cannot_read(write_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = """
+    <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = com.microsoft.Inverse(frame) }"""
+    path = write_network()
+    onnx.save(onnx.parser.parse_model(graph), path)
+    with pytest.raises(UnavailableError, match="OpenVINO cannot read this network") as caught:
+        OpenVinoBackend(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_not_installed(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "openvino" else find_spec(name, *more)
+    )
+    with pytest.raises(SettingError, match="provider openvino cannot run here: not installed; pip install openvino"):
+        Stylizer(invert, provider="openvino")
+    monkeypatch.setattr(choosing, "candidates", lambda: ("openvino",))
+    assert Stylizer(invert).skipped == {"openvino": "not installed; pip install openvino"}
+
+
+def test_a_broken_installation(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str) -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    monkeypatch.setattr(openvino_cpu.importlib, "import_module", broken)
+    with pytest.raises(SettingError, match=r"the openvino package does not load \(libtbb"):
+        Stylizer(invert, provider="openvino")

@@ -1,0 +1,223 @@
+"""Styles, strength, colours and a mask together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fastnst.backends.mixing import StyleChoice
+from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.inference.effects import LookSettings
+from fastnst.inference.painter import LookPainter, compose, read_look
+from fastnst.io.images import Frame
+
+HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
+INVERT = (
+    "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"
+)
+BLACK = "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = Sub(frame, frame) }"
+STRONG = """
+g (uint8[N, H, W, 3] frame, float[1] strength) => (uint8[N, H, W, 3] stylized) <float ten = {10}> {
+    plus = Mul(strength, ten)
+    whole = Cast <to = 2> (plus)
+    stylized = Add(frame, whole)
+}"""
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Write:
+    def write(graph: str, name: str) -> str:
+        onnx.save(onnx.parser.parse_model(HEADER + graph), tmp_path / f"{name}.onnx")
+        return str(tmp_path / f"{name}.onnx")
+
+    return write
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """A map: left half red, right half blue."""
+    picture = np.zeros((20, 40, 3), np.uint8)
+    picture[:, :20, 0], picture[:, 20:, 2] = 255, 255
+    Image.fromarray(picture).save(tmp_path / "map.png")
+    return tmp_path / "map.png"
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+
+
+def paint(style: str | None, **settings: object) -> Frame:
+    with LookPainter(style, LookSettings(**settings), provider="cpu") as painter:  # type: ignore[arg-type]
+        return painter(PHOTO)
+
+
+def test_plain(style: Write) -> None:
+    np.testing.assert_array_equal(paint(style(INVERT, "invert")), 255 - PHOTO)
+
+
+def test_strength_of_a_network_without_the_input_is_a_blend(style: Write) -> None:
+    np.testing.assert_allclose(
+        paint(style(INVERT, "invert"), strength=0.25), PHOTO + 0.25 * (255 - 2.0 * PHOTO), atol=1
+    )
+
+
+def test_strength_of_a_network_with_the_input_goes_there(style: Write) -> None:
+    np.testing.assert_array_equal(paint(style(STRONG, "strong"), strength=1.5), PHOTO + np.uint8(15))
+
+
+@pytest.fixture
+def mix(write_duo: Callable[[Path], None], tmp_path: Path) -> str:
+    write_duo(tmp_path / "mix.onnx")
+    return str(tmp_path / "mix.onnx")
+
+
+def test_a_mix_of_styles(style: Write, mix: str) -> None:
+    assert paint(mix)[0, 0, 0] == 120
+    assert paint(mix, mix="munch:3,monet:1")[0, 0, 0] == 80
+    assert paint(f"{mix}@monet")[0, 0, 0] == 200
+    with pytest.raises(SettingError, match=r"mix.onnx@monet says what to paint, and --mix munch too; give one"):
+        paint(f"{mix}@monet", mix="munch")
+    assert paint(mix, mix="munch")[0, 0, 0] == 40
+    with pytest.raises(SettingError, match="'3' is no style of this network"):
+        paint(mix, mix="3")
+    with pytest.raises(SettingError, match="knows one style"):
+        paint(style(INVERT, "invert"), mix="munch")
+    with LookPainter(mix, LookSettings(mix="monet:0.5"), provider="cpu") as painter:
+        assert painter.style == "mix@monet:0.5"
+
+
+def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) -> None:
+    painted = paint(mix, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
+    assert painted[0, [0, 39], 0].tolist() == [40, 200]
+    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}@monet",)), provider="cpu") as painter:
+        assert len(painter._networks) == 1  # opened once
+    with pytest.raises(SettingError, match="--mix is given without --style"):
+        paint(None, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
+
+
+def test_styles_that_nobody_mixed_are_said_once(
+    mix: str, halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}",)), provider="cpu") as painter:
+        assert painter.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
+    with LookPainter("mix", LookSettings(), provider="cpu") as painter:
+        assert painter.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
+    with LookPainter(f"{mix}@monet", LookSettings(), provider="cpu") as painter:
+        assert painter.notes == []
+
+
+def test_more_than_its_full_strength(style: Write) -> None:
+    with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
+        LookPainter(style(INVERT, "invert"), LookSettings(strength=1.2), provider="cpu")
+
+
+def test_colors_kept(style: Write) -> None:
+    change = int(PHOTO[3, 4] @ np.array([0.299, 0.587, 0.114]) + 0.5)
+    np.testing.assert_array_equal(
+        paint(style(BLACK, "black"), preserve_color=True)[3, 4], np.maximum(PHOTO[3, 4].astype(int) - change, 0)
+    )
+
+
+def test_a_mask(style: Write, tmp_path: Path) -> None:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[5:9, 7:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    expected = np.where(mask[..., None] == 255, 255 - PHOTO, PHOTO)
+    np.testing.assert_array_equal(paint(style(INVERT, "invert"), mask=tmp_path / "mask.png"), expected)
+
+
+def test_a_style_for_each_region(style: Write, halves: Path) -> None:
+    regions = (f"red={style(INVERT, 'invert')}", f"blue={style(BLACK, 'black')}")
+    painted = paint(None, mask=halves, region=regions)
+    np.testing.assert_array_equal(painted[:, :20], 255 - PHOTO[:, :20])
+    assert not painted[:, 20:].any()
+
+
+def test_the_rest_gets_the_style_or_stays(style: Write, halves: Path) -> None:
+    invert, black = style(INVERT, "invert"), style(BLACK, "black")
+    left = paint(None, mask=halves, region=(f"red={black}",))
+    np.testing.assert_array_equal(left[:, 20:], PHOTO[:, 20:])
+    assert not left[:, :20].any()
+    both = paint(invert, mask=halves, region=(f"red={black}",))
+    np.testing.assert_array_equal(both[:, 20:], 255 - PHOTO[:, 20:])
+    kept = paint(invert, mask=halves, region=("red=photo",))
+    np.testing.assert_array_equal(kept[:, :20], PHOTO[:, :20])
+    np.testing.assert_array_equal(kept[:, 20:], 255 - PHOTO[:, 20:])
+
+
+def test_a_style_named_twice_is_loaded_once(style: Write, halves: Path) -> None:
+    invert, black = style(INVERT, "invert"), style(BLACK, "black")
+    networks, mask = read_look(invert, LookSettings(mask=halves, region=(f"red={black}", f"blue={black}")))
+    assert networks == [StyleChoice(Path(invert)), StyleChoice(Path(black))]
+    assert mask is not None
+    assert [int(weights[0, 0]) for weights in mask.weights((20, 40))] == [0, 255]
+
+
+def test_paintings_without_a_pixel_are_not_painted(halves: Path, tmp_path: Path, style: Write) -> None:
+    _, mask = read_look(style(INVERT, "invert"), LookSettings(mask=halves, region=("red=photo", "blue=photo")))
+
+    def fail(_photo: Frame) -> Frame:
+        raise AssertionError
+
+    np.testing.assert_array_equal(compose(PHOTO, [fail], mask, preserve_color=False), PHOTO)
+
+
+def test_strength_and_colors_go_with_regions(style: Write, halves: Path) -> None:
+    invert, strong = style(INVERT, "invert"), style(STRONG, "strong")
+    painted = paint(None, mask=halves, region=(f"red={invert}", f"blue={strong}"), strength=0.5)
+    np.testing.assert_allclose(painted[:, :20], 127.5, atol=1)
+    np.testing.assert_array_equal(painted[:, 20:], PHOTO[:, 20:] + np.uint8(5))
+    recolored = paint(style(BLACK, "black"), mask=halves, region=("red=photo",), preserve_color=True)
+    np.testing.assert_array_equal(recolored[:, :20], PHOTO[:, :20])
+
+
+def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]>' + INVERT)
+    onnx.save(model, tmp_path / "new.onnx")
+    settings = LookSettings(strength=0.5)
+    with LookPainter(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as painter:
+        np.testing.assert_allclose(painter(PHOTO), 127.5, atol=1)
+        assert painter.in_tiles == 1
+        assert (painter.style, painter.tile_provider) == ("new", "cpu")
+        assert str(painter.choice) == "cpu"
+
+
+def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves: Path) -> None:
+    def identity(path: str, **settings: object) -> str:
+        with LookPainter(path, LookSettings(**settings), provider="cpu") as painter:  # type: ignore[arg-type]
+            return painter.identity
+
+    invert = style(INVERT, "invert")
+    identities = [
+        identity(invert),
+        identity(style(BLACK, "black")),
+        identity(invert, strength=0.5),
+        identity(invert, preserve_color=True),
+        identity(invert, mask=halves),
+        identity(invert, mask=halves, region=("red=photo",)),
+        identity(mix),
+        identity(mix, mix="munch"),
+        identity(f"{mix}@monet"),
+    ]
+    assert len(set(identities)) == len(identities)
+    assert identity(invert) == identities[0]
+
+
+def test_what_cannot_be(style: Write, halves: Path) -> None:
+    with pytest.raises(SettingError, match="--style is missing"):
+        LookPainter(None, LookSettings())
+    with pytest.raises(SettingError, match="--style is missing"):
+        LookPainter(None, LookSettings(mask=halves, region=("red=photo",)))
+    with pytest.raises(StyleError, match="no style 'nonsuch'"):
+        LookPainter(None, LookSettings(mask=halves, region=("red=nonsuch",)))
+    with pytest.raises(InputError, match=r"gone\.png: no such file"):
+        LookPainter(style(INVERT, "invert"), LookSettings(mask=Path("gone.png")))
+    words = "is not the shape of the picture, 64x64"
+    painter = LookPainter(style(INVERT, "invert"), LookSettings(mask=halves), provider="cpu")
+    with painter, pytest.raises(InputError, match=words):
+        painter(np.zeros((64, 64, 3), np.uint8))

@@ -1,0 +1,165 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fastnst.losses.losses import (
+    covariance_matrix,
+    differences,
+    gram_matrix,
+    lattice_pattern,
+    relative_error,
+    squared_error,
+    total_variation,
+)
+
+# Two channels of 1 x 3 pixels: a = (1, 2, 3), b = (4, 0, 5).
+BY_HAND = torch.tensor([[[[1.0, 2.0, 3.0]], [[4.0, 0.0, 5.0]]]])
+
+
+@pytest.fixture
+def features() -> Tensor:
+    return torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def checkerboard(height: int, width: int) -> Tensor:
+    return ((torch.arange(height)[:, None] + torch.arange(width)) % 2).float().expand(1, 3, -1, -1)
+
+
+def test_gram_matrix_by_hand() -> None:
+    # aa = 1 + 4 + 9 = 14, ab = 4 + 0 + 15 = 19, bb = 16 + 0 + 25 = 41, over 3 pixels.
+    assert_close(gram_matrix(BY_HAND), torch.tensor([[[14.0, 19.0], [19.0, 41.0]]]) / 3)
+
+
+def test_covariance_matrix_by_hand() -> None:
+    # Less the means 2 and 3: a = (-1, 0, 1), b = (1, -3, 2); aa = 2, ab = 1, bb = 14, over 3 pixels.
+    assert_close(covariance_matrix(BY_HAND), torch.tensor([[[2.0, 1.0], [1.0, 14.0]]]) / 3)
+
+
+def test_matrices_are_per_image(features: Tensor) -> None:
+    for matrix in (gram_matrix, covariance_matrix):
+        assert matrix(features).shape == (2, 3, 3)
+        assert_close(matrix(features)[1:], matrix(features[1:]))
+
+
+def test_gram_matrix_ignores_where_pixels_are(features: Tensor) -> None:
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    moved = features.flatten(2)[..., order].unflatten(2, (4, 5))
+    assert_close(gram_matrix(moved), gram_matrix(features))
+
+
+def test_gram_matrix_ignores_image_size(features: Tensor) -> None:
+    assert_close(gram_matrix(features.tile(1, 1, 3, 2)), gram_matrix(features))
+
+
+def test_covariance_ignores_an_added_constant(features: Tensor) -> None:
+    assert_close(covariance_matrix(features + 7), covariance_matrix(features))
+
+
+def test_gram_matrix_is_covariance_and_means(features: Tensor) -> None:
+    mean = features.mean(dim=(2, 3))
+    assert_close(gram_matrix(features), covariance_matrix(features) + mean[:, :, None] * mean[:, None, :])
+
+
+def test_squared_error_by_hand() -> None:
+    given = torch.tensor([[1.0, 2.0], [0.0, 5.0]])
+    assert squared_error(given, torch.tensor([[3.0, 1.0]])).tolist() == [4 + 1, 9 + 16]
+
+
+def test_relative_error_by_hand() -> None:
+    # The reference's energy is 9 + 1 = 10; it serves both images of the batch.
+    given = torch.tensor([[1.0, 2.0], [0.0, 5.0]])
+    assert_close(relative_error(given, torch.tensor([[3.0, 1.0]])), torch.tensor([0.5, 2.5]))
+
+
+def test_relative_error_divides_each_image_by_its_own_reference() -> None:
+    given, reference = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    assert_close(relative_error(given, reference), torch.tensor([1.0, 0.25]))
+
+
+def test_relative_error_is_free_of_scale(features: Tensor) -> None:
+    reference = features.flip(0)
+    assert_close(relative_error(features * 30, reference * 30), relative_error(features, reference))
+
+
+def test_relative_error_of_nothing_is_one_and_of_itself_zero(features: Tensor) -> None:
+    assert_close(relative_error(torch.zeros_like(features), features), torch.ones(2, dtype=torch.float64))
+    assert relative_error(features, features).tolist() == [0, 0]
+
+
+def test_relative_error_against_a_flat_reference_is_finite() -> None:
+    flat = torch.zeros(1, 2, 3, 4)
+    assert relative_error(flat, flat).item() == 0
+    # A mean square of 1 over epsilon = 1e-8.
+    assert math.isclose(relative_error(flat + 1, flat).item(), 1e8, rel_tol=1e-5)
+
+
+def test_total_variation_by_hand() -> None:
+    # Rows (0, 2, 6) and (1, 7, 5): across 2 and 4, then 6 and 2; down 1, 5 and 1.
+    image = torch.tensor([[[[0.0, 2.0, 6.0], [1.0, 7.0, 5.0]]]])
+    assert total_variation(image, "l1").tolist() == [2 + 4 + 6 + 2 + 1 + 5 + 1]
+    assert total_variation(image, "squared").tolist() == [4 + 16 + 36 + 4 + 1 + 25 + 1]
+
+
+def test_total_variation_of_a_checkerboard_is_the_number_of_differences() -> None:
+    board = checkerboard(4, 7)
+    # 3 channels of 4 * 6 differences across and 3 * 7 down.
+    assert differences(board) == 3 * (24 + 21)
+    for kind in ("l1", "squared"):
+        assert total_variation(board, kind).tolist() == [135]
+
+
+def test_total_variation_forms_differ_on_half_steps() -> None:
+    board = checkerboard(2, 2) / 2
+    assert total_variation(board, "l1").tolist() == [3 * 4 * 0.5]
+    assert total_variation(board, "squared").tolist() == [3 * 4 * 0.25]
+
+
+def test_total_variation_of_one_pixel_and_of_a_flat_image_is_zero() -> None:
+    assert total_variation(torch.rand(1, 3, 1, 1), "l1").item() == 0
+    assert differences(torch.rand(1, 3, 1, 1)) == 0
+    assert total_variation(torch.full((1, 3, 4, 5), 0.3), "squared").item() == 0
+
+
+@pytest.mark.parametrize("kind", ["l1", "squared"])
+def test_total_variation_gradient(features: Tensor, kind: str) -> None:
+    assert torch.autograd.gradcheck(lambda x: total_variation(x, kind), features.requires_grad_())
+
+
+def test_total_variation_gradient_is_finite_where_the_image_is_flat() -> None:
+    image = torch.full((1, 3, 4, 5), 0.5, requires_grad=True)
+    for kind in ("l1", "squared"):
+        (gradient,) = torch.autograd.grad(total_variation(image, kind).sum(), image)
+        assert gradient.abs().sum() == 0
+
+
+def test_matrix_and_error_gradients(features: Tensor) -> None:
+    reference = features.flip(0).clone()
+    features.requires_grad_()
+    for matrix in (gram_matrix, covariance_matrix):
+        assert torch.autograd.gradcheck(lambda x, m=matrix: relative_error(m(x), m(reference)), features)
+
+
+def test_lattice_pattern_by_hand() -> None:
+    # One of the 16 places of each 4 x 4 cell is 1: (15/16)^2 once and (1/16)^2 15 times. Its slope is taken off: in a
+    # corner of the cell -1.5 / 20 both ways, and 20 times its square is what that explains.
+    dots = torch.zeros(1, 3, 32, 40)
+    dots[..., ::4, ::4] = 1
+    assert_close(lattice_pattern(dots, 4), torch.tensor([((225 + 15) / 256 - 2 * 20 * (1.5 / 20) ** 2) / 16]))
+
+
+def test_lattice_pattern_leaves_slopes_alone() -> None:
+    across = torch.arange(40.0).expand(1, 3, 40, 40) / 100
+    down = torch.arange(40.0)[:, None].expand(1, 3, 40, 40) / 50
+    for period in (4, 8):
+        assert_close(lattice_pattern(across - down, period), torch.zeros(1), atol=1e-9, rtol=0)
+
+
+def test_lattice_pattern_is_nothing_for_what_does_not_repeat() -> None:
+    assert_close(lattice_pattern(torch.full((2, 3, 32, 32), 0.7), 4), torch.zeros(2))
+    # Every 5 pixels: within five cells of 4 each place sees each phase once.
+    bars = torch.zeros(1, 3, 40, 40)
+    bars[..., ::5] = 1
+    assert_close(lattice_pattern(bars, 4), torch.zeros(1))

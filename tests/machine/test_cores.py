@@ -1,0 +1,84 @@
+"""How many threads a network gets."""
+
+from pathlib import Path
+
+import pytest
+
+from fastnst.errors import SettingError
+from fastnst.machine import cores
+from fastnst.machine.cores import check_threads, default_threads
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight processors on four cores (0 and 4 share one, and so on), all of them allowed, no quota."""
+    for cpu in range(8):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    (tmp_path / "cgroup").mkdir()
+    monkeypatch.setattr(cores, "_CPUS", tmp_path)
+    monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    allow(monkeypatch, set(range(8)))
+    return tmp_path
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, allowed: set[int]) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: allowed, raising=False)
+
+
+def test_the_whole_machine_is_left_to_the_library(machine: Path) -> None:
+    assert default_threads() == 0
+
+
+def test_a_thread_for_each_physical_core_that_is_allowed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, {0, 4, 1})
+    assert default_threads() == 2
+
+
+def test_unknown_cores_count_one_each(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "_CPUS", machine / "gone")
+    allow(monkeypatch, {0, 4, 1})
+    assert default_threads() == 3
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("150000 100000", 2), ("20000 100000", 1), ("max 100000", 0)])
+def test_share_of_a_container(machine: Path, quota: str, threads: int) -> None:
+    (machine / "cgroup" / "cpu.max").write_text(quota + "\n")
+    assert default_threads() == threads
+
+
+def test_share_of_an_older_container(machine: Path) -> None:
+    (machine / "cgroup" / "cpu").mkdir()
+    for name, value in (("quota", 300_000), ("period", 100_000)):
+        (machine / "cgroup" / "cpu" / f"cpu.cfs_{name}_us").write_text(f"{value}\n")
+    assert default_threads() == 3
+    (machine / "cgroup" / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert default_threads() == 0
+
+
+def test_the_smaller_limit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, {0, 1, 2})
+    (machine / "cgroup" / "cpu.max").write_text("150000 100000\n")
+    assert default_threads() == 2
+    (machine / "cgroup" / "cpu.max").write_text("700000 100000\n")
+    assert default_threads() == 3
+
+
+def test_systems_that_do_not_say(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert default_threads() == 0
+
+
+@pytest.mark.parametrize(("processors", "most"), [(2, 64), (None, 64), (384, 384)])
+def test_far_more_threads_than_processors_are_refused(
+    processors: int | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    check_threads(None)
+    check_threads(1)
+    check_threads(most)
+    for threads in (0, most + 1):
+        with pytest.raises(SettingError, match=f"^codec threads {threads}; expected at least 1 and at most {most}$"):
+            check_threads(threads, "codec threads")

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fastnst.errors import CheckpointError
+from fastnst.models.architectures import build_network
+from fastnst.models.checkpoint import ModelInfo, load_model, save_model
+from fastnst.models.johnson import TransformNet
+
+SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
+
+
+def test_model_survives_the_file(tmp_path: Path) -> None:
+    network = TransformNet(width=4, blocks=2).eval()
+    info = ModelInfo(style="waves", network=SPEC, provenance="test", training={"steps": 3})
+    save_model(tmp_path / "m.safetensors", network, info)
+    loaded, read = load_model(tmp_path / "m.safetensors")
+    assert read == info
+    for own, given in zip(loaded.parameters(), network.parameters(), strict=True):
+        assert_close(own, given.half().float(), rtol=0, atol=0)
+
+
+def test_johnson_has_the_published_number_of_parameters() -> None:
+    # pytorch/examples' network of the same form: guide figures and its ONNX file say 1,679,235.
+    assert sum(value.numel() for value in TransformNet().parameters()) == 1_679_235
+
+
+def test_network_keeps_the_size_and_starts_near_the_middle() -> None:
+    torch.manual_seed(0)
+    stylized = TransformNet(width=4, blocks=1)(torch.rand(2, 3, 64, 72))
+    assert stylized.shape == (2, 3, 64, 72)
+    assert 0.2 < stylized.mean() < 0.7
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: not a") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(CheckpointError, match="'unet'"):
+        build_network({"kind": "unet"})

@@ -1,0 +1,167 @@
+"""Reports: what their HTML, Markdown, JSON and PNG files hold."""
+
+import io
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastnst.report.blocks import (
+    Column,
+    Facts,
+    Grid,
+    Heading,
+    Plot,
+    Row,
+    Table,
+    Text,
+    Verdict,
+    Verdicts,
+    best_rows,
+    format_cell,
+    png_bytes,
+)
+from fastnst.report.html import render_html
+from fastnst.report.intervals import Interval
+from fastnst.report.markdown import render_table
+from fastnst.report.report import Report, to_json
+
+PNG = png_bytes(np.zeros((2, 3, 3), np.uint8))
+TABLE = Table(
+    [
+        Column(title="parameters"),
+        Column(title="style", better="lower", meaning="Distance of the textures."),
+        Column(title="SSIM", better="higher", digits=2),
+    ],
+    [
+        Row("ours", [1000, Interval(0.10, 0.01, 4), 0.50]),
+        Row("peer | 2", [2000, Interval(0.20, 0.02, 4), 0.504]),
+        Row("third", [3000, None, 0.3]),
+        Row("photo", [None, 0.01, 1.0], baseline=True),
+    ],
+    corner="network",
+)
+
+
+def report() -> Report:
+    built = Report("Title <b>", "In short & sweet.")
+    frame = np.full((4, 5, 3), 7, np.uint8)
+    built.add(
+        Heading("Figures"),
+        Text("1 < 2"),
+        Facts({"photos": "4"}),
+        Verdicts([Verdict(True, "ours beats theirs", "style"), Verdict(False, "no"), Verdict(None, "unknown")]),
+        TABLE,
+        Plot("trade", PNG, PNG, "content against style"),
+        Grid(["photo", "ours"], [("cat", [frame, None])], notes=[["a note", ""]]),
+    )
+    built.data = {"rows": [Interval(1.0, math.inf, 1)], "path": Path("a/b")}
+    return built
+
+
+class Checker(HTMLParser):
+    """Collects tags and fails on those that do not close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in {"src", "srcset", "href"}]
+        if tag not in {"meta", "img", "source"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_is_balanced_escaped_and_needs_nothing_else(tmp_path: Path) -> None:
+    page = report().write(tmp_path)[0].read_text("utf-8")
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(checker.sources) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in checker.sources)
+    assert "Title &lt;b&gt;" in page and "1 &lt; 2" in page and "<b>" not in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_html_marks_the_best_and_the_baseline(tmp_path: Path) -> None:
+    page = report().write(tmp_path)[0].read_text("utf-8")
+    assert '<td class="best">0.100 <small>± 0.010</small></td>' in page
+    assert '<tr class="baseline"><td>photo</td>' in page
+
+
+def test_grids_keep_their_size_or_fit_the_page() -> None:
+    frames = [np.zeros((4, 6, 3), np.uint8)]
+    pages = [render_html("r", "", [Grid(["a"], [("", frames)], fit=fit)]) for fit in (False, True)]
+    assert ['<div class="scroll grid">' in page for page in pages] == [True, False]
+    assert '<div class="scroll grid fit">' in pages[1]
+
+
+def test_files_are_written_and_returned(tmp_path: Path) -> None:
+    files = report().write(tmp_path / "new", name="evaluation")
+    assert [file.name for file in files] == [
+        "evaluation.html",
+        "evaluation.md",
+        "evaluation.json",
+        "trade.png",
+        "trade-dark.png",
+    ]
+    assert Image.open(io.BytesIO(files[3].read_bytes())).size == (3, 2)
+    assert json.loads(files[2].read_text("utf-8")) == {
+        "rows": [{"mean": 1.0, "margin": None, "count": 1}],
+        "path": "a/b",
+    }
+
+
+def test_markdown_table() -> None:
+    assert render_table(TABLE).splitlines() == [
+        "| network | parameters | style | SSIM |",
+        "|---|---:|---:|---:|",
+        "| ours | 1,000 | **0.100 ± 0.010** | **0.50** |",
+        "| peer \\| 2 | 2,000 | 0.200 ± 0.020 | **0.50** |",
+        "| third | 3,000 | – | 0.30 |",  # noqa: RUF001
+        "| *photo* | – | 0.010 | 1.00 |",  # noqa: RUF001
+    ]
+
+
+def test_markdown_names_the_plots_files(tmp_path: Path) -> None:
+    text = report().write(tmp_path)[1].read_text("utf-8")
+    assert 'src="trade.png"' in text and 'srcset="trade-dark.png"' in text
+    assert "- **yes**: ours beats theirs (style)" in text
+
+
+def test_best_rows_leave_out_baselines_and_columns_without_a_side() -> None:
+    assert best_rows(TABLE) == [set(), {0}, {0, 1}]
+
+
+def test_no_row_is_best_alone_or_where_all_are_alike() -> None:
+    column = Column(title="a", better="lower")
+    assert best_rows(Table([column], [Row("only", [1.0])])) == [set()]
+    assert best_rows(Table([column], [Row("one", [1.0]), Row("two", [1.0])])) == [set()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (1679235, "1,679,235"),
+        (0.12345, "0.123"),
+        (Interval(0.5, 0.01, 3), "0.500 ± 0.010"),
+        (Interval(0.5, math.inf, 1), "0.500"),
+        (None, "–"),  # noqa: RUF001
+        (math.nan, "–"),  # noqa: RUF001
+        ("yes", "yes"),
+    ],
+)
+def test_cells_as_text(cell: float | str | Interval | None, text: str) -> None:
+    assert format_cell(cell, Column(title="x")) == text
+
+
+def test_json_has_no_undefined_numbers() -> None:
+    assert json.loads(to_json({"a": [math.nan, 1.5], "b": (2,)})) == {"a": [None, 1.5], "b": [2]}

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from fastnst.cli import main
+from fastnst.errors import CheckpointError, InputError, OutputError, SettingError
+from fastnst.losses import compact
+from fastnst.losses.compact import COMPONENTS, SHAPES, CompactFeatures
+from fastnst.losses.settings import LossSettings
+from fastnst.losses.weights import load_loss_network
+from fastnst.research.distillation import loop
+from fastnst.research.distillation.descents import draw_descent
+from fastnst.research.distillation.finish import finish
+from fastnst.research.distillation.loop import CHECKPOINT, Progress, distill, load_state
+from fastnst.research.distillation.pictures import Pictures
+from fastnst.research.distillation.settings import DistillSettings
+
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
+
+
+def test_rounds_descents_and_files(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    result = distill(settings, photos, tmp_path, on_progress=told.append, device=CPU)
+    assert [entry.descents for entry in told if entry.round == 2 and entry.fit is None] == [1, 2]
+    assert sum(entry.fit is not None for entry in told) == 2 * len(SHAPES)
+    files = finish(result, settings, tmp_path)
+    card = files.card.read_text()
+    assert "Stands in for vgg19, torchvision normalisation, vgg.safetensors" in card
+    assert "| relu4_2 |" in card
+    assert str(settings.paintings) not in card + files.weights.read_bytes()[:3000].decode("latin1")
+    network, provenance = load_loss_network(LossSettings(loss_network="compact", loss_weights=files.weights))
+    assert "compact (stands in for vgg19" in provenance
+    assert set(network(torch.rand(1, 3, 32, 32))) == set(COMPONENTS)
+
+
+def test_goes_on_after_the_last_round(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    whole = distill(settings, photos, tmp_path / "whole", device=CPU)
+    distill(replace(settings, rounds=1), photos, tmp_path / "parts", device=CPU)
+    parts = distill(settings, photos, tmp_path / "parts", resume=True, device=CPU)
+    for own, other in zip(whole.network.state_dict().values(), parts.network.state_dict().values(), strict=True):
+        assert_close(own, other, rtol=2e-2, atol=2e-3)  # descents are kept in float16
+    assert load_state(tmp_path / "parts" / CHECKPOINT).round == 2
+
+
+def test_refuses_what_is_there_and_what_is_not(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_text("anything")
+    with pytest.raises(OutputError, match="holds a distillation already; go on with --resume"):
+        distill(settings, photos, tmp_path, device=CPU)
+    with pytest.raises(CheckpointError, match="not a readable"):
+        distill(settings, photos, tmp_path, resume=True, device=CPU)
+    with pytest.raises(CheckpointError, match="no distillation to go on with"):
+        loop.saved_settings(tmp_path / "none")
+    with pytest.raises(InputError, match="no pictures in it"):
+        distill(settings, tmp_path, tmp_path / "new", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rounds": 0}, "--rounds is 0; expected at least 1"),
+        ({"crop": 40}, "--crop is 40; expected a multiple of 16"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"refine_crop": 100}, "--refine-crop is 100; expected a multiple of 16"),
+        ({"refine_steps": -1}, "--refine-steps is -1; expected 0 or more"),
+        ({"refine_rate": 0.0}, "--refine-rate is 0.0; expected a number between 0 and 1"),
+        ({"loss_network": "vgg16"}, "stands in for a VGG-19"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: DistillSettings, change: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(settings, **change)
+
+
+def test_a_descent_lowers_the_loss_and_stays_a_picture(
+    photos: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastnst.research.distillation.descents._between", lambda _rng, _low, high: high)
+    torch.manual_seed(0)
+    pictures = Pictures(photos, style_picture.parent, 32)
+    image = draw_descent(CompactFeatures(), pictures, np.random.default_rng(0), CPU, None)
+    assert image.shape == (1, 3, 32, 32)
+    assert 0 <= image.min() < image.max() <= 1
+    first = pictures.photo(np.random.default_rng(0))
+    assert (image - first).abs().mean() > 0.01
+
+
+def test_pictures_pass_over_broken_files(photos: Path, style_picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    Image.open(style_picture).save(tmp_path / "good.png")
+    pictures = Pictures(photos, tmp_path, 32)
+    for seed in range(20):
+        for draw in (pictures.painting, pictures.other, pictures.noise):
+            assert draw(np.random.default_rng(seed)).shape == (1, 3, 32, 32)
+        assert pictures.style(np.random.default_rng(seed)).shape[1] == 3
+    (tmp_path / "good.png").unlink()
+    with pytest.raises(InputError, match="in a row cannot be used"):
+        pictures.painting(np.random.default_rng(0))
+
+
+def test_the_command(
+    settings: DistillSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("samples = 3\nrounds = 1\ncrop = 32\nrefine-steps = 2\nrefine-crop = 32\n")
+    folder = tmp_path / "out"
+    options = ["--content", settings.content, "--paintings", str(settings.paintings)]
+    options += ["--loss-weights", str(settings.loss_weights)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["distill", "--recipe", str(recipe), *options, "-o", str(folder)])
+    said = capsys.readouterr().err
+    assert "step 2: misses of responses, changes, style: relu1_1 " in said
+    assert "relu5_1 misses" in said
+    assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
+    with pytest.raises(SystemExit, match="1"):
+        main(["distill", *options, "-o", str(folder)])
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Path(__file__).parents[3] / "train" / "compact.toml"
+    with pytest.raises(SystemExit, match="1"):
+        main(["distill", "--recipe", str(recipe), "--content", str(photos), "--paintings", "missing"])
+    assert "missing: not there; expected a folder" in capsys.readouterr().err

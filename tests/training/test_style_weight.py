@@ -1,0 +1,117 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fastnst.errors import SettingError
+from fastnst.io.images import Frame, read_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.weights import load_loss_network
+from fastnst.training import loop, style_weight
+from fastnst.training.loop import TrainCallbacks
+from fastnst.training.settings import TrainSettings
+from fastnst.training.style_weight import find_style_weight
+
+
+@pytest.fixture
+def settings(tiny: TrainSettings) -> TrainSettings:
+    return dataclasses.replace(tiny, style_weight="auto", steps=2, batch=1, preview_every=250)
+
+
+@pytest.fixture
+def network(settings: TrainSettings) -> LossNetwork:
+    return load_loss_network(settings)[0]
+
+
+@pytest.fixture
+def images(photos: Path) -> torch.Tensor:
+    return torch.cat([to_image(read_frame(photos / f"photo{i}.png")[:64, :64]) for i in range(2)])
+
+
+def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
+    settings: TrainSettings, network: LossNetwork, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[tuple[float, float]] = []
+    search = style_weight.search
+
+    def watched(lost, wanted: float, weight: float) -> float:  # type: ignore[no-untyped-def]
+        def noted(tried: float) -> float:
+            tries.append((tried, lost(tried)))
+            return tries[-1][1]
+
+        assert wanted == pytest.approx(0.3 / style_weight.EXCESS)
+        return search(noted, wanted, weight)
+
+    monkeypatch.setattr(style_weight, "search", watched)
+    goal = dataclasses.replace(settings, content_goal=0.3)
+    found = find_style_weight(network, goal, [read_frame(settings.style[0])], images, None)
+    assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / style_weight.EXCESS))))[0]
+    # More weight, more content lost.
+    tries.sort()
+    assert [lost for _, lost in tries] == sorted(lost for _, lost in tries)
+
+
+def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
+    style = read_frame(settings.style[0])
+    weights = [
+        find_style_weight(network, dataclasses.replace(settings, content_goal=goal), [style], images, None)
+        for goal in (0.1, 0.4)
+    ]
+    assert weights[0] < weights[1]
+
+
+def test_paintings_of_other_contrast_get_other_weights(
+    settings: TrainSettings, network: LossNetwork, images: torch.Tensor
+) -> None:
+    style: Frame = read_frame(settings.style[0])
+    faint = (style.astype(int) // 4 + 96).astype(np.uint8)
+    found = [find_style_weight(network, settings, [picture], images, None) for picture in (style, faint)]
+    assert abs(np.log(found[0] / found[1])) > 0.1
+    both = find_style_weight(network, settings, [style, faint], images, None)
+    assert both == pytest.approx((found[0] * found[1]) ** 0.5, rel=1e-3)
+
+
+def test_the_photos_are_left_as_they_are(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
+    before = images.clone()
+    find_style_weight(network, settings, [read_frame(settings.style[0])], images, None)
+    assert torch.equal(images, before)
+    assert not images.requires_grad
+
+
+def test_losses_that_are_not_relative_are_refused(
+    settings: TrainSettings, network: LossNetwork, images: torch.Tensor
+) -> None:
+    paper = dataclasses.replace(settings, normalization="paper")
+    with pytest.raises(SettingError, match="auto needs --normalization balanced"):
+        find_style_weight(network, paper, [read_frame(settings.style[0])], images, None)
+
+
+def test_training_finds_the_weight_once_and_keeps_it(
+    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    monkeypatch.setattr("fastnst.training.setup.find_style_weight", lambda *given: found.append(given) or 7.5)
+    notes: list[str] = []
+
+    def stop(progress: loop.Progress) -> None:
+        assert progress.losses["total"] == pytest.approx(
+            progress.losses["content"] + 7.5 * progress.losses["style"] + 1000 * progress.losses["lattice"], rel=1e-5
+        )
+        if progress.step == 2:
+            raise RuntimeError("stopped")
+
+    eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop, on_note=notes.append))
+    assert notes == ["Style weight 7.5, found for a content loss of 0.6."]
+    result = loop.train(settings, photos, tmp_path, resume=True)
+    assert (len(found), result.style_weight) == (1, 7.5)
+
+
+@pytest.mark.parametrize("goal", [0.0, 1.0, -1.0])
+def test_a_goal_that_makes_no_sense_is_refused(settings: TrainSettings, goal: float) -> None:
+    with pytest.raises(SettingError, match="--content-goal"):
+        dataclasses.replace(settings, content_goal=goal)

@@ -1,0 +1,223 @@
+"""A job that was stopped goes on from there, and the film is the one that an unbroken run makes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnst.errors import InputError, OutputError
+from fastnst.video.encoder import SEGMENT_FRAMES
+from fastnst.video.film import Span
+from fastnst.video.job import Job, job_folder
+from fastnst.video.probing import probe
+from fastnst.video.reader import read_frames
+from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
+
+Fixture = Any
+FRAMES = 5 * SEGMENT_FRAMES + 40
+
+# Paints slowly, and says how far it is.
+JOB = """
+import sys, time
+from pathlib import Path
+from fastnst.video.plan import plan_film
+from fastnst.video.settings import VideoSettings
+from fastnst.video.stylize import stylize_film
+
+def paint(frame):
+    time.sleep(0.002)
+    return 255 - frame
+
+plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
+name = {"name": "inverted"}
+stylize_film(paint, plan, painter_id=name, on_progress=lambda progress: print(progress.done, flush=True))
+"""
+
+
+class Counter:
+    """Inverts frames and counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return 255 - frame
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
+    source = make_clip(name, frames=FRAMES, sounds=["eng"], options={"preset": "ultrafast"}, gop=50)
+    output, unbroken = tmp_path / f"out-{name}", tmp_path / f"unbroken-{name}"
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB, str(source), str(output)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert job.stdout is not None
+    for line in job.stdout:
+        if int(line) >= FRAMES * 8 // 10:
+            break
+    job.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    job.wait(10)
+    job.stdout.close()
+    assert not output.exists()
+
+    painter = Counter()
+    result = paint(source, output, painter, painter_id="inverted", preset="ultrafast")
+    assert result.resumed % SEGMENT_FRAMES == 0
+    assert result.resumed >= 3 * SEGMENT_FRAMES
+    assert painter.calls == FRAMES - result.resumed
+    assert not job_folder(output).exists()
+
+    paint(source, unbroken, Counter(), painter_id="inverted", preset="ultrafast")
+    resumed, whole = read(output), read(unbroken)
+    assert len(resumed.frames) == FRAMES
+    assert resumed.stamps == whole.stamps
+    assert resumed.tracks == whole.tracks
+    # Matroska does not store how long sounds last, and here readers guess differently.
+    sounds = [[(at, content) for at, _, content in clip.tracks[0].packets] for clip in (read(source), resumed)]
+    assert sounds[0] == sounds[1]
+    for one, other in zip(resumed.frames, whole.frames, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def stop_after(frames: int, paint: Fixture, source: Path, output: Path, **settings: Any) -> None:
+    count = 0
+
+    def painter(frame: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        if count > frames:
+            raise KeyboardInterrupt
+        return 255 - frame
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(source, output, painter, painter_id="inverted", preset="ultrafast", **settings)
+
+
+@pytest.fixture
+def film(make_clip: Fixture) -> Path:
+    return make_clip("film.mp4", frames=SEGMENT_FRAMES * 2 + 30, options={"preset": "ultrafast"}, size=(32, 48))
+
+
+def test_interrupted_twice(film: Path, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    stop_after(SEGMENT_FRAMES + 20, paint, film, output)
+    stop_after(SEGMENT_FRAMES + 20, paint, film, output)
+    painter = Counter()
+    assert paint(film, output, painter, painter_id="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
+    assert painter.calls == 30
+    assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"painter_id": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
+)
+def test_other_settings_start_anew(film: Path, paint: Fixture, tmp_path: Path, change: dict[str, Any]) -> None:
+    output = tmp_path / "out.mp4"
+    stop_after(SEGMENT_FRAMES + 20, paint, film, output)
+    settings = {"painter_id": "inverted", "preset": "ultrafast"} | change
+    assert paint(film, output, Counter(), **settings).resumed == 0
+
+
+def test_changed_film_starts_anew(film: Path, paint: Fixture, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    stop_after(SEGMENT_FRAMES + 20, paint, film, output)
+    os.utime(film, (time.time() + 5, time.time() + 5))
+    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == 0
+
+
+def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    stop_after(SEGMENT_FRAMES * 2 + 10, paint, film, output)
+    _, second = sorted(job_folder(output).glob("*.segment"))
+    content = bytearray(second.read_bytes())
+    content[len(content) // 2] ^= 255
+    second.write_bytes(content)
+    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
+    assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
+
+
+def test_damaged_film_goes_on_with_damaged_skip(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+    source = make_clip("film.mkv", frames=SEGMENT_FRAMES + 60, options={"preset": "ultrafast"}, gop=10)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 9 // 10])
+    output = tmp_path / "out.mkv"
+    with pytest.raises(InputError, match=r"readable frame\(s\); --damaged skip"):
+        paint(source, output, Counter(), painter_id="inverted")
+    assert job_folder(output).exists()
+    assert paint(source, output, Counter(), painter_id="inverted", damaged="skip").resumed == SEGMENT_FRAMES
+
+
+def test_only_one_job_at_a_time(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    with Job(output, {"style": "a"}):
+        with pytest.raises(OutputError, match="another fastnst is painting it"), Job(output, {"style": "a"}):
+            pass
+        assert job_folder(output).exists()
+    with Job(output, {"style": "a"}):
+        pass
+    assert not job_folder(output).exists()
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), Job(tmp_path / "file" / "out.mp4", {}):
+        pass
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.avi"])
+def test_reading_on_gives_the_same_frames(make_clip: Fixture, name: str) -> None:
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    film = probe(make_clip(name, frames=70, codec=codec, gop=25))
+    whole = list(read_frames(film, Span(), threads=1))
+    assert len(whole) == 70
+    for done in (1, 24, 25, 26, 69):
+        rest = list(read_frames(film, Span(), done=done, last_done=whole[done - 1].pts, threads=1))
+        assert [frame.pts for frame in rest] == [frame.pts for frame in whole[done:]]
+        for one, other in zip(rest, whole[done:], strict=True):
+            np.testing.assert_array_equal(one.frame, other.frame)
+
+
+def test_reading_on_from_a_frame_that_is_not_there_counts_instead(make_clip: Fixture) -> None:
+    film = probe(make_clip("film.mp4", frames=40))
+    whole = list(read_frames(film, Span(), threads=1))
+    rest = list(read_frames(film, Span(), done=10, last_done=whole[9].pts + 1, threads=1))
+    assert [frame.pts for frame in rest] == [frame.pts for frame in whole[10:]]
+
+
+def test_segment_by_hand(tmp_path: Path) -> None:
+    frames = [
+        EncodedFrame(0, 10, True, b"key"),
+        EncodedFrame(20, 5, False, b""),
+        EncodedFrame(10, 10, False, b"\x00\x01"),
+    ]
+    writer = SegmentWriter(tmp_path / "0.segment")
+    for frame in frames:
+        writer.add(frame)
+    assert load_segment(tmp_path / "0.segment") is None  # not finished
+    written = writer.finish(b"extra")
+    loaded = load_segment(tmp_path / "0.segment")
+    assert loaded == written
+    assert loaded is not None
+    assert (loaded.pts, loaded.durations, loaded.extradata) == ((0, 20, 10), (10, 5, 10), b"extra")
+    assert list(loaded.frames()) == frames
+
+
+@pytest.mark.parametrize("at", range(0, 90, 7))
+def test_no_byte_of_a_segment_may_change(tmp_path: Path, at: int) -> None:
+    writer = SegmentWriter(tmp_path / "0.segment")
+    writer.add(EncodedFrame(0, 10, True, b"picture"))
+    writer.finish(b"extra")
+    content = bytearray((tmp_path / "0.segment").read_bytes())
+    content[at % len(content)] ^= 1
+    (tmp_path / "0.segment").write_bytes(content)
+    assert load_segment(tmp_path / "0.segment") is None
+    (tmp_path / "0.segment").write_bytes(content[: at % len(content)])
+    assert load_segment(tmp_path / "0.segment") is None

@@ -1,0 +1,186 @@
+"""Small parts of the film code, worked by hand."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.video.codecs import encoder_options, find_encoder
+from fastnst.video.gif_palette import ToPalette
+from fastnst.video.names import FilmJob, name_outputs
+from fastnst.video.orientation import read_orientation, swaps_sides, turn_back, turn_upright
+from fastnst.video.segments import Segment
+from fastnst.video.timing import Stamp, decode_stamps, stamp_frames, steady_grid
+from fastnst.video.tracks import Cut
+
+ONE = 1 << 16
+
+
+def test_decode_stamps_without_reordering() -> None:
+    assert decode_stamps([0, 10, 25, 30], 30) == [0, 10, 25, 30]
+
+
+def test_decode_stamps_by_hand() -> None:
+    # Decoded I P B P B, shown I B P B P: the P at 20 must be there one place before the B at 10 is shown.
+    assert decode_stamps([0, 20, 10, 40, 30], 40) == [-10, 0, 10, 20, 30]
+
+
+def test_decode_stamps_two_places_back() -> None:
+    # I P B B2 B2, as x264 writes it: B2 at 10 is third in the file after 40 and 20, and first to be shown after 0.
+    assert decode_stamps([0, 40, 20, 10, 30], 40) == [-20, -10, 0, 10, 20]
+
+
+def test_what_a_cut_holds() -> None:
+    cut = Cut(Fraction(1), Fraction(2))
+    assert [at in cut for at in (Fraction(99, 100), Fraction(1), Fraction(199, 100), Fraction(2))] == [0, 1, 1, 0]
+    assert Fraction(-1) in Cut()
+    assert [cut.is_whole, Cut(start_s=Fraction(1)).is_whole, Cut(end_s=Fraction(1)).is_whole] == [False] * 3
+    assert Cut(shift_s=Fraction(3)).is_whole
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_decode_stamps_rise_and_never_come_late(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ordered = np.cumsum(rng.integers(1, 50, 60))
+    shown = [int(pts) for group in ordered.reshape(-1, 4) for pts in rng.permutation(group)]
+    stamps = decode_stamps(shown, int(ordered[-1] - ordered[0]))
+    assert all(later > earlier for earlier, later in pairwise(stamps))
+    assert all(decoded <= pts for decoded, pts in zip(stamps, shown, strict=True))
+
+
+def test_steady_grid_by_hand() -> None:
+    # 30000/1001 frames a second in milliseconds: 33.37 a frame.
+    assert steady_grid([0, 33, 67, 100], Fraction(1, 1000), Fraction(30000, 1001)) == [0, 1, 2, 3]
+    assert steady_grid([0, 67, 33, 100], Fraction(1, 1000), Fraction(30000, 1001)) == [0, 2, 1, 3]
+    assert steady_grid([0, 33, 80, 100], Fraction(1, 1000), Fraction(30000, 1001)) is None  # 67 would be right
+    assert steady_grid([0, 33, 100, 133], Fraction(1, 1000), Fraction(30000, 1001)) is None  # one is missing
+    assert steady_grid([1001, 2002, 3003], Fraction(1, 30000), Fraction(30000, 1001)) == [1, 2, 3]
+
+
+def test_stamps_of_two_segments() -> None:
+    segments = [Segment(Path(), b"", (0, 20, 10), (10, 10, 10)), Segment(Path(), b"", (30, 40), (10, 15))]
+    stamps, time_base = stamp_frames(segments, Fraction(1, 100), Fraction(10), start=0, whole=None, exact=False)
+    assert time_base == Fraction(1, 100)
+    assert stamps == [Stamp(0, -10, 10), Stamp(20, 0, 10), Stamp(10, 10, 10), Stamp(30, 20, 10), Stamp(40, 30, 15)]
+
+
+MATRICES = {
+    # Columns go right, rows down; (a b u / c d v / x y w) sends (column, row) to (a column + c row, b column + d row).
+    "as stored": None,
+    "half a turn": (-ONE, 0, 0, 0, -ONE, 0, 0, 0, 1 << 30),
+    "quarter clockwise": (0, ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30),
+    "quarter counter-clockwise": (0, -ONE, 0, ONE, 0, 0, 0, 0, 1 << 30),
+    "mirrored left to right": (-ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30),
+    "mirrored on the diagonal": (0, ONE, 0, ONE, 0, 0, 0, 0, 1 << 30),
+    "slanted": (ONE // 2, ONE // 2, 0, -ONE // 2, ONE // 2, 0, 0, 0, 1 << 30),
+}
+PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+TURNED = {
+    "as stored": PICTURE,
+    "half a turn": np.rot90(PICTURE, 2),
+    "quarter clockwise": np.rot90(PICTURE, -1),
+    "quarter counter-clockwise": np.rot90(PICTURE),
+    "mirrored left to right": PICTURE[:, ::-1],
+    "mirrored on the diagonal": PICTURE.swapaxes(0, 1),
+    "slanted": PICTURE,
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_turning(name: str) -> None:
+    upright = turn_upright(PICTURE, MATRICES[name])
+    np.testing.assert_array_equal(upright, TURNED[name])
+    np.testing.assert_array_equal(turn_back(upright, MATRICES[name]), PICTURE)
+    assert upright.flags.c_contiguous
+    assert swaps_sides(MATRICES[name]) == (upright.shape[:2] == (3, 2))
+
+
+def test_frames_without_a_matrix_are_as_stored() -> None:
+    assert read_orientation(av.VideoFrame(16, 16, "yuv420p")) is None
+
+
+def test_palette_keeps_few_colours() -> None:
+    to_palette = ToPalette((20, 30))
+    for red in (10, 200):
+        frame = np.full((20, 30, 3), (red, 60, 90), np.uint8)
+        frame[:10] = (5, 250, 130)
+        opacity = np.full((20, 30), 255, np.uint8)
+        opacity[:, :4] = 0
+        seen = to_palette(frame, opacity).reformat(format="rgba").to_ndarray()
+        np.testing.assert_allclose(seen[5, 10], (5, 250, 130, 255), atol=1)
+        np.testing.assert_allclose(seen[15, 10], (red, 60, 90, 255), atol=1)
+        assert seen[5, 2, 3] == 0
+
+
+def test_options_by_hand() -> None:
+    usual = encoder_options("libx264", None, None)
+    assert (usual["crf"], usual["preset"], usual["trellis"]) == ("16", "veryfast", "1")
+    assert encoder_options("libx264", 25, "veryfast") | {"chromaoffset": ""} == {
+        "crf": "25",
+        "preset": "veryfast",
+        "chromaoffset": "",
+    }
+    assert encoder_options("libvpx-vp9", 30, "6")["cpu-used"] == "6"
+    assert encoder_options("hevc_nvenc", 21, "p5") == {"preset": "p5", "rc": "vbr", "cq": "21", "b": "0"}
+    assert encoder_options("h264_qsv", None, None) == {}
+    assert encoder_options("prores_ks", None, "hq") == {"profile": "hq"}
+    with pytest.raises(SettingError, match=r"takes 0 .* to 51"):
+        encoder_options("libx264", 52, None)
+    assert find_encoder("hevc") == "libx265"
+    assert find_encoder("mpeg4") == "mpeg4"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.mp4", "a.mkv", "notes.txt", "deep/c.avi", ".hidden.mp4", "frames/2.png", "frames/10.png"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path / "in"
+
+
+def test_names_of_one_film(folder: Path, tmp_path: Path) -> None:
+    assert name_outputs([folder / "b.mp4"], tmp_path / "out.mkv") == [FilmJob(folder / "b.mp4", tmp_path / "out.mkv")]
+    assert name_outputs([folder / "b.mp4"], tmp_path / "out") == [FilmJob(folder / "b.mp4", tmp_path / "out" / "b.mp4")]
+    pattern = tmp_path / "out" / "%04d.png"
+    assert name_outputs([folder / "b.mp4"], pattern) == [FilmJob(folder / "b.mp4", pattern)]
+
+
+def test_names_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    jobs = name_outputs([folder], tmp_path / "out")
+    assert {str(job.source.relative_to(folder)): str(job.output.relative_to(tmp_path / "out")) for job in jobs} == {
+        "a.mkv": "a.mkv",
+        "b.mp4": "b.mp4",
+        "deep/c.avi": "deep/c.mkv",
+    }
+    inside = name_outputs([folder], folder / "deep")  # earlier results are not films to paint
+    assert [job.source.name for job in inside] == ["a.mkv", "b.mp4"]
+
+
+def test_names_of_a_pattern_and_of_pictures(folder: Path, tmp_path: Path) -> None:
+    jobs = name_outputs([str(folder / "*.mp4"), folder / "frames"], tmp_path / "out")
+    assert [job.output.name for job in jobs] == ["b.mp4", "frames.mp4"]
+    assert name_outputs([folder / "frames" / "%d.png"], tmp_path / "out")[0].output.name == "frames.mp4"
+
+
+def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.txt").write_text("")
+    for films, output, error, words in (
+        ([tmp_path / "empty"], "out", InputError, "no films in this folder"),
+        ([str(tmp_path / "*.mov")], "out", InputError, "no film matches"),
+        ([], "out", InputError, "no films were given"),
+        ([""], "out", InputError, "one of the names is empty"),
+        ([folder], "out.mp4", OutputError, "is one film, but 3 are to go there; name a folder"),
+        ([folder], "x.txt", OutputError, "is a file; expected a folder"),
+        ([folder / "deep" / "c.avi", tmp_path / "c.ts"], "out", OutputError, "would be written there"),
+        ([folder / "b.mp4"], "in", OutputError, "is one of the films"),
+        ([folder / "b.mp4"], "out.avi", OutputError, r"out\.avi: suffix '\.avi'; expected one of \.mp4"),
+        ([folder / "frames"], "out.png", OutputError, "suffix '.png'; expected one of"),
+    ):
+        with pytest.raises(error, match=words):
+            name_outputs(films, tmp_path / output)

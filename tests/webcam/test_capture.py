@@ -1,0 +1,186 @@
+"""A camera that is read in its own thread: newest picture, lost and found, silent, hung, over."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fastnst.errors import InputError
+from fastnst.io.images import Frame
+from fastnst.webcam import capture as capture_module
+from fastnst.webcam.capture import HUNG_S, SILENT_S, CameraLostError, Capture, SourceEndedError
+
+
+def frame(value: int) -> Frame:
+    return np.full((4, 6, 3), value, np.uint8)
+
+
+class ScriptedCamera:
+    """Gives, raises or waits for what a list says; then it is lost, or over if it is not live."""
+
+    name = "camera 0"
+
+    def __init__(self, *script: int | Exception | threading.Event, live: bool = True) -> None:
+        self.script, self.live = list(script), live
+        self.closed = threading.Event()
+
+    def read(self) -> Frame:
+        if not self.script:
+            raise CameraLostError("nothing left in the script") if self.live else SourceEndedError
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, threading.Event):
+            step.wait(30)
+            return frame(99)
+        return frame(step)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up, "did not happen within 20 s"
+        time.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_module, "RETRY_S", 0.01)
+
+
+class Cameras:
+    """Opens scripted cameras one after another; an error in the list is raised instead."""
+
+    def __init__(self, *cameras: ScriptedCamera | InputError) -> None:
+        self.waiting, self.opened = list(cameras), 0
+
+    def __call__(self) -> ScriptedCamera:
+        self.opened += 1
+        camera = self.waiting.pop(0) if self.waiting else InputError("gone")
+        if isinstance(camera, InputError):
+            raise camera
+        return camera
+
+
+def test_the_newest_picture_wins_and_all_are_counted() -> None:
+    capture = Capture(Cameras(ScriptedCamera(1, 2, 3, live=False)))
+    capture.start()
+    wait_until(lambda: capture.captured == 3)
+    shot = capture.newest.take(1)
+    assert shot is not None
+    assert (shot.number, shot.frame[0, 0, 0]) == (2, 3)
+    wait_until(lambda: capture.newest.ended)
+    assert capture.trouble() == ""
+    capture.stop()
+
+
+def test_pictures_are_stamped_when_they_arrive() -> None:
+    now = [5.0]
+    gate = threading.Event()
+    capture = Capture(Cameras(ScriptedCamera(gate, live=False)), clock=lambda: now[0])
+    capture.start()
+    now[0] = 8.25
+    gate.set()
+    shot = capture.newest.take(20)
+    assert shot is not None
+    assert shot.captured_s == 8.25
+
+
+def test_a_camera_that_cannot_be_opened_is_an_error_at_once() -> None:
+    with pytest.raises(InputError, match="gone"):
+        Capture(Cameras()).start()
+
+
+def test_unplugged_and_plugged_in_again() -> None:
+    gate = threading.Event()
+    first, second = ScriptedCamera(1, CameraLostError("unplugged")), ScriptedCamera(2, gate)
+    cameras = Cameras(first, InputError("no camera"), InputError("no camera"), InputError("no camera"))
+    capture = Capture(cameras)
+    capture.start()
+    wait_until(lambda: cameras.opened == 4)
+    assert capture.trouble() == "camera 0 is gone. Waiting for it to be plugged in again"
+    assert first.closed.is_set()
+    cameras.waiting.append(second)
+    wait_until(lambda: capture.captured == 2)
+    assert capture.trouble() == ""
+    gate.set()
+    capture.stop()
+    assert second.closed.wait(20)
+
+
+def test_silence_is_noticed_within_two_seconds() -> None:
+    now = [0.0]
+    gate = threading.Event()
+    camera = ScriptedCamera(1, gate, live=False)
+    capture = Capture(Cameras(camera), clock=lambda: now[0])
+    capture.start()
+    wait_until(lambda: capture.captured == 1)
+    now[0] = SILENT_S - 0.01
+    assert capture.trouble() == ""
+    now[0] = SILENT_S
+    assert capture.trouble() == "camera 0 delivers no pictures"
+    assert SILENT_S < 2
+    gate.set()
+    wait_until(lambda: capture.captured == 2)
+    assert capture.trouble() == ""
+    capture.stop()
+
+
+def test_a_driver_that_hangs_is_left_behind() -> None:
+    now = [0.0]
+    gate, later = threading.Event(), threading.Event()
+    hung, fresh = ScriptedCamera(1, gate), ScriptedCamera(2, later)
+    cameras = Cameras(hung, fresh)
+    capture = Capture(cameras, clock=lambda: now[0])
+    capture.start()
+    wait_until(lambda: capture.captured == 1)
+    now[0] = HUNG_S + 0.1
+    assert capture.trouble() == "camera 0 delivers no pictures"
+    wait_until(lambda: capture.captured == 2)
+    assert capture.trouble() == ""
+    shot = capture.newest.take(0)
+    assert shot is not None
+    assert shot.frame[0, 0, 0] == 2
+    # What the old driver gives when it wakes up is not wanted any more; its device is freed.
+    gate.set()
+    assert hung.closed.wait(20)
+    assert capture.captured == 2
+    assert not capture.newest.ended
+    later.set()
+    capture.stop()
+
+
+def test_a_film_that_hangs_is_not_begun_again() -> None:
+    now = [0.0]
+    gate = threading.Event()
+    cameras = Cameras(ScriptedCamera(1, gate, live=False))
+    capture = Capture(cameras, clock=lambda: now[0])
+    capture.start()
+    wait_until(lambda: capture.captured == 1)
+    now[0] = 100.0
+    assert capture.trouble() == "camera 0 delivers no pictures"
+    assert cameras.opened == 1
+    gate.set()
+    capture.stop()
+
+
+def test_an_error_reaches_the_taker_after_the_last_picture() -> None:
+    capture = Capture(Cameras(ScriptedCamera(1, InputError("film.mp4: cannot be read any further"))))
+    capture.start()
+    wait_until(lambda: capture.captured == 1)
+    assert capture.newest.take(1) is not None
+    with pytest.raises(InputError, match="cannot be read any further"):
+        capture.newest.take(20)
+
+
+def test_stop_frees_the_camera() -> None:
+    camera = ScriptedCamera(*range(200))
+    capture = Capture(Cameras(camera))
+    capture.start()
+    capture.stop()
+    assert camera.closed.wait(20)
