@@ -27,6 +27,13 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_a_wheel_adds_lies_beside_the_code() -> None:
+    hatch = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    added = hatch["build"]["targets"]["wheel"]["force-include"]
+    assert {added["exports"], added["models"]} == {"fastnst/exports", "fastnst/weights"}
+    assert [place for place in added.values() if (REPOSITORY / place).exists()] == []
+
+
 def test_every_style_shipped_has_weights_a_card_and_a_recipe() -> None:
     for exported in (REPOSITORY / "exports").glob("*.onnx"):
         for other in (

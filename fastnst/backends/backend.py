@@ -1,7 +1,7 @@
 """What runs a network: one method, whatever is behind it. No back-end is imported here.
 
-ONNX Runtime on the CPU: onnx_backend.py; on an accelerator: device_backend.py; OpenVINO: openvino_backend.py. Which
-one is taken: choosing.py.
+ONNX Runtime on the CPU: onnx_cpu.py; on an accelerator: onnx_device.py; OpenVINO: openvino_cpu.py. Which one is taken:
+choosing.py.
 """
 
 from collections.abc import Mapping

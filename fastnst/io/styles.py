@@ -61,18 +61,17 @@ def user_styles_folder() -> Path:
 
 def bundled_styles_folder() -> Path:
     """Return the folder of the styles that come with fastnst: in the installed package, or at the checkout's root."""
-    return _bundled("exports")
+    return _bundled("exports", installed="exports")
 
 
 def bundled_models() -> Path:
     """Return the folder of the weights that come with fastnst: in the installed package, or at the checkout's root."""
-    return _bundled("models")
+    return _bundled("models", installed="weights")
 
 
-def _bundled(folder: str) -> Path:
+def _bundled(folder: str, *, installed: str) -> Path:
     package = Path(__file__).parents[1]
-    installed = package / folder
-    return installed if installed.is_dir() else package.parent / folder
+    return package / installed if (package / installed).is_dir() else package.parent / folder
 
 
 def sample_picture() -> Path | None:

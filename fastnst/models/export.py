@@ -184,7 +184,7 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
 
 
 def _name_weave(finish: ModelProto) -> None:
-    """Name the nodes that make a picture of phases: runtime/surgery.py knows them by that."""
+    """Name the nodes that make a picture of phases: tiling/surgery.py knows them by that."""
     nodes = finish.graph.node
     made = [node.output[0] for node in nodes]
     first = next((name for name in ("after_height", "after_inner") if name in made), None)

@@ -79,8 +79,11 @@ def test_bundled_folder_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch
     package.mkdir()
     monkeypatch.setattr(styles, "__file__", str(package / "io" / "styles.py"))
     assert styles.bundled_styles_folder() == tmp_path / "exports"
+    assert styles.bundled_models() == tmp_path / "models"
     (package / "exports").mkdir()
+    (package / "weights").mkdir()
     assert styles.bundled_styles_folder() == package / "exports"
+    assert styles.bundled_models() == package / "weights"
 
 
 def test_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
