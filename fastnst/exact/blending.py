@@ -18,7 +18,7 @@ from torch import Tensor
 from fastnst.exact.shapes import crop_to
 from fastnst.exact.style import Style
 from fastnst.io.images import resize_frame
-from fastnst.losses.perceptual import Positions, StyleStatistics, StyleTarget
+from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 
 Blend = Literal["gram", "loss", "image"]
 
@@ -28,7 +28,7 @@ class Measured:
     """A style, measured."""
 
     weight: float
-    regions: dict[int, StyleStatistics]
+    regions: dict[int, StyleReference]
     """Statistics by number of the region; those it lacks are left out."""
 
 
@@ -63,16 +63,16 @@ def make_targets(
     return targets
 
 
-def _within(statistics: StyleStatistics, where: Positions | None) -> StyleStatistics:
+def _within(statistics: StyleReference, where: Positions | None) -> StyleReference:
     return {layer: values for layer, values in statistics.items() if where is None or layer in where}
 
 
-def _mean(shares: Sequence[tuple[float, StyleStatistics]], *, even: bool) -> StyleStatistics:
+def _mean(shares: Sequence[tuple[float, StyleReference]], *, even: bool) -> StyleReference:
     """Weighted mean, layer by layer, over those that have the layer."""
     if len(shares) == 1:
         return shares[0][1]
     layers = dict.fromkeys(layer for _, statistics in shares for layer in statistics)
-    mean: StyleStatistics = {}
+    mean: StyleReference = {}
     for layer in layers:
         having = [(share, statistics[layer]) for share, statistics in shares if layer in statistics]
         parts = zip(*(values for _, values in having), strict=True)

@@ -15,7 +15,8 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.shapes import crop_to
 from fastnst.exact.style import Style, check_frame
 from fastnst.io.images import Frame
-from fastnst.losses.perceptual import PerceptualLoss, Positions
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.terms import Positions
 
 PRESENT = 0.001
 """A region is in a picture if it covers that share of it; less is noise at an edge."""

@@ -19,8 +19,8 @@ from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import Objective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weight_search import search
 
 PILOT_SIDE = 128

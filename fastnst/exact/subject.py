@@ -17,8 +17,9 @@ from fastnst.exact.shapes import crop_to, fitted_size
 from fastnst.exact.style import Styles, check_picture, share_out
 from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
-from fastnst.losses.loss_network import LossNetwork
-from fastnst.losses.perceptual import PerceptualLoss, Positions, StyleTarget
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.terms import Positions, StyleTarget
+from fastnst.losses.vgg import LossNetwork
 
 
 class Subject:

@@ -90,7 +90,7 @@ def time_steps(network: StyleNetwork, objective: Objective, images: torch.Tensor
     took = []
     for _ in range(1 + _TIMED_STEPS):  # the first one also prepares memory and kernels
         started = time.monotonic()
-        objective(trial, images, range(len(images))).total.backward()  # type: ignore[no-untyped-call]
+        objective(trial, images, range(len(images)))[0].total.backward()  # type: ignore[no-untyped-call]
         if images.device.type == "cuda":
             torch.cuda.synchronize(images.device)
         took.append(time.monotonic() - started)

@@ -19,5 +19,5 @@ def multiply_adds_per_pixel(network: StyleNetwork, objective: Objective) -> floa
     device = next(trial.parameters()).device
     picture = torch.linspace(0, 1, 3 * SMALLEST_CROP**2, device=device).reshape(1, 3, SMALLEST_CROP, SMALLEST_CROP)
     with FlopCounterMode(display=False) as counter:
-        objective(trial, picture, range(1)).total.backward()  # type: ignore[no-untyped-call]
+        objective(trial, picture, range(1))[0].total.backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops()) / 2 / SMALLEST_CROP**2

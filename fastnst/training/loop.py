@@ -173,10 +173,10 @@ class Loop:
         run, state = self.run, self.run.state
         started, aim = time.monotonic(), run.aim
         run.stopwatch.lap("data")
-        terms = run.forward(batch)
-        learning_rate = run.update(terms.total)
+        losses, stylized = run.forward(batch)
+        learning_rate = run.update(losses.total)
         lengths = {_WEIGHTS: length(run.state.network), _GRADIENT: run.gradient}
-        values = run.processes.mean(terms.values | spread(terms.stylized) | lengths)
+        values = run.processes.mean({"total": losses.total, **losses.values} | spread(stylized) | lengths)
         weights, gradient = values.pop(_WEIGHTS), values.pop(_GRADIENT)
         words = self.losses.fault(values)
         if words is None and not math.isfinite(weights):
@@ -193,19 +193,17 @@ class Loop:
             state.gradient = run.clock.step_s = 0.0
         self.rescue.keep()
         if self.watcher is not None:
-            losses = {name: values[name] for name in terms.values}
+            means = {name: values[name] for name in ("total", *losses.values)}
             self.watcher.scalars(
                 state.step,
-                {f"train/{name}": value for name, value in losses.items()}
+                {f"train/{name}": value for name, value in means.items()}
                 | {"train/learning_rate": learning_rate, "speed/images_per_s": pictures / took_s}
                 | {"train/gradient": gradient}
                 | {"output/level": values["level"], "output/spread": values["spread"]}
                 | {f"seconds/{part}": seconds for part, seconds in run.stopwatch.parts.items()},
             )
             moment = run.moment
-            self.calls.on_step(
-                Progress(state.step, moment.steps, moment.done, losses, pictures / took_s, state.skipped)
-            )
+            self.calls.on_step(Progress(state.step, moment.steps, moment.done, means, pictures / took_s, state.skipped))
         return None
 
     def _look(self) -> Fault | None:

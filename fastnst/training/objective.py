@@ -4,7 +4,6 @@ Shapes: B batch, H and W height and width. Images are float (B, 3, H, W) RGB in 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import Features
-from fastnst.losses.losses import lattice_pattern, relative_error
-from fastnst.losses.perceptual import PerceptualLoss, StyleStatistics, of_each_image
+from fastnst.losses.losses import checkerboard_loss, relative_error
+from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
 from fastnst.losses.precision import autocast
+from fastnst.losses.terms import StyleReference
+from fastnst.losses.vgg import Features
 from fastnst.models.architectures import conditions_of
 from fastnst.models.network import StyleNetwork
 from fastnst.training.conditioning import Told, tell, told_all
@@ -26,20 +26,6 @@ from fastnst.training.stopwatch import Stopwatch
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and what it is told of them (`Told.inputs`) to stylized
 images of the same size."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The loss of one batch."""
-
-    total: Tensor
-    """The weighted sum, with its graph."""
-
-    values: dict[str, Tensor]
-    """Every term by name, a mean over the batch, unweighted; "total" is their weighted sum."""
-
-    stylized: Tensor
-    """What the network painted, (B, 3, H, W)."""
 
 
 class Objective:
@@ -73,8 +59,8 @@ class Objective:
         with autocast(device, dtype):
             self.styles = loss.measure_styles([to_image(style).to(device) for style in sized])
 
-    def __call__(self, paint: Paint, images: Tensor, samples: range) -> Terms:
-        """Loss of what `paint` makes of the images; `samples` are their numbers in the content sequence.
+    def __call__(self, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
+        """Loss of what `paint` makes of the images, and that; `samples` are their numbers in the content sequence.
 
         What a further term draws at random follows from the seed and those numbers, so that neither going on after
         a stop nor several processes change it.
@@ -85,29 +71,22 @@ class Objective:
             stylized = paint(images, *told.inputs)
             self.stopwatch.lap("network")
             features = self.loss.network(stylized)
-            perceptual = self.loss.terms_of(
-                features, stylized, self.loss.measure_content(images), self._styles_of(told), told.style_factors
+            content, style = self.loss.measure_content(images), self._styles_of(told)
+            losses = self.loss(stylized, content, style, told.style_factors, features=features)
+            losses = losses.plus(
+                "checkerboard", checkerboard_loss(stylized, self.stride).mean(), settings.lattice_weight
             )
-            taught = self._difference(features, images, told)
-        lattice = lattice_pattern(stylized, self.stride).mean()
-        total = perceptual.total + settings.lattice_weight * lattice
-        if taught is not None:
-            total = total + settings.teacher_weight * taught
-        self.stopwatch.lap("loss")
-        values = {
-            "total": total.detach(),
-            "content": perceptual.content.detach(),
-            "style": perceptual.style.detach(),
-            "total_variation": perceptual.total_variation.detach(),
-            "lattice": lattice.detach(),
-        } | ({} if taught is None else {"difference": taught.detach()})
-        if settings.steady:
-            with autocast(self.device, self.dtype):
-                flicker = self._flicker(paint, images, stylized, samples, told)
-            total = total + settings.steady * flicker
-            values |= {"total": total.detach(), "flicker": flicker.detach()}
-            self.stopwatch.lap("network")
-        return Terms(total, values, stylized)
+            if self.teacher is not None:
+                losses = losses.plus(
+                    "distillation", self._distillation(features, images, told), settings.teacher_weight
+                )
+            self.stopwatch.lap("loss")
+            if settings.steady:
+                losses = losses.plus(
+                    "temporal", self._temporal(paint, images, stylized, samples, told), settings.steady
+                )
+                self.stopwatch.lap("network")
+        return losses, stylized
 
     def measure(self, paint: Paint, image: Tensor, style: int = 0) -> tuple[Tensor, dict[str, float]]:
         """Paint one held-out image, (1, 3, H, W), in one of the styles, at full strength.
@@ -118,22 +97,21 @@ class Objective:
         with torch.no_grad(), autocast(self.device, self.dtype):
             stylized = paint(image, *told.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
-            return stylized, self.loss.terms(stylized, content, self._styles_of(told)).floats()
+            return stylized, self.loss(stylized, content, self._styles_of(told)).floats()
 
-    def _difference(self, features: Features, images: Tensor, told: Told) -> Tensor | None:
+    def _distillation(self, features: Features, images: Tensor, told: Told) -> Tensor:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
-        if self.teacher is None:
-            return None
+        assert self.teacher is not None
         with torch.no_grad():
             wanted = self.loss.network(self.teacher(images, *told.inputs).clamp(0, 1))
         with torch.autocast(self.device.type, enabled=False):
             errors = [relative_error(features[layer].float(), wanted[layer].float()) for layer in features]
             return torch.stack(errors).mean()
 
-    def _styles_of(self, told: Told) -> StyleStatistics:
+    def _styles_of(self, told: Told) -> StyleReference:
         return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, told.styles)
 
-    def _flicker(self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, told: Told) -> Tensor:
+    def _temporal(self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, told: Told) -> Tensor:
         """`unsteadiness` of the batch, by every other picture of each style: painting them once more is what it costs.
 
         A sum over the batch's own number, not over how many those are: so the mean of several processes is that of one.

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fastnst.losses.perceptual import Losses
 from fastnst.training.checkpoint import CHECKPOINT, save_checkpoint
 from fastnst.training.data import ContentImages
 from fastnst.training.distributed import Processes
 from fastnst.training.ema import update_average
 from fastnst.training.loader import Batch, Portion, content_batches
-from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.objective import Objective, Paint
 from fastnst.training.progress import Clock, Moment, StepPace, TimePace
 from fastnst.training.schedule import Schedule
 from fastnst.training.settings import TrainSettings, plain
@@ -83,7 +84,7 @@ class Run:
             pin_memory=self.device.type == "cuda",
         )
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> tuple[Losses, Tensor]:
         """Paint a batch and judge the result."""
         images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True).float() / 255
         return self.aim(self._paint, images, batch.samples)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.io.images import Frame, read_frame
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import resolve_precision
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
 from fastnst.models.checkpoint import find_model, load_model
 from fastnst.models.init_from import take_over

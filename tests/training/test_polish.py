@@ -75,7 +75,7 @@ def test_held_out_pictures_are_judged_by_vgg19_throughout(
     painting = read_frame(style_picture)
     style = loss.measure_style(to_image(resize_frame(painting, fit_long_side(painting.shape[:2], 64))))
     content = [
-        loss.terms(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
+        loss(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
         for photo, painted in zip(first.photos, first.painted, strict=True)
     ]
     assert first.losses["content"] == pytest.approx(sum(content) / len(content), rel=1e-2)

@@ -8,7 +8,7 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import load_loss_network
 from fastnst.training import loop, style_weight
 from fastnst.training.loop import TrainCallbacks

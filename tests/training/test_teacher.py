@@ -11,7 +11,7 @@ from torch import Tensor
 from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.io.images import read_frame
 from fastnst.io.styles import bundled_models
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import Losses, PerceptualLoss
 from fastnst.losses.weights import load_loss_network
 from fastnst.models.architectures import build_network
 from fastnst.models.checkpoint import ModelInfo, find_model, load_model, save_model
@@ -21,7 +21,7 @@ from fastnst.training import teacher as teaching
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.describe import model_info
 from fastnst.training.loop import TrainCallbacks
-from fastnst.training.objective import Objective, Terms
+from fastnst.training.objective import Objective
 from fastnst.training.run import LONGEST, Run
 from fastnst.training.settings import TrainSettings
 from fastnst.training.state import new_state
@@ -59,7 +59,7 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     settings = replace(tiny, lattice_weight=0.0, teacher_weight=3.0)
     with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
-    terms, plain = with_teacher(lambda x: x, images, range(2)), without(lambda x: x, images, range(2))
+    losses, plain = (judge(lambda x: x, images, range(2))[0] for judge in (with_teacher, without))
     own, theirs = with_teacher.loss.network(images), with_teacher.loss.network(images + 0.2)
     errors = [
         ((own[layer][n] - theirs[layer][n]).square().sum() / theirs[layer][n].square().sum())
@@ -67,11 +67,11 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
         for n in range(2)
     ]
     expected = torch.stack(errors).mean()
-    torch.testing.assert_close(terms.values["difference"], expected)
-    torch.testing.assert_close(terms.total, plain.total + 3 * expected)
-    assert "difference" not in plain.values
-    imitated = with_teacher(lambda x: x + 0.2, images, range(2))
-    assert imitated.values["difference"] < 1e-8
+    torch.testing.assert_close(losses.values["distillation"], expected)
+    torch.testing.assert_close(losses.total, plain.total + 3 * expected)
+    assert "distillation" not in plain.values
+    imitated = with_teacher(lambda x: x + 0.2, images, range(2))[0]
+    assert imitated.values["distillation"] < 1e-8
 
 
 def test_a_network_comes_nearer_to_its_teacher(
@@ -80,7 +80,7 @@ def test_a_network_comes_nearer_to_its_teacher(
     def last(name: str, weight: float) -> float:
         seen: list[float] = []
         settings = replace(tiny, steps=40, teacher=teacher, teacher_weight=weight, content_weight=0.0, style_weight=0.0)
-        loop.train(settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["difference"]))
+        loop.train(settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["distillation"]))
         return sum(seen[-5:]) / 5
 
     assert last("taught", 1.0) < 0.8 * last("untaught", 0.0)
@@ -113,11 +113,11 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
     judge, update, calls = Objective.__call__, Run.update, [0]
     lengths: list[tuple[float, float, float]] = []
 
-    def louder(objective: Objective, *arguments: object) -> Terms:
-        terms = judge(objective, *arguments)  # type: ignore[arg-type]
+    def louder(objective: Objective, *arguments: object) -> tuple[Losses, Tensor]:
+        losses, stylized = judge(objective, *arguments)  # type: ignore[arg-type]
         calls[0] += 1
         # The first was to count the arithmetic.
-        return replace(terms, total=terms.total * 1000) if calls[0] == 5 else terms
+        return (replace(losses, total=losses.total * 1000) if calls[0] == 5 else losses), stylized
 
     def watched(run: Run, total: Tensor) -> float:
         mean = run.state.gradient
@@ -167,7 +167,7 @@ def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     assert trained.files is not None
     large, info = load_model(tmp_path / "out" / "teacher" / "pupil.safetensors")
     assert (info.network["kind"], large.width) == ("johnson", 2)
-    assert [("difference" in names) for names in steps] == [False] * 4 + [True] * 4
+    assert [("distillation" in names) for names in steps] == [False] * 4 + [True] * 4
     assert any(note.startswith("First its teacher") for note in notes)
     _, own = load_model(trained.files.model)
     assert "imitating pupil.safetensors (sha256 " in own.provenance
@@ -231,7 +231,7 @@ def test_a_pupil_that_began_without_a_teacher_stays_so(live: TrainSettings, phot
     seen: list[set[str]] = []
     calls = TrainCallbacks(on_step=lambda step: seen.append(set(step.losses)))
     train(live, tmp_path, content=photos, resume=True, callbacks=calls)
-    assert all("difference" not in names for names in seen)
+    assert all("distillation" not in names for names in seen)
     with pytest.raises(CheckpointError, match="no training to go on with"):
         train(live, tmp_path / "misspelt", content=photos, resume=True)
 
