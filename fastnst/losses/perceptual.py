@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.terms import Judged, LossTerm, Positions, StyleReference, StyleTarget, loss_terms
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget, loss_terms
 from fastnst.losses.vgg import Features, LossNetwork
 
 
@@ -66,7 +66,7 @@ class PerceptualLoss:
         targets = [StyleTarget(style)] if isinstance(style, dict) else style
         weighted, values = [], {}
         with torch.autocast(image.device.type, enabled=False):
-            judged = Judged(image.float(), features)
+            judged = JudgedImages(image.float(), features)
             for term in self.terms:
                 losses = term(judged, content, targets)
                 values[term.name] = losses.mean()
@@ -92,7 +92,7 @@ class PerceptualLoss:
     def measure_regions(self, image: Tensor, regions: Sequence[Positions | None]) -> list[StyleReference]:
         """Style reference of each of several regions of a style image, (1, 3, H, W) in [0, 1]; None is all of it."""
         with torch.no_grad():
-            style = Judged(image, self.features(image))
+            style = JudgedImages(image, self.features(image))
             with torch.autocast(image.device.type, enabled=False):
                 return [
                     {name: value for term in self.terms for name, value in term.measure_style(style, region).items()}

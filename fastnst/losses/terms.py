@@ -41,7 +41,7 @@ class StyleTarget:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImages:
     """The images that are judged, with what all terms share."""
 
     image: Tensor
@@ -61,7 +61,7 @@ class LossTerm(ABC):
     follows_strength: ClassVar[bool] = False
     """Whether it is weaker for images that are painted with less strength, as what compares with the style is."""
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
         """What must be known of a style image, (1, 3, H, W), or of a region of it, to judge by it later; no gradient.
 
         By default nothing.
@@ -69,7 +69,7 @@ class LossTerm(ABC):
         return {}
 
     @abstractmethod
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
         """The loss of each image, (B,), against the features of its content image and against style targets."""
 
 
@@ -84,7 +84,7 @@ class ContentLoss(LossTerm):
 
     name = "content"
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         return _sum(
             [
@@ -107,14 +107,14 @@ class StyleLoss(LossTerm):
     name = "style"
     follows_strength = True
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """The statistic at each layer, by the layer's name."""
         measure = STYLE_STATISTICS[self.statistic]
         layers = [layer for layer in self.layers if positions is None or layer in positions]
         regions = {layer: _region(style.features[layer], layer, positions) for layer in layers}
         return {layer: tuple(part(region) for part in measure) for layer, region in regions.items()}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         measure = STYLE_STATISTICS[self.statistic]
         losses = []
@@ -130,7 +130,7 @@ class StyleLoss(LossTerm):
                 losses.append(weight * (target.weight * self._error(layer, judged, measured[region], target)))
         return _sum(losses)
 
-    def _error(self, layer: str, judged: Judged, measured: list[Tensor], target: StyleTarget) -> Tensor:
+    def _error(self, layer: str, judged: JudgedImages, measured: list[Tensor], target: StyleTarget) -> Tensor:
         channels, *size = judged.features[layer].shape[1:]
         positions = size[0] * size[1] if target.positions is None else len(target.positions[layer])
         region = target.positions is not None
@@ -151,7 +151,7 @@ class TotalVariationLoss(LossTerm):
 
     name = "total_variation"
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         return total_variation_loss(self.formula, self.kind, judged.image)
 
