@@ -127,9 +127,7 @@ def descend(run: OptimizationRun, objective: PixelObjective, on_step: Callback |
         run.torn = True
         run.elapsed_s = time.perf_counter() - began
         number, last = len(trace.history) + 1, run.done + 1 == level.steps
-        trace.add(
-            Step(number, **losses, elapsed_s=run.elapsed_s, long_side=level.long_side, fine_tune=level.fine_tune), image
-        )
+        trace.add(Step.of(number, losses, run.elapsed_s, level), image)
         run.done += 1
         if not last:
             _check_finite(gradient, number)

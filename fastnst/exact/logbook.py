@@ -67,8 +67,8 @@ class Logbook:
         """Take a step in; raises OutputError where the system refuses."""
         step = progress.last
         with self._events():
-            for name in ("total", "content", "style", "total_variation"):
-                self._writer.add_scalar(f"loss/{name}", getattr(step, name), step.step)
+            for name, value in step.losses.items():
+                self._writer.add_scalar(f"loss/{name}", value, step.step)
             self._writer.add_scalar("long_side", step.long_side, step.step)
         if self._every and step.step % self._every == 0:
             frame = progress.best_frame()

@@ -39,6 +39,23 @@ class Step:
     """Size of the image, pixels: losses of different sizes do not compare."""
     fine_tune: bool = False
     """Judged by VGG-19 instead of the compact network: their losses do not compare either."""
+    others: dict[str, float] = field(default_factory=dict)
+    """Further terms by name, unweighted."""
+
+    @classmethod
+    def of(cls, step: int, losses: dict[str, float], elapsed_s: float, level: Level) -> "Step":
+        """Of the losses by name, as `PerceptualLoss` gives them, at a level of the pyramid."""
+        named = {name: losses[name] for name in ("total", "content", "style", "total_variation")}
+        others = {name: losses[name] for name in losses if name not in named}
+        return cls(
+            step, **named, elapsed_s=elapsed_s, long_side=level.long_side, fine_tune=level.fine_tune, others=others
+        )
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """All by name, "total" first."""
+        named = {"total": self.total, "content": self.content, "style": self.style}
+        return {**named, "total_variation": self.total_variation, **self.others}
 
     def compares_with(self, other: "Step") -> bool:
         """Whether one of the two losses can be called the lower one."""
@@ -70,21 +87,14 @@ class Trace:
             self.best_image = image
 
     def _check_finite(self, step: Step) -> None:
-        remedies = {
-            "content": "lower --content-weight",
-            "style": "lower --style-weight",
-            "total_variation": "lower --tv-weight",
-            "total": "lower the weights",
-        }
-        for term, remedy in remedies.items():
-            value = getattr(step, term)
+        options = {"content": "--content-weight", "style": "--style-weight", "total_variation": "--tv-weight"}
+        before = self.history[-1].losses if self.history else {}
+        for term, value in sorted(step.losses.items(), key=lambda one: one[0] == "total"):  # what it is made of first
             if not math.isfinite(value):
-                before = (
-                    f"it was {getattr(self.history[-1], term):.3g} a step earlier" if self.history else "from the start"
-                )
+                was = f"it was {before[term]:.3g} a step earlier" if term in before else "from the start"
                 raise DivergedError(
-                    f"step {step.step}: the {term.replace('_', ' ')} loss is {value}, {before}; "
-                    f"{remedy}, or try --optimizer adam or --precision float32"
+                    f"step {step.step}: the {term.replace('_', ' ')} loss is {value}, {was}; "
+                    f"lower {options.get(term, 'the weights')}, or try --optimizer adam or --precision float32"
                 )
 
 
@@ -187,9 +197,13 @@ def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]
         "peak_memory_mb": peak_memory_mb(),
         "losses": result.losses,
         "best_step": result.best.step,
-        "history": [dataclasses.asdict(step) for step in result.history],
+        "history": [_plain_step(step) for step in result.history],
     }
 
 
 def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
+
+
+def _plain_step(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(step).items() if name != "others"} | step.others

@@ -144,6 +144,7 @@ def test_optimize_tells_its_plan_first(settings: OptimizeSettings, photos: Path,
     assert len(told) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_estimate_is_near_the_peak(optimizer: str, loss_weights: Path, photos: Path, style_picture: Path) -> None:

@@ -85,6 +85,7 @@ def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.timeout(4 * LIMIT_S)
+@pytest.mark.slow
 def test_two_processes_give_the_network_of_one_and_survive_being_killed(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
 ) -> None:

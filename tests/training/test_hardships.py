@@ -136,6 +136,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk of its own")
 def test_a_disk_that_really_runs_full(style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:

@@ -87,6 +87,7 @@ def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
         assert json.loads(opened.metadata()["progress"])["images"] == 3 * 3 + 3 * 2
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     engine.run_training(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
     options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
