@@ -24,7 +24,7 @@ from fastnst.io.images import Frame, Picture, format_of, read_frame, read_pictur
 
 if TYPE_CHECKING:
     from fastnst.exact.memory import MemoryPlan
-    from fastnst.exact.result import Callback, OptimizeResult, Progress
+    from fastnst.exact.result import Callback, OptimizeProgress, OptimizeResult
 
 DEFAULTS = OptimizeSettings()
 
@@ -133,11 +133,11 @@ def _run(
     log_dir: Path | None,
     resume: bool,
 ) -> "OptimizeResult":
-    from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
+    from fastnst.exact.engine import optimize as run  # noqa: PLC0415
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
-    newest: list[Progress] = []
+    newest: list[OptimizeProgress] = []
     try:
         with Bar(*columns, console=console, speed_estimate_period=120) as bar:
             show = _show(bar, picture, output, settings, newest)
@@ -171,22 +171,24 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     console.print(line, markup=False, style="dim")
 
 
-def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[Progress]") -> "Callback":
+def _show(
+    bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[OptimizeProgress]"
+) -> "Callback":
     """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
     levels = plan_levels(settings)
     # Work is counted in pixels: a step takes longer at each larger size.
-    work = [level.long_side**2 * (POLISH_WORK if level.polish else 1) for level in levels]
+    work = [level.long_side**2 * (POLISH_WORK if level.fine_tune else 1) for level in levels]
     before = [0, *accumulate(level.steps * each for level, each in zip(levels, work, strict=True))]
     # Elsewhere a line that says so would stand before the one of an error.
     task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
 
-    def show(progress: "Progress") -> None:
+    def show(progress: "OptimizeProgress") -> None:
         newest[:] = [progress]
         last = progress.last
         size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
-        judge = "polish " if last.polish else ""
+        judge = "polish " if last.fine_tune else ""
         bar.update(
             task,
             completed=before[progress.level] + progress.done * work[progress.level],
@@ -201,7 +203,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, 
 
 
 def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", settings: OptimizeSettings) -> None:
-    from fastnst.exact.report import report  # noqa: PLC0415 - imports torch
+    from fastnst.exact.result import report  # noqa: PLC0415 - imports torch
 
     content = json.dumps(files | report(result, settings), indent=1) + "\n"
     write_atomically(file, content.encode())

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.exact.shapes import crop_to
-from fastnst.exact.style import Style
+from fastnst.exact.style import Style, crop_to
 from fastnst.io.images import resize_frame
 from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 
@@ -24,7 +23,7 @@ Blend = Literal["gram", "loss", "image"]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredStyle:
     """A style, measured."""
 
     weight: float
@@ -41,7 +40,7 @@ def blend_images(styles: Sequence[Style]) -> list[Style]:
 
 
 def make_targets(
-    styles: Sequence[Measured], positions: dict[int, Positions | None], blend: Blend, *, even: bool = False
+    styles: Sequence[MeasuredStyle], positions: dict[int, Positions | None], blend: Blend, *, even: bool = False
 ) -> list[StyleTarget]:
     """Targets of each region of the photo: each region counts 1/K, as in eq. 6 of cs229.
 

@@ -17,7 +17,7 @@ from fastnst.losses.terms import StyleReference, StyleTarget
 from fastnst.losses.vgg import LossNetwork
 
 
-class Objective:
+class PixelObjective:
     """The loss of an image and its gradient; the references are measured in float32 whatever `dtype` is."""
 
     def __init__(

@@ -14,13 +14,17 @@ LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", 
 """Written out: a nested one would be shown as it is nested to who gave a wrong name."""
 
 
-def check_polish(polish: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
-    """Raise SettingError for a polish, of steps or a part of them, by VGG-19 that does not go with the rest."""
-    if weights and not polish:
+FINE_TUNE_NAMES = {"polish": "fine_tune", "polish_weights": "fine_tune_weights"}
+"""What version 0.1 called these settings, and what they are called now."""
+
+
+def check_fine_tuning(part: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
+    """Raise SettingError for a fine-tuning by VGG-19, of some steps or a part of them, that does not fit the rest."""
+    if weights and not part:
         raise SettingError(f"--polish-weights {weights} does nothing without --polish; add that")
-    if polish and loss_network != "compact":
+    if part and loss_network != "compact":
         raise SettingError(
-            f"--polish {polish} goes with --loss-network compact, not {loss_network}; add that, or leave it out"
+            f"--polish {part} goes with --loss-network compact, not {loss_network}; add that, or leave it out"
         )
 
 

@@ -108,7 +108,7 @@ def load_loss_network(
     return network, weights.provenance
 
 
-def load_polish_network(
+def load_fine_tuning_network(
     settings: LossSettings, weights: Path | None, device: torch.device | None = None
 ) -> tuple[LossNetwork, str]:
     """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.

@@ -33,7 +33,7 @@ class ModelInfo:
     provenance: str
     """The style picture, the content pictures and the loss weights it was trained with."""
 
-    licence: str = "not stated"
+    license: str = "not stated"
     """Terms under which the weights may be used."""
 
     training: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
         raise CheckpointError(f"{path}: not a trained network of fastnst; expected a file that `fastnst train` wrote")
     try:
         told = json.loads(metadata["info"])
-        info = ModelInfo(**told | {"styles": tuple(told.get("styles", ()))})
+        info = ModelInfo(**_renamed(told) | {"styles": tuple(told.get("styles", ()))})
         network = build_network(info.network)
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -71,6 +71,11 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if info.styles and len(info.styles) != network.conditions.styles:
         raise CheckpointError(f"{path}: a damaged model file ({len(info.styles)} names, {in_words(info.network)})")
     return network.eval(), info
+
+
+def _renamed(told: dict[str, Any]) -> dict[str, Any]:
+    """A description under today's names; version 0.1 wrote "licence"."""
+    return {"license" if name == "licence" else name: value for name, value in told.items()}
 
 
 def find_model(given: Path) -> Path:

@@ -205,7 +205,7 @@ def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str
         **({"styles": ",".join(info.styles)} if info.styles else {}),
         "network": in_words(info.network),
         "provenance": info.provenance,
-        "licence": info.licence,
+        "licence": info.license,
         "weights_sha256": weights.hexdigest(),
     }
 

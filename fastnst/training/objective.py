@@ -18,21 +18,21 @@ from fastnst.losses.terms import StyleReference
 from fastnst.losses.vgg import Features
 from fastnst.models.architectures import conditions_of
 from fastnst.models.network import StyleNetwork
-from fastnst.training.conditioning import Told, tell, told_all
+from fastnst.training.conditioning import BatchConditions, draw_conditions, same_conditions
 from fastnst.training.settings import TrainSettings
-from fastnst.training.steadiness import EVERY, Moved, changed, draw_change, unsteadiness
-from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.temporal import EVERY, Moved, changed, draw_change, temporal_loss
 
 Paint: TypeAlias = Callable[..., Tensor]
-"""A network, or what stands for it: images, (B, 3, H, W), and what it is told of them (`Told.inputs`) to stylized
+"""A network, or what stands for it: images, (B, 3, H, W), and their conditions (`BatchConditions.inputs`) to stylized
 images of the same size."""
 
 
-class Objective:
-    """The perceptual loss of each picture against its style, and the penalties on patterns that repeat and on flicker.
+class TrainingObjective:
+    """The perceptual loss of each picture against its style, and what only a network in training can be judged by.
 
     With a strength s, the style weight of a picture is s^2 times the settings'.
-    A further term belongs in `__call__`: its mean over the batch among the values, and times its weight in the total.
+    A term that needs no more than the stylized image, its features and the references belongs in losses/terms.py; one
+    that needs the network or its teacher in `__call__`.
     """
 
     def __init__(
@@ -44,15 +44,16 @@ class Objective:
         stride: int,
         device: torch.device,
         dtype: torch.dtype | None,
-        stopwatch: Stopwatch | None = None,
+        lap: Callable[[str], None] = lambda _: None,
         teacher: StyleNetwork | None = None,
     ) -> None:
         """Measure the style pictures, each uint8 (H, W, 3).
 
-        `stride` is the period of the patterns, pixels; `teacher` a network of the same styles, to be imitated.
+        `stride` is the period of the patterns, pixels; `lap` is called with the name of each part once it is done;
+        `teacher` is a network of the same styles, to be imitated.
         """
         self.loss, self.settings, self.stride = loss, settings, stride
-        self.stopwatch = stopwatch or Stopwatch(device)
+        self.lap = lap
         self.device, self.dtype, self.teacher = device, dtype, teacher
         self.conditions = conditions_of(settings.network_spec)
         sized = (resize_frame(style, fit_long_side(style.shape[:2], settings.style_size)) for style in styles)
@@ -66,26 +67,26 @@ class Objective:
         a stop nor several processes change it.
         """
         settings = self.settings
-        told = tell(self.conditions, settings.seed, samples, self.device)
+        conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
         with autocast(self.device, self.dtype):
-            stylized = paint(images, *told.inputs)
-            self.stopwatch.lap("network")
+            stylized = paint(images, *conditions.inputs)
+            self.lap("network")
             features = self.loss.network(stylized)
-            content, style = self.loss.measure_content(images), self._styles_of(told)
-            losses = self.loss(stylized, content, style, told.style_factors, features=features)
+            content, style = self.loss.measure_content(images), self._styles_of(conditions)
+            losses = self.loss(stylized, content, style, conditions.style_factors, features=features)
             losses = losses.plus(
-                "checkerboard", checkerboard_loss(stylized, self.stride).mean(), settings.lattice_weight
+                "checkerboard", checkerboard_loss(stylized, self.stride).mean(), settings.checkerboard_weight
             )
             if self.teacher is not None:
                 losses = losses.plus(
-                    "distillation", self._distillation(features, images, told), settings.teacher_weight
+                    "distillation", self._distillation(features, images, conditions), settings.teacher_weight
                 )
-            self.stopwatch.lap("loss")
+            self.lap("loss")
             if settings.steady:
                 losses = losses.plus(
-                    "temporal", self._temporal(paint, images, stylized, samples, told), settings.steady
+                    "temporal", self._temporal(paint, images, stylized, samples, conditions), settings.steady
                 )
-                self.stopwatch.lap("network")
+                self.lap("network")
         return losses, stylized
 
     def measure(self, paint: Paint, image: Tensor, style: int = 0) -> tuple[Tensor, dict[str, float]]:
@@ -93,26 +94,28 @@ class Objective:
 
         Returns the result, clamped as when it is saved, and its losses by name.
         """
-        told = told_all(self.conditions, style, 1.0, 1, self.device)
+        conditions = same_conditions(self.conditions, style, 1.0, 1, self.device)
         with torch.no_grad(), autocast(self.device, self.dtype):
-            stylized = paint(image, *told.inputs).float().clamp(0, 1)
+            stylized = paint(image, *conditions.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
-            return stylized, self.loss(stylized, content, self._styles_of(told)).floats()
+            return stylized, self.loss(stylized, content, self._styles_of(conditions)).floats()
 
-    def _distillation(self, features: Features, images: Tensor, told: Told) -> Tensor:
+    def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
         assert self.teacher is not None
         with torch.no_grad():
-            wanted = self.loss.network(self.teacher(images, *told.inputs).clamp(0, 1))
+            wanted = self.loss.network(self.teacher(images, *conditions.inputs).clamp(0, 1))
         with torch.autocast(self.device.type, enabled=False):
             errors = [relative_error(features[layer].float(), wanted[layer].float()) for layer in features]
             return torch.stack(errors).mean()
 
-    def _styles_of(self, told: Told) -> StyleReference:
-        return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, told.styles)
+    def _styles_of(self, conditions: BatchConditions) -> StyleReference:
+        return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, conditions.styles)
 
-    def _temporal(self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, told: Told) -> Tensor:
-        """`unsteadiness` of the batch, by every other picture of each style: painting them once more is what it costs.
+    def _temporal(
+        self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, conditions: BatchConditions
+    ) -> Tensor:
+        """`temporal_loss` of the batch, by every other picture of each style: painting them once more is what it costs.
 
         A sum over the batch's own number, not over how many those are: so the mean of several processes is that of one.
         """
@@ -122,5 +125,5 @@ class Objective:
         changes = [draw_change(self.settings.seed, samples[place]) for place in part]
         moved = Moved([change.motion for change in changes], (images.shape[2], images.shape[3]), self.device)
         after = changed(images[part], moved, changes).contiguous(memory_format=torch.channels_last)
-        errors = unsteadiness(stylized[part], paint(after, *told[part].inputs), moved)
+        errors = temporal_loss(stylized[part], paint(after, *conditions[part].inputs), moved)
         return EVERY * errors.sum() / len(samples)

@@ -53,8 +53,8 @@ def test_recipe_then_flags(
     assert status == 0, said
     card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
     assert "| steps | 1 |" in card
-    assert "| crop | 64 |" in card
-    assert "| licence | CC0-1.0 |" in card
+    assert "| crop_size | 64 |" in card
+    assert "| license | CC0-1.0 |" in card
     assert str(style_picture.parent) not in card
     assert (tmp_path / "runs" / "tiny" / "tiny.onnx").is_file()
 

@@ -11,8 +11,8 @@ import torch
 
 from fastnst.errors import SettingError
 from fastnst.exact import memory
+from fastnst.exact.engine import optimize
 from fastnst.exact.memory import Footprint, MemoryPlan, measure_footprint, plan_memory
-from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.losses.perceptual import PerceptualLoss
@@ -151,7 +151,7 @@ def test_the_estimate_is_near_the_peak(optimizer: str, loss_weights: Path, photo
 import json
 from pathlib import Path
 from fastnst.exact.memory import held_bytes
-from fastnst.exact.optimize import optimize
+from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.machine.memory import peak_memory_mb

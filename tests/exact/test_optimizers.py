@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.lbfgs import LBFGSDescent, Pair
+from fastnst.exact.lbfgs import CurvaturePair, LBFGSDescent
 from fastnst.exact.optimizers import AdamDescent, Descent, new_descent
 from fastnst.exact.settings import OptimizeSettings
 
@@ -72,7 +72,7 @@ def test_two_loop_recursion_equals_the_matrices() -> None:
         shift = torch.eye(6) - torch.outer(gradient_change, change) / curvature
         inverse = shift.mT @ inverse @ shift + torch.outer(change, change) / curvature
     descent = LBFGSDescent()
-    descent._pairs.extend(Pair(*pair) for pair in pairs)
+    descent._pairs.extend(CurvaturePair(*pair) for pair in pairs)
     direction = torch.randn(6, generator=generator, dtype=torch.float64)
     expected = inverse @ direction
     assert_close(descent._newton(direction), expected)
@@ -207,7 +207,7 @@ def test_lbfgs_leaves_out_pixels_that_are_pushed_against_a_wall() -> None:
 def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     # By the two-loop recursion with this one pair, (0, -1) becomes (1/15, -7/15).
     descent = LBFGSDescent()
-    descent._pairs.append(Pair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
+    descent._pairs.append(CurvaturePair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
     assert_close(descent._newton(torch.tensor([0.0, -1.0])), torch.tensor([1 / 15, -7 / 15]))
     moved = descent.propose(torch.tensor([0.0, 0.5]), 1.0, torch.tensor([1.0, 1.0]))
     assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))

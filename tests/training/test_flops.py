@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from fastnst.models.network import StyleNetwork
-from fastnst.training.flops import multiply_adds_per_pixel
+from fastnst.training.budget import multiply_adds_per_pixel
 from fastnst.training.objective import Terms
-from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.run import Stopwatch
 
 
 class OneConvolution(StyleNetwork):

@@ -20,13 +20,13 @@ from fastnst.models.architectures import build_network
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.conditioning import ConditionalInstanceNorm2d, Conditions
 from fastnst.models.network import StyleNetwork
-from fastnst.training import loop
+from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.conditioning import tell
+from fastnst.training.conditioning import draw_conditions
 from fastnst.training.finish import finish
-from fastnst.training.nearest_style import must_be_found, of_their_names
-from fastnst.training.objective import Objective
+from fastnst.training.objective import TrainingObjective
 from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.setup import must_be_found, styles_of_names
 from fastnst.training.state import new_state
 
 CPU = torch.device("cpu")
@@ -48,10 +48,10 @@ def settings(tiny: TrainSettings, paintings: tuple[Path, ...]) -> TrainSettings:
     return dataclasses.replace(tiny, style=paintings, steps=4, preview_every=4)
 
 
-def objective(settings: TrainSettings) -> Objective:
+def objective(settings: TrainSettings) -> TrainingObjective:
     network, _ = load_loss_network(settings, CPU)
     styles = [read_frame(path) for path in settings.style]
-    return Objective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
+    return TrainingObjective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_each_picture_is_judged_by_its_own_style(settings: TrainSettings, images
 
 
 def test_the_style_weight_follows_the_square_of_the_strength(settings: TrainSettings, images: Tensor) -> None:
-    strong = dataclasses.replace(settings, strength_input=True, lattice_weight=0.0)
+    strong = dataclasses.replace(settings, strength_input=True, checkerboard_weight=0.0)
     samples = range(5, 8)
-    told = tell(Conditions(2, strength=True), strong.seed, samples, CPU)
+    told = draw_conditions(Conditions(2, strength=True), strong.seed, samples, CPU)
     assert len(set(told.strength.tolist())) > 1
     given = []
 
@@ -170,8 +170,8 @@ def test_flicker_takes_each_style_in_turn_however_a_batch_is_shared(settings: Tr
 
 
 def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    longer = dataclasses.replace(settings, steps=60, learning_rate=2e-2, lattice_weight=0.0, preview_every=60)
-    result = loop.train(longer, photos, tmp_path)
+    longer = dataclasses.replace(settings, steps=60, learning_rate=2e-2, checkerboard_weight=0.0, preview_every=60)
+    result = engine.run_training(longer, photos, tmp_path)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         red, blue, mix = (
@@ -187,7 +187,7 @@ def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, 
 
 def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     strong = dataclasses.replace(settings, strength_input=True, name="duo", steady=2.0, steps=2)
-    files = finish(loop.train(strong, photos, tmp_path), tmp_path)
+    files = finish(engine.run_training(strong, photos, tmp_path), tmp_path)
     network, info = load_model(files.model)
     assert info.styles == ("red_one", "blue")
     assert network.conditions == Conditions(2, strength=True)
@@ -206,16 +206,16 @@ def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path
 def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     strong = dataclasses.replace(settings, strength_input=True, steady=2.0)
     whole: dict[int, dict[str, float]] = {}
-    loop.train(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
+    engine.run_training(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 3:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(dataclasses.replace(strong, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+        engine.run_training(dataclasses.replace(strong, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
     rest: dict[int, dict[str, float]] = {}
-    loop.train(strong, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses}))
+    engine.run_training(strong, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses}))
     assert rest == {step: whole[step] for step in (3, 4)}
     first, second = (read_safetensors(tmp_path / run / CHECKPOINT)[0] for run in "ab")
     for name, value in first.items():
@@ -223,10 +223,10 @@ def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp
 
 
 def test_styles_are_not_exchanged_on_resuming(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    loop.train(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
     turned = dataclasses.replace(settings, steps=1, style=settings.style[::-1])
     with pytest.raises(CheckpointError, match="another style picture"):
-        loop.train(turned, photos, tmp_path, resume=True)
+        engine.run_training(turned, photos, tmp_path, resume=True)
 
 
 def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -234,14 +234,14 @@ def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tm
     spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
     single = build_network(spec)
     save_model(tmp_path / "one.safetensors", single, ModelInfo(style="one", network=spec, provenance="test"))
-    started = dataclasses.replace(settings, start=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)
-    network = loop.train(started, photos, tmp_path / "run").network
+    started = dataclasses.replace(settings, init_from=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)
+    network = engine.run_training(started, photos, tmp_path / "run").network
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         for weights in ([1.0, 0.0], [0.3, 0.7]):
             assert_close(network(image, torch.tensor(weights)), single(image), rtol=1e-2, atol=1e-3)
     with pytest.raises(CheckpointError, match=r"width 2 blocks 1 \(one\); asked for is one of .* blocks 3"):
-        loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
+        engine.run_training(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
 
 
 @pytest.fixture
@@ -273,9 +273,9 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
     settings: TrainSettings, photos: Path, trio: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    noting = loop.TrainCallbacks(on_note=said.append)
-    begun = dataclasses.replace(settings, start=trio, steps=1, learning_rate=1e-12, average=0.5)
-    network = loop.train(begun, photos, tmp_path / "run", callbacks=noting).network
+    noting = engine.TrainCallbacks(on_note=said.append)
+    begun = dataclasses.replace(settings, init_from=trio, steps=1, learning_rate=1e-12, ema_decay=0.5)
+    network = engine.run_training(begun, photos, tmp_path / "run", callbacks=noting).network
     red, blue = colours(network, 2)
     assert red[0] > blue[0] + 0.1
     assert blue[2] > red[2] + 0.1
@@ -283,23 +283,25 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
         "red_one begins as fire",
         "blue begins as sea",
     ]
-    single = dataclasses.replace(begun, style=settings.style[1:], average=0.0)
-    assert_close(colours(loop.train(single, photos, tmp_path / "one").network, 1)[0], blue, rtol=1e-3, atol=1e-4)
+    single = dataclasses.replace(begun, style=settings.style[1:], ema_decay=0.0)
+    assert_close(
+        colours(engine.run_training(single, photos, tmp_path / "one").network, 1)[0], blue, rtol=1e-3, atol=1e-4
+    )
     said.clear()
     red_one, _ = settings.style
     Image.open(red_one).save(tmp_path / "sea.png")
     named = dataclasses.replace(begun, style=(red_one, tmp_path / "sea.png"))
-    again = colours(loop.train(named, photos, tmp_path / "named", callbacks=noting).network, 2)
+    again = colours(engine.run_training(named, photos, tmp_path / "named", callbacks=noting).network, 2)
     assert_close(torch.stack(again), torch.stack([red, blue]), rtol=1e-3, atol=1e-4)
     assert len([line for line in said if "begins" in line]) == 1
     said.clear()
-    loop.train(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
+    engine.run_training(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
     assert not any("begins" in line for line in said)
 
 
 def test_a_painting_of_the_same_name_begins_as_itself(settings: TrainSettings, trio: Path, tmp_path: Path) -> None:
     of_names = (tmp_path / "fire.png", tmp_path / "grey.png")
-    begun = new_state(dataclasses.replace(settings, start=trio, style=of_names), CPU).network
+    begun = new_state(dataclasses.replace(settings, init_from=trio, style=of_names), CPU).network
     known, _ = load_model(trio)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     painted = begun(image, torch.tensor([0.3, 0.7]))
@@ -311,5 +313,5 @@ def test_as_many_other_styles_are_not_taken_in_their_order(trio: Path) -> None:
     assert must_be_found(("fire", "grey", "new"), info)
     assert must_be_found(("new",), info)
     assert not must_be_found(("grey", "sea", "fire"), info)
-    assert of_their_names(("grey", "sea", "fire"), info) == [2, 0, 1]
+    assert styles_of_names(("grey", "sea", "fire"), info) == [2, 0, 1]
     assert not must_be_found(("new",), dataclasses.replace(info, styles=()))

@@ -16,13 +16,13 @@ from fastnst.losses.weights import load_loss_network
 from fastnst.models.architectures import build_network
 from fastnst.models.checkpoint import ModelInfo, find_model, load_model, save_model
 from fastnst.models.network import StyleNetwork
-from fastnst.training import loop, setup
+from fastnst.training import engine, setup
 from fastnst.training import teacher as teaching
+from fastnst.training.card import model_info
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
-from fastnst.training.describe import model_info
-from fastnst.training.loop import TrainCallbacks
-from fastnst.training.objective import Objective
-from fastnst.training.run import LONGEST, Run
+from fastnst.training.engine import TrainCallbacks
+from fastnst.training.objective import TrainingObjective
+from fastnst.training.run import GRADIENT_CLIPPING, Run
 from fastnst.training.settings import TrainSettings
 from fastnst.training.state import new_state
 from fastnst.training.train import train
@@ -42,11 +42,11 @@ def save(path: Path, spec: dict[str, int | str]) -> Path:
     return path
 
 
-def objective(settings: TrainSettings, taught_by: torch.nn.Module | None) -> Objective:
+def objective(settings: TrainSettings, taught_by: torch.nn.Module | None) -> TrainingObjective:
     network, _ = load_loss_network(settings, CPU)
     styles = [read_frame(path) for path in settings.style]
     loss = PerceptualLoss(network, settings)
-    return Objective(loss, styles, settings, stride=4, device=CPU, dtype=None, teacher=taught_by)  # type: ignore[arg-type]
+    return TrainingObjective(loss, styles, settings, stride=4, device=CPU, dtype=None, teacher=taught_by)  # type: ignore[arg-type]
 
 
 class _Shifted(torch.nn.Module):
@@ -57,7 +57,7 @@ class _Shifted(torch.nn.Module):
 
 def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    settings = replace(tiny, lattice_weight=0.0, teacher_weight=3.0)
+    settings = replace(tiny, checkerboard_weight=0.0, teacher_weight=3.0)
     with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
     losses, plain = (judge(lambda x: x, images, range(2))[0] for judge in (with_teacher, without))
     own, theirs = with_teacher.loss.network(images), with_teacher.loss.network(images + 0.2)
@@ -80,7 +80,9 @@ def test_a_network_comes_nearer_to_its_teacher(
     def last(name: str, weight: float) -> float:
         seen: list[float] = []
         settings = replace(tiny, steps=40, teacher=teacher, teacher_weight=weight, content_weight=0.0, style_weight=0.0)
-        loop.train(settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["distillation"]))
+        engine.run_training(
+            settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["distillation"])
+        )
         return sum(seen[-5:]) / 5
 
     assert last("taught", 1.0) < 0.8 * last("untaught", 0.0)
@@ -97,23 +99,23 @@ def test_teachers_that_cannot_be(tiny: TrainSettings, teacher: Path, photos: Pat
         replace(tiny, teacher_weight=-1.0)
     several = save(tmp_path / "several.safetensors", {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2})
     with pytest.raises(CheckpointError, match=r"several\.safetensors: has 2 styles and no strength input"):
-        loop.train(replace(tiny, teacher=several), photos, tmp_path / "a")
+        engine.run_training(replace(tiny, teacher=several), photos, tmp_path / "a")
     strong = replace(tiny, teacher=teacher, strength_input=True)
     with pytest.raises(
         CheckpointError, match="has 1 style and no strength input; --teacher is one with 1 style and a s"
     ):
-        loop.train(strong, photos, tmp_path / "c")
+        engine.run_training(strong, photos, tmp_path / "c")
     with pytest.raises(CheckpointError, match="no such file"):
-        loop.train(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
+        engine.run_training(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
 
 
 def test_a_gradient_far_longer_than_the_last_ones_is_cut(
     tiny: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, update, calls = Objective.__call__, Run.update, [0]
+    judge, update, calls = TrainingObjective.__call__, Run.update, [0]
     lengths: list[tuple[float, float, float]] = []
 
-    def louder(objective: Objective, *arguments: object) -> tuple[Losses, Tensor]:
+    def louder(objective: TrainingObjective, *arguments: object) -> tuple[Losses, Tensor]:
         losses, stylized = judge(objective, *arguments)  # type: ignore[arg-type]
         calls[0] += 1
         # The first was to count the arithmetic.
@@ -126,15 +128,15 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
         lengths.append((mean, float(run.gradient), float(used)))
         return rate
 
-    monkeypatch.setattr(Objective, "__call__", louder)
+    monkeypatch.setattr(TrainingObjective, "__call__", louder)
     monkeypatch.setattr(Run, "update", watched)
-    loop.train(tiny, photos, tmp_path)
+    engine.run_training(tiny, photos, tmp_path)
     _, first, used = lengths[0]
     assert used == pytest.approx(first)  # nothing to compare it with
     mean, loud, used = lengths[3]
     assert loud > 100 * mean
-    assert used == pytest.approx(LONGEST * mean, rel=1e-3)
-    assert lengths[4][0] == pytest.approx(0.95 * mean + 0.05 * LONGEST * mean, rel=1e-3)
+    assert used == pytest.approx(GRADIENT_CLIPPING * mean, rel=1e-3)
+    assert lengths[4][0] == pytest.approx(0.95 * mean + 0.05 * GRADIENT_CLIPPING * mean, rel=1e-3)
 
 
 # Trained first
@@ -152,7 +154,7 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
     assert teaching.wants_teacher(live)
     assert not teaching.wants_teacher(replace(live, teacher="none"))
     assert not teaching.wants_teacher(replace(live, teacher=teacher))
-    assert not teaching.wants_teacher(replace(live, start=teacher))
+    assert not teaching.wants_teacher(replace(live, init_from=teacher))
     assert not teaching.wants_teacher(replace(live, teacher_weight=0.0))
     assert teaching.wants_teacher(replace(live, strength_input=True))
 
@@ -180,7 +182,7 @@ def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> Non
     """Train until step `at`, counted over both parts, as if Ctrl-C were pressed then."""
     count = [0]
 
-    def stop(_: loop.Progress) -> None:
+    def stop(_: engine.TrainProgress) -> None:
         count[0] += 1
         if count[0] == at:
             signal.raise_signal(signal.SIGINT)
@@ -247,19 +249,19 @@ def test_a_moved_training_finds_its_teacher(live: TrainSettings, photos: Path, t
 
 def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a network of kind johnson"):
-        train(replace(live, teacher="auto", start="starry"), tmp_path / "out", content=photos)  # type: ignore[arg-type]
+        train(replace(live, teacher="auto", init_from="starry"), tmp_path / "out", content=photos)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
     of = teaching.teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
-    assert of.start_model == bundled_models() / "gallery.safetensors"
+    assert of.init_model == bundled_models() / "gallery.safetensors"
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
-    settings = replace(tiny, start="starry", teacher="large.safetensors")  # type: ignore[arg-type]
-    assert (settings.start, settings.teacher) == (Path("starry"), Path("large.safetensors"))
+    settings = replace(tiny, init_from="starry", teacher="large.safetensors")  # type: ignore[arg-type]
+    assert (settings.init_from, settings.teacher) == (Path("starry"), Path("large.safetensors"))
     assert replace(tiny, teacher="auto").teacher == "auto"
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fastnst.errors import OutputError, StyleError
-from fastnst.exact.objective import Objective
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.research.studies.catalogue import STUDIES
@@ -34,13 +34,13 @@ def given(photos: Path, style_picture: Path, loss_weights: Path) -> Given:
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts the steps that are computed."""
     counted: list[int] = []
-    evaluate = Objective.evaluate
+    evaluate = PixelObjective.evaluate
 
-    def count(objective: Objective, image: object):
+    def count(objective: PixelObjective, image: object):
         counted.append(1)
         return evaluate(objective, image)
 
-    monkeypatch.setattr(Objective, "evaluate", count)
+    monkeypatch.setattr(PixelObjective, "evaluate", count)
     return counted
 
 

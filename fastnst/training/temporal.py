@@ -86,7 +86,7 @@ def changed(images: Tensor, moved: Moved, changes: list[Change]) -> Tensor:
     return moved(images).clamp(0, 1) + torch.stack(noise).to(images.device)
 
 
-def unsteadiness(stylized: Tensor, stylized_after: Tensor, moved: Moved) -> Tensor:
+def temporal_loss(stylized: Tensor, stylized_after: Tensor, moved: Moved) -> Tensor:
     """Error between what was painted before, moved, and what was painted after, over the painting's variance: (B,).
 
     Only pixels that were in the picture before count.

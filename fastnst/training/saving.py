@@ -1,14 +1,15 @@
-"""Exports of a network that is still in training, to be tried meanwhile."""
+"""What is written while a training goes on: its checkpoint, and exports of the network to be tried meanwhile."""
 
 import copy
 import math
 import time
 from collections.abc import Callable
 
+from fastnst.errors import OutputError
 from fastnst.io.files import write_atomically
 from fastnst.models.export import to_onnx
-from fastnst.training.describe import model_info
-from fastnst.training.run import Run
+from fastnst.training.card import model_info
+from fastnst.training.run import TrainingRun
 
 PREVIEW = "preview.onnx"
 
@@ -22,10 +23,10 @@ SHORTEST_BUDGET = 5
 class EarlyExport:
     """Writes preview.onnx after the first minute and then now and then."""
 
-    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
+    def __init__(self, run: TrainingRun, say: Callable[[str], None]) -> None:
         self.run, self.say = run, say
-        self.look_s = 0.0
-        """Seconds that a look at the held-out pictures takes."""
+        self.validation_s = 0.0
+        """Seconds that painting the held-out pictures takes."""
         first_s, budget_s = run.settings.early_export_s, run.settings.budget_s
         short = budget_s is not None and budget_s < SHORTEST_BUDGET * first_s
         self._first = True
@@ -51,4 +52,31 @@ class EarlyExport:
             self.say(f"Step {run.state.step}: try it with --style {run.folder / PREVIEW}")
         self._next_s = run.clock.elapsed_s + max(run.settings.checkpoint_every_s, COST * took_s)
         if first:  # a budget: what is left for the end is now known
-            run.pace.reserve_s = 3 + 1.5 * (took_s + max(self.look_s, 2 * run.clock.step_s))
+            run.pace.reserve_s = 3 + 1.5 * (took_s + max(self.validation_s, 2 * run.clock.step_s))
+
+
+class Saving:
+    """Checkpoints and early exports of a run, by its main process."""
+
+    def __init__(self, run: TrainingRun, say: Callable[[str], None]) -> None:
+        self.run, self.say = run, say
+        self.early_export = EarlyExport(run, say)
+        self._saved_s = run.state.elapsed_s
+
+    def save_if_due(self, *, last: bool) -> None:
+        """Write the checkpoint where it is time to, or the last one. A full disk is waited out, but for the last one.
+
+        Raises OutputError where the last one cannot be written.
+        """
+        run, now_s = self.run, self.run.clock.elapsed_s
+        if last or now_s - self._saved_s > run.settings.checkpoint_every_s:
+            self._saved_s = now_s
+            try:
+                run.save()
+            except OutputError as error:
+                if last:
+                    raise
+                again_s = run.settings.checkpoint_every_s
+                self.say(f"{error}; training goes on, the next try is in {again_s:.0f} s.")
+        if not last:
+            self.early_export.write_if_due()

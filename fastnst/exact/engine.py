@@ -1,8 +1,12 @@
 """Gatys' method (Gatys, Ecker and Bethge 2016): the pixels themselves are optimised; nothing is trained beforehand.
 
-H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], frames uint8 (H, W, 3) RGB.
+`optimize` prepares a photo and its styles, and paints one level of the pyramid after the other by `descend`.
+
+H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], channels innermost in memory, frames uint8
+(H, W, 3) RGB.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,16 +16,22 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.init import check_init
-from fastnst.exact.init import initial_image as initial_image  # noqa: PLC0414 - given on
+from fastnst.exact.checkpoint import resumed, what_is_asked
+from fastnst.exact.init import check_init, initial_image
 from fastnst.exact.logbook import Logbook
 from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
-from fastnst.exact.objective import Objective
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.optimizers import new_descent
 from fastnst.exact.pyramid import Level, plan_levels, repaint
-from fastnst.exact.result import Callback, OptimizeDivergedError, OptimizeResult, Progress, Trace
-from fastnst.exact.resume import resumed, what_is_asked
-from fastnst.exact.run import OnStep, Run, advance
+from fastnst.exact.result import (
+    Callback,
+    OptimizationRun,
+    OptimizeDivergedError,
+    OptimizeProgress,
+    OptimizeResult,
+    Step,
+    Trace,
+)
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
@@ -30,7 +40,7 @@ from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
-from fastnst.losses.weights import chosen_network, load_loss_network, load_polish_network
+from fastnst.losses.weights import chosen_network, load_fine_tuning_network, load_loss_network
 
 
 def optimize(
@@ -60,7 +70,7 @@ def optimize(
         device: what computes; by default CUDA where there is one.
         log_dir: a folder for TensorBoard events, pictures and a checkpoint, as Logbook tells.
         resume: go on with the checkpoint in `log_dir`, bit for bit; only `steps` may differ, where there is no
-            `polish`, and how much is kept. With less memory than before, lbfgs forgets what does not fit.
+            `fine_tune`, and how much is kept. With less memory than before, lbfgs forgets what does not fit.
         on_plan: called once, before the work, with the memory it will take.
 
     Raises:
@@ -76,32 +86,68 @@ def optimize(
     settings = chosen_network(settings or OptimizeSettings())
     check_init(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    painter = Painter(Subject(content, styles, settings, content_mask), settings, device)
-    plan = painter.plan()
+    work = Optimization(Subject(content, styles, settings, content_mask), settings, device)
+    plan = work.plan()
     if on_plan is not None:
         on_plan(plan)
-    run = Run(plan_levels(settings), new_descent(replace(settings, history=plan.history)))
+    run = OptimizationRun(plan_levels(settings), new_descent(replace(settings, history=plan.history)))
     try:
         if log_dir is None:
-            painter.paint(run, callback)
+            work.paint(run, callback)
         else:
-            asked = what_is_asked(settings, content, styles, content_mask, painter.loss_weights)
+            asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
             if resume:
                 run = resumed(log_dir, asked, run, device)
             with Logbook(log_dir, run, asked, settings.save_every) as logbook:
-                painter.paint(run, _both(logbook.note, callback))
+                work.paint(run, _both(logbook.note, callback))
     except KeyboardInterrupt:
         if not run.trace.history:
             raise
         run.trace.interrupted = True
     except DivergedError as error:
-        best = painter.result(run.trace, time.perf_counter() - started) if run.trace.history else None
+        best = work.result(run.trace, time.perf_counter() - started) if run.trace.history else None
         raise OptimizeDivergedError(str(error), best) from error
-    return painter.result(run.trace, time.perf_counter() - started)
+    return work.result(run.trace, time.perf_counter() - started)
 
 
-def _both(first: OnStep, second: OnStep | None) -> OnStep:
-    def tell(progress: Progress) -> None:
+def descend(run: OptimizationRun, objective: PixelObjective, on_step: Callback | None = None) -> None:
+    """Do the steps that are left of the level at hand, from `run.image` on, and turn to the next level.
+
+    Raises DivergedError for a loss or a gradient that is no finite number.
+    """
+    if run.image is None:
+        raise ValueError("a level begins with an image")
+    level, trace = run.levels[run.level], run.trace
+    began = time.perf_counter() - run.elapsed_s
+    while run.done < level.steps:
+        image = run.image.contiguous(memory_format=torch.channels_last)
+        losses, gradient = objective.evaluate(image)
+        run.torn = True
+        run.elapsed_s = time.perf_counter() - began
+        number, last = len(trace.history) + 1, run.done + 1 == level.steps
+        trace.add(
+            Step(number, **losses, elapsed_s=run.elapsed_s, long_side=level.long_side, fine_tune=level.fine_tune), image
+        )
+        run.done += 1
+        if not last:
+            _check_finite(gradient, number)
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            run.image = objective.constrain(run.descent.propose(image, losses["total"], gradient))
+        run.torn = False
+        if on_step is not None:
+            on_step(OptimizeProgress(trace.history[-1], trace.best, run.steps, trace.best_image, run.level, run.done))
+    run.level, run.done, run.image = run.level + 1, 0, None
+
+
+def _check_finite(gradient: Tensor, step: int) -> None:
+    # Where a loss is finite its gradient may still overflow; told now, it is not blamed on the next step's loss.
+    size = gradient.abs().sum().item()
+    if not math.isfinite(size):
+        raise DivergedError(f"step {step}: the gradient is {size}; lower the weights, or try --precision float32")
+
+
+def _both(first: Callback, second: Callback | None) -> Callback:
+    def tell(progress: OptimizeProgress) -> None:
         first(progress)
         if second is not None:
             second(progress)
@@ -109,7 +155,7 @@ def _both(first: OnStep, second: OnStep | None) -> OnStep:
     return tell
 
 
-class Painter:
+class Optimization:
     """Takes a run through its levels."""
 
     def __init__(self, subject: Subject, settings: OptimizeSettings, device: torch.device) -> None:
@@ -117,14 +163,14 @@ class Painter:
         self.subject, self.device = subject, device
         self.dtype = resolve_precision(settings.precision, device)
         network, self.loss_weights = load_loss_network(settings, device)
-        # By whether it is for the last steps alone, `polish`.
+        # By whether it is for the last steps alone, `fine_tune`.
         networks = {False: network}
-        if settings.polish:
-            networks[True], weights = load_polish_network(settings, settings.polish_weights, device)
-            self.loss_weights += f"; the last {settings.polish} steps {weights}"
-        self.settings = weigh(subject, networks[settings.polish > 0], settings, device, self.dtype)
-        self._losses = {polish: PerceptualLoss(one, self.settings) for polish, one in networks.items()}
-        self._measured: tuple[tuple[int, bool], Objective] | None = None
+        if settings.fine_tune:
+            networks[True], weights = load_fine_tuning_network(settings, settings.fine_tune_weights, device)
+            self.loss_weights += f"; the last {settings.fine_tune} steps {weights}"
+        self.settings = weigh(subject, networks[settings.fine_tune > 0], settings, device, self.dtype)
+        self._losses = {fine_tune: PerceptualLoss(one, self.settings) for fine_tune, one in networks.items()}
+        self._measured: tuple[tuple[int, bool], PixelObjective] | None = None
         self._planned_bytes = 0
 
     def plan(self) -> MemoryPlan:
@@ -140,28 +186,28 @@ class Painter:
         self._planned_bytes = plan.peak_bytes
         return plan
 
-    def paint(self, run: Run, on_step: OnStep | None = None) -> None:
+    def paint(self, run: OptimizationRun, on_step: Callback | None = None) -> None:
         """Do all that is left of a run. Raises DivergedError; on Ctrl-C the run stands where it was."""
         while run.level < len(run.levels):
             level = run.levels[run.level]
-            objective = self.objective(level.long_side, level.polish)
+            objective = self.objective(level.long_side, level.fine_tune)
             if run.image is None:
                 run.image = objective.constrain(self._first(run))
-            advance(run, objective, on_step)
+            descend(run, objective, on_step)
 
-    def objective(self, long_side: int, polish: bool = False) -> Objective:
+    def objective(self, long_side: int, fine_tune: bool = False) -> PixelObjective:
         """What is minimised at a long side of that many pixels; the newest one is kept."""
-        if self._measured is None or self._measured[0] != (long_side, polish):
+        if self._measured is None or self._measured[0] != (long_side, fine_tune):
             self._measured = None  # its references are let go before the next ones are measured
-            objective = self.subject.objective(self._losses[polish], long_side, self.device, self.dtype)
-            self._measured = (long_side, polish), objective
+            objective = self.subject.objective(self._losses[fine_tune], long_side, self.device, self.dtype)
+            self._measured = (long_side, fine_tune), objective
         return self._measured[1]
 
     def result(self, trace: Trace, elapsed_s: float) -> OptimizeResult:
         """The best picture of a trace that is not empty, judged in float32."""
         frame = to_frame(trace.best_image)
         last = trace.history[-1]
-        objective = self.objective(last.long_side, last.polish)
+        objective = self.objective(last.long_side, last.fine_tune)
         return OptimizeResult(
             frame=frame,
             losses=objective.judge(to_image(frame).to(self.device)),
@@ -175,14 +221,14 @@ class Painter:
             planned_bytes=self._planned_bytes,
         )
 
-    def _first(self, run: Run) -> Tensor:
+    def _first(self, run: OptimizationRun) -> Tensor:
         """What a level begins with: the settings' initial image, or the best of the level before, enlarged."""
         level = run.levels[run.level]
         photo = self._photo(level)
         if run.level == 0:
             return initial_image(photo, self.settings)
         before = run.levels[run.level - 1]
-        if before.polish != level.polish:
+        if before.fine_tune != level.fine_tune:
             run.descent.forget()
         if before.long_side == level.long_side:
             return run.trace.best_image
@@ -193,17 +239,17 @@ class Painter:
         return self.subject.photo(level.long_side).to(self.device)
 
 
-def descend(
-    objective: Objective, image: Tensor, settings: OptimizeSettings, trace: Trace, callback: Callback | None = None
+def minimize(
+    objective: PixelObjective, image: Tensor, settings: OptimizeSettings, trace: Trace, callback: Callback | None = None
 ) -> None:
     """Lower one objective from `image` on, (1, 3, H, W), for the settings' number of steps; `trace` takes them in.
 
     Ends early, marked in the trace, on Ctrl-C after the first step. Raises DivergedError.
     """
     level = Level(max(image.shape[2:]), settings.steps)
-    run = Run([level], new_descent(settings), trace, image=objective.constrain(image))
+    run = OptimizationRun([level], new_descent(settings), trace, image=objective.constrain(image))
     try:
-        advance(run, objective, callback)
+        descend(run, objective, callback)
     except KeyboardInterrupt:
         if not trace.history:
             raise
