@@ -106,7 +106,7 @@ class PerceptualLoss:
             content = Judged(image.float(), features)
             with torch.autocast(image.device.type, enabled=False):
                 measured = {name: value for term in self.terms for name, value in term.measure_content(content).items()}
-            return {layer: features[layer] for layer in self.settings.content_layers} | measured
+            return {layer: features[layer].detach() for layer in self.settings.content_layers} | measured
 
     def measure_style(self, image: Tensor) -> StyleReference:
         """Style reference of a style image, (1, 3, H, W) in [0, 1]."""
