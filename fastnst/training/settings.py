@@ -71,9 +71,26 @@ class TrainSettings(LossSettings):
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
+    style_weight: float | Literal["auto"] = 3.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-goal whatever the painting."""
+
+    style_statistic: StyleStatistic = "distribution"
+    """What style compares: distribution is how often values of features occur and how strong they are, at
+    --style-scales; the others are those of `fastnst optimize` (gram: Gatys et al., Johnson et al.)."""
+
+    style_layer_weights: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3)
+    """Weight of each style layer in the style term; empty: 1 / number of layers each."""
+
+    color_weight: float = 0.17
+    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+
+    detail_weight: float = 0.17
+    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    weight."""
+
+    pattern_weight: float = 0.33
+    """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
     content_goal: float = 0.6
     """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
@@ -136,7 +153,7 @@ class TrainSettings(LossSettings):
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
-    style_size: int = 512
+    style_size: int = 1024
     """Long side of the style picture, pixels: the larger, the larger the strokes."""
 
     seed: int = 0
