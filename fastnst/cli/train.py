@@ -8,7 +8,7 @@ from cyclopts import App, ArgumentCollection, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.photographs import content_folder
+from fastnst.cli.downloads import content_folder, fetch_loss_weights
 from fastnst.cli.recipe import fill_settings
 from fastnst.training.settings import TrainSettings
 
@@ -70,6 +70,7 @@ def train(
         read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
     content = content_folder(settings.content, console)
+    fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.exact.optimizers import Descent
+from fastnst.exact.optimizers import PixelOptimizer
 from fastnst.exact.pyramid import Level
 from fastnst.exact.result import OptimizationRun, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
@@ -105,7 +105,7 @@ def read_asked(path: Path) -> dict[str, Any]:
         return asked
 
 
-def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: torch.device) -> OptimizationRun:
+def load_checkpoint(path: Path, levels: list[Level], descent: PixelOptimizer, device: torch.device) -> OptimizationRun:
     """The run as it stood, with `levels` and `descent` made anew from the same settings.
 
     Raises CheckpointError for a file that is no checkpoint or does not fit.

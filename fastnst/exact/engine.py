@@ -9,6 +9,7 @@ H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], cha
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def optimize(
             same colours.
         callback: called after each step.
         device: what computes; by default CUDA where there is one.
-        log_dir: a folder for TensorBoard events, pictures and a checkpoint, as Logbook tells.
+        log_dir: a folder for TensorBoard events, pictures and a checkpoint, as Logbook says.
         resume: go on with the checkpoint in `log_dir`, bit for bit; only `steps` may differ, where there is no
             `fine_tune`, and how much is kept. With less memory than before, lbfgs forgets what does not fit.
         on_plan: called once, before the work, with the memory it will take.
@@ -86,20 +87,21 @@ def optimize(
     settings = chosen_network(settings or OptimizeSettings())
     check_init(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    work = Optimization(Subject(content, styles, settings, content_mask), settings, device)
+    work = LevelObjectives(Subject(content, styles, settings, content_mask), settings, device)
     plan = work.plan()
     if on_plan is not None:
         on_plan(plan)
     run = OptimizationRun(plan_levels(settings), new_descent(replace(settings, history=plan.history)))
     try:
-        if log_dir is None:
-            work.paint(run, callback)
-        else:
-            asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
-            if resume:
-                run = resumed(log_dir, asked, run, device)
-            with Logbook(log_dir, run, asked, settings.save_every) as logbook:
-                work.paint(run, _both(logbook.note, callback))
+        with ExitStack() as stack:
+            if log_dir is not None:
+                asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
+                if resume:
+                    run = resumed(log_dir, asked, run, device)
+                logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
+                callback = _both(logbook.note, callback)
+            while run.level < len(run.levels):
+                descend(run, work.begin_level(run), callback)
     except KeyboardInterrupt:
         if not run.trace.history:
             raise
@@ -147,16 +149,16 @@ def _check_finite(gradient: Tensor, step: int) -> None:
 
 
 def _both(first: Callback, second: Callback | None) -> Callback:
-    def tell(progress: OptimizeProgress) -> None:
+    def call(progress: OptimizeProgress) -> None:
         first(progress)
         if second is not None:
             second(progress)
 
-    return tell
+    return call
 
 
-class Optimization:
-    """Takes a run through its levels."""
+class LevelObjectives:
+    """What the levels of a run share: the subject, the loss networks, and the objective measured last."""
 
     def __init__(self, subject: Subject, settings: OptimizeSettings, device: torch.device) -> None:
         """Load the loss network; raises WeightsError and SettingError as it does."""
@@ -186,14 +188,13 @@ class Optimization:
         self._planned_bytes = plan.peak_bytes
         return plan
 
-    def paint(self, run: OptimizationRun, on_step: Callback | None = None) -> None:
-        """Do all that is left of a run. Raises DivergedError; on Ctrl-C the run stands where it was."""
-        while run.level < len(run.levels):
-            level = run.levels[run.level]
-            objective = self.objective(level.long_side, level.fine_tune)
-            if run.image is None:
-                run.image = objective.constrain(self._first(run))
-            descend(run, objective, on_step)
+    def begin_level(self, run: OptimizationRun) -> PixelObjective:
+        """What is minimised at the level at hand; `run.image` is what it begins with, or stays where it has begun."""
+        level = run.levels[run.level]
+        objective = self.objective(level.long_side, level.fine_tune)
+        if run.image is None:
+            run.image = objective.constrain(self._first(run))
+        return objective
 
     def objective(self, long_side: int, fine_tune: bool = False) -> PixelObjective:
         """What is minimised at a long side of that many pixels; the newest one is kept."""

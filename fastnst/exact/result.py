@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.optimizers import Descent
+from fastnst.exact.optimizers import PixelOptimizer
 from fastnst.exact.pyramid import Level
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
@@ -93,7 +93,7 @@ class OptimizationRun:
     """Where an optimisation stands: all that must be known to go on with it."""
 
     levels: list[Level]
-    descent: Descent
+    descent: PixelOptimizer
     trace: Trace = field(default_factory=Trace)
     level: int = 0
     """Index of the level at hand; the number of levels when all is done."""

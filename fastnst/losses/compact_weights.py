@@ -90,8 +90,10 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
                 f"{path}: not a compact loss network; expected a file that fastnst distill wrote "
                 "(for VGG's own weights add --loss-network vgg19)"
             )
-        told = json.loads(metadata["info"])
+        description = json.loads(metadata["info"])
         # Files of version 0.1 say "licence".
-        return state, CompactInfo(**{"license" if name == "licence" else name: told[name] for name in told})
+        return state, CompactInfo(
+            **{"license" if name == "licence" else name: description[name] for name in description}
+        )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable compact loss network ({error})") from error

@@ -26,7 +26,7 @@ from fastnst.losses.distributions import (
     sliced_wasserstein,
 )
 from fastnst.losses.losses import covariance_matrix, relative_error
-from fastnst.losses.terms import Judged, LossTerm, Positions, StyleReference, StyleTarget
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features
 
 DIRECTIONS, QUANTILES = 96, 128
@@ -39,6 +39,9 @@ _REFERENCE_POSITIONS = 16384  # of a style image: more change its quantiles by l
 
 SHAPE_WEIGHT, STRENGTH_WEIGHT = 0.125, 0.625
 """Weights beside the sliced Wasserstein distance, settled by sheets of pictures (docs/training.md)."""
+
+LAYER_WEIGHTS = {"relu1_1": 0.1, "relu2_1": 0.15, "relu3_1": 0.2, "relu4_1": 0.25, "relu5_1": 0.3}
+"""Weights of the usual style layers where none are given: deep ones more, or strokes stay thin."""
 
 COLOR_SCALES = (2, 8)
 """Pixels, each way, that colors are averaged over before they are compared: strokes, and masses of them."""
@@ -70,7 +73,7 @@ class DistributionLoss(LossTerm):
         """Scales at which features are needed."""
         return tuple(self.scale_weights)
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """Covariance (1, C, C), means (1, C) and quantiles (1, K, Q) of each layer at each scale."""
         _whole(positions)
         reference: StyleReference = {}
@@ -83,7 +86,7 @@ class DistributionLoss(LossTerm):
                 reference[_key(layer, scale)] = (covariance_matrix(features), features.mean((2, 3)), spread)
         return reference
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         losses = [
             target.weight * scale_weight * weight * _layer_loss(judged, scale, layer, target)
@@ -94,7 +97,7 @@ class DistributionLoss(LossTerm):
         return torch.stack(losses).sum(0)
 
 
-def _layer_loss(judged: Judged, scale: int, layer: str, target: StyleTarget) -> Tensor:
+def _layer_loss(judged: JudgedImages, scale: int, layer: str, target: StyleTarget) -> Tensor:
     _whole(target.positions)
     covariance, means, spread = target.reference[_key(layer, scale)]
     features = judged.at(scale)[layer].float()
@@ -121,12 +124,12 @@ class ColorLoss(LossTerm):
     name = "color"
     follows_strength = True
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """Quantiles of colors along directions, (1, K, Q) for each scale."""
         _whole(positions)
         return {self.name: tuple(_color_quantiles(style.image, scale) for scale in COLOR_SCALES)}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         own = [_color_quantiles(judged.image, scale) for scale in COLOR_SCALES]
         losses = [
@@ -150,12 +153,12 @@ class DetailLoss(LossTerm):
     name = "detail"
     follows_strength = True
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """Deviations of the bands, (1, 3, levels + 1)."""
         _whole(positions)
         return {self.name: (band_deviations(style.image),)}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         own = band_deviations(judged.image)
         weights = own.new_tensor(_LUMA_CHROMA)[:, None]
@@ -172,16 +175,16 @@ class PatternLoss(LossTerm):
 
     name = "pattern"
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """Shares of directions, (1, 3, rings, sectors), and energies of rings, (1, 3, rings, 1)."""
         _whole(positions)
         return {self.name: (oriented_shares(style.image), oriented_energies(style.image)[1])}
 
-    def measure_content(self, content: Judged) -> Features:
+    def measure_content(self, content: JudgedImages) -> Features:
         """The photo's own shares, (B, 3, rings, sectors)."""
         return {self.name: oriented_shares(content.image)}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
         """(B,)."""
         losses = []
         for target in styles:

@@ -1,6 +1,6 @@
 """The perceptual loss: named, weighted terms over one pass of the loss network, the same for both methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError
-from fastnst.losses.distribution_terms import ColorLoss, DetailLoss, DistributionLoss, PatternLoss
+from fastnst.losses.distribution_terms import LAYER_WEIGHTS, ColorLoss, DetailLoss, DistributionLoss, PatternLoss
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.terms import (
     ContentLoss,
-    Judged,
+    JudgedImages,
     LossTerm,
     Positions,
     StyleLoss,
@@ -81,7 +81,7 @@ class PerceptualLoss:
         targets = [StyleTarget(style)] if isinstance(style, dict) else style
         weighted, values = [], {}
         with torch.autocast(image.device.type, enabled=False):
-            judged = Judged(image.float(), features, reduced, generator)
+            judged = JudgedImages(image.float(), features, reduced, generator)
             for term in self.terms:
                 losses = term(judged, content, targets)
                 values[term.name] = losses.mean()
@@ -103,7 +103,7 @@ class PerceptualLoss:
         """Content reference of content images, (B, 3, H, W) in [0, 1]."""
         with torch.no_grad():
             features = self.features(image)
-            content = Judged(image.float(), features)
+            content = JudgedImages(image.float(), features)
             with torch.autocast(image.device.type, enabled=False):
                 measured = {name: value for term in self.terms for name, value in term.measure_content(content).items()}
             return {layer: features[layer].detach() for layer in self.settings.content_layers} | measured
@@ -115,7 +115,7 @@ class PerceptualLoss:
     def measure_regions(self, image: Tensor, regions: Sequence[Positions | None]) -> list[StyleReference]:
         """Style reference of each of several regions of a style image, (1, 3, H, W) in [0, 1]; None is all of it."""
         with torch.no_grad():
-            style = Judged(image, self.features(image), self._reduced(image))
+            style = JudgedImages(image, self.features(image), self._reduced(image))
             with torch.autocast(image.device.type, enabled=False):
                 return [
                     {name: value for term in self.terms for name, value in term.measure_style(style, region).items()}
@@ -146,14 +146,16 @@ def loss_terms(settings: LossSettings) -> list[LossTerm]:
     """The terms that the settings weigh; SettingError where the layers' weights do not fit the layers."""
     formula = settings.normalization
     content = _layer_weights("content", settings.content_layers, settings.content_layer_weights)
-    style = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
+    style: Mapping[str, float] = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
     if settings.style_statistic == "distribution" and formula != "balanced":
         raise SettingError(
-            f"--style-statistic distribution has no form for --normalization {formula}; take gram, as its document does, "
-            "or --normalization balanced"
+            f"--style-statistic distribution goes with --normalization balanced, not {formula}; take that, or "
+            "--style-statistic gram"
         )
     style_term: LossTerm
     if settings.style_statistic == "distribution":
+        if not settings.style_layer_weights and style.keys() == LAYER_WEIGHTS.keys():
+            style = LAYER_WEIGHTS
         style_term = DistributionLoss(settings.style_weight, style, settings.weight_of_scale)
     else:
         style_term = StyleLoss(settings.style_weight, style, settings.style_statistic, formula)

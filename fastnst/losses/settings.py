@@ -51,7 +51,8 @@ class LossSettings:
     """Layers that style is compared at."""
 
     style_layer_weights: tuple[float, ...] = ()
-    """Weight of each style layer in the style term; by default 1 / number of layers each."""
+    """Weight of each style layer in the style term; by default 1 / number of layers each, with the style statistic
+    distribution 0.1 to 0.3, deep layers more."""
 
     style_statistic: StyleStatistic = "gram"
     """What style compares: the Gram matrix (Gatys), its diagonal or the rest of it alone, each channel's mean and the

@@ -40,7 +40,7 @@ class StyleTarget:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImages:
     """The images that are judged, with what all terms share."""
 
     image: Tensor
@@ -75,11 +75,11 @@ class LossTerm(ABC):
         """Scales of the images at which it needs features: pixels, each way, that they are averaged over."""
         return (1,)
 
-    def measure_content(self, content: Judged) -> Features:  # noqa: ARG002
+    def measure_content(self, content: JudgedImages) -> Features:  # noqa: ARG002
         """What must be known of content images, (B, 3, H, W), beside their features, under names of its own."""
         return {}
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
         """What must be known of a style image, (1, 3, H, W), or of a region of it, to judge by it later; no gradient.
 
         By default nothing.
@@ -87,7 +87,7 @@ class LossTerm(ABC):
         return {}
 
     @abstractmethod
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
         """The loss of each image, (B,), against the features of its content image and against style targets."""
 
 
@@ -102,7 +102,7 @@ class ContentLoss(LossTerm):
 
     name = "content"
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         return _sum(
             [
@@ -125,14 +125,14 @@ class StyleLoss(LossTerm):
     name = "style"
     follows_strength = True
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """The statistic at each layer, by the layer's name."""
         measure = STYLE_STATISTICS[self.statistic]
         layers = [layer for layer in self.layers if positions is None or layer in positions]
         regions = {layer: _region(style.features[layer], layer, positions) for layer in layers}
         return {layer: tuple(part(region) for part in measure) for layer, region in regions.items()}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         measure = STYLE_STATISTICS[self.statistic]
         losses = []
@@ -148,7 +148,7 @@ class StyleLoss(LossTerm):
                 losses.append(weight * (target.weight * self._error(layer, judged, measured[region], target)))
         return _sum(losses)
 
-    def _error(self, layer: str, judged: Judged, measured: list[Tensor], target: StyleTarget) -> Tensor:
+    def _error(self, layer: str, judged: JudgedImages, measured: list[Tensor], target: StyleTarget) -> Tensor:
         channels, *size = judged.features[layer].shape[1:]
         positions = size[0] * size[1] if target.positions is None else len(target.positions[layer])
         region = target.positions is not None
@@ -169,7 +169,7 @@ class TotalVariationLoss(LossTerm):
 
     name = "total_variation"
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         return total_variation_loss(self.formula, self.kind, judged.image)
 

@@ -61,7 +61,7 @@ class LossWeights:
 _Settings = TypeVar("_Settings", bound=LossSettings)
 
 COMPACT_CHOSEN = (
-    "Judged by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
+    "JudgedImages by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
     "--loss-network vgg19 fetches it once (548 MB)."
 )
 """What users are told where `chosen_network` took it."""
@@ -121,6 +121,23 @@ def load_fine_tuning_network(
     own = {field.name: getattr(settings, field.name) for field in fields(LossSettings)}
     asked = LossSettings(**own | {"loss_network": "vgg19-caffe", "loss_weights": weights})
     return load_loss_network(asked, device, option="--polish-weights")
+
+
+def weights_to_fetch(settings: LossSettings) -> list[tuple[VGGName, str]]:
+    """Names of the weights that what is judged by the settings has to fetch, and the option that gives a file instead.
+
+    Settings that have a `fine_tune` fetch VGG-19's for that part as well.
+    """
+    chosen = _choose(settings) if settings.loss_network == "auto" else settings.loss_network
+    asked: list[tuple[LossNetworkName, Path | None, str]] = [(chosen, settings.loss_weights, "--loss-weights")]
+    if getattr(settings, "fine_tune", 0):
+        asked.append(("vgg19-caffe", getattr(settings, "fine_tune_weights", None), "--polish-weights"))
+    return [
+        (name, option)
+        for name, file, option in asked
+        if name != "compact" and not file and not os.environ.get(ENVIRONMENT_VARIABLE)
+        if not SOURCES[name].fetched.is_file()
+    ]
 
 
 def find_weights(name: VGGName, file: Path | None = None, option: str = "--loss-weights") -> LossWeights:

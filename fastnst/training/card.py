@@ -82,8 +82,8 @@ def _row(style: str, losses: dict[str, float]) -> str:
 
 
 def _origin(settings: TrainSettings) -> str:
-    told = (("starting from", settings.init_model), ("imitating", settings.teacher))
-    named = [(what, find_model(path)) for what, path in told if isinstance(path, Path)]
+    origins = (("starting from", settings.init_model), ("imitating", settings.teacher))
+    named = [(what, find_model(path)) for what, path in origins if isinstance(path, Path)]
     return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in named)
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastnst.errors import InputError, SettingError
 from fastnst.training.crops import Framing, Skipped, first_usable
-from fastnst.training.data import ContentImages, Sample, nothing_usable
+from fastnst.training.data import ContentImages, ContentSample, nothing_usable
 
 
 class Batch(NamedTuple):
@@ -73,13 +73,13 @@ def content_batches(
         raise nothing_usable(dataset.folder, skipped) from None
 
 
-class _Sized(Dataset[tuple[int, Sample]]):
+class _Sized(Dataset[tuple[int, ContentSample]]):
     """The sequence by number and crop; gives the number back with the sample."""
 
     def __init__(self, images: ContentImages) -> None:
         self.images = images
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, Sample]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[int, ContentSample]:
         n, crop = key
         return n, self.images.with_crop(crop)[n]
 
@@ -104,7 +104,7 @@ def shared(first: int, size: int, rank: int, world_size: int) -> tuple[int, int]
     return first + rank * share, share
 
 
-def _collate(samples: list[tuple[int, Sample]]) -> Batch:
+def _collate(samples: list[tuple[int, ContentSample]]) -> Batch:
     numbers = range(samples[0][0], samples[-1][0] + 1)
     images = torch.stack([sample.image for _, sample in samples])
     return Batch(numbers, images, [entry for _, sample in samples for entry in sample.skipped])

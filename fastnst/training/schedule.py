@@ -42,7 +42,7 @@ class Clock:
     """When the first step began."""
 
     step_s: float = 0.0
-    """What a step takes at present, looks at the pictures included."""
+    """What a step takes at present, validation included."""
 
 
 class StepSchedule:

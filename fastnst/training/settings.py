@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models
-from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, check_fine_tuning
+from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
@@ -78,9 +78,6 @@ class TrainSettings(LossSettings):
     style_statistic: StyleStatistic = "distribution"
     """What style compares: distribution is how often values of features occur and how strong they are, at
     --style-scales; the others are those of `fastnst optimize` (gram: Gatys et al., Johnson et al.)."""
-
-    style_layer_weights: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3)
-    """Weight of each style layer in the style term; empty: 1 / number of layers each."""
 
     color_weight: float = 0.17
     """Weight of the difference between the distributions of colors, as a part of the style weight."""
@@ -275,9 +272,12 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings, with what was the default when older ones were saved: random weights, and a johnson of 32."""
+    """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
+    loss without the terms that compare distributions."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
-    return {"init_from": "none", "width": 32 if kind == "johnson" else width, "blocks": blocks} | with_new_names(saved)
+    size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
+    terms = dict.fromkeys(("color_weight", "detail_weight", "pattern_weight"), 0.0)
+    return {"init_from": "none", **size, **terms} | with_new_names(saved)
 
 
 def _option(name: str) -> str:

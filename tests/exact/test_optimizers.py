@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.exact.lbfgs import CurvaturePair, LBFGSDescent
-from fastnst.exact.optimizers import AdamDescent, Descent, new_descent
+from fastnst.exact.optimizers import AdamDescent, PixelOptimizer, new_descent
 from fastnst.exact.settings import OptimizeSettings
 
 Loss = Callable[[Tensor], Tensor]
 
 
-def go(descent: Descent, loss: Loss, image: Tensor, steps: int) -> list[tuple[float, Tensor]]:
+def go(descent: PixelOptimizer, loss: Loss, image: Tensor, steps: int) -> list[tuple[float, Tensor]]:
     """Loss and image of each evaluation."""
     seen = []
     for _ in range(steps):
@@ -107,7 +107,7 @@ def test_lbfgs_converges_whatever_the_loss_is_scaled_by(
 
 
 @pytest.mark.parametrize("descent", [LBFGSDescent(), AdamDescent()])
-def test_pixels_stay_in_the_box_and_reach_its_walls(descent: Descent, start: Tensor, steepness: Tensor) -> None:
+def test_pixels_stay_in_the_box_and_reach_its_walls(descent: PixelOptimizer, start: Tensor, steepness: Tensor) -> None:
     outside = torch.where(torch.arange(18).view(1, 3, 2, 3) % 3 == 0, 1.7, 0.4)
     outside[0, 0, 0, 0] = -2
     seen = go(descent, bowl(outside, steepness / 100), start, 120)
@@ -186,7 +186,7 @@ def test_adam_equals_torchs(start: Tensor, target: Tensor, steepness: Tensor) ->
 
 
 @pytest.mark.parametrize("kind", [LBFGSDescent, AdamDescent])
-def test_arguments_are_left_alone(kind: type[Descent], start: Tensor, target: Tensor, steepness: Tensor) -> None:
+def test_arguments_are_left_alone(kind: type[PixelOptimizer], start: Tensor, target: Tensor, steepness: Tensor) -> None:
     descent, image = kind(), start
     for _ in range(5):
         gradient = 2 * steepness * (image - target)

@@ -113,8 +113,8 @@ def test_both_networks_are_told(settings: OptimizeSettings, photo: Frame, painti
     told = report(optimize(photo, painting, settings), settings)
     assert told["loss_weights"].startswith("compact (")
     assert "; the last 3 steps vgg19, torchvision normalisation, tiny.safetensors (sha256 " in told["loss_weights"]
-    assert told["settings"]["polish"] == 3
-    assert [step["polish"] for step in told["history"]] == [False] * 6 + [True] * 3
+    assert told["settings"]["fine_tune"] == 3
+    assert [step["fine_tune"] for step in told["history"]] == [False] * 6 + [True] * 3
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -150,12 +150,14 @@ def test_a_polished_run_cannot_be_lengthened(
 
 
 def test_weights_that_are_not_there_are_told_before_the_work(
-    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+    settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no way out")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("fastnst.io.download.urlopen", refuse)
+    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
     seen: list[OptimizeProgress] = []
     with pytest.raises(WeightsError, match=r"weights of vgg19-caffe could not be fetched .* --polish-weights FILE or"):
@@ -169,11 +171,11 @@ def test_weights_that_are_not_there_are_told_before_the_work(
     ("changes", "message"),
     [
         (
-            {"loss_network": "vgg19", "polish": 30},
+            {"loss_network": "vgg19", "fine_tune": 30},
             "--polish 30 goes with --loss-network compact, not vgg19",
         ),
-        ({"loss_network": "compact", "steps": 30, "polish": 30}, "--polish is 30 of --steps 30; expected fewer"),
-        ({"loss_network": "compact", "polish": -1}, "--polish is -1; expected at least 0"),
+        ({"loss_network": "compact", "steps": 30, "fine_tune": 30}, "--polish is 30 of --steps 30; expected fewer"),
+        ({"loss_network": "compact", "fine_tune": -1}, "--polish is -1; expected at least 0"),
     ],
 )
 def test_impossible_polish(changes: dict[str, object], message: str) -> None:

@@ -134,7 +134,7 @@ def test_gradients_reach_the_pixels(painting: Tensor) -> None:
     [
         ({"style_scales": (1, 2)}, "3 weights for 2 --style-scales"),
         ({"style_scales": (1, 2, 2)}, "expected different whole numbers"),
-        ({"normalization": "paper"}, "no form for --normalization paper"),
+        ({"normalization": "paper"}, "balanced, not paper"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], words: str) -> None:

@@ -138,4 +138,6 @@ def test_a_flat_picture_has_no_pattern_and_a_gradient() -> None:
     loss = pattern_loss(flat, torch.ones(1, 3, 6, 18), oriented_energies(noise())[1]) + band_deviations(flat).sum()
     loss.backward()
     assert flat.grad is not None
-    assert pattern_loss(flat, torch.ones(1, 3, 6, 18), oriented_energies(noise())[1]).item() == pytest.approx(0, abs=1e-6)
+    assert pattern_loss(flat, torch.ones(1, 3, 6, 18), oriented_energies(noise())[1]).item() == pytest.approx(
+        0, abs=1e-6
+    )

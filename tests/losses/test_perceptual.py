@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from fastnst.errors import SettingError
 from fastnst.losses.perceptual import PerceptualLoss, loss_terms, of_each_image
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.terms import Judged, LossTerm, Positions, StyleReference, StyleTarget
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features, VGGFeatures
 
 LAYERS = ("relu1_1", "relu2_1")
@@ -151,10 +151,10 @@ class BrightnessLoss(LossTerm):
     name = "brightness"
     follows_strength = True
 
-    def measure_style(self, style: Judged, positions: Positions | None = None) -> StyleReference:
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         return {"level": (style.image.mean(dim=(1, 2, 3)),)}
 
-    def __call__(self, judged: Judged, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
         levels = judged.image.mean(dim=(1, 2, 3))
         return sum(target.weight * (levels - target.reference["level"][0]).square() for target in styles)
 

@@ -13,7 +13,7 @@ from fastnst.errors import SettingError
 from fastnst.losses.losses import STYLE_STATISTICS, channel_deviations, gram_matrix, total_variation_loss
 from fastnst.losses.perceptual import loss_terms
 from fastnst.losses.settings import LossSettings, StyleStatistic
-from fastnst.losses.terms import Judged, LossTerm, Positions, StyleReference, StyleTarget
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features
 
 LAYERS = ("relu1_1", "relu2_1")
@@ -49,8 +49,8 @@ class Terms:
         return self.terms["style"](judged(given), {}, [StyleTarget(targets)] if isinstance(targets, dict) else targets)
 
 
-def judged(features: Features) -> Judged:
-    return Judged(torch.zeros(1, 3, 1, 1), features)
+def judged(features: Features) -> JudgedImages:
+    return JudgedImages(torch.zeros(1, 3, 1, 1), features)
 
 
 @pytest.mark.parametrize(

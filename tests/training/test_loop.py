@@ -239,11 +239,11 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
 
 
 def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
-    assert of_their_time({"steps": 3}) == {"start": "none", "width": 32, "blocks": 5, "steps": 3}
+    assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3}
     assert of_their_time({"network": "live-small"})["width"] == 32
     assert of_their_time({"network": "live"})["width"] == 48
     told = plain(TrainSettings(style=(Path("x.png"),)))
-    assert (told["width"], told["blocks"], told["start"]) == (16, 5, "auto")
+    assert (told["width"], told["blocks"], told["init_from"]) == (16, 5, "auto")
     assert of_their_time(told) == told
 
 

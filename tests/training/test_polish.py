@@ -20,9 +20,9 @@ from fastnst.losses.weights import load_fine_tuning_network
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks, TrainResult
-from fastnst.training.monitor import Look
 from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.settings import TrainSettings
+from fastnst.training.validation import Validation
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos
 def test_held_out_pictures_are_judged_by_vgg19_throughout(
     settings: TrainSettings, photos: Path, tmp_path: Path, style_picture: Path
 ) -> None:
-    looks: dict[str, list[Look]] = {"both": [], "compact": []}
+    looks: dict[str, list[Validation]] = {"both": [], "compact": []}
     for name, each in (("both", settings), ("compact", through("compact", settings))):
         engine.run_training(each, photos, tmp_path / name, callbacks=TrainCallbacks(on_validation=looks[name].append))
     first, other = looks["both"][0], looks["compact"][0]
@@ -109,7 +109,7 @@ def test_resumed_in_either_part_equals_uninterrupted(
         settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"])
     )
     assert rest == whole[stopped_at - 1 :]
-    with pytest.raises(CheckpointError, match=r"polish = 0\.333.*now it is 0\.5"):
+    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.333.*now it is 0\.5"):
         engine.run_training(replace(settings, fine_tune=0.5), photos, tmp_path / "stopped", resume=True)
 
 
@@ -121,10 +121,10 @@ def test_a_checkpoint_of_before_it_was_there_is_not_polished(
     path = tmp_path / CHECKPOINT
     with safe_open(path, framework="numpy") as opened:
         metadata = opened.metadata()
-    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "polish"}
+    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "fine_tune"}
     save_file(load_file(path), path, metadata | {"settings": json.dumps(saved)})
     engine.run_training(old, photos, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"polish = 0\.0, now it is 0\.333"):
+    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.0, now it is 0\.333"):
         engine.run_training(settings, photos, tmp_path, resume=True)
 
 

@@ -162,8 +162,8 @@ def test_the_compact_network_is_polished(
     changes = {
         "loss_network": "compact",
         "loss_weights": None,
-        "polish": 2,
-        "polish_weights": settings.loss_weights,
+        "fine_tune": 2,
+        "fine_tune_weights": settings.loss_weights,
     }
     benchmark = DescentBenchmark(tmp_path, settings)
     assert benchmark.steps_of("compact", changes) == 6
