@@ -41,7 +41,8 @@ _EPSILON = 1e-6
 
 def projections(features: Tensor, directions: Tensor) -> Tensor:
     """Each position's features seen along directions, (K, C): (B, C, N) -> (B, K, N)."""
-    return torch.matmul(directions, features)
+    seen: Tensor = directions @ features
+    return seen
 
 
 @cache
