@@ -41,15 +41,14 @@ _EPSILON = 1e-6
 
 def projections(features: Tensor, directions: Tensor) -> Tensor:
     """Each position's features seen along directions, (K, C): (B, C, N) -> (B, K, N)."""
-    seen: Tensor = directions @ features
-    return seen
+    return directions @ features
 
 
 @cache
 def random_directions(channels: int, count: int) -> Tensor:
     """Unit vectors evenly spread over all directions, always the same ones: (count, channels)."""
     drawn = torch.randn(count, channels, generator=torch.Generator().manual_seed(channels))
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    return F.normalize(drawn, dim=1)
 
 
 def quantiles(values: Tensor, count: int) -> Tensor:

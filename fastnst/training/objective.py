@@ -109,7 +109,9 @@ class TrainingObjective:
         with torch.no_grad(), autocast(self.device, self.dtype):
             stylized = paint(image, *conditions.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
-            return stylized, self.loss(stylized, content, self._styles_of(conditions)).floats()
+            always_the_same = torch.Generator().manual_seed(self.settings.seed)
+            losses = self.loss(stylized, content, self._styles_of(conditions), generator=always_the_same)
+            return stylized, losses.floats()
 
     def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
