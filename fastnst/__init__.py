@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
     from fastnst.exact.style import Style
-    from fastnst.inference.session import Stylizer
+    from fastnst.inference.stylizer import Stylizer
     from fastnst.io.images import Picture, read_frame, read_picture, write_picture
     from fastnst.io.styles import find_style, installed_styles
     from fastnst.training.loop import TrainCallbacks
@@ -45,7 +45,7 @@ _HOMES = {
     "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.io.images",
     "Style": "fastnst.exact.style",
-    "Stylizer": "fastnst.inference.session",
+    "Stylizer": "fastnst.inference.stylizer",
     "TrainCallbacks": "fastnst.training.loop",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.io.styles",

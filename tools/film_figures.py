@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from fastnst.errors import FastNSTError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.inference.steadying import Steadier
 from fastnst.io.images import Frame
 from fastnst.machine.hardware import describe_machine

@@ -18,7 +18,7 @@ from fastnst.backends import choosing
 from fastnst.backends.backend import UnavailableError
 from fastnst.cli import video as module
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.inference.painter import LookPainter
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.job import job_folder
 
@@ -222,9 +222,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a command that is stopped by Ctrl-C after some frames."""
 
     def stop(frames: int, *arguments: object) -> None:
-        paint, calls = LookPainter.__call__, 0
+        paint, calls = StylePipeline.__call__, 0
 
-        def interrupted(self: LookPainter, frame: np.ndarray) -> np.ndarray:
+        def interrupted(self: StylePipeline, frame: np.ndarray) -> np.ndarray:
             nonlocal calls
             calls += 1
             if calls > frames:
@@ -232,7 +232,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return paint(self, frame)
 
         with monkeypatch.context() as patched:
-            patched.setattr(LookPainter, "__call__", interrupted)
+            patched.setattr(StylePipeline, "__call__", interrupted)
             assert run(*arguments) == 130
 
     return stop

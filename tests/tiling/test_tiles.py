@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.conditioning import Conditions

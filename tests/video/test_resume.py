@@ -14,7 +14,7 @@ import pytest
 from fastnst.errors import InputError, OutputError
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Span
-from fastnst.video.job import Job, job_folder
+from fastnst.video.job import JobFolder, job_folder
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
 from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
@@ -22,21 +22,22 @@ from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
 Fixture = Any
 FRAMES = 5 * SEGMENT_FRAMES + 40
 
-# Paints slowly, and says how far it is.
+# Stylizes slowly, and says how far it is.
 JOB = """
 import sys, time
 from pathlib import Path
 from fastnst.video.plan import plan_film
 from fastnst.video.settings import VideoSettings
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.stylize import stylize_film
 
-def paint(frame):
+def show(progress):
     time.sleep(0.002)
-    return 255 - frame
+    print(progress.done, flush=True)
 
 plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
-name = {"name": "inverted"}
-stylize_film(paint, plan, painter_id=name, on_progress=lambda progress: print(progress.done, flush=True))
+with StylePipeline(sys.argv[3], provider="cpu", threads=1) as pipeline:
+    stylize_film(pipeline, plan, on_progress=show)
 """
 
 
@@ -52,11 +53,13 @@ class Counter:
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
+def test_killed_at_80_percent(
+    make_clip: Fixture, paint: Fixture, read: Fixture, invert: Path, tmp_path: Path, name: str
+) -> None:
     source = make_clip(name, frames=FRAMES, sounds=["eng"], options={"preset": "ultrafast"}, gop=50)
     output, unbroken = tmp_path / f"out-{name}", tmp_path / f"unbroken-{name}"
     job = subprocess.Popen(
-        [sys.executable, "-c", JOB, str(source), str(output)], stdout=subprocess.PIPE, text=True, bufsize=1
+        [sys.executable, "-c", JOB, str(source), str(output), str(invert)], stdout=subprocess.PIPE, text=True, bufsize=1
     )
     assert job.stdout is not None
     for line in job.stdout:
@@ -68,13 +71,13 @@ def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture,
     assert not output.exists()
 
     painter = Counter()
-    result = paint(source, output, painter, painter_id="inverted", preset="ultrafast")
+    result = paint(source, output, painter, style=invert, preset="ultrafast")
     assert result.resumed % SEGMENT_FRAMES == 0
     assert result.resumed >= 3 * SEGMENT_FRAMES
     assert painter.calls == FRAMES - result.resumed
     assert not job_folder(output).exists()
 
-    paint(source, unbroken, Counter(), painter_id="inverted", preset="ultrafast")
+    paint(source, unbroken, Counter(), style=invert, preset="ultrafast")
     resumed, whole = read(output), read(unbroken)
     assert len(resumed.frames) == FRAMES
     assert resumed.stamps == whole.stamps
@@ -97,7 +100,7 @@ def stop_after(frames: int, paint: Fixture, source: Path, output: Path, **settin
         return 255 - frame
 
     with pytest.raises(KeyboardInterrupt):
-        paint(source, output, painter, painter_id="inverted", preset="ultrafast", **settings)
+        paint(source, output, painter, style="inverted", preset="ultrafast", **settings)
 
 
 @pytest.fixture
@@ -110,19 +113,19 @@ def test_interrupted_twice(film: Path, paint: Fixture, read: Fixture, tmp_path: 
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     painter = Counter()
-    assert paint(film, output, painter, painter_id="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
+    assert paint(film, output, painter, style="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
     assert painter.calls == 30
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"painter_id": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
+    [{"style": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
 )
 def test_other_settings_start_anew(film: Path, paint: Fixture, tmp_path: Path, change: dict[str, Any]) -> None:
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
-    settings = {"painter_id": "inverted", "preset": "ultrafast"} | change
+    settings = {"style": "inverted", "preset": "ultrafast"} | change
     assert paint(film, output, Counter(), **settings).resumed == 0
 
 
@@ -130,7 +133,7 @@ def test_changed_film_starts_anew(film: Path, paint: Fixture, tmp_path: Path) ->
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     os.utime(film, (time.time() + 5, time.time() + 5))
-    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == 0
+    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == 0
 
 
 def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixt
     content = bytearray(second.read_bytes())
     content[len(content) // 2] ^= 255
     second.write_bytes(content)
-    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
+    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 
@@ -150,25 +153,25 @@ def test_damaged_film_goes_on_with_damaged_skip(make_clip: Fixture, paint: Fixtu
     source.write_bytes(content[: len(content) * 9 // 10])
     output = tmp_path / "out.mkv"
     with pytest.raises(InputError, match=r"readable frame\(s\); --damaged skip"):
-        paint(source, output, Counter(), painter_id="inverted")
+        paint(source, output, Counter(), style="inverted")
     assert job_folder(output).exists()
-    assert paint(source, output, Counter(), painter_id="inverted", damaged="skip").resumed == SEGMENT_FRAMES
+    assert paint(source, output, Counter(), style="inverted", damaged="skip").resumed == SEGMENT_FRAMES
 
 
 def test_only_one_job_at_a_time(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
-    with Job(output, {"style": "a"}):
-        with pytest.raises(OutputError, match="another fastnst is painting it"), Job(output, {"style": "a"}):
+    with JobFolder(output, {"style": "a"}):
+        with pytest.raises(OutputError, match="another fastnst is painting it"), JobFolder(output, {"style": "a"}):
             pass
         assert job_folder(output).exists()
-    with Job(output, {"style": "a"}):
+    with JobFolder(output, {"style": "a"}):
         pass
     assert not job_folder(output).exists()
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"), Job(tmp_path / "file" / "out.mp4", {}):
+    with pytest.raises(OutputError, match="cannot be written"), JobFolder(tmp_path / "file" / "out.mp4", {}):
         pass
 
 

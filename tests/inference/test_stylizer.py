@@ -16,7 +16,7 @@ from fastnst.backends.backend import UnavailableError
 from fastnst.backends.contract import Contract
 from fastnst.backends.feeds import extra_feeds
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 
 FRAME = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 
