@@ -274,12 +274,19 @@ Paint = Callable[..., FilmResult]
 def paint(tmp_path_factory: pytest.TempPathFactory, fake_session: type) -> Paint:
     """Plan and paint with one thread, by default with a network that changes nothing.
 
-    `style` is the network's file, by which a stopped job knows it again.
+    `style` is the network's file, by which a stopped job knows it again; `open_session` opens it on a `provider`.
     """
     folder = tmp_path_factory.mktemp("styles")
 
     def run(
-        source: Path, output: Path, painter: Any = None, *, style: str | Path = "fake", **settings: Any
+        source: Path,
+        output: Path,
+        painter: Any = None,
+        *,
+        style: str | Path = "fake",
+        provider: str = "cpu",
+        open_session: Any = None,
+        **settings: Any,
     ) -> FilmResult:
         path = style if isinstance(style, Path) else folder / f"{style}.onnx"
         if not path.exists():
@@ -292,7 +299,7 @@ def paint(tmp_path_factory: pytest.TempPathFactory, fake_session: type) -> Paint
         def opened(path: Path, **_options: object) -> Any:
             return fake_session(painter or unchanged, path=path)
 
-        with StylePipeline(str(path), provider="cpu", open_session=opened) as pipeline:
+        with StylePipeline(str(path), provider=provider, open_session=open_session or opened) as pipeline:
             return stylize_film(pipeline, plan, on_progress=on_progress)
 
     return run

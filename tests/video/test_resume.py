@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnst.errors import InputError, OutputError
+from fastnst.backends.choosing import Choice
+from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Span
 from fastnst.video.job import JobFolder, job_folder
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
 from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
+from fastnst.video.stylize import FilmProgress
 
 Fixture = Any
 FRAMES = 5 * SEGMENT_FRAMES + 40
@@ -127,6 +129,79 @@ def test_other_settings_start_anew(film: Path, paint: Fixture, tmp_path: Path, c
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     settings = {"style": "inverted", "preset": "ultrafast"} | change
     assert paint(film, output, Counter(), **settings).resumed == 0
+
+
+@pytest.fixture
+def machine(fake_session: type) -> Fixture:
+    """What opens networks on a computer of some providers; each paints another level.
+
+    The first one is what `auto` takes. A provider that is an error cannot run there.
+    """
+
+    def make(**precisions: str | SettingError) -> Fixture:
+        def opened(path: Path, *, provider: str, **_options: object) -> Any:
+            taken = next(iter(precisions)) if provider == "auto" else provider
+            precision = precisions[taken]
+            if isinstance(precision, SettingError):
+                raise precision
+            level = 10 * len(taken) + len(precision)
+            session = fake_session(lambda frame: np.full_like(frame, level), path=path)
+            session.choice = Choice(taken, precision)  # type: ignore[arg-type]
+            return session
+
+        return opened
+
+    return make
+
+
+@pytest.fixture
+def stopped(film: Path, paint: Fixture, machine: Fixture, tmp_path: Path) -> Path:
+    """The output of a film that `auto` began on OpenVINO in bfloat16, and that was stopped in its second segment."""
+
+    def stop(progress: FilmProgress) -> None:
+        if progress.done > SEGMENT_FRAMES + 10:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "out.mkv"
+    opened = machine(openvino="bfloat16", cpu="float32")
+    with pytest.raises(KeyboardInterrupt):
+        paint(film, output, codec="ffv1", provider="auto", open_session=opened, on_progress=stop)
+    return output
+
+
+def test_auto_goes_on_with_what_the_film_was_begun_with(
+    film: Path, stopped: Path, paint: Fixture, read: Fixture, machine: Fixture
+) -> None:
+    opened = machine(cpu="float32", openvino="bfloat16")
+    result = paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
+    assert (result.resumed, str(result.choice)) == (SEGMENT_FRAMES, "openvino in bfloat16")
+    frames = read(stopped).frames
+    np.testing.assert_array_equal(frames[0], frames[-1])
+
+
+@pytest.mark.parametrize(
+    ("openvino", "words"),
+    [
+        (SettingError("it was taken out"), "was begun elsewhere: it was taken out"),
+        ("float16", "was begun on openvino in bfloat16, which is float16 today"),
+    ],
+)
+def test_what_the_film_was_begun_with_is_gone(
+    film: Path, stopped: Path, paint: Fixture, machine: Fixture, openvino: Any, words: str
+) -> None:
+    opened = machine(cpu="float32", openvino=openvino)
+    with pytest.raises(SettingError) as caught:
+        paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
+    assert str(caught.value) == f"{stopped}: {words}; --fresh paints it anew"
+    assert job_folder(stopped).exists()
+    assert paint(film, stopped, codec="ffv1", provider="auto", open_session=opened, resume=False).resumed == 0
+    assert not job_folder(stopped).exists()
+
+
+def test_another_provider_by_name_starts_anew(film: Path, stopped: Path, paint: Fixture, machine: Fixture) -> None:
+    opened = machine(openvino="bfloat16", cpu="float32")
+    result = paint(film, stopped, codec="ffv1", provider="cpu", open_session=opened)
+    assert (result.resumed, str(result.choice)) == (0, "cpu")
 
 
 def test_changed_film_starts_anew(film: Path, paint: Fixture, tmp_path: Path) -> None:
