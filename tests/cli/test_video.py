@@ -17,7 +17,6 @@ from fastnst.cli import video as module
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES
-from fastnst.video.job import job_folder
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
