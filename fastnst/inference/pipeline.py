@@ -11,7 +11,6 @@ H height, W width in pixels; sizes are (height, width). Frames are uint8 (H, W, 
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,6 @@ import numpy as np
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights
-from fastnst.errors import SettingError
 from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.session import StyleSession
 from fastnst.inference.steadying import Past, Steadier
@@ -70,7 +68,7 @@ class StylePipeline:
             provider: what computes; auto takes the fastest that really runs here.
             threads: on the CPU; None: one for each physical core that may be used.
             tile: when to paint in tiles, see `TilePolicy`.
-            open_session: opens a network file, with `provider`, `threads` and `tile` as above.
+            open_session: opens a network file, with the options of a `StyleSession`.
 
         Raises:
             StyleError: no such style, a file that is no network of ours, or one that knows no tiles.
@@ -268,7 +266,4 @@ class StylePipeline:
         for session in self._sessions():
             if session.path == path:
                 return session
-        if self._layers and self.asked == "auto":
-            with suppress(SettingError):  # what runs one network may not run another
-                return self._open(path, provider=self.choice.provider)
-        return self._open(path, provider=self.asked)
+        return self._open(path, provider=self.asked, prefer=self.choice.provider if self._layers else None)

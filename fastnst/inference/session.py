@@ -4,6 +4,7 @@ N pictures, H height, W width, S styles that a network can mix. Frames are uint8
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ from fastnst.backends.contract import Contract, read_contract
 from fastnst.backends.feeds import as_batch, extra_feeds, from_layout, to_layout
 from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.onnx_cpu import OnnxBackend
-from fastnst.errors import InputError, StyleError
+from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.tile_policy import TileChoice, TilePolicy
 from fastnst.io.images import Frame
 from fastnst.machine.cores import check_threads
@@ -35,6 +36,7 @@ class StyleSession:
         provider: ProviderChoice = "auto",
         threads: int | None = None,
         tile: TileChoice = "off",
+        prefer: Provider | None = None,
     ) -> None:
         """Open a network file.
 
@@ -43,6 +45,8 @@ class StyleSession:
             provider: what computes; auto takes the fastest that really runs here, see `choice`.
             threads: threads on the CPU; None: one for each physical core that may be used.
             tile: when pictures are painted in tiles, see `TilePolicy`.
+            prefer: what runs another network already: auto takes it where it runs this one too, for trying all takes
+                seconds.
 
         Raises:
             StyleError: a file that is no network of ours; with a number for `tile`, one that knows no tiles.
@@ -53,7 +57,7 @@ class StyleSession:
         """The ONNX file."""
 
         self._backend: Backend | None = None
-        self._backend, self.choice, self._contract = _load(path, provider, threads)
+        self._backend, self.choice, self._contract = _load(path, provider, threads, prefer)
         self.tiles = TilePolicy(path, self.choice, asked=provider, tile=tile, threads=threads)
         """When this network paints in tiles, and how often it did."""
 
@@ -158,7 +162,9 @@ class StyleSession:
         return self._backend
 
 
-def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Backend, Choice, Contract]:
+def _load(
+    path: Path, provider: ProviderChoice, threads: int | None, prefer: Provider | None
+) -> tuple[Backend, Choice, Contract]:
     """Open a network file, check it against the contract, and choose what runs it."""
     cpu = _open_on_cpu(path, threads)
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
@@ -167,8 +173,11 @@ def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Ba
         return {"frame": to_layout(frames, contract)} | extra_feeds(contract, None, None)
 
     painted = _run_test_picture(path, cpu, feed(test_picture()))
-    backend, choice = choose_backend(NetworkFile(path, feed, threads=threads), cpu, painted, provider)
-    return backend, choice, contract
+    network = NetworkFile(path, feed, threads=threads)
+    if provider == "auto" and prefer is not None:
+        with suppress(SettingError):  # what runs one network may not run another
+            return *choose_backend(network, cpu, painted, prefer), contract
+    return *choose_backend(network, cpu, painted, provider), contract
 
 
 def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:

@@ -130,18 +130,6 @@ class TiledStylizer:
             return stylized
         return blend(stylized, single, strength)
 
-    def measure(
-        self,
-        frame: Frame,
-        *,
-        style_weights: StyleWeights | None = None,
-        strength: float | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> Statistics:
-        """Measure a picture's statistics without painting it; arguments and errors as for a call."""
-        extra = extra_feeds(self._network.contract, style_weights, strength)
-        return self._run(self._single(frame), None, extra, None, on_progress)
-
     @property
     def numbers(self) -> float:
         """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
@@ -161,28 +149,27 @@ class TiledStylizer:
     def _run(
         self,
         frame: Frame,
-        stylized: Frame | None,
+        stylized: Frame,
         extra: dict[str, Array],
         statistics: Statistics | None,
         on_progress: OnProgress | None,
-    ) -> Statistics:
+    ) -> None:
+        """Fill `stylized`, (H, W, 3), pass by pass."""
         network = self._network
         prepared = network.prepare(frame)
         height, width = prepared.shape[:2]
         plan = self.plan(height, width, measured=statistics is not None)
-        passes = plan.passes if stylized is not None else plan.passes[:-1]
         grid = TileGrid.over((height, width), network.cell, self._tile, self._workers)
         fixed = evaluate_fixed(network.graph, extra) if extra else network.around.fixed
-        report = _Report(on_progress, sum(each.work for each in passes))
+        report = _Report(on_progress, sum(each.work for each in plan.passes))
         with ThreadPoolExecutor(self._workers) as pool:
             surface = Surface(self._open_part, pool, self._folder)
             with closing(Painting(network, plan, prepared, grid, surface=surface, fixed=fixed)) as painting:
                 if statistics is not None:
                     painting.measured.update(self._by_source(statistics))
-                for number, each in enumerate(passes):
+                for number, each in enumerate(plan.passes):
                     painting.run_pass(number, stylized if not each.norms else None, partial(report, each.work))
                 self._statistics = statistics or self._in_order(painting.measured)
-        return self._statistics
 
     def _open_part(self, model: ModelProto) -> Part:
         return Part(model, self._provider, max(1, self._threads // self._workers))

@@ -35,7 +35,7 @@ _WAIT_S = 0.2
 _RGB = Colors(0, True, 1, 1)
 
 
-class Recorder:
+class FilmRecorder:
     """Encodes pictures with the times at which they were captured (H.264 in MP4, MOV or Matroska)."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, *, overwrite: bool = False) -> None:

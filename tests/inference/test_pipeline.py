@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -119,6 +120,43 @@ def test_styles_that_nobody_mixed_are_said_once(
         assert pipeline.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
     with StylePipeline(f"{mix}@monet", Effects(), provider="cpu") as pipeline:
         assert pipeline.notes == []
+
+
+def test_switching_reuses_the_provider_and_frees_what_no_region_needs(
+    tmp_path: Path, halves: Path, fake_session: type
+) -> None:
+    sessions: list[Any] = []
+    asked: list[tuple[str, str | None]] = []
+
+    def opened(path: Path, *, provider: str, prefer: str | None, **_options: object) -> Any:
+        asked.append((provider, prefer))
+        sessions.append(fake_session(lambda frame: np.full_like(frame, 10 * len(path.stem)), path=path))
+        return sessions[-1]
+
+    one, two, three = (tmp_path / f"{name}.onnx" for name in ("a", "bb", "ccc"))
+    for path in (one, two, three):
+        path.touch()
+    effects = Effects(mask=halves, region=(f"blue={one}",))
+    with StylePipeline(str(two), effects, open_session=opened) as pipeline:
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [20, 10]
+        pipeline.switch(one)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [10, 10]
+        assert [session.closed for session in sessions] == [True, False]
+        pipeline.switch(three)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [30, 10]
+        assert [session.closed for session in sessions] == [True, False, False]
+    assert all(session.closed for session in sessions)
+    assert asked == [("auto", None), ("auto", "cpu"), ("auto", "cpu")]
+
+
+def test_painted_at_another_size_photo_and_painting_meet_at_the_photos(style: Write) -> None:
+    photo = np.zeros((20, 40, 3), np.uint8)
+    photo[:, ::2] = 200
+    with StylePipeline(style(INVERT, "invert"), Effects(strength=0.5), provider="cpu") as pipeline:
+        stylized = pipeline(photo, size=(10, 20))
+    # Half the size, all is 100, and painted 155: half of that, and half of each column of the photo.
+    np.testing.assert_allclose(stylized[0, :2, 0], [177.5, 77.5], atol=0.5)
+    assert stylized.shape == photo.shape
 
 
 def test_more_than_its_full_strength(style: Write) -> None:

@@ -10,7 +10,6 @@ import pytest
 from fastnst.backends.onnx_cpu import OnnxBackend
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference import tile_policy
-from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.session import StyleSession
 from fastnst.tiling import memory
 
@@ -124,24 +123,6 @@ def test_tiles_when_one_piece_fails(network: Path, monkeypatch: pytest.MonkeyPat
         patched.setattr(OnnxBackend, "run", fail)
         with pytest.raises(InputError, match=r"failed on 1 picture\(s\) of 90x70 \(MemoryError\)"):
             session(frame)
-
-
-def test_a_second_network_runs_where_the_first_does(network: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "other.onnx")
-    asked: list[str] = []
-
-    def note(path: Path, *, provider: str, **_options: object) -> StyleSession:
-        asked.append(provider)
-        if (path, provider) == (other, "cpu"):
-            raise SettingError("what runs one network may not run another")
-        return StyleSession(path, provider="cpu")
-
-    with StylePipeline(str(network), open_session=note) as pipeline:
-        pipeline.switch(other)
-        pipeline.switch(network)
-    assert asked == ["auto", "cpu", "auto", "cpu"]
-    with StylePipeline(str(network), provider="cpu", open_session=note) as pipeline, pytest.raises(SettingError):
-        pipeline.switch(other)
 
 
 def test_mistakes(network: Path) -> None:
