@@ -65,7 +65,7 @@ def quantize(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     # onnx and torch take seconds to import: only now that the options are known to be right.
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
     from fastnst.io.files import atomic_path  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.metrics.yardstick import STYLE_SIZE, load_yardstick  # noqa: PLC0415

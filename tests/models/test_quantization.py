@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fastnst.backends.choosing import psnr_db
 from fastnst.cli.quantize import quantize as command
 from fastnst.errors import InputError, OutputError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features

@@ -14,7 +14,7 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import gram_matrix, relative_error
