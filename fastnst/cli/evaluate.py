@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
+    from fastnst.research.evaluation.evaluate import Evaluation
     from fastnst.research.evaluation.judge import Loaded
     from fastnst.research.evaluation.networks import Network
 
@@ -37,7 +38,8 @@ def evaluate(
     style_image: Path | None = None,
     photos: Annotated[tuple[str, ...], SEVERAL] = (),
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("evaluation"),
-    size: Annotated[int, Parameter(validator=SIZE)] = 512,
+    size: Annotated[tuple[int, ...], Parameter(negative="", consume_multiple=True, validator=SIZE)] = (512,),
+    style_size: Annotated[int, Parameter(validator=SIZE)] = 512,
     limit: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     samples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 4,
     strength: float | None = None,
@@ -68,7 +70,11 @@ def evaluate(
     output:
         Folder of the report.
     size:
-        Longest side that photos and films are scaled to, pixels. The painting's is always 512.
+        Longest side that photos and films are scaled to, pixels; several for a table each, films at the first. The
+        painting's is 512.
+    style_size:
+        Longest side of the painting where contrast, chroma, octaves and patterns are compared with it, pixels: the one
+        that the styles were trained on, if that was not 512.
     limit:
         Number of photos at most, spread evenly over those found.
     samples:
@@ -116,11 +122,22 @@ def evaluate(
         settings = LossSettings(loss_network=loss_network, loss_weights=loss_weights)
         load = partial(load_measures, settings, lpips_weights)
         report, interrupted = _measure_photos(
-            networks, style_image, paths, load, console, output=output, size=size, samples=samples, resume=resume
+            networks,
+            style_image,
+            paths,
+            load,
+            console,
+            output=output,
+            sizes=list(dict.fromkeys(size)),
+            style_size=style_size,
+            samples=samples,
+            resume=resume,
         )
         report.write(output)  # already now, as a film may turn out to be unreadable
     if (video or moved) and not interrupted:
-        _measure_video(report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size)
+        _measure_video(
+            report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size[0]
+        )
         report.write(output)
     console.print(f"{output / 'report.html'}: {report.summary}", markup=False, soft_wrap=True)
     if interrupted:
@@ -135,12 +152,14 @@ def _measure_photos(
     console: Console,
     *,
     output: Path,
-    size: int,
+    sizes: list[int],
+    style_size: int,
     samples: int,
     resume: bool,
 ) -> "tuple[Report, bool]":
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
+    from fastnst.metrics.yardstick import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
     from fastnst.research.evaluation.kept import FILE, Kept  # noqa: PLC0415
@@ -150,29 +169,47 @@ def _measure_photos(
     loaded = load()  # now, as it may fetch half a gigabyte
     if loaded.alexnet is None:
         console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
-    facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}
-    judge = loaded.judge(painting)
-    given = facts | {key: column.meaning for key, column in judge.measures.items()}
-    kept = Kept(output / FILE, resume=resume, given=given, style=painting)
+    judge = loaded.judge(painting, style_size)
+    compared = "" if style_size == STYLE_SIZE else f" ({style_size} px for the appearance)"
+    results: list[Evaluation] = []
     with _progress(console) as progress:
-        bar = progress.add_task("photos", total=len(paths))
-        result = measure(
-            networks,
-            painting,
-            paths,
-            judge,
-            size=size,
-            samples=samples,
-            kept=kept,
-            on_photo=lambda _path: progress.advance(bar),
-        )
-    for path, reason in result.skipped.items():
+        bar = progress.add_task("photos", total=len(paths) * len(sizes))
+        for size in sizes:
+            sized = loaded.weights | {"Size": f"photos {size} px, style image {STYLE_SIZE} px{compared}, long sides"}
+            given = sized | {key: column.meaning for key, column in judge.measures.items()}
+            try:
+                result = measure(
+                    networks,
+                    painting,
+                    paths,
+                    judge,
+                    size=size,
+                    samples=samples,
+                    # Each size adds its lines to those of the sizes before.
+                    kept=Kept(output / FILE, resume=resume or bool(results), given=given, style=painting),
+                    on_photo=lambda _path: progress.advance(bar),
+                )
+            except KeyboardInterrupt:
+                if not results:
+                    raise
+                results[-1].interrupted = True
+            else:
+                results.append(result)
+            if results[-1].interrupted:
+                break
+    for path, reason in results[0].skipped.items():
         console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
-    if result.samples:
-        write_picture(output / "sheet.png", Picture(frame=draw_sheet(picture_grid(result, painting))))
-    for title, table in tables(result).items():
-        _print_table(title, table, Console())
-    return summarise(result, style=painting, style_name=style_image.name, facts=facts), result.interrupted
+    for result in results:
+        several = len(results) > 1
+        if result.samples:
+            name = f"sheet-{result.size}.png" if several and result is not results[0] else "sheet.png"
+            write_picture(output / name, Picture(frame=draw_sheet(picture_grid(result, painting))))
+        for title, table in tables(result).items():
+            _print_table(f"{title} at {result.size} px" if several else title, table, Console())
+    words = ", ".join(str(result.size) for result in results)
+    facts = loaded.weights | {"Size": f"photos {words} px, style image {STYLE_SIZE} px{compared}, long sides"}
+    report = summarise(results, style=painting, style_name=style_image.name, facts=facts)
+    return report, results[-1].interrupted
 
 
 def _measure_video(

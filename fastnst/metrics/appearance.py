@@ -102,7 +102,7 @@ def octave_spreads(luma: Planes) -> Values:
     for _ in OCTAVES:
         blurred = cv2.sepFilter2D(luma, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REFLECT_101)
         spreads.append(float((luma - blurred).std()))
-        luma = blurred[::2, ::2]
+        luma = np.asarray(blurred[::2, ::2], np.float32)
     return np.array(spreads)
 
 
@@ -125,12 +125,13 @@ def direction_shares(planes: Planes) -> Values:
 def _power(planes: Planes) -> Values:
     """Mean power spectrum of all windows, (3, 64, 33)."""
     windows = np.lib.stride_tricks.sliding_window_view(planes, (_WINDOW, _WINDOW), axis=(1, 2))[:, ::_STEP, ::_STEP]
-    total = np.zeros((len(planes), *_BINS_SHAPE))
+    total: Values = np.zeros((len(planes), *_BINS_SHAPE))
     for row in range(windows.shape[1]):  # one row of windows at a time: all of them would be nine times the picture
         parts = windows[:, row]
         parts = (parts - parts.mean((-2, -1), keepdims=True)) * _HANN
         total += (np.abs(np.fft.rfft2(parts)) ** 2).sum(1)
-    return total / (windows.shape[1] * windows.shape[2])
+    total /= windows.shape[1] * windows.shape[2]
+    return total
 
 
 def _bins() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

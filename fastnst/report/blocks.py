@@ -66,7 +66,7 @@ class Column:
     digits: int = 3
     """Digits after the point of floats and intervals."""
 
-    better: Literal["lower", "higher"] | None = None
+    better: Literal["lower", "higher", "near 1"] | None = None
     """Which values are better: the best one of the rows that are no baseline is set in bold."""
 
 
@@ -153,7 +153,9 @@ def _best(rows: Sequence[Row], index: int, column: Column) -> set[int]:
             values[number] = round(value, column.digits)
     if column.better is None or not values:
         return set()
-    best = (min if column.better == "lower" else max)(values.values())
+    if column.better == "near 1":
+        values = {number: round(abs(value - 1), column.digits) for number, value in values.items()}
+    best = (max if column.better == "higher" else min)(values.values())
     winners = {number for number, value in values.items() if value == best}
     return winners if len(winners) < len(values) else set()
 

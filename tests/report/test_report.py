@@ -165,3 +165,8 @@ def test_cells_as_text(cell: float | str | Interval | None, text: str) -> None:
 
 def test_json_has_no_undefined_numbers() -> None:
     assert json.loads(to_json({"a": [math.nan, 1.5], "b": (2,)})) == {"a": [None, 1.5], "b": [2]}
+
+
+def test_best_is_what_lies_nearest_to_one() -> None:
+    rows = [Row("far above", [1.3]), Row("below", [0.81]), Row("above", [1.19]), Row("baseline", [1.0], baseline=True)]
+    assert best_rows(Table([Column(title="contrast", digits=2, better="near 1")], rows)) == [{1, 2}]

@@ -3,15 +3,17 @@
 Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.report.blocks import Column
 from fastnst.report.intervals import Interval, mean_interval
-from fastnst.research.evaluation.judge import Judge
+from fastnst.research.evaluation.judge import MEDIANS, Judge
 from fastnst.research.evaluation.kept import Kept
 from fastnst.research.evaluation.networks import Network
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, MeasuredPhoto, Rows
@@ -34,11 +36,12 @@ class Evaluated:
         return self.parameters is None
 
     def interval(self, measure: str) -> Interval:
-        """Mean over photos of one measure, with its 95 % interval."""
-        return mean_interval(self.values[measure])
+        """Mean over photos of one measure, with its 95 % interval; of some the median, without one."""
+        values = self.values[measure]
+        return Interval(median(values), math.inf, len(values)) if measure in MEDIANS else mean_interval(values)
 
     def means(self) -> dict[str, float]:
-        """Mean over photos of every measure."""
+        """Mean, or median, over photos of every measure."""
         return {measure: self.interval(measure).mean for measure in self.values}
 
     def add(self, values: dict[str, float]) -> None:
@@ -61,6 +64,9 @@ class Evaluation:
     """What was measured."""
 
     measures: dict[str, Column]
+    size: int
+    """Long side of the photos, pixels."""
+
     rows: list[Evaluated]
     """Networks in the order given, then the two rows to beat."""
 
@@ -117,7 +123,7 @@ def evaluate(
         InputError: not a single photo could be used.
         KeyboardInterrupt: Ctrl-C before the first photo was done.
     """
-    result = Evaluation(judge.measures, [Evaluated(network.name, network.parameters) for network in networks])
+    result = Evaluation(judge.measures, size, [Evaluated(network.name, network.parameters) for network in networks])
     result.rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]
     rows = Rows(networks, style, judge, size=size, kept=kept)
     try:

@@ -1,6 +1,7 @@
 """Networks over photos: rows, skipped photos, samples, verdicts, report and sheet."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastnst.losses.vgg import Features
 from fastnst.metrics.yardstick import Yardstick
 from fastnst.report.sheet import draw_sheet
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate
-from fastnst.research.evaluation.judge import MEASURES, YARDSTICK, Judge
+from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, YARDSTICK, Judge
 from fastnst.research.evaluation.kept import Kept
 from fastnst.research.evaluation.networks import Network
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
@@ -68,6 +69,22 @@ def test_values_are_those_of_the_judge(photos: Path, style: Frame, judge: Judge)
     assert result.row("same").means() == result.row(PLAIN).means()
     assert result.row(PLAIN).means()["content"] == 0
     np.testing.assert_array_equal(result.samples[0].frames["inverted"], 255 - photo.frame)
+
+
+def test_of_patterns_the_median_counts() -> None:
+    row = evaluated("net", pattern=[1.0, 1.5, 30.0], contrast=[0.5, 1.0, 1.5])
+    assert row.means()["pattern"] == 1.5
+    assert row.interval("pattern").margin == math.inf
+    assert row.means()["contrast"] == pytest.approx(1)
+
+
+def test_at_other_sizes_the_gate_asks_for_the_appearance_alone() -> None:
+    result = evaluation(good("ours"), evaluated("pale", style=[0.1] * 3, contrast=[0.7] * 3))
+    result.size = 1024
+    assert [verdict.holds for verdict in gate_verdicts(result)] == [True, False]
+    assert [verdict.reason for verdict in gate_verdicts(result)] == ["", "contrast 0.7, 0.85 to 1.15"]
+    result.row("ours").values["grid"] = [0.5] * 3
+    assert gate_verdicts(result)[0].holds
 
 
 def test_photos_are_scaled_to_the_size(photos: Path) -> None:
@@ -152,6 +169,8 @@ def evaluated(name: str, parameters: int | None = 5, **values: list[float]) -> E
     """A row that has 0.5 in all figures but those given, and clean artefacts, over three photos."""
     row = Evaluated(name, parameters, {measure: [0.5, 0.5, 0.5] for measure in MEASURES})
     row.values |= {"border": [1.0] * 3, "grid": [0.0] * 3, "blobs": [0.0] * 3} | values
+    appearance = {key: [1.0] * 3 for key in APPEARANCE}
+    row.values |= {key: same for key, same in appearance.items() if key not in values}
     return row
 
 
@@ -163,7 +182,7 @@ def good(name: str) -> Evaluated:
 def evaluation(*rows: Evaluated) -> Evaluation:
     plain = evaluated(PLAIN, None, content=[0.0] * 3, style=[2.0, 2.1, 2.2], centred=[3.0, 3.1, 3.2])
     matched = evaluated(MATCHED, None, content=[0.3] * 3, style=[0.6, 0.7, 0.8], centred=[1.0, 1.1, 1.2])
-    return Evaluation(dict(MEASURES), [*rows, plain, matched], photos=["a.jpg", "b.jpg", "c.jpg"])
+    return Evaluation(dict(MEASURES), 512, [*rows, plain, matched], photos=["a.jpg", "b.jpg", "c.jpg"])
 
 
 def test_a_network_beats_another_on_both_networks_and_all_figures() -> None:
@@ -230,7 +249,7 @@ def test_the_gate_is_in_the_report() -> None:
 def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=80, samples=1)
     result.skipped["x.jpg"] = "broken"
-    report = summarise(result, style=style, style_name="waves.png", facts={"Loss network": "tiny"})
+    report = summarise([result], style=style, style_name="waves.png", facts={"Loss network": "tiny"})
     files = {file.name: file for file in report.write(tmp_path)}
     assert list(files) == ["report.html", "report.md", "report.json", "tradeoff.png", "tradeoff-dark.png"]
     data = json.loads(files["report.json"].read_text("utf-8"))
