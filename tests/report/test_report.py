@@ -25,9 +25,8 @@ from fastnst.report.blocks import (
     format_cell,
     png_bytes,
 )
-from fastnst.report.html import render_html
 from fastnst.report.intervals import Interval
-from fastnst.report.markdown import render_table
+from fastnst.report.render import render_html, render_table
 from fastnst.report.report import Report, to_json
 
 PNG = png_bytes(np.zeros((2, 3, 3), np.uint8))
