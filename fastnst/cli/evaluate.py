@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastnst.report.report import Report
     from fastnst.research.evaluation.evaluate import Evaluation
     from fastnst.research.evaluation.judge import Loaded
-    from fastnst.research.evaluation.networks import Network
+    from fastnst.research.evaluation.networks import EvaluatedNetwork
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
@@ -92,9 +92,9 @@ def evaluate(
     video_frames:
         Frames of each film at most.
     loss_network:
-        Network of the yardstick; -caffe are its authors' own weights, the others torchvision's.
+        Network that measures; -caffe are its authors' own weights, the others torchvision's.
     loss_weights:
-        File with the yardstick's weights instead of a download.
+        File with the network's weights instead of a download.
     lpips_weights:
         File (.safetensors) with torchvision's AlexNet and the LPIPS v0.1 heads instead of downloads.
     """
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def _measure_photos(
-    networks: "list[Network]",
+    networks: "list[EvaluatedNetwork]",
     style_image: Path,
     paths: list[Path],
     load: "Callable[[], Loaded]",
@@ -159,10 +159,10 @@ def _measure_photos(
 ) -> "tuple[Report, bool]":
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
-    from fastnst.metrics.yardstick import STYLE_SIZE  # noqa: PLC0415
+    from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
+    from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
-    from fastnst.research.evaluation.kept import FILE, Kept  # noqa: PLC0415
     from fastnst.research.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
@@ -186,7 +186,7 @@ def _measure_photos(
                     size=size,
                     samples=samples,
                     # Each size adds its lines to those of the sizes before.
-                    kept=Kept(output / FILE, resume=resume or bool(results), given=given, style=painting),
+                    cache=MeasurementCache(output / FILE, resume=resume or bool(results), given=given, style=painting),
                     on_photo=lambda _path: progress.advance(bar),
                 )
             except KeyboardInterrupt:
@@ -214,7 +214,7 @@ def _measure_photos(
 
 def _measure_video(
     report: "Report",
-    networks: "list[Network]",
+    networks: "list[EvaluatedNetwork]",
     films: tuple[str, ...],
     pictures: list[Path],
     console: Console,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.io.images import Frame
-from fastnst.metrics.palette import Colours, distance_to_palette
+from fastnst.metrics.color import Colours, distance_to_palette
 
 Plane = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -109,7 +109,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PictureGrid:
     """Pictures in rows and columns, each with a label above or beside it: a contact sheet."""
 
     columns: Sequence[str]
@@ -124,7 +124,7 @@ class Grid:
     """Pictures are reduced to the page's width. Otherwise they keep their size, and the page scrolls sideways."""
 
 
-Block: TypeAlias = Heading | Text | Facts | Verdicts | Table | Plot | Grid
+Block: TypeAlias = Heading | Text | Facts | Verdicts | Table | Plot | PictureGrid
 
 
 def format_cell(cell: Cell, column: Column) -> str:

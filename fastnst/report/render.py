@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from fastnst.report.blocks import (
     Block,
     Facts,
-    Grid,
     Heading,
+    PictureGrid,
     Plot,
     Table,
     Text,
@@ -32,7 +32,7 @@ def render_markdown(title: str, summary: str, blocks: Sequence[Block]) -> str:
     parts = [f"# {_escape(title)}"]
     if summary:
         parts.append(_escape(summary))
-    parts += [_block(block) for block in blocks if not isinstance(block, Grid)]
+    parts += [_block(block) for block in blocks if not isinstance(block, PictureGrid)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,7 +77,7 @@ def _block(block: Block) -> str:  # noqa: PLR0911 - one for each kind of block
                 f'<picture><source media="(prefers-color-scheme: dark)" srcset="{block.name}-dark.png">'
                 f'<img src="{block.name}.png" alt="{block.caption or block.name}"></picture>'
             )
-        case Grid():
+        case PictureGrid():
             return ""
 
 

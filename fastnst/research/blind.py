@@ -17,8 +17,8 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.files import write_atomically
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
-from fastnst.metrics.yardstick import STYLE_SIZE
-from fastnst.report.blocks import Grid
+from fastnst.metrics.perceptual import STYLE_SIZE
+from fastnst.report.blocks import PictureGrid
 from fastnst.report.intervals import share_interval
 from fastnst.report.sheet import draw_sheet
 from fastnst.research.evaluation.evaluate import choose_evenly
@@ -184,7 +184,7 @@ def draw_pair(number: int, left: Frame, right: Frame, painting: Frame) -> Frame:
     """One sheet: both pictures at 1:1, and the painting at 512 px, or as tall as they are where they are smaller."""
     fitted = fit_long_side(painting.shape[:2], min(STYLE_SIZE, max(left.shape[:2])))
     columns = ["left", "right", "painting"]
-    return draw_sheet(Grid(columns, [(f"sheet {number}", [left, right, resize_frame(painting, fitted)])]))
+    return draw_sheet(PictureGrid(columns, [(f"sheet {number}", [left, right, resize_frame(painting, fitted)])]))
 
 
 def _draw_lots(names: tuple[str, str], photos: Sequence[Path], seed: int, size: int) -> Key:

@@ -14,7 +14,7 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics.yardstick import Yardstick
+from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.research.evaluation import judge
 from fastnst.research.evaluation.judge import Judge, Loaded, Photo
 
@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LossSettings, Path | No
     def load(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
         calls.append((settings, lpips_weights))
         weights = {"Loss network": "a stand-in", "AlexNet": "left out: no weights"}
-        return Loaded(Yardstick(pooled, "layer", ["layer"]), None, weights)
+        return Loaded(PerceptualMetrics(pooled, "layer", ["layer"]), None, weights)
 
     monkeypatch.setattr(judge, "load_measures", load)
     return calls
@@ -67,7 +67,7 @@ def test_report_and_sheet_are_written(
     ]
     assert read_frame(out / "sheet.png").ndim == 3
     printed = capsys.readouterr()
-    assert "invert" in printed.out and "plain photo" in printed.out and "Yardstick" in printed.out
+    assert "invert" in printed.out and "plain photo" in printed.out and "PerceptualMetrics" in printed.out
     assert "AlexNet left out: no weights" in printed.err
     assert printed.err.rstrip().endswith("3 photos, 0 left out.")
     assert "a stand-in" in (out / "report.html").read_text("utf-8")

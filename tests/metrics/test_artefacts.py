@@ -12,7 +12,7 @@ from fastnst.metrics.artefacts import (
     find_artefacts,
     grid_energy,
 )
-from fastnst.metrics.palette import palette_of
+from fastnst.metrics.color import palette_of
 from fastnst.research.evaluation.gate import THRESHOLDS
 from fastnst.research.evaluation.rows import read_sized
 

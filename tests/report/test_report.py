@@ -13,8 +13,8 @@ from PIL import Image
 from fastnst.report.blocks import (
     Column,
     Facts,
-    Grid,
     Heading,
+    PictureGrid,
     Plot,
     Row,
     Table,
@@ -56,7 +56,7 @@ def report() -> Report:
         Verdicts([Verdict(True, "ours beats theirs", "style"), Verdict(False, "no"), Verdict(None, "unknown")]),
         TABLE,
         Plot("trade", PNG, PNG, "content against style"),
-        Grid(["photo", "ours"], [("cat", [frame, None])], notes=[["a note", ""]]),
+        PictureGrid(["photo", "ours"], [("cat", [frame, None])], notes=[["a note", ""]]),
     )
     built.data = {"rows": [Interval(1.0, math.inf, 1)], "path": Path("a/b")}
     return built
@@ -98,7 +98,7 @@ def test_html_marks_the_best_and_the_baseline(tmp_path: Path) -> None:
 
 def test_grids_keep_their_size_or_fit_the_page() -> None:
     frames = [np.zeros((4, 6, 3), np.uint8)]
-    pages = [render_html("r", "", [Grid(["a"], [("", frames)], fit=fit)]) for fit in (False, True)]
+    pages = [render_html("r", "", [PictureGrid(["a"], [("", frames)], fit=fit)]) for fit in (False, True)]
     assert ['<div class="scroll grid">' in page for page in pages] == [True, False]
     assert '<div class="scroll grid fit">' in pages[1]
 

@@ -35,7 +35,7 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
-class Point:
+class DescentPoint:
     """A picture on the way."""
 
     step: int
@@ -54,22 +54,22 @@ class Curve:
     photo: str
     style: str
     contender: str
-    points: tuple[Point, ...]
+    points: tuple[DescentPoint, ...]
     threads: int
     machine: Mapping[str, Any]
 
     @property
-    def last(self) -> Point:
+    def last(self) -> DescentPoint:
         """The last picture."""
         return self.points[-1]
 
-    def first_below(self, total: float) -> Point | None:
+    def first_below(self, total: float) -> DescentPoint | None:
         """The first picture that is at least as good."""
         return next((point for point in self.points if point.total <= total), None)
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """A photo and the painting it is painted like."""
 
     photo: Path
@@ -95,7 +95,11 @@ class DescentBenchmark:
         self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
 
     def run(
-        self, pair: Pair, contender: str, changes: Mapping[str, Any], on_step: Callable[[int], None] | None = None
+        self,
+        pair: PicturePair,
+        contender: str,
+        changes: Mapping[str, Any],
+        on_step: Callable[[int], None] | None = None,
     ) -> Curve:
         """A contender's curve on a pair: the one kept from before, or a new one.
 
@@ -142,9 +146,9 @@ class DescentBenchmark:
         if kept["asked"] != json.loads(json.dumps(asked)):
             raise InputError(f"{path}: was measured with other settings; remove it or choose another folder")
         curve = kept["curve"]
-        return Curve(**(curve | {"points": tuple(Point(**point) for point in curve["points"])}))
+        return Curve(**(curve | {"points": tuple(DescentPoint(**point) for point in curve["points"])}))
 
-    def _judge(self, pair: Pair, told: Sequence[dict[str, Any]], pictures: Path) -> list[Point]:
+    def _judge(self, pair: PicturePair, told: Sequence[dict[str, Any]], pictures: Path) -> list[DescentPoint]:
         """Judge the pictures of full size; smaller ones, of a pyramid's first levels, are passed over."""
         network, _ = load_loss_network(self.settings)
         subject = Subject(read_frame(pair.photo), read_frame(pair.style), self.settings)
@@ -156,7 +160,7 @@ class DescentBenchmark:
         for answer in told:
             frame = np.load(picture_file(pictures, answer["step"]))
             if max(frame.shape) == self.settings.size:
-                points.append(Point(**answer, **_judged(objective.judge(to_image(frame)))))
+                points.append(DescentPoint(**answer, **_judged(objective.judge(to_image(frame)))))
         if frame is not None:
             write_picture(self.folder / f"{pictures.name}.png", Picture(frame=frame))
         return points

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastnst.io.images import Frame, resize_frame
-from fastnst.report.blocks import Grid, Plot
+from fastnst.report.blocks import PictureGrid, Plot
 from fastnst.report.plots import Theme, draw_plot
 from fastnst.report.sheet import crop_detail, draw_sheet
-from fastnst.research.comparison.comparison import Comparison, Judged, Point
+from fastnst.research.comparison.comparison import Comparison, CurvePoint, Judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,9 @@ def loss_plot(comparisons: Sequence[Comparison]) -> Plot:
     )
 
 
-def _draw_panel(axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], place: Callable[[Point], float]) -> None:
+def _draw_panel(
+    axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], place: Callable[[CurvePoint], float]
+) -> None:
     for number, comparison in enumerate(comparisons):
         colour = theme.series[number % len(theme.series)]
         places = [place(point) for point in comparison.curve]
@@ -69,7 +71,7 @@ def _draw_panel(axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], p
     axes.grid(which="minor", axis="y", alpha=0.12, color=theme.muted)
 
 
-def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -> Grid:
+def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -> PictureGrid:
     """Content, style, fast and exact pictures of one photo, whole and below that a crop where there is most detail.
 
     Args:
@@ -85,7 +87,7 @@ def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -
     losses = [None, None, comparison.fast_losses, *(_losses_at(comparison, step) for step in comparison.exact)]
     notes = [f"total {judged.total:.3f}" if judged else "" for judged in losses]
     titles = ["content", "style", "fast", *(f"exact ({step})" for step in comparison.exact)]
-    return Grid(
+    return PictureGrid(
         titles,
         [("whole", _fit(whole, cell)), ("crop", _fit(crops, cell))],
         caption=f"{comparison.photo}, {comparison.content.shape[1]} x {comparison.content.shape[0]} px; below, a "

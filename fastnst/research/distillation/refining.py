@@ -25,7 +25,7 @@ from fastnst.losses.losses import gram_matrix
 from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
-from fastnst.research.distillation.descents import Descent, advance
+from fastnst.research.distillation.descents import PictureDescent, advance
 from fastnst.research.distillation.drawing import draw, near_pairs, plans
 from fastnst.research.distillation.fitting import principal_basis, regress
 from fastnst.research.distillation.pictures import Pictures
@@ -137,8 +137,8 @@ class Refiner:
         first, second = next(self._near).to(self.device).chunk(2)
         return torch.cat([after, first, *before, second])
 
-    def _descent(self) -> Descent:
-        return Descent(self.network, next(self._plans), self.device, self.dtype)
+    def _descent(self) -> PictureDescent:
+        return PictureDescent(self.network, next(self._plans), self.device, self.dtype)
 
     @torch.no_grad()
     def _teach(self, images: Tensor) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.report.blocks import Column
 from fastnst.report.intervals import Interval, mean_interval
+from fastnst.research.evaluation.cache import MeasurementCache
 from fastnst.research.evaluation.judge import MEDIANS, Judge
-from fastnst.research.evaluation.kept import Kept
-from fastnst.research.evaluation.networks import Network
+from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, MeasuredPhoto, Rows
 
 
@@ -51,7 +51,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SamplePhoto:
     """A photo with what each row made of it, to look at."""
 
     name: str
@@ -74,7 +74,7 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
     """Photos that could not be used, with the reason."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[SamplePhoto] = field(default_factory=list)
     interrupted: bool = False
     """Ctrl-C ended it before the last photo."""
 
@@ -93,18 +93,18 @@ class Evaluation:
             row.add(measured.values[row.name])
         self.photos.append(path.name)
         if len(self.samples) < samples:
-            self.samples.append(Sample(path.stem, measured.frames))
+            self.samples.append(SamplePhoto(path.stem, measured.frames))
 
 
 def evaluate(
-    networks: Sequence[Network],
+    networks: Sequence[EvaluatedNetwork],
     style: Frame,
     photos: Sequence[Path],
     judge: Judge,
     *,
     size: int = 512,
     samples: int = 4,
-    kept: Kept | None = None,
+    cache: MeasurementCache | None = None,
     on_photo: Callable[[Path], None] = lambda _path: None,
 ) -> Evaluation:
     """Measure networks and the two rows to beat over photos; Ctrl-C ends it with the photos done until then.
@@ -116,7 +116,7 @@ def evaluate(
         judge: measures against the same style image.
         size: long side that photos are scaled to, pixels.
         samples: photos whose pictures are kept, the first ones.
-        kept: figures of an earlier run, taken over, and where new ones are written.
+        cache: figures of an earlier run, taken over, and where new ones are written.
         on_photo: called after each photo, skipped or not.
 
     Raises:
@@ -125,7 +125,7 @@ def evaluate(
     """
     result = Evaluation(judge.measures, size, [Evaluated(network.name, network.parameters) for network in networks])
     result.rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]
-    rows = Rows(networks, style, judge, size=size, kept=kept)
+    rows = Rows(networks, style, judge, size=size, cache=cache)
     try:
         for path in photos:
             try:

@@ -12,12 +12,12 @@ from fastnst.losses.settings import LossSettings
 from fastnst.metrics.alexnet import SMALLEST_SIDE
 from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
 from fastnst.metrics.artefacts import find_artefacts
-from fastnst.metrics.palette import palette_of
+from fastnst.metrics.color import palette_of
+from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualFeatures, PerceptualMetrics, load_perceptual_metrics
 from fastnst.metrics.similarity import AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
-from fastnst.metrics.yardstick import STYLE_SIZE, Measured, Yardstick, load_yardstick
 from fastnst.report.blocks import Column
 
-YARDSTICK = {
+PERCEPTUAL = {
     "content": Column(
         title="content",
         better="lower",
@@ -112,7 +112,7 @@ APPEARANCE = {
         "not at all, above 3 stripes or a grid are seen. The median over photos.",
     ),
 }
-MEASURES = YARDSTICK | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTEFACTS
+MEASURES = PERCEPTUAL | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTEFACTS
 """Every measure by its key."""
 
 MEDIANS = frozenset({"pattern"})
@@ -127,7 +127,7 @@ class Photo:
     """A photo, measured."""
 
     frame: Frame
-    vgg: Measured
+    vgg: PerceptualFeatures
     appearance: Appearance
     alexnet: SecondOpinion | None
 
@@ -136,21 +136,21 @@ class Judge:
     """Measures pictures against one style image."""
 
     def __init__(
-        self, style: Frame, yardstick: Yardstick, alexnet: AlexNetMetrics | None, style_size: int = STYLE_SIZE
+        self, style: Frame, metrics: PerceptualMetrics, alexnet: AlexNetMetrics | None, style_size: int = STYLE_SIZE
     ) -> None:
         """Measure the painting.
 
         Args:
             style: style image.
-            yardstick: content and style by VGG-19.
+            metrics: content and style by VGG-19.
             alexnet: the second opinion; None: left out.
             style_size: the painting's long side where appearances are compared, pixels: its strokes as large as the
                 network's are meant to be.
         """
-        self._yardstick, self._alexnet = yardstick, alexnet
+        self._perceptual, self._alexnet = metrics, alexnet
         self._appearance = measure_appearance(resize_frame(style, fit_long_side(style.shape[:2], style_size)))
         self._palette = palette_of(style)
-        self._style = yardstick.measure_style(style)
+        self._style = metrics.measure_style(style)
         self._alexnet_style = alexnet.measure_style(style) if alexnet else None
 
     @property
@@ -167,12 +167,12 @@ class Judge:
             height, width = frame.shape[:2]
             raise InputError(f"a picture of {width}x{height}; expected sides of at least {SMALLEST} px")
         opinion = self._alexnet.measure(frame) if self._alexnet else None
-        return Photo(frame, self._yardstick.measure(frame), measure_appearance(frame), opinion)
+        return Photo(frame, self._perceptual.measure(frame), measure_appearance(frame), opinion)
 
     def measure(self, stylized: Frame, photo: Photo) -> dict[str, float]:
         """All measures of a stylized picture by key."""
-        own = photo.vgg if stylized is photo.frame else self._yardstick.measure(stylized)
-        values = dict(vars(self._yardstick.compare(own, photo.vgg, self._style)))
+        own = photo.vgg if stylized is photo.frame else self._perceptual.measure(stylized)
+        values = dict(vars(self._perceptual.compare(own, photo.vgg, self._style)))
         values |= self._compare_appearance(stylized, photo)
         if self._alexnet and self._alexnet_style and photo.alexnet:
             opinion = self._alexnet.measure(stylized)
@@ -192,14 +192,14 @@ class Judge:
 class Loaded:
     """What measures, and which weights it has, for the report."""
 
-    yardstick: Yardstick
+    metrics: PerceptualMetrics
     alexnet: AlexNetMetrics | None
     weights: dict[str, str]
     """Loss network and AlexNet: their weights in words."""
 
     def judge(self, style: Frame, style_size: int = STYLE_SIZE) -> Judge:
         """A judge of pictures in one style; `style_size` as of `Judge`."""
-        return Judge(style, self.yardstick, self.alexnet, style_size)
+        return Judge(style, self.metrics, self.alexnet, style_size)
 
 
 def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
@@ -210,11 +210,11 @@ def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> 
 
     Raises WeightsError.
     """
-    yardstick, provenance = load_yardstick(settings)
+    metrics, provenance = load_perceptual_metrics(settings)
     try:
         alexnet, opinion = load_alexnet_metrics(lpips_weights)
     except WeightsError as error:
         if lpips_weights is not None:
             raise
-        return Loaded(yardstick, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
-    return Loaded(yardstick, alexnet, {"Loss network": provenance, "AlexNet": opinion})
+        return Loaded(metrics, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
+    return Loaded(metrics, alexnet, {"Loss network": provenance, "AlexNet": opinion})

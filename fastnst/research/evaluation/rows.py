@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fastnst.io.color_transfer import match_colours
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.research.evaluation.cache import MeasurementCache, digest
 from fastnst.research.evaluation.judge import Judge
-from fastnst.research.evaluation.kept import Kept, digest
-from fastnst.research.evaluation.networks import Network
+from fastnst.research.evaluation.networks import EvaluatedNetwork
 
 PLAIN = "plain photo"
 MATCHED = "recoloured photo"
@@ -33,7 +33,13 @@ class Rows:
     """Paints and measures photos, or finds what was measured before."""
 
     def __init__(
-        self, networks: Sequence[Network], style: Frame, judge: Judge, *, size: int, kept: Kept | None = None
+        self,
+        networks: Sequence[EvaluatedNetwork],
+        style: Frame,
+        judge: Judge,
+        *,
+        size: int,
+        cache: MeasurementCache | None = None,
     ) -> None:
         """Prepare the rows.
 
@@ -42,19 +48,19 @@ class Rows:
             style: style image, for the photo in its colours.
             judge: measures against the same style image.
             size: long side that photos are scaled to, pixels.
-            kept: figures of an earlier run with the same size, judge and style image, and where new ones are written.
+            cache: figures of an earlier run with the same size, judge and style image, and where new ones are written.
         """
-        self._style, self._judge, self._size, self._kept = style, judge, size, kept
+        self._style, self._judge, self._size, self._cache = style, judge, size, cache
         self._painters = {network.name: network.paint for network in networks}
         self._names = [*self._painters, PLAIN, MATCHED]
         self._known_by = {PLAIN: PLAIN, MATCHED: MATCHED}
-        if kept:
+        if cache:
             self._known_by |= {network.name: network.identity for network in networks}
 
     def measure(self, path: Path, *, with_frames: bool) -> MeasuredPhoto:
         """Measure a photo in every row. Raises InputError for one that cannot be used."""
         frame = read_sized(path, self._size)
-        content = digest(path.read_bytes()) if self._kept else ""
+        content = digest(path.read_bytes()) if self._cache else ""
         values = self._recall(content)
         missing = [name for name in self._names if name not in values]
         frames = {name: self._paint(name, frame) for name in (self._names if with_frames else missing)}
@@ -62,15 +68,15 @@ class Rows:
             photo = self._judge.measure_photo(frame)
             for name in missing:
                 values[name] = self._judge.measure(frames[name], photo)
-                if self._kept:
-                    self._kept.add(self._known_by[name], content, values[name])
+                if self._cache:
+                    self._cache.add(self._known_by[name], content, values[name])
         return MeasuredPhoto(values, frames)
 
     def _recall(self, content: str) -> dict[str, dict[str, float]]:
-        if self._kept is None:
+        if self._cache is None:
             return {}
         measures = list(self._judge.measures)
-        found = {name: self._kept.find(self._known_by[name], content, measures) for name in self._names}
+        found = {name: self._cache.find(self._known_by[name], content, measures) for name in self._names}
         return {name: values for name, values in found.items() if values is not None}
 
     def _paint(self, name: str, frame: Frame) -> Frame:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnst.io.images import Frame, fit_long_side, resize_frame
-from fastnst.metrics.yardstick import STYLE_SIZE
-from fastnst.report.blocks import Column, Facts, Grid, Heading, Plot, Row, Table, Text, Verdict, Verdicts
+from fastnst.metrics.perceptual import STYLE_SIZE
+from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
 from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.report.report import Report
 from fastnst.report.sheet import crop_detail, thumbnail
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.research.evaluation.gate import THRESHOLDS
-from fastnst.research.evaluation.judge import APPEARANCE, ARTEFACTS, SECOND_OPINION, SIMILARITY, YARDSTICK
+from fastnst.research.evaluation.judge import APPEARANCE, ARTEFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
 from fastnst.research.evaluation.rows import MATCHED, PLAIN
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
@@ -52,7 +52,7 @@ def summarise(results: Sequence[Evaluation], *, style: Frame, style_name: str, f
 def _add_size(report: Report, result: Evaluation, style: Frame, where: str) -> None:
     for title, table in tables(result).items():
         report.add(Heading(title + where), table)
-        if title == "Yardstick":
+        if title == "Content and style":
             report.add(_plot(result, where))
     for title, lines in _verdicts(result).items():
         report.add(Heading(title + where), Text(_EXPLANATIONS[title]), Verdicts(lines))
@@ -76,15 +76,15 @@ _EXPLANATIONS = {
 def tables(result: Evaluation) -> dict[str, Table]:
     """The tables of an evaluation by title."""
     groups = {
-        "Yardstick": YARDSTICK,
+        "Content and style": PERCEPTUAL,
         "Appearance": APPEARANCE,
         "Second opinion": SECOND_OPINION | SIMILARITY,
         "Artefacts": ARTEFACTS,
     }
-    return {title: _table(result, group, sizes=title == "Yardstick") for title, group in groups.items()}
+    return {title: _table(result, group, sizes=title == "Content and style") for title, group in groups.items()}
 
 
-def picture_grid(result: Evaluation, style: Frame) -> Grid:
+def picture_grid(result: Evaluation, style: Frame) -> PictureGrid:
     """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
     order = [PLAIN, *(row.name for row in result.networks), MATCHED]
     painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
@@ -93,7 +93,9 @@ def picture_grid(result: Evaluation, style: Frame) -> Grid:
         frames = [sample.frames[name] for name in order]
         rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
         rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
-    return Grid(["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px.")
+    return PictureGrid(
+        ["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px."
+    )
 
 
 def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from fastnst.metrics.yardstick import STYLE_SIZE
+from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Verdict
 from fastnst.report.intervals import paired_interval
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation

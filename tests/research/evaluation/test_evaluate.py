@@ -14,12 +14,12 @@ from fastnst.errors import InputError
 from fastnst.io.color_transfer import match_colours
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
-from fastnst.metrics.yardstick import Yardstick
+from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.report.sheet import draw_sheet
+from fastnst.research.evaluation.cache import MeasurementCache
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate
-from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, YARDSTICK, Judge
-from fastnst.research.evaluation.kept import Kept
-from fastnst.research.evaluation.networks import Network
+from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
+from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
 from fastnst.research.evaluation.summary import picture_grid, summarise
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
@@ -33,7 +33,10 @@ def invert(frame: Frame) -> Frame:
     return 255 - frame
 
 
-NETWORKS = [Network("inverted", Path("a.onnx"), invert, 7), Network("same", Path("b.onnx"), np.copy, 0)]
+NETWORKS = [
+    EvaluatedNetwork("inverted", Path("a.onnx"), invert, 7),
+    EvaluatedNetwork("same", Path("b.onnx"), np.copy, 0),
+]
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def style(style_picture: Path) -> Frame:
 
 @pytest.fixture
 def judge(style: Frame) -> Judge:
-    return Judge(style, Yardstick(pooled, "layer", ["layer"]), None)
+    return Judge(style, PerceptualMetrics(pooled, "layer", ["layer"]), None)
 
 
 def test_rows_are_the_networks_and_what_they_must_beat(photos: Path, style: Frame, judge: Judge) -> None:
@@ -110,21 +113,21 @@ def test_nothing_but_broken_photos(style: Frame, judge: Judge, tmp_path: Path) -
         evaluate(NETWORKS, style, [tmp_path / "broken.png"], judge)
 
 
-def opened(file: Path, style: Frame) -> Kept:
-    return Kept(file, resume=True, given={}, style=style)
+def opened(file: Path, style: Frame) -> MeasurementCache:
+    return MeasurementCache(file, resume=True, given={}, style=style)
 
 
 def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     painted: list[str] = []
 
-    def network(name: str) -> Network:
+    def network(name: str) -> EvaluatedNetwork:
         (tmp_path / name).write_text(name)
-        return Network(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
+        return EvaluatedNetwork(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
 
     paths, file = sorted(photos.iterdir())[:3], tmp_path / "figures.jsonl"
-    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, kept=opened(file, style))
+    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, cache=opened(file, style))
     networks = [network("a"), network("b")]
-    second = evaluate(networks, style, paths, judge, size=80, samples=0, kept=opened(file, style))
+    second = evaluate(networks, style, paths, judge, size=80, samples=0, cache=opened(file, style))
     assert painted == ["a", "a", "b", "b", "a", "b"]
     assert second.rows == evaluate(networks, style, paths, judge, size=80, samples=0).rows
     assert second.row("a").values["style"][:2] == first.row("a").values["style"]
@@ -133,10 +136,10 @@ def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, ju
 def test_pictures_are_painted_again_to_be_shown(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     path, file = photos / "photo1.png", tmp_path / "figures.jsonl"
     (tmp_path / "a.onnx").write_text("a")
-    networks = [Network("inverted", tmp_path / "a.onnx", invert, 7)]
-    evaluate(networks, style, [path], judge, size=80, samples=0, kept=opened(file, style))
+    networks = [EvaluatedNetwork("inverted", tmp_path / "a.onnx", invert, 7)]
+    evaluate(networks, style, [path], judge, size=80, samples=0, cache=opened(file, style))
     lines = file.read_text()
-    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, kept=opened(file, style)).samples
+    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, cache=opened(file, style)).samples
     assert list(sample.frames) == ["inverted", PLAIN, MATCHED]
     np.testing.assert_array_equal(sample.frames["inverted"], 255 - sample.frames[PLAIN])
     assert file.read_text() == lines
@@ -148,7 +151,7 @@ def test_ctrl_c_ends_with_what_is_done(photos: Path, style: Frame, judge: Judge)
             raise KeyboardInterrupt
         return frame
 
-    networks = [Network("patient", Path("a.onnx"), paint, 1)]
+    networks = [EvaluatedNetwork("patient", Path("a.onnx"), paint, 1)]
     result = evaluate(networks, style, sorted(photos.iterdir()), judge, size=80)
     assert result.interrupted
     assert result.photos == ["photo0.png", "photo1.png"]
@@ -266,7 +269,7 @@ def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_p
     page = files["report.html"].read_text("utf-8")
     assert "tiny" in page and "1 left out" in page and "same beats" in page
     text = files["report.md"].read_text("utf-8")
-    assert all(column.title in text for column in YARDSTICK.values())
+    assert all(column.title in text for column in PERCEPTUAL.values())
 
 
 def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, judge: Judge) -> None:

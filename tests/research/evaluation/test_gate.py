@@ -8,7 +8,7 @@ import pytest
 
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.yardstick import load_yardstick
+from fastnst.metrics.perceptual import load_perceptual_metrics
 from fastnst.research.evaluation.evaluate import choose_evenly, evaluate
 from fastnst.research.evaluation.gate import THRESHOLDS, Thresholds, check_appearance, check_gate, style_images
 from fastnst.research.evaluation.judge import APPEARANCE, Judge
@@ -117,7 +117,7 @@ def test_every_shipped_style_passes(export: Path, style: str, name: str, photos:
     if not weights.is_file() or painting is None or not paths:
         pytest.skip(f"needs {weights.name}, {name} and pictures")
     picture = read_frame(painting)
-    judge = Judge(picture, load_yardstick(LossSettings(loss_weights=weights))[0], None)
+    judge = Judge(picture, load_perceptual_metrics(LossSettings(loss_weights=weights))[0], None)
     network = open_network(f"{export}@{style}" if style else export)
     result = evaluate([network], picture, paths, judge, samples=0)
     assert check_gate(result.networks[0].means(), result.row(MATCHED).means(), THRESHOLDS) == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnst.metrics.palette import distance_to_palette, palette_of, to_lab
+from fastnst.metrics.color import distance_to_palette, palette_of, to_lab
 
 
 def test_lab_by_hand() -> None:
