@@ -250,10 +250,19 @@ def _print_table(title: str, table: "Table", console: Console) -> None:
     """Print a table; where the terminal is narrow without the intervals, which are in the report."""
     from fastnst.report.blocks import best_rows, format_cell  # noqa: PLC0415
 
-    printed = Printed(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    if not console.is_terminal:
+        console.width = 200
+    printed = Printed(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     printed.add_column(table.corner, no_wrap=True)
     for column in table.columns:
-        printed.add_column(column.title, justify="right")
+        printed.add_column(column.title, justify="right", no_wrap=True)
     best = best_rows(table)
     for number, row in enumerate(table.rows):
         cells = [format_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -84,14 +84,18 @@ class PicturePair:
 class DescentBenchmark:
     """Runs contenders on pairs, one after the other, and judges them."""
 
-    def __init__(self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500) -> None:
+    def __init__(
+        self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500, work: "Work | None" = None
+    ) -> None:
         """Take where results are kept and what is minimised.
 
         Args:
             folder: for curves, pictures and the report.
             settings: loss, size and loss network of all contenders; total variation has no weight.
             baseline_steps: evaluations of the baseline.
+            work: does a job; by default `work_in_process`.
         """
+        self._work = work or work_in_process
         self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
 
     def run(
@@ -128,7 +132,7 @@ class DescentBenchmark:
             "settings": wanted,
         }
         machine = describe_machine()
-        told, threads = _have_done(job, on_step or (lambda _: None))
+        told, threads = self._work(job, on_step or (lambda _: None))
         points = self._judge(pair, told, path.with_suffix(""))
         curve = Curve(pair.photo.stem, pair.style.stem, contender, tuple(points), threads, machine)
         write_atomically(path, (json.dumps({"asked": asked, "curve": asdict(curve)}, indent=1) + "\n").encode())
@@ -166,7 +170,11 @@ class DescentBenchmark:
         return points
 
 
-def _have_done(job: dict[str, Any], on_step: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
+Work: TypeAlias = Callable[[dict[str, Any], Callable[[int], None]], tuple[list[dict[str, Any]], int]]
+"""Does a job of descent_worker.py, calls with each kept step, and gives what was said of each and the threads."""
+
+
+def work_in_process(job: dict[str, Any], on_step: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
     """Let a process do a job; what it told of each kept step, and its number of threads."""
     told: list[dict[str, Any]] = []
     command = [sys.executable, "-m", "fastnst.research.benchmarks.descent_worker"]

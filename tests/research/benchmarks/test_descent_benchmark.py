@@ -51,6 +51,10 @@ def in_this_process(job: dict[str, Any], on_step: Any) -> tuple[list[dict[str, A
     return told[:-1], told[-1]["threads"]
 
 
+def fail(job: dict[str, Any], on_step: Any) -> tuple[list[dict[str, Any]], int]:
+    raise AssertionError("it is run again")
+
+
 def test_kept_steps_grow_apart() -> None:
     assert kept_steps(3) == [1, 2, 3]
     assert kept_steps(12) == list(range(1, 13))
@@ -108,11 +112,8 @@ def test_settings_survive_json(settings: OptimizeSettings, tmp_path: Path) -> No
         assert settings_of(job) == asked
 
 
-def test_contenders_are_judged_alike(
-    settings: OptimizeSettings, pair: PicturePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
-    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=8)
+def test_contenders_are_judged_alike(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
+    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=8, work=in_this_process)
     steps: list[int] = []
     baseline = benchmark.run(pair, BASELINE, {}, steps.append)
     ours = benchmark.run(pair, "fastnst", {})
@@ -144,26 +145,21 @@ def test_the_baseline_is_plain_lbfgs(settings: OptimizeSettings, pair: PicturePa
     assert 0 < change.sum() < 1.5
 
 
-def test_a_small_level_is_not_judged(
-    settings: OptimizeSettings, pair: PicturePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
+def test_a_small_level_is_not_judged(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     levels = {"scales": 2, "steps": 4}
-    curve = DescentBenchmark(tmp_path, replace(settings, size=48), baseline_steps=2).run(pair, "pyramid", levels)
+    benchmark = DescentBenchmark(tmp_path, replace(settings, size=48), baseline_steps=2, work=in_this_process)
+    curve = benchmark.run(pair, "pyramid", levels)
     assert [point.step for point in curve.points] == [5, 6]
 
 
-def test_the_compact_network_is_polished(
-    settings: OptimizeSettings, pair: PicturePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
+def test_the_compact_network_is_polished(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     changes = {
         "loss_network": "compact",
         "loss_weights": None,
         "polish": 2,
         "polish_weights": settings.loss_weights,
     }
-    benchmark = DescentBenchmark(tmp_path, settings)
+    benchmark = DescentBenchmark(tmp_path, settings, work=in_this_process)
     assert benchmark.steps_of("compact", changes) == 6
     assert benchmark.steps_of(BASELINE, changes) == 500
     curve = benchmark.run(pair, "compact", changes)
@@ -172,18 +168,15 @@ def test_the_compact_network_is_polished(
     assert curve.last.total < curve.points[3].total
 
 
-def test_what_is_kept_is_not_run_again(
-    settings: OptimizeSettings, pair: PicturePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
-    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=2)
+def test_what_is_kept_is_not_run_again(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
+    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=2, work=in_this_process)
     first = benchmark.run(pair, BASELINE, {})
-    monkeypatch.delattr(descent_benchmark, "_have_done")
-    assert benchmark.run(pair, BASELINE, {}) == first
+    again = DescentBenchmark(tmp_path, settings, baseline_steps=2, work=fail)
+    assert again.run(pair, BASELINE, {}) == first
     # Other ways down have the same baseline; another loss has not.
     lighter = replace(settings, steps=3, history=5, precision="float32", scales=1)
-    assert DescentBenchmark(tmp_path, lighter, baseline_steps=2).run(pair, BASELINE, {}) == first
-    other = DescentBenchmark(tmp_path, replace(settings, style_weight=7.0), baseline_steps=2)
+    assert DescentBenchmark(tmp_path, lighter, baseline_steps=2, work=in_this_process).run(pair, BASELINE, {}) == first
+    other = DescentBenchmark(tmp_path, replace(settings, style_weight=7.0), baseline_steps=2, work=in_this_process)
     with pytest.raises(InputError, match=r"baseline.json: was measured with other settings; remove it or choose"):
         other.run(pair, BASELINE, {})
 
