@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
 SEVERAL = Parameter(negative="", consume_multiple=True, show_default=False)
-WIDE = 120
-"""Columns of a terminal from which on intervals are printed."""
 MOVED_PHOTOS = 2
 """Photos that are moved where films are given and no pictures to move."""
 
@@ -252,22 +250,19 @@ def _print_table(title: str, table: "Table", console: Console) -> None:
 
     if not console.is_terminal:
         console.width = 200
-    printed = Printed(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
+    rows = [[format_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)] for row in table.rows]
+    titles = [column.title for column in table.columns]
+    needed = [max(map(len, cells)) + 2 for cells in zip(titles, *rows, strict=True)]
+    if sum(needed) + max(len(row.label) for row in table.rows) > console.width:
+        rows = [[cell.partition(" ± ")[0] for cell in cells] for cells in rows]
+    printed = Printed(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     printed.add_column(table.corner, no_wrap=True)
-    for column in table.columns:
-        printed.add_column(column.title, justify="right", no_wrap=True)
+    for heading in titles:
+        printed.add_column(heading, justify="right", no_wrap=True)
     best = best_rows(table)
-    for number, row in enumerate(table.rows):
-        cells = [format_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
-        if console.width < WIDE:
-            cells = [cell.partition(" ± ")[0] for cell in cells]
-        marked = [f"[bold green]{cell}[/]" if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
+    for number, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
+        marked = [
+            f"[bold green]{cell}[/]" if number in winners else cell for cell, winners in zip(cells, best, strict=True)
+        ]
         printed.add_row(escape(row.label), *marked, style="dim" if row.baseline else None)
     console.print(printed)
