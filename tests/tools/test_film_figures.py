@@ -14,7 +14,7 @@ import pytest
 from fastnst.video.plan import plan_film
 from fastnst.video.settings import VideoSettings
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "film_figures.py"
+TOOL = Path(__file__).parents[2] / "tools" / "film_figures.py"
 
 
 @pytest.fixture(scope="module")
