@@ -1,4 +1,4 @@
-"""What the pictures of `fastnst bench-optimize` are worth by docs/evaluation.md, beside those of the first contender.
+"""What the pictures of `fastnst research bench-optimize` are worth, beside those of the first contender.
 
     python tools/descent_figures.py BENCH --photos PHOTOS --styles STYLES --contenders fastnst "fastnst compact" \
         --loss-weights VGG19_CAFFE.safetensors

@@ -1,4 +1,4 @@
-"""`fastnst bench-optimize`: how much sooner the exact method reaches the loss that plain L-BFGS ends with."""
+"""`fastnst research bench-optimize`: how much sooner the exact method reaches the loss that plain L-BFGS ends with."""
 
 from dataclasses import asdict, replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""`fastnst distill`: VGG-19 becomes the compact loss network."""
+"""`fastnst research distill`: VGG-19 becomes the compact loss network."""
 
 import time
 from pathlib import Path

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
-    from fastnst.research.evaluation.evaluate import Evaluation
     from fastnst.research.evaluation.judge import Loaded
     from fastnst.research.evaluation.networks import EvaluatedNetwork
 
@@ -160,7 +159,7 @@ def _measure_photos(
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
     from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import measure_sizes  # noqa: PLC0415
     from fastnst.research.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
@@ -168,45 +167,39 @@ def _measure_photos(
     if loaded.alexnet is None:
         console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
     judge = loaded.judge(painting, style_size)
-    compared = "" if style_size == STYLE_SIZE else f" ({style_size} px for the appearance)"
-    results: list[Evaluation] = []
+
+    def facts(*measured: int) -> dict[str, str]:
+        compared = "" if style_size == STYLE_SIZE else f" ({style_size} px for the appearance)"
+        words = f"photos {', '.join(map(str, measured))} px, style image {STYLE_SIZE} px{compared}, long sides"
+        return loaded.weights | {"Size": words}
+
+    def open_cache(size: int) -> MeasurementCache:
+        given = facts(size) | {key: column.meaning for key, column in judge.measures.items()}
+        # Each size adds its lines to those of the sizes before.
+        return MeasurementCache(output / FILE, resume=resume or size != sizes[0], given=given, style=painting)
+
     with _progress(console) as progress:
         bar = progress.add_task("photos", total=len(paths) * len(sizes))
-        for size in sizes:
-            sized = loaded.weights | {"Size": f"photos {size} px, style image {STYLE_SIZE} px{compared}, long sides"}
-            given = sized | {key: column.meaning for key, column in judge.measures.items()}
-            try:
-                result = measure(
-                    networks,
-                    painting,
-                    paths,
-                    judge,
-                    size=size,
-                    samples=samples,
-                    # Each size adds its lines to those of the sizes before.
-                    cache=MeasurementCache(output / FILE, resume=resume or bool(results), given=given, style=painting),
-                    on_photo=lambda _path: progress.advance(bar),
-                )
-            except KeyboardInterrupt:
-                if not results:
-                    raise
-                results[-1].interrupted = True
-            else:
-                results.append(result)
-            if results[-1].interrupted:
-                break
+        results = measure_sizes(
+            networks,
+            painting,
+            paths,
+            judge,
+            sizes=sizes,
+            samples=samples,
+            open_cache=open_cache,
+            on_photo=lambda _path: progress.advance(bar),
+        )
     for path, reason in results[0].skipped.items():
         console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
     for result in results:
-        several = len(results) > 1
         if result.samples:
-            name = f"sheet-{result.size}.png" if several and result is not results[0] else "sheet.png"
+            name = "sheet.png" if result is results[0] else f"sheet-{result.size}.png"
             write_picture(output / name, Picture(frame=draw_sheet(picture_grid(result, painting))))
         for title, table in tables(result).items():
-            _print_table(f"{title} at {result.size} px" if several else title, table, Console())
-    words = ", ".join(str(result.size) for result in results)
-    facts = loaded.weights | {"Size": f"photos {words} px, style image {STYLE_SIZE} px{compared}, long sides"}
-    report = summarise(results, style=painting, style_name=style_image.name, facts=facts)
+            _print_table(f"{title} at {result.size} px" if len(results) > 1 else title, table, Console())
+    measured = facts(*(result.size for result in results))
+    report = summarise(results, style=painting, style_name=style_image.name, facts=measured)
     return report, results[-1].interrupted
 
 

@@ -1,4 +1,4 @@
-"""How much sooner `fastnst optimize` reaches the loss that plain L-BFGS ends with: `fastnst bench-optimize`.
+"""How much sooner `fastnst optimize` reaches the loss that plain L-BFGS ends with: `fastnst research bench-optimize`.
 
 Each contender runs in a process of its own; seconds count from asking for the process, so imports, loading the loss
 network, references and all levels of a pyramid are in. All are judged alike and afterwards: the picture as it would be

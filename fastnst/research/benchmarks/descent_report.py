@@ -1,4 +1,4 @@
-"""What `fastnst bench-optimize` says: loss against seconds, and how much sooner the baseline's loss is reached."""
+"""What `fastnst research bench-optimize` says: loss against seconds, how much sooner the baseline's is reached."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One contender of `fastnst bench-optimize` in a process of its own, so that all it needs is counted: imports too.
+"""One contender of `fastnst research bench-optimize` in a process of its own, so that all it needs is counted.
 
 Reads a job as JSON from standard input; after each kept step writes the picture to a folder, and a line of JSON to
 standard output. Pictures are judged afterwards, by another process: that time is nobody's.

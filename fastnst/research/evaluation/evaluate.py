@@ -146,6 +146,37 @@ def evaluate(
     return result
 
 
+def measure_sizes(
+    networks: Sequence[EvaluatedNetwork],
+    style: Frame,
+    photos: Sequence[Path],
+    judge: Judge,
+    *,
+    sizes: Sequence[int],
+    samples: int = 4,
+    open_cache: Callable[[int], MeasurementCache] | None = None,
+    on_photo: Callable[[Path], None] = lambda _path: None,
+) -> list[Evaluation]:
+    """Evaluate at several sizes, one after the other; Ctrl-C ends it with what is done until then.
+
+    `open_cache` gives each size its figures of an earlier run; otherwise as `evaluate`, which see.
+    """
+    results: list[Evaluation] = []
+    for size in sizes:
+        cache = open_cache(size) if open_cache else None
+        try:
+            results.append(
+                evaluate(networks, style, photos, judge, size=size, samples=samples, cache=cache, on_photo=on_photo)
+            )
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            results[-1].interrupted = True
+        if results[-1].interrupted:
+            break
+    return results
+
+
 def choose_evenly(photos: Sequence[Path], limit: int | None) -> list[Path]:
     """At most `limit` photos, spread evenly over the list, so that they are not all of one kind; None: all."""
     if limit is None or limit >= len(photos):

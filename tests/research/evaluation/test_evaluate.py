@@ -17,7 +17,7 @@ from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.report.sheet import draw_sheet
 from fastnst.research.evaluation.cache import MeasurementCache
-from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate
+from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate, measure_sizes
 from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
 from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
@@ -283,3 +283,17 @@ def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, jud
     assert painting.shape == photo.shape == (176, 256, 3)
     np.testing.assert_array_equal(inverted, 255 - photo)
     assert draw_sheet(grid).shape[1] > 5 * 256
+
+
+def test_ctrl_c_at_the_second_size_leaves_the_first(photos: Path, style: Frame, judge: Judge) -> None:
+    def paint(frame: Frame) -> Frame:
+        if max(frame.shape) == 90:
+            raise KeyboardInterrupt
+        return frame
+
+    networks, paths = [EvaluatedNetwork("patient", Path("a.onnx"), paint, 1)], sorted(photos.iterdir())[:2]
+    results = measure_sizes(networks, style, paths, judge, sizes=[80, 90, 70])
+    assert [result.size for result in results] == [80]
+    assert results[0].interrupted
+    assert len(results[0].photos) == 2
+    assert [result.size for result in measure_sizes(networks, style, paths, judge, sizes=[70, 80])] == [70, 80]
