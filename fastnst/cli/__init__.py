@@ -8,8 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 
-from fastnst.cli import research
-
 COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
     "video": "Paint films with a trained style, keeping sound, times and tracks.",
@@ -25,6 +23,15 @@ COMMANDS = {
     "bench": "Time networks by size and by what computes.",
     "doctor": "Say what works here, what does not, and what mends it.",
 }
+RESEARCH = {
+    "study": "Draw contact sheets of the exact method, in which one thing changes.",
+    "distill": "Make the compact loss network from VGG-19 (the package has one already).",
+    "bench-optimize": "Time the exact method against plain L-BFGS.",
+    "blind": "Write pairs of pictures without names, to judge by eye.",
+    "blind-count": "Count the answers to such pairs.",
+}
+"""Commands below `research`."""
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
@@ -67,7 +74,16 @@ app = App(
 for name, summary in COMMANDS.items():
     module = name.replace("-", "_")
     app.command(f"fastnst.cli.{module}:{module}", name=name, help=summary)
-app.command(research.app)
+research = App(
+    name="research",
+    help="Reproduce papers and the project's own figures; judge pictures by eye.",
+    help_format="plaintext",
+)
+for name, summary in RESEARCH.items():
+    function = name.replace("-", "_")
+    module = "blind" if name == "blind-count" else function
+    research.command(f"fastnst.cli.{module}:{function}", name=name, help=summary)
+app.command(research)
 app.config = [read_settings_file]
 
 
@@ -101,7 +117,7 @@ def _check_command(tokens: list[str]) -> None:
     """Name an unknown command at once; cyclopts would import all commands first, and torch with them."""
     called, known = "fastnst", [*COMMANDS, "research"]
     if tokens[:1] == ["research"]:
-        called, known, tokens = "fastnst research", list(research.COMMANDS), tokens[1:]
+        called, known, tokens = "fastnst research", list(RESEARCH), tokens[1:]
     if tokens and not tokens[0].startswith("-") and tokens[0] not in known:
         from fastnst.errors import nearest_hint  # noqa: PLC0415
 
