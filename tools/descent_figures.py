@@ -4,7 +4,7 @@
         --loss-weights VGG19_CAFFE.safetensors
 
 BENCH is the folder of a finished benchmark, PHOTOS and STYLES those of its pictures. The painting is measured at the
-long side that it was optimised for, the picture's own. Total is content + 5 style. Ratios are to the first contender's
+long side that it was optimized for, the picture's own. Total is content + 5 style. Ratios are to the first contender's
 picture of the same pair; the last rows are means of the ratios, and the worst pair's.
 """
 

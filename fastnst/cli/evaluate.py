@@ -51,7 +51,7 @@ def evaluate(
     """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
-    and of the photo with the painting's colours, which a style must beat. docs/evaluation.md says what each means.
+    and of the photo with the painting's colors, which a style must beat. docs/evaluation.md says what each means.
     After Ctrl-C the report is on the photos done until then.
 
     Parameters
@@ -160,7 +160,7 @@ def _measure_photos(
     from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
     from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import measure_sizes  # noqa: PLC0415
-    from fastnst.research.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
+    from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
@@ -199,7 +199,7 @@ def _measure_photos(
         for title, table in tables(result).items():
             _print_table(f"{title} at {result.size} px" if len(results) > 1 else title, table, Console())
     measured = facts(*(result.size for result in results))
-    report = summarise(results, style=painting, style_name=style_image.name, facts=measured)
+    report = summarize(results, style=painting, style_name=style_image.name, facts=measured)
     return report, results[-1].interrupted
 
 

@@ -1,4 +1,4 @@
-"""What the eye sees at first: contrast, colourfulness, sizes of strokes, and regular patterns.
+"""What the eye sees at first: contrast, colorfulness, sizes of strokes, and regular patterns.
 
 A picture may be close to the painting by a loss network's features and still be pale, soft, or woven over with a
 pattern. These figures are taken on the pixels as saved. docs/evaluation.md says what other networks read.

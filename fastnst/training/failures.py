@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fastnst.io.images import Frame
-from fastnst.metrics.artefacts import PERIODS, blob_share, border_excess, grid_energy
+from fastnst.metrics.artifacts import PERIODS, blob_share, border_excess, grid_energy
 
 RISE = 3.0
 """A loss that has risen to so many times its lowest, both smoothed, runs away."""

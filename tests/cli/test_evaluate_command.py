@@ -177,7 +177,7 @@ def test_films_alone_need_no_style_image_and_no_weights(style: str, tmp_path: Pa
     evaluate(style=[style], output=tmp_path / "out", size=(64,), video_pictures=(str(picture),), video_frames=2)
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["video"]
     assert [row["kind"] for row in rows] == ["synthetic motion"] * 3 + ["noise"]
-    # What only inverts colours is as steady as the picture itself.
+    # What only inverts colors is as steady as the picture itself.
     assert all(abs(row["excess"]) < 1e-6 for row in rows)
 
 

@@ -122,7 +122,7 @@ def test_a_grating_woven_into_a_picture_shows() -> None:
     assert compared(woven.round().clip(0, 255).astype(np.uint8), noise(0), noise(1)).pattern > 2
 
 
-def test_patterns_in_colour_alone_show() -> None:
+def test_patterns_in_color_alone_show() -> None:
     # Red up as green goes down, so that Y stays: 0.299 * 59 = 17.6 = 0.587 * 30.
     wave = (grating(6, 0).astype(np.float64)[..., 0] - 128) / 60
     picture = noise(2).astype(np.float64) + wave[..., None] * [59, -30, 0]

@@ -18,7 +18,7 @@ def red_green_and_blue(image: Tensor) -> Features:
 
 
 def frame(red: list[int], green: list[int], blue: list[int]) -> Frame:
-    """One column of pixels, colours 0 or 1."""
+    """One column of pixels, colors 0 or 1."""
     return np.array([red, green, blue], np.uint8).T[:, None] * np.uint8(255)
 
 
@@ -48,7 +48,7 @@ def test_the_style_image_is_no_distance_from_itself() -> None:
     assert (figures.style, figures.centred) == (0, 0)
 
 
-def test_centred_does_not_see_a_shift_of_all_colours() -> None:
+def test_centred_does_not_see_a_shift_of_all_colors() -> None:
     rng = np.random.default_rng(0)
     dark = rng.integers(0, 100, (6, 5, 3), np.uint8)
     figures = METRICS.compare(*map(METRICS.measure, (dark + np.uint8(100), dark, dark)))

@@ -66,7 +66,7 @@ class CurvePoint:
 
     step: int
     elapsed_s: float
-    """Seconds of optimisation alone, the judging left out."""
+    """Seconds of optimization alone, the judging left out."""
 
     losses: Judged
     """Of the best picture so far."""

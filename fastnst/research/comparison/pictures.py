@@ -23,15 +23,15 @@ CELL_WIDTH = 288
 
 
 def loss_plot(comparisons: Sequence[Comparison]) -> Plot:
-    """Total loss against steps and against seconds at one size, the fast network as a line; photos by colour."""
+    """Total loss against steps and against seconds at one size, the fast network as a line; photos by color."""
 
     def draw(axes: "list[Axes]", theme: Theme) -> None:
         _draw_panel(axes[0], theme, comparisons, lambda point: point.step)
         _draw_panel(axes[1], theme, comparisons, lambda point: point.elapsed_s)
         for number, comparison in enumerate(comparisons):
-            colour = theme.series[number % len(theme.series)]
+            color = theme.series[number % len(theme.series)]
             total = comparison.fast_losses.total
-            axes[1].plot([comparison.fast_s], [total], "*", markersize=11, color=colour)
+            axes[1].plot([comparison.fast_s], [total], "*", markersize=11, color=color)
         axes[0].set_title("by steps")
         axes[0].set_xlabel("exact steps")
         axes[0].set_ylabel("total loss")
@@ -54,14 +54,14 @@ def _draw_panel(
     axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], place: Callable[[CurvePoint], float]
 ) -> None:
     for number, comparison in enumerate(comparisons):
-        colour = theme.series[number % len(theme.series)]
+        color = theme.series[number % len(theme.series)]
         places = [place(point) for point in comparison.curve]
         totals = [point.losses.total for point in comparison.curve]
-        axes.plot(places, totals, color=colour, label=comparison.photo)
-        axes.axhline(comparison.fast_losses.total, color=colour, linestyle="--", linewidth=1.2)
+        axes.plot(places, totals, color=color, label=comparison.photo)
+        axes.axhline(comparison.fast_losses.total, color=color, linestyle="--", linewidth=1.2)
         found = comparison.matched
         if found is not None:
-            axes.plot([place(found)], [found.losses.total], "o", color=colour, markersize=6)
+            axes.plot([place(found)], [found.losses.total], "o", color=color, markersize=6)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter("{x:g}")

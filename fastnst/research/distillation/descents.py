@@ -1,6 +1,6 @@
-"""Pictures optimised through the compact network, stopped at all stages of it.
+"""Pictures optimized through the compact network, stopped at all stages of it.
 
-An optimiser finds what a loss network is blind to, and goes there; so the network is fitted again to what its teacher
+An optimizer finds what a loss network is blind to, and goes there; so the network is fitted again to what its teacher
 says of such pictures (the idea of Ross et al. 2011, "A reduction of imitation learning and structured prediction to
 no-regret online learning").
 
@@ -30,7 +30,7 @@ _SETTINGS = LossSettings(loss_network="compact", style_weight=1.0)
 
 @dataclass(frozen=True)
 class DescentPlan:
-    """What a picture is optimised from and for; all is drawn within what users ask for and beyond."""
+    """What a picture is optimized from and for; all is drawn within what users ask for and beyond."""
 
     photo: Tensor
     start: Tensor
@@ -110,7 +110,7 @@ def advance(network: LossNetwork, descents: Sequence[PictureDescent], steps: int
 def draw_descent(
     network: LossNetwork, pictures: Pictures, rng: np.random.Generator, device: torch.device, dtype: torch.dtype | None
 ) -> Tensor:
-    """Optimise one picture for a random number of steps."""
+    """Optimize one picture for a random number of steps."""
     descent = PictureDescent(network, draw_plan(pictures, rng), device, dtype)
     return advance(network, [descent], descent.left, dtype)
 

@@ -30,7 +30,7 @@ def near_pairs(pictures: Pictures, seed: int, count: int, workers: int) -> Itera
 
 
 def plans(pictures: Pictures, seed: int, workers: int) -> Iterator[DescentPlan]:
-    """Endlessly: pictures to be optimised."""
+    """Endlessly: pictures to be optimized."""
     return _drawn(_Plans(pictures, seed), workers)
 
 

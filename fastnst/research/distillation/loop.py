@@ -1,4 +1,4 @@
-"""Making the compact loss network: rounds of fitting, each to pictures optimised through the network before it too.
+"""Making the compact loss network: rounds of fitting, each to pictures optimized through the network before it too.
 
 Images are float32 (1, 3, H, W) RGB in [0, 1].
 """
@@ -41,12 +41,12 @@ _NOISE = (0.02, 0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class DistillProgress:
-    """Something was done: a picture was optimised, a layer was fitted, or the network was refined by a step."""
+    """Something was done: a picture was optimized, a layer was fitted, or the network was refined by a step."""
 
     round: int
     rounds: int
     descents: int
-    """Pictures optimised for this round so far."""
+    """Pictures optimized for this round so far."""
 
     fit: Fit | None = None
 

@@ -1,4 +1,4 @@
-"""Several networks over several photos, with the plain and the recoloured photo as what they must beat.
+"""Several networks over several photos, with the plain and the recolored photo as what they must beat.
 
 Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
 """
@@ -111,7 +111,7 @@ def evaluate(
 
     Args:
         networks: to compare; their names must differ.
-        style: style image, for the photo in its colours.
+        style: style image, for the photo in its colors.
         photos: picture files; one that cannot be used is skipped.
         judge: measures against the same style image.
         size: long side that photos are scaled to, pixels.

@@ -12,14 +12,14 @@ _TRAINED_ON = "trained on "
 class Thresholds:
     """Limits of the means over photos; keys of the measures are those of `judge.MEASURES`.
 
-    Those of the losses and of artefacts hold at long side 512, those of the appearance at every size.
+    Those of the losses and of artifacts hold at long side 512, those of the appearance at every size.
     """
 
     style: float = 0.20
-    """More, and the painting's colours and strokes are not there."""
+    """More, and the painting's colors and strokes are not there."""
 
     centred_share: float = 0.5
-    """Centred figure as a share of the recoloured photo's: half its distance must go into real texture."""
+    """Centred figure as a share of the recolored photo's: half its distance must go into real texture."""
 
     border: float = 2.0
     """Lines along the edges; photos, and painted pictures whose edges were cut off, read 0.5 to 1.3."""
@@ -53,7 +53,7 @@ def check_gate(
 
     Args:
         means: by measure, of the style's network.
-        matched: the same of the photo with the painting's colours.
+        matched: the same of the photo with the painting's colors.
         thresholds: the limits.
 
     Returns:

@@ -11,7 +11,7 @@ from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.alexnet import SMALLEST_SIDE
 from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
-from fastnst.metrics.artefacts import find_artefacts
+from fastnst.metrics.artifacts import find_artifacts
 from fastnst.metrics.color import palette_of
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualFeatures, PerceptualMetrics, load_perceptual_metrics
 from fastnst.metrics.similarity import AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
@@ -55,7 +55,7 @@ SECOND_OPINION = {
 SIMILARITY = {
     "ssim": Column(title="SSIM", better="higher", meaning="Structural similarity to the photo's luma: 1 equal."),
 }
-ARTEFACTS = {
+ARTIFACTS = {
     "border": Column(
         title="border",
         digits=2,
@@ -74,11 +74,11 @@ ARTEFACTS = {
         better="lower",
         meaning="Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none.",
     ),
-    "colour": Column(
-        title="colour",
+    "color": Column(
+        title="color",
         digits=1,
         better="lower",
-        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colours.",
+        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colors.",
     ),
 }
 APPEARANCE = {
@@ -92,7 +92,7 @@ APPEARANCE = {
         title="chroma",
         digits=2,
         better="near 1",
-        meaning="Standard deviation of the two colour differences over the painting's: below 1 greyer.",
+        meaning="Standard deviation of the two color differences over the painting's: below 1 greyer.",
     ),
     **{
         f"octave_{size}": Column(
@@ -112,7 +112,7 @@ APPEARANCE = {
         "not at all, above 3 stripes or a grid are seen. The median over photos.",
     ),
 }
-MEASURES = PERCEPTUAL | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTEFACTS
+MEASURES = PERCEPTUAL | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTIFACTS
 """Every measure by its key."""
 
 MEDIANS = frozenset({"pattern"})
@@ -180,7 +180,7 @@ class Judge:
             values |= {f"alexnet_{key}": value for key, value in vars(figures).items()}
             values["lpips"] = self._alexnet.lpips(opinion, photo.alexnet)
         values["ssim"] = ssim(stylized, photo.frame)
-        return values | vars(find_artefacts(stylized, photo.frame, self._palette))
+        return values | vars(find_artifacts(stylized, photo.frame, self._palette))
 
     def _compare_appearance(self, stylized: Frame, photo: Photo) -> dict[str, float]:
         figures = compare_appearance(measure_appearance(stylized), photo.appearance, self._appearance)

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastnst.io.color_transfer import match_colours
+from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.research.evaluation.cache import MeasurementCache, digest
 from fastnst.research.evaluation.judge import Judge
 from fastnst.research.evaluation.networks import EvaluatedNetwork
 
 PLAIN = "plain photo"
-MATCHED = "recoloured photo"
-"""The photo with the mean and the covariance of the painting's colours."""
+MATCHED = "recolored photo"
+"""The photo with the mean and the covariance of the painting's colors."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Rows:
 
         Args:
             networks: their names must differ.
-            style: style image, for the photo in its colours.
+            style: style image, for the photo in its colors.
             judge: measures against the same style image.
             size: long side that photos are scaled to, pixels.
             cache: figures of an earlier run with the same size, judge and style image, and where new ones are written.
@@ -82,7 +82,7 @@ class Rows:
     def _paint(self, name: str, frame: Frame) -> Frame:
         if name == PLAIN:
             return frame
-        return match_colours(frame, self._style) if name == MATCHED else self._painters[name](frame)
+        return match_colors(frame, self._style) if name == MATCHED else self._painters[name](frame)
 
 
 def read_sized(path: Path, size: int) -> Frame:

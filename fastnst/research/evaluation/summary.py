@@ -11,7 +11,7 @@ from fastnst.report.report import Report
 from fastnst.report.sheet import crop_detail, thumbnail
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.research.evaluation.gate import THRESHOLDS
-from fastnst.research.evaluation.judge import APPEARANCE, ARTEFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
+from fastnst.research.evaluation.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
 from fastnst.research.evaluation.rows import MATCHED, PLAIN
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
@@ -22,7 +22,7 @@ CROP = (176, 256)
 """Height and width of the crops shown at 1:1, pixels."""
 
 
-def summarise(results: Sequence[Evaluation], *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
+def summarize(results: Sequence[Evaluation], *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
     """Build the report of an evaluation.
 
     Args:
@@ -39,7 +39,7 @@ def summarise(results: Sequence[Evaluation], *, style: Frame, style_name: str, f
     report = Report(f"Evaluation on {style_name}", summary)
     explained = {
         "Figures": "mean over photos ± half the 95 % interval (Student's t); of pattern the median",
-        "Recoloured photo": "the photo with the mean and the covariance of the painting's colours",
+        "Recolored photo": "the photo with the mean and the covariance of the painting's colors",
     }
     report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **explained}))
     for result in results:
@@ -61,9 +61,9 @@ def _add_size(report: Report, result: Evaluation, style: Frame, where: str) -> N
 
 _EXPLANATIONS = {
     "Against the photo itself": "A stylizer must come closer to the painting than the photo does, and than the photo "
-    "does once its colours are matched.",
+    "does once its colors are matched.",
     "Acceptance gate": f"What a shipped style must reach: style at most {THRESHOLDS.style}, centred at most "
-    f"{THRESHOLDS.centred_share:.0%} of the recoloured photo's, border at most {THRESHOLDS.border}, grid at most "
+    f"{THRESHOLDS.centred_share:.0%} of the recolored photo's, border at most {THRESHOLDS.border}, grid at most "
     f"{THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}, all these at 512 px; and at every size contrast from "
     f"{THRESHOLDS.contrast[0]} to {THRESHOLDS.contrast[1]}, chroma from {THRESHOLDS.chroma[0]} to "
     f"{THRESHOLDS.chroma[1]}, each octave from 2 to 32 px from {THRESHOLDS.octaves[0]} to {THRESHOLDS.octaves[1]}, "
@@ -79,7 +79,7 @@ def tables(result: Evaluation) -> dict[str, Table]:
         "Content and style": PERCEPTUAL,
         "Appearance": APPEARANCE,
         "Second opinion": SECOND_OPINION | SIMILARITY,
-        "Artefacts": ARTEFACTS,
+        "Artifacts": ARTIFACTS,
     }
     return {title: _table(result, group, sizes=title == "Content and style") for title, group in groups.items()}
 
@@ -138,7 +138,7 @@ def _plot(result: Evaluation, where: str) -> Plot:
 
 def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: Theme) -> None:
     content, other = row.interval("content"), row.interval(measure)
-    colour = theme.muted if row.baseline else theme.series[index % len(theme.series)]
+    color = theme.muted if row.baseline else theme.series[index % len(theme.series)]
     several = content.count > 1
     axes.errorbar(
         content.mean,
@@ -146,9 +146,9 @@ def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: The
         xerr=content.margin if several else None,
         yerr=other.margin if several else None,
         fmt=MARKERS[index % len(MARKERS)],
-        color=colour,
-        mfc=theme.paper if row.baseline else colour,
-        mec=colour,
+        color=color,
+        mfc=theme.paper if row.baseline else color,
+        mec=color,
         markersize=8,
         elinewidth=1,
         label=row.name,

@@ -18,7 +18,7 @@ MUST_NOT_BE_WORSE = ("content", "alexnet_content")
 
 
 def baseline_verdicts(result: Evaluation) -> list[Verdict]:
-    """Whether each network beats the plain photo and the recoloured one on style and on the centred figure."""
+    """Whether each network beats the plain photo and the recolored one on style and on the centred figure."""
     return [_beats_baselines(network, [result.row(PLAIN), result.row(MATCHED)]) for network in result.networks]
 
 

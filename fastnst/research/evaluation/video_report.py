@@ -138,7 +138,7 @@ def error_table(rows: Sequence[Steadiness]) -> Table:
         columns,
         [*lines, Row(UNPAINTED, floor, baseline=True)],
         corner="E_warp x 1000",
-        caption="Mean squared change of a pixel along its way, colours in 0..1, times 1000. Less contrast makes this "
+        caption="Mean squared change of a pixel along its way, colors in 0..1, times 1000. Less contrast makes this "
         "smaller; the table above does not reward it.",
     )
 

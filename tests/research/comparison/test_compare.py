@@ -33,7 +33,7 @@ from fastnst.research.evaluation.networks import EvaluatedNetwork, StylePainter,
 
 @pytest.fixture
 def inverter(tmp_path: Path) -> EvaluatedNetwork:
-    """A network of the contract that turns each colour round."""
+    """A network of the contract that turns each color round."""
     model = onnx.parser.parse_model(
         """<ir_version: 9, opset_import: ["" : 17]>
         invert (uint8[N,H,W,3] frame) => (uint8[N,H,W,3] stylized)

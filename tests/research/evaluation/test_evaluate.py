@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.errors import InputError
-from fastnst.io.color_transfer import match_colours
+from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
@@ -21,7 +21,7 @@ from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_e
 from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
 from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
-from fastnst.research.evaluation.summary import picture_grid, summarise
+from fastnst.research.evaluation.summary import picture_grid, summarize
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
 
@@ -68,7 +68,7 @@ def test_values_are_those_of_the_judge(photos: Path, style: Frame, judge: Judge)
     result = evaluate(NETWORKS, style, [path], judge, size=80)
     photo = judge.measure_photo(read_sized(path, 80))
     assert result.row("inverted").means() == judge.measure(invert(photo.frame), photo)
-    assert result.row(MATCHED).means() == judge.measure(match_colours(photo.frame, style), photo)
+    assert result.row(MATCHED).means() == judge.measure(match_colors(photo.frame, style), photo)
     assert result.row("same").means() == result.row(PLAIN).means()
     assert result.row(PLAIN).means()["content"] == 0
     np.testing.assert_array_equal(result.samples[0].frames["inverted"], 255 - photo.frame)
@@ -169,7 +169,7 @@ def test_limit_spreads_over_the_list() -> None:
 
 
 def evaluated(name: str, parameters: int | None = 5, **values: list[float]) -> Evaluated:
-    """A row that has 0.5 in all figures but those given, and clean artefacts, over three photos."""
+    """A row that has 0.5 in all figures but those given, and clean artifacts, over three photos."""
     row = Evaluated(name, parameters, {measure: [0.5, 0.5, 0.5] for measure in MEASURES})
     row.values |= {"border": [1.0] * 3, "grid": [0.0] * 3, "blobs": [0.0] * 3} | values
     appearance = {key: [1.0] * 3 for key in APPEARANCE}
@@ -252,7 +252,7 @@ def test_the_gate_is_in_the_report() -> None:
 def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=80, samples=1)
     result.skipped["x.jpg"] = "broken"
-    report = summarise([result], style=style, style_name="waves.png", facts={"Loss network": "tiny"})
+    report = summarize([result], style=style, style_name="waves.png", facts={"Loss network": "tiny"})
     files = {file.name: file for file in report.write(tmp_path)}
     assert list(files) == ["report.html", "report.md", "report.json", "tradeoff.png", "tradeoff-dark.png"]
     data = json.loads(files["report.json"].read_text("utf-8"))
@@ -275,7 +275,7 @@ def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_p
 def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, judge: Judge) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=300, samples=2)
     grid = picture_grid(result, style)
-    assert grid.columns == ["painting", "plain photo", "inverted", "same", "recoloured photo"]
+    assert grid.columns == ["painting", "plain photo", "inverted", "same", "recolored photo"]
     assert [label for label, _ in grid.rows] == ["photo0", "", "photo1", ""]
     _, crops = grid.rows[1]
     painting, photo, inverted = crops[:3]

@@ -35,7 +35,7 @@ GOOD = LOOKS | {
     "border": 1.1,
     "grid": 0.01,
     "blobs": 0.0,
-    "colour": 8.0,
+    "color": 8.0,
 }
 
 
@@ -77,7 +77,7 @@ def test_undefined_figures_do_not_pass() -> None:
     assert check_appearance(GOOD | {"chroma": float("nan")}) == ["chroma nan, 0.85 to 1.2"]
 
 
-def test_centred_is_held_against_the_recoloured_photo() -> None:
+def test_centred_is_held_against_the_recolored_photo() -> None:
     assert check_gate(GOOD, {"centred": 0.8}) == ["centred 0.45, at most 0.4"]
     assert check_gate(GOOD, {"centred": 0.8}, Thresholds(centred_share=0.6)) == []
 
