@@ -110,7 +110,7 @@ def assemble(
             _describe(film, pictures, source, assembly)
             targets = add_tracks(film, source, assembly.source, assembly.tracks)
             strict = encoding.container in {"mp4", "mov"}
-            copied = copied_packets(source, targets, assembly.cut, strict=strict)
+            copied = copied_packets(source, assembly.source, targets, assembly.cut, strict=strict)
             packets = heapq.merge(packets, copied, key=_decode_time)
         film.start_encoding()
         for packet in packets:

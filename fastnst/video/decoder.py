@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file
+from fastnst.video.clock import MendedClock
 
 if TYPE_CHECKING:
     AnyPacket: TypeAlias = Packet[Stream]  # generic for type checkers only
@@ -43,11 +44,15 @@ class Damage:
     cut_short: bool = False
     """The file ends before the film does."""
 
+    clock_jumps: int = 0
+    """So often the file's clock begins anew or jumps ahead; the film's runs on."""
+
     def __str__(self) -> str:
         words = [f"{self.undecodable} damaged packet(s) of pictures left out"] if self.undecodable else []
         words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
         words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
         words += ["the file ends before the film does"] if self.cut_short else []
+        words += [f"the file's clock jumps {self.clock_jumps} time(s), mended on all tracks"] if self.clock_jumps else []
         return ", ".join(words)
 
 
@@ -121,17 +126,20 @@ class FilmDecoder:
         self._pts: int | None = None
         self._dts: int | None = None
         self._reached_s = 0.0
+        self._clock = MendedClock(container, stream)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames in the order they are shown."""
-        for packet in self._packets():
-            yield from self._decode(packet)
+        for packet in self._clock.mend(self._packets()):
+            self._damage.clock_jumps = self._clock.jumps
+            if packet.stream_index == self._stream.index:
+                yield from self._decode(packet)
         yield from self._decode(None)
         if self._ends_early():
             self._note_cut("the file is cut short")
 
     def _packets(self) -> Iterator[AnyPacket]:
-        """The packets of the track; an error of the file format ends it like the file's end would."""
+        """The packets of all tracks; an error of the file format ends them like the file's end would."""
         packets = iter(self._container.demux())
         while True:
             try:
@@ -147,8 +155,7 @@ class FilmDecoder:
                 continue
             if packet.pts is not None:
                 self._reached_s = max(self._reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == self._stream.index:
-                yield packet
+            yield packet
 
     def _decode(self, packet: AnyPacket | None) -> Iterator[VideoFrame]:
         if packet is not None and packet.dts is not None:

@@ -60,7 +60,7 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
             frames=_count(container, stream, rate),
             end=_end(container, stream),
             container=name,
-            origin_s=_origin(container),
+            origin_s=_origin(container, path),
             tracks=list_tracks(container, stream),
             interlaced=first.interlaced_frame,
         )
@@ -74,7 +74,7 @@ def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:
         stream = main_video(container, path)
         if stream.time_base is None:
             return None
-        ticks = math.ceil((_origin(container) + start) / stream.time_base)
+        ticks = math.ceil((_origin(container, path) + start) / stream.time_base)
         try:
             seek(container, stream, ticks)
         except SeekMissedError:
@@ -102,7 +102,19 @@ def _end(container: InputContainer, stream: VideoStream) -> int | None:
     return (stream.start_time or 0) + stream.duration
 
 
-def _origin(container: InputContainer) -> Fraction:
-    if container.format.name.startswith(_OWN_CLOCK) or container.start_time is None:
+def _origin(container: InputContainer, path: Path) -> Fraction:
+    if container.start_time is None:
+        return Fraction(0)
+    if container.format.name.startswith(_OWN_CLOCK) and not _starts_before_nought(container, path):
         return Fraction(0)
     return Fraction(container.start_time, _MICRO)
+
+
+def _starts_before_nought(container: InputContainer, path: Path) -> bool:
+    """Whether pictures, too, come before nought, as in films cut without encoding; sound alone is primed there."""
+    if (container.start_time or 0) >= 0:
+        return False
+    with open_film(path) as again:
+        main = main_video(again, path)
+        first = next((packet for packet in again.demux(main) if packet.size), None)
+        return first is not None and (first.pts is None or first.pts < 0)

@@ -18,6 +18,8 @@ from fastnst.video.film import Film, FilmFrame, Span
 _JUMPABLE = ("mov", "matroska")
 # A seek goes by decoding times, which may lie this many frames before the times of showing.
 _SEEK_FRAMES = 16
+# Frames without a time at a film's start that are kept in memory until one has a time; others are counted from nought.
+_MOST_UNSTAMPED = 64
 
 
 def read_frames(
@@ -131,10 +133,26 @@ class _Reader:
 def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, int, int]]:
     """Give each frame a time after the one before: some files have no stamps, or muddled ones."""
     last, following = None, 0
-    for decoded in frames:
+    for decoded in _stamped_from_start(film, frames):
         duration = decoded.duration or film.frame_ticks
         pts = following if decoded.pts is None else decoded.pts
         if last is not None and pts <= last:
             pts = last + 1
         last, following = pts, pts + duration
         yield decoded, pts, duration
+
+
+def _stamped_from_start(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Frames without a time before the first that has one get theirs, counted back from it at the film's rate."""
+    frames = iter(frames)
+    early: list[VideoFrame] = []
+    for decoded in frames:
+        early.append(decoded)
+        if decoded.pts is not None or len(early) == _MOST_UNSTAMPED:
+            break
+    first = early[-1].pts if early else None
+    if first is not None:
+        for place, decoded in enumerate(reversed(early)):
+            decoded.pts = first - round(place / (film.rate * film.time_base))
+    yield from early
+    yield from frames

@@ -9,7 +9,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from fastnst.video.decoder import AnyPacket, open_film
+from fastnst.video.clock import MendedClock
+from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
@@ -80,20 +81,21 @@ def add_track(target: OutputContainer, stream: Stream) -> Stream:
 
 
 def copied_packets(
-    source: InputContainer, targets: dict[int, Stream], cut: Cut, *, strict: bool
+    source: InputContainer, film: Film, targets: dict[int, Stream], cut: Cut, *, strict: bool
 ) -> Iterator[AnyPacket]:
     """Read the packets of the tracks, ready to be written, in the order of the file.
 
     Args:
-        source: the film.
+        source: the film, opened.
+        film: from `probe`.
         targets: from `add_tracks`.
         cut: the part of the source that is wanted.
         strict: the container takes no two packets of a track at the same time.
     """
     last: dict[int, int] = {}
-    packets = iter(source.demux([source.streams[index] for index in targets])) if targets else iter(())
-    while (packet := next_packet(packets)) is not None:
-        if packet.size == 0 or packet.stream_index not in targets:
+    clock = MendedClock(source, main_video(source, film.path))
+    for packet in clock.mend(_filled_packets(source)) if targets else ():
+        if packet.stream_index not in targets:
             continue
         index = packet.stream_index
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -129,6 +131,13 @@ def next_packet(packets: Iterator[AnyPacket]) -> AnyPacket | None:
         return next(packets, None)
     except (av.FFmpegError, IndexError):  # IndexError: see FilmDecoder
         return None
+
+
+def _filled_packets(source: InputContainer) -> Iterator[AnyPacket]:
+    packets = iter(source.demux())
+    while (packet := next_packet(packets)) is not None:
+        if packet.size:
+            yield packet
 
 
 def put_in_order(packet: AnyPacket, earliest: int | None) -> None:
