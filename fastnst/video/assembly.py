@@ -17,6 +17,7 @@ from fastnst.errors import OutputError
 from fastnst.video.decoder import AnyPacket, Damage, main_video, open_film, reason
 from fastnst.video.encoder import Encoding, add_encoder
 from fastnst.video.film import Film, Orientation, Track
+from fastnst.video.matroska import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.segments import Segment
 from fastnst.video.timing import Stamp, stamp_frames
 from fastnst.video.tracks import Cut, add_tracks, copied_packets, kept_metadata
@@ -105,17 +106,35 @@ def assemble(
         pictures = add_encoder(film, replace(encoding, time_base=time_base))
         pictures.set_display_matrix(assembly.orientation)
         _set_extradata(pictures, segments)
+        changes = _aspect_change(encoding, assembly, source)
         packets = _picture_packets(pictures, segments, stamps, time_base)
         if source is not None and assembly.source is not None:
             _describe(film, pictures, source, assembly)
-            targets = add_tracks(film, source, assembly.source, assembly.tracks)
+            targets = add_tracks(film, source, assembly.source, assembly.tracks, changes)
             strict = encoding.container in {"mp4", "mov"}
             copied = copied_packets(source, assembly.source, targets, assembly.cut, strict=strict)
             packets = heapq.merge(packets, copied, key=_decode_time)
+        if 0 in changes:
+            make_room(pictures, changes[0])
         film.start_encoding()
         for packet in packets:
             if not _write(film, packet) and damage is not None:
                 damage.unwritable += 1
+        film.close()
+        if changes:
+            change_tracks(target, changes)
+
+
+def _aspect_change(encoding: Encoding, assembly: Assembly, source: InputContainer | None) -> dict[int, TrackChange]:
+    """What a finished Matroska file must be told of pixels that are not square, where its pictures cannot tell."""
+    aspect = encoding.pixel_aspect
+    if encoding.container not in {"matroska", "webm"} or aspect in {None, 1} or encoding.tells_aspect:
+        return {}
+    assert aspect is not None
+    title = ""
+    if source is not None and assembly.source is not None:
+        title = main_video(source, assembly.source.path).metadata.get("title", "")
+    return {0: TrackChange(title=title, display=display_size(encoding.size, aspect))}
 
 
 def _write(film: OutputContainer, packet: AnyPacket) -> bool:

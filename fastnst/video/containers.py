@@ -56,7 +56,7 @@ def _fits(stream: Stream, container: str, samples: Sequence[AnyPacket]) -> bool:
         return False
     target = av.open(io.BytesIO(), "w", format=container)
     try:
-        added = add_track(target, stream)
+        added, _ = add_track(target, stream)
         target.start_encoding()
         earliest = None
         for packet in samples:

@@ -56,6 +56,11 @@ class Encoding:
     """Further options of the encoder."""
 
     @property
+    def tells_aspect(self) -> bool:
+        """The encoded pictures themselves say how wide their pixels are, wherever they are kept."""
+        return any(word in self.encoder for word in ("264", "265", "hevc", "mpeg"))
+
+    @property
     def codec_tag(self) -> str:
         """Four letters for the container; hvc1 is the one by which Apple's players know HEVC."""
         hevc = "hevc" in self.encoder or self.encoder == "libx265"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
@@ -12,6 +13,7 @@ from av.video.stream import VideoStream
 from fastnst.video.clock import MendedClock
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
+from fastnst.video.matroska import TrackChange, make_room, sound_description
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
@@ -58,26 +60,59 @@ def list_tracks(container: InputContainer, main: VideoStream) -> tuple[Track, ..
 
 
 def add_tracks(
-    target: OutputContainer, source: InputContainer, film: Film, tracks: Sequence[Track]
+    target: OutputContainer,
+    source: InputContainer,
+    film: Film,
+    tracks: Sequence[Track],
+    changes: dict[int, TrackChange],
 ) -> dict[int, Stream]:
-    """Add tracks to a file to be written; returns those with packets to copy, by their number in the source."""
+    """Add tracks to a file to be written.
+
+    Args:
+        target: the file.
+        source: the film, opened.
+        film: from `probe`.
+        tracks: which of its tracks.
+        changes: gets what is to be changed in the finished file, by the places of the tracks in it.
+
+    Returns:
+        Those with packets to copy, by their number in the source.
+    """
     added: dict[int, Stream] = {}
     for track in tracks:
         stream = source.streams[track.index]
         if is_cover(stream) and target.format.name == "matroska":
             _attach_cover(target, stream, film)
         else:
-            added[track.index] = add_track(target, stream)
+            place = sum(each.type != "attachment" for each in target.streams)
+            added[track.index], change = add_track(target, stream)
+            if change is not None:
+                changes[place] = change
     return added
 
 
-def add_track(target: OutputContainer, stream: Stream) -> Stream:
-    """Add a track like `stream` to a file to be written. Raises what PyAV raises where it cannot hold it."""
-    # opaque: for a second film, PyAV would otherwise look for an encoder.
-    added = target.add_stream_from_template(stream, opaque=True)
+def add_track(target: OutputContainer, stream: Stream) -> tuple[Stream, TrackChange | None]:
+    """Add a track like `stream` to a file to be written; gives what is to be changed in the finished file, too.
+
+    Raises what PyAV raises where it cannot hold it.
+    """
+    description = b""
+    try:
+        # opaque: for a second film, PyAV would otherwise look for an encoder.
+        added = target.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        if target.format.name != "matroska" or not isinstance(stream, AudioStream):
+            raise
+        # Matroska holds whatever Windows has a number for, but PyAV does not ask FFmpeg for that.
+        description = sound_description(stream)
+        added = target.add_stream("pcm_u8", rate=stream.rate, layout=stream.layout)
     added.metadata.update(kept_metadata(stream.metadata, target.format.name))
     added.disposition = stream.disposition
-    return added
+    if not description:
+        return added, None
+    change = TrackChange(title=added.metadata.get("title", ""), sound=description)
+    make_room(added, change)
+    return added, change
 
 
 def copied_packets(
