@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
+from PIL import ImageColor
 from rich.console import Console
 
 from fastnst.backends.backend import ProviderChoice
@@ -36,6 +37,9 @@ def video(
     quality: int | None = None,
     preset: str | None = None,
     pixel_format: str | None = None,
+    compatible: bool = True,
+    background: str = "white",
+    interlaced: Literal["deinterlace", "keep"] = "deinterlace",
     start: str | None = None,
     end: str | None = None,
     fps: str | None = None,
@@ -77,6 +81,14 @@ def video(
         proxy, lt, standard, hq, 4444 (prores).
     pixel_format:
         How colours are stored: yuv420p is shown by every player. By default as in the source.
+    compatible:
+        In .mp4 and .mov, store H.264 and HEVC so that phones and browsers show them: 4:2:0, H.264 with 8 bits.
+        --no-compatible keeps the source's form.
+    background:
+        Colour under transparent parts where the output cannot be transparent: a name such as black, or '#102030'.
+    interlaced:
+        deinterlace turns the frames of interlaced films into whole pictures; keep stylizes their fields one by one
+        and keeps them, and says so in the output.
     start:
         Where to begin: seconds or hours:minutes:seconds.
     end:
@@ -113,6 +125,9 @@ def video(
         quality=quality,
         preset=preset,
         pixel_format=pixel_format,
+        compatible=compatible,
+        background=_color(background),
+        interlaced=interlaced,
         steady=steady,
         start=_seconds("--start", start),
         end=_seconds("--end", end),
@@ -178,6 +193,14 @@ def _summary(result: "FilmResult") -> str:
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line
+
+
+def _color(text: str) -> tuple[int, int, int]:
+    """Read black or #102030 as RGB."""
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise SettingError(f"--background {text}: expected a colour such as black or '#102030'") from error
 
 
 def _seconds(option: str, text: str | None) -> Fraction | None:

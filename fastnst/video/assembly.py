@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
 from fastnst.video.decoder import AnyPacket, Damage, main_video, open_film, reason
-from fastnst.video.encoder import Encoding, add_encoder
+from fastnst.video.encoder import Encoding, add_alpha, add_encoder
 from fastnst.video.film import Film, Orientation, Track
 from fastnst.video.matroska import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.segments import Segment
@@ -114,6 +114,8 @@ def assemble(
             strict = encoding.container in {"mp4", "mov"}
             copied = copied_packets(source, assembly.source, targets, assembly.cut, strict=strict)
             packets = heapq.merge(packets, copied, key=_decode_time)
+        if encoding.keeps_alpha_aside:
+            pictures.metadata["alpha_mode"] = "1"
         if 0 in changes:
             make_room(pictures, changes[0])
         film.start_encoding()
@@ -156,6 +158,8 @@ def _picture_packets(
         packet = Packet(frame.data)
         packet.stream, packet.is_keyframe, packet.time_base = pictures, frame.is_key, time_base
         packet.pts, packet.dts, packet.duration = stamp
+        if frame.alpha:
+            add_alpha(packet, frame.alpha)
         yield packet
 
 
@@ -175,6 +179,8 @@ def _describe(film: OutputContainer, pictures: VideoStream, source: InputContain
     assert assembly.source is not None
     main = main_video(source, assembly.source.path)
     pictures.metadata.update(kept_metadata(main.metadata, container))
+    for key in [key for key in pictures.metadata if key.lower() == "alpha_mode"]:
+        del pictures.metadata[key]
     pictures.disposition = main.disposition
     film.set_chapters([chapter for chapter in _chapters(source, assembly.cut) if chapter["end"] > chapter["start"]])
 

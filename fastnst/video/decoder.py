@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 from av import Packet, VideoFrame
+from av.codec import CodecContext
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
@@ -26,6 +29,8 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.
 # Formats whose header tells how long the film is. A file that ends earlier was cut short.
 _TELL_DURATION = ("matroska", "avi", "flv")
 _MICRO = 1_000_000
+# FFmpeg's own decoders of these leave the opacity out.
+_DECODE_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @dataclass
@@ -100,6 +105,12 @@ def seek(container: InputContainer, stream: VideoStream, ticks: int) -> None:
         raise SeekMissedError from error
 
 
+def has_alpha_aside(stream: VideoStream) -> bool:
+    """Whether a track keeps its opacity as a second picture beside the first, as VP8 and VP9 do in WebM."""
+    said = {key.lower(): value for key, value in stream.metadata.items()}
+    return stream.codec_context.name in _DECODE_ALPHA and said.get("alpha_mode") == "1"
+
+
 class FilmDecoder:
     """Decodes one track of pictures from where the container stands to the end."""
 
@@ -127,6 +138,7 @@ class FilmDecoder:
         self._dts: int | None = None
         self._reached_s = 0.0
         self._clock = MendedClock(container, stream)
+        self._context: VideoCodecContext | None = _alpha_decoder(stream) if has_alpha_aside(stream) else None
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames in the order they are shown."""
@@ -161,7 +173,7 @@ class FilmDecoder:
         if packet is not None and packet.dts is not None:
             self._dts = packet.dts
         try:
-            frames = self._stream.decode(packet)
+            frames = self._stream.decode(packet) if self._context is None else self._context.decode(packet)
         except av.FFmpegError:
             self._note("undecodable")
             return
@@ -193,6 +205,17 @@ class FilmDecoder:
             frames_s = 3 / float(self._stream.average_rate or 25)
             return self._reached_s < duration / _MICRO - max(0.5, frames_s)
         return False
+
+
+def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    try:
+        context = CodecContext.create(_DECODE_ALPHA[stream.codec_context.name], "r")
+    except UnknownCodecError:
+        return None
+    assert isinstance(context, VideoCodecContext)
+    context.extradata = stream.codec_context.extradata
+    context.thread_count = stream.codec_context.thread_count
+    return context
 
 
 def reason(error: Exception) -> str:

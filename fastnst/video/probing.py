@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.video.color import read_colors
-from fastnst.video.decoder import Damage, FilmDecoder, SeekMissedError, main_video, open_film, seek
-from fastnst.video.film import Film
+from fastnst.video.decoder import Damage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
+from fastnst.video.fields import first_field
+from fastnst.video.film import Film, Orientation
 from fastnst.video.orientation import read_orientation
 from fastnst.video.tracks import list_tracks
 
@@ -56,13 +57,14 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
             rate=rate,
             colors=read_colors(first, first.format.name, first.height),
             pixel_aspect=stream.sample_aspect_ratio or None,
-            orientation=read_orientation(first),
+            orientation=read_orientation(first) or _orientation_of_track(path, stream),
             frames=_count(container, stream, rate),
             end=_end(container, stream),
             container=name,
             origin_s=_origin(container, path),
             tracks=list_tracks(container, stream),
-            interlaced=first.interlaced_frame,
+            fields=first_field(first),
+            bits_per_pixel=_bits_per_pixel(container, stream, rate, first),
         )
 
 
@@ -81,6 +83,22 @@ def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:
             return None
         frames = itertools.islice(_leniently(container, stream), _MOST_PROBED)
         return next((frame for frame in frames if frame.pts is not None and frame.pts >= ticks), None)
+
+
+def _orientation_of_track(path: Path, stream: VideoStream) -> Orientation | None:
+    """How a track is turned whose frames come from another decoder than FFmpeg's own, which does not say."""
+    if not has_alpha_aside(stream):
+        return None
+    with open_film(path) as container:
+        first = next(container.decode(main_video(container, path)), None)
+        return None if first is None else read_orientation(first)
+
+
+def _bits_per_pixel(
+    container: InputContainer, stream: VideoStream, rate: Fraction, first: VideoFrame
+) -> float | None:
+    bits = stream.codec_context.bit_rate or container.bit_rate
+    return bits / float(rate * first.width * first.height) if bits else None
 
 
 def _leniently(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

@@ -12,6 +12,7 @@ from av.codec.context import ThreadType
 from fastnst.errors import InputError
 from fastnst.video.color import ToRgb
 from fastnst.video.decoder import Damage, DamagedError, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.fields import deinterlaced
 from fastnst.video.film import Film, FilmFrame, Span
 
 # Formats with an index good enough to jump.
@@ -31,6 +32,7 @@ def read_frames(
     tolerate: bool = False,
     damage: Damage | None = None,
     threads: int | None = None,
+    deinterlace: bool = True,
 ) -> Iterator[FilmFrame]:
     """Decode the frames of a film that lie in a span, in the order they are shown.
 
@@ -42,11 +44,12 @@ def read_frames(
         tolerate: go on after damage, counting it in `damage`; otherwise it is an error.
         damage: where to count.
         threads: threads of the decoder; None lets FFmpeg choose.
+        deinterlace: turn interlaced frames into whole pictures.
 
     Raises:
         InputError: damage, or pictures that change their size.
     """
-    reader = _Reader(film, span, done, tolerate, damage or Damage(), threads)
+    reader = _Reader(film, span, done, tolerate, damage or Damage(), threads, deinterlace)
     jump = last_done if last_done is not None else span.start
     if jump is not None and film.container.startswith(_JUMPABLE):
         try:
@@ -68,6 +71,7 @@ class _Reader:
     tolerate: bool
     damage: Damage
     threads: int | None
+    deinterlace: bool
 
     def read_all(self) -> Iterator[FilmFrame]:
         """Decode from the start; leave out as many frames as are done."""
@@ -100,7 +104,8 @@ class _Reader:
             decoder = FilmDecoder(container, stream, tolerate=self.tolerate, damage=self.damage, wanted=wanted)
             arrived = jump is None
             try:
-                for decoded, pts, duration in _timed(self.film, decoder):
+                frames = _timed(self.film, decoder)
+                for decoded, pts, duration in deinterlaced(frames) if self.deinterlace else frames:
                     if not arrived and jump is not None and pts > jump:
                         raise SeekMissedError
                     arrived = True

@@ -23,6 +23,15 @@ class VideoSettings:
     pixel_format: str | None = None
     """FFmpeg's word for how colours are stored, such as yuv420p, which every player shows. By default as the source."""
 
+    compatible: bool = True
+    """H.264 and HEVC in .mp4 and .mov as players can show them: 4:2:0, and H.264 with 8 bits. False: as the source."""
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    """RGB, 0..255, under transparent parts where the output cannot hold them."""
+
+    interlaced: Literal["deinterlace", "keep"] = "deinterlace"
+    """What to do with interlaced frames: turn each into a whole picture, or paint its two fields and keep them."""
+
     steady: float = 0.0
     """How much of the frame before stays in what only moves or stands still: 0 paints each frame for itself, 0.8 holds
     strokes where they are."""

@@ -19,12 +19,14 @@ from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
 from fastnst.video.assembly import Assembly, assemble
+from fastnst.video.color import lay_over
 from fastnst.video.decoder import Damage
 from fastnst.video.encoder import SEGMENT_FRAMES
+from fastnst.video.fields import each_field
 from fastnst.video.film import Film, FilmFrame
 from fastnst.video.frame_files import FrameFileWriter, find_frames, read_frame_files
 from fastnst.video.job import JobFolder, left_identity
-from fastnst.video.orientation import turn_back, turn_upright
+from fastnst.video.orientation import swaps_sides, turn_back, turn_upright
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
 from fastnst.video.stages import overlapping
@@ -89,7 +91,8 @@ def stylize_film(
             with overlapping(frames, writer.write) as (read, write):
                 for frame in read:
                     # Upright, as it is shown: a network has learnt from upright pictures.
-                    painted = own(turn_upright(frame.frame, plan.film.orientation))
+                    shown = turn_upright(frame.frame, plan.film.orientation)
+                    painted = each_field(own, shown) if keeps_fields(plan) else own(shown)
                     if not write(_as_stored(frame, painted, own.past, plan)):
                         break
                     count += 1
@@ -101,6 +104,11 @@ def stylize_film(
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
         _publish(plan, writer, job, damage)
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage, own.choice)
+
+
+def keeps_fields(plan: FilmPlan) -> bool:
+    """Whether frames are painted field by field; a film on its side has its fields in columns, as painted then."""
+    return plan.encoding is not None and plan.encoding.fields != "" and not swaps_sides(plan.film.orientation)
 
 
 @contextmanager
@@ -161,12 +169,16 @@ def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> I
         tolerate=plan.settings.damaged == "skip",
         damage=damage,
         threads=plan.settings.codec_threads,
+        deinterlace=plan.settings.interlaced == "deinterlace",
     )
 
 
 def _as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPlan) -> FilmFrame:
     """Turn a painted frame back as the film stores it, or with its transparency as it is shown."""
     turn, alpha = plan.film.orientation, read.alpha
+    if alpha is not None and not plan.keeps_alpha:
+        painted = lay_over(painted, turn_upright(alpha, turn), plan.settings.background)
+        read, alpha = replace(read, alpha=None), None
     if plan.upright:
         return replace(read, frame=painted, alpha=None if alpha is None else turn_upright(alpha, turn), past=past)
     return replace(read, frame=turn_back(painted, turn), past=past)
@@ -211,6 +223,8 @@ def _identity(plan: FilmPlan) -> dict[str, object]:
         "steady": str(plan.settings.steady),
         "ffmpeg": str(av.library_versions),
         "segment": str(SEGMENT_FRAMES),
+        "background": str(plan.settings.background),
+        "interlaced": plan.settings.interlaced,
     }
 
 
