@@ -46,6 +46,8 @@ class Track:
     codec: str
     language: str = ""
     title: str = ""
+    encoder: str = ""
+    """FFmpeg's encoder for a track that the output cannot hold as it is; empty: it is copied, or left out."""
 
     def __str__(self) -> str:
         words = [self.codec, self.language, repr(self.title) if self.title else ""]

@@ -16,7 +16,7 @@ from fastnst.io.images import format_of
 from fastnst.machine.cores import check_threads
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
-from fastnst.video.containers import split_by_fit
+from fastnst.video.containers import held_by_matroska, split_by_fit
 from fastnst.video.encoder import Encoding, complete, eight_bits
 from fastnst.video.film import Film, Span, Track
 from fastnst.video.frame_files import describe_frames, is_pattern, numbered_name
@@ -120,9 +120,10 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             f"{film.path}: has {float(film.rate):.4g} frames a second, and GIF shows {_GIF_MOST_FPS} at most; "
             "write .webm or .mp4"
         )
-    fitting, others = split_by_fit(film, container)
+    fitting, others = split_by_fit(film, container, encode=not settings.drop_tracks and container != "gif")
     # Phones and cameras add tracks of measurements that next to nothing can write or read: these are only named.
-    missed = [track for track in others if track.kind != "data"]
+    # So do iPhones with a second sound that only Apple's own programs know.
+    missed = held_by_matroska(film, [track for track in others if track.kind != "data"])
     if missed and container != "gif" and not settings.drop_tracks:
         names = ", ".join(str(track) for track in missed)
         raise OutputError(
@@ -155,7 +156,11 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         encoding=encoding,
         tracks=tuple(fitting),
         upright=upright,
-        notes=(*_notes(film, encoding, settings), *_left_out(others, f"{output.suffix} cannot hold it")),
+        notes=(
+            *_notes(film, encoding, settings),
+            *(f"{track} is encoded as {track.encoder.removeprefix('lib')}, because {output.suffix} cannot hold it" for track in fitting if track.encoder),
+            *_left_out(others, f"{output.suffix} cannot hold it"),
+        ),
     )
 
 

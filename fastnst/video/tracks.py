@@ -14,6 +14,7 @@ from fastnst.video.clock import MendedClock
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 from fastnst.video.matroska import TrackChange, make_room, sound_description
+from fastnst.video.transcoding import Transcoder, add_transcoder
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
@@ -65,7 +66,7 @@ def add_tracks(
     film: Film,
     tracks: Sequence[Track],
     changes: dict[int, TrackChange],
-) -> dict[int, Stream]:
+) -> dict[int, Stream | Transcoder]:
     """Add tracks to a file to be written.
 
     Args:
@@ -76,13 +77,17 @@ def add_tracks(
         changes: gets what is to be changed in the finished file, by the places of the tracks in it.
 
     Returns:
-        Those with packets to copy, by their number in the source.
+        Those with packets to copy or to encode anew, by their number in the source.
     """
-    added: dict[int, Stream] = {}
+    added: dict[int, Stream | Transcoder] = {}
     for track in tracks:
         stream = source.streams[track.index]
         if is_cover(stream) and target.format.name == "matroska":
             _attach_cover(target, stream, film)
+        elif track.encoder:
+            added[track.index] = transcoder = add_transcoder(target, stream, track.encoder)
+            transcoder.target.metadata.update(kept_metadata(stream.metadata, target.format.name))
+            transcoder.target.disposition = stream.disposition
         else:
             place = sum(each.type != "attachment" for each in target.streams)
             added[track.index], change = add_track(target, stream)
@@ -116,7 +121,7 @@ def add_track(target: OutputContainer, stream: Stream) -> tuple[Stream, TrackCha
 
 
 def copied_packets(
-    source: InputContainer, film: Film, targets: dict[int, Stream], cut: Cut, *, strict: bool
+    source: InputContainer, film: Film, targets: dict[int, Stream | Transcoder], cut: Cut, *, strict: bool
 ) -> Iterator[AnyPacket]:
     """Read the packets of the tracks, ready to be written, in the order of the file.
 
@@ -141,8 +146,15 @@ def copied_packets(
         earliest = last[index] + strict if index in last else None
         put_in_order(packet, earliest)
         last[index] = packet.dts or 0
-        packet.stream = targets[index]
-        yield packet
+        target = targets[index]
+        if isinstance(target, Stream):
+            packet.stream = target
+            yield packet
+        else:
+            yield from target.encode(packet)
+    for target in targets.values():
+        if not isinstance(target, Stream):
+            yield from target.encode(None)
 
 
 def kept_metadata(metadata: dict[str, str], container: str) -> dict[str, str]:

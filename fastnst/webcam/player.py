@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
+from fastnst.io.opencv import resample
 from fastnst.video.film import FilmFrame, Span
 from fastnst.video.orientation import turn_upright
 from fastnst.video.probing import probe
@@ -72,7 +73,15 @@ class FilmPlayer:
                 self._sleep(-late_s)
             self._given_s = self._clock()
             self._end_s = max(due_s, self._given_s) + duration_s
-            return turn_upright(frame.frame, self._film.orientation)
+            return self._as_shown(frame)
+
+    def _as_shown(self, frame: FilmFrame) -> Frame:
+        """Upright and with square pixels, as cameras give pictures."""
+        film = self._film
+        size = film.size
+        if film.pixel_aspect is not None:
+            size = (size[0], max(1, round(size[1] * film.pixel_aspect)))
+        return turn_upright(resample(frame.frame, size) if size != film.size else frame.frame, film.orientation)
 
     def close(self) -> None:
         """Close the file."""
