@@ -20,8 +20,10 @@ from fastnst.inference.effects import PLAIN, Effects
 if TYPE_CHECKING:
     from fastnst.inference.pipeline import StylePipeline
     from fastnst.video.plan import FilmPlan
-    from fastnst.video.stylize import FilmResult
+    from fastnst.video.stylize import FilmProgress, FilmResult
 
+_LARGE_BYTES = 5_000_000
+_MUCH_LARGER = 2
 POSITIVE = validators.Number(gte=1)
 
 
@@ -174,7 +176,16 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
     try:
         with film_progress(plan.film.path.name, console) as show:
-            result = stylize_film(pipeline, plan, on_progress=show)
+            said = False
+
+            def progress(at: "FilmProgress") -> None:
+                nonlocal said
+                if not said and at.size is not None:
+                    said = True
+                    _say_size(plan, at.size, console)
+                show(at)
+
+            result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if job_folder(plan.output).exists():
             console.print(
@@ -184,6 +195,15 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
             )
         raise
     console.print(_summary(result), markup=False, soft_wrap=True)
+
+
+def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
+    """Say how large the film will be, where it will be much larger than its source."""
+    source = plan.film.path.stat().st_size if plan.film.path.is_file() else 0
+    if size >= _LARGE_BYTES and size > _MUCH_LARGER * source:
+        smaller = "; --quality takes a higher number for a smaller file" if plan.encoding is not None else ""
+        line = f"{plan.output}: will take about {size / 1e6:.0f} MB, and its source takes {source / 1e6:.1f}{smaller}"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _summary(result: "FilmResult") -> str:

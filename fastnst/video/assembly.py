@@ -102,7 +102,7 @@ def assemble(
         source = stack.enter_context(open_film(assembly.source.path)) if assembly.source else None
         stack.enter_context(_errors(output))
         options = _options(assembly, source)
-        film = stack.enter_context(av.open(str(target), "w", format=encoding.container, container_options=options))
+        film = stack.enter_context(av.open(f"file:{target}", "w", format=encoding.container, container_options=options))
         pictures = add_encoder(film, replace(encoding, time_base=time_base))
         pictures.set_display_matrix(assembly.orientation)
         _set_extradata(pictures, segments)

@@ -6,7 +6,7 @@ Times are seconds, as Fractions.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from av.container import InputContainer
 from av.format import Flags
@@ -52,7 +52,8 @@ class MendedClock:
     def __init__(self, container: InputContainer, main: VideoStream) -> None:
         """Prepare for a film that is read from its start; `main` is its pictures."""
         # Other formats have no clock that can begin anew: what looks like it there is a gap, or damage.
-        self._may_jump = bool(container.format.flags & Flags.ts_discont.value)
+        joinable: Any = Flags.ts_discont.value  # PyAV's type hints say otherwise
+        self._may_jump = bool(container.format.flags & joinable)
         self._main = main.index
         self._frame_s = 1 / (main.average_rate or Fraction(25))
         self._parts: list[_Part] = []

@@ -1,5 +1,6 @@
 """Opening film files and decoding their pictures, with an eye on damage."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.
 # Formats whose header tells how long the film is. A file that ends earlier was cut short.
 _TELL_DURATION = ("matroska", "avi", "flv")
 _MICRO = 1_000_000
+_MOST_BOXES = 1000
 # FFmpeg's own decoders of these leave the opacity out.
 _DECODE_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -57,7 +59,9 @@ class Damage:
         words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
         words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
         words += ["the file ends before the film does"] if self.cut_short else []
-        words += [f"the file's clock jumps {self.clock_jumps} time(s), mended on all tracks"] if self.clock_jumps else []
+        words += (
+            [f"the file's clock jumps {self.clock_jumps} time(s), mended on all tracks"] if self.clock_jumps else []
+        )
         return ", ".join(words)
 
 
@@ -77,12 +81,36 @@ def open_film(path: Path) -> Iterator[InputContainer]:
         # With `file:` and the list, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the disk.
         container = av.open(f"file:{path}", "r", container_options={"protocol_whitelist": "file,data"}, **_LENIENT)
     except (av.FFmpegError, ValueError) as error:
+        if _lacks_index(path):
+            raise InputError(
+                f"{path}: has no index (moov), because its recording or its copying broke off; copy it again, or let "
+                "the camera mend it"
+            ) from error
         raise InputError(f"{path}: not a film that can be read ({reason(error)})") from error
     with container:
         try:
             yield container
         except av.FFmpegError as error:
             raise InputError(f"{path}: cannot be read any further ({reason(error)})") from error
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether a file has the pictures of an MP4 or MOV (ISO/IEC 14496-12), but not the list of where they are."""
+    kinds: list[bytes] = []
+    try:
+        with path.open("rb") as file:
+            while len(head := file.read(8)) == 8 and len(kinds) < _MOST_BOXES:
+                size = int.from_bytes(head[:4], "big")
+                kinds.append(head[4:])
+                start = 8
+                if size == 1:
+                    size, start = int.from_bytes(file.read(8), "big"), 16
+                if size < start:
+                    break
+                file.seek(size - start, io.SEEK_CUR)
+    except OSError:
+        return False
+    return b"mdat" in kinds and b"moov" not in kinds
 
 
 def main_video(container: InputContainer, path: Path) -> VideoStream:

@@ -231,9 +231,11 @@ def eight_bits(pixel_format: str) -> str:
     form = VideoFormat(pixel_format)
     if max((component.bits for component in form.components), default=8) <= 8:
         return pixel_format
-    forms = ["yuva420p", "yuva422p", "yuva444p", "gbrap"] if has_alpha(pixel_format) else [
-        "gray", "yuv420p", "yuv422p", "yuv440p", "yuv444p", "gbrp"
-    ]
+    forms = (
+        ["yuva420p", "yuva422p", "yuva444p", "gbrap"]
+        if has_alpha(pixel_format)
+        else ["gray", "yuv420p", "yuv422p", "yuv440p", "yuv444p", "gbrp"]
+    )
     best, _ = find_best_pix_fmt_of_list(forms, pixel_format, has_alpha(pixel_format))
     return pixel_format if best is None else best.name
 

@@ -124,8 +124,10 @@ def _changed(track: bytes, change: TrackChange) -> bytes:
 def _shown_as(video: bytes, display: tuple[int, int]) -> bytes:
     stale = {_DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT}
     kept = b"".join(_element(*each) for each in _elements(video) if each[0] not in stale)
-    height, width = (_element(number, side.to_bytes(4, "big")) for number, side in
-                     ((_DISPLAY_HEIGHT, display[0]), (_DISPLAY_WIDTH, display[1])))
+    height, width = (
+        _element(number, side.to_bytes(4, "big"))
+        for number, side in ((_DISPLAY_HEIGHT, display[0]), (_DISPLAY_WIDTH, display[1]))
+    )
     return kept + width + height
 
 

@@ -14,6 +14,7 @@ from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
 from fastnst.machine.cores import check_threads
+from fastnst.video.animation import describe_animation, is_animated_webp
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
 from fastnst.video.containers import held_by_matroska, split_by_fit
@@ -99,7 +100,10 @@ def plan_film(
     _check_settings(settings)
     pictures = source.is_dir() or is_pattern(source)
     _refuse_output(source, output, overwrite)
-    film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source, settings.start)
+    if pictures:
+        film = describe_frames(source, settings.frame_rate or Fraction(25))
+    else:
+        film = describe_animation(source) if is_animated_webp(source) else probe(source, settings.start)
     if settings.frame_rate is not None and not pictures:
         raise SettingError(f"{source}: a film keeps its own rate; a frame rate is for numbered pictures")
     span = _span(film, settings)
@@ -109,7 +113,7 @@ def plan_film(
 
 def _plan_pictures(film: Film, output: Path, settings: VideoSettings, span: Span) -> FilmPlan:
     format_of(output)
-    notes = (*_notes(film, None, settings, output), *_left_out(film.tracks, "picture files hold no sound"))
+    notes = (*_notes(film, None, settings), *_left_out(film.tracks, "picture files hold no sound"))
     return FilmPlan(film=film, output=output, settings=settings, span=span, upright=True, notes=notes)
 
 
@@ -158,7 +162,11 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         upright=upright,
         notes=(
             *_notes(film, encoding, settings),
-            *(f"{track} is encoded as {track.encoder.removeprefix('lib')}, because {output.suffix} cannot hold it" for track in fitting if track.encoder),
+            *(
+                f"{track} is encoded as {track.encoder.removeprefix('lib')}, because {output.suffix} cannot hold it"
+                for track in fitting
+                if track.encoder
+            ),
             *_left_out(others, f"{output.suffix} cannot hold it"),
         ),
     )
@@ -213,6 +221,10 @@ def keeps_alpha(encoding: Encoding) -> bool:
     return has_alpha(encoding.pixel_format) or encoding.pixel_format == "pal8"
 
 
+def _is_yuv(pixel_format: str) -> bool:
+    return any(part.is_chroma for part in VideoFormat(pixel_format).components)
+
+
 def _subsampling_or_depth(pixel_format: str) -> tuple[int, bool, bool]:
     """Bits of a sample, and whether colours have half the resolution, across and down; RGB counts as full."""
     form = VideoFormat(pixel_format, 16, 16)
@@ -237,7 +249,7 @@ def _form(film: Film, encoding: Encoding, settings: VideoSettings) -> str:
     return form
 
 
-def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings, output: Path | None = None) -> list[str]:
+def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> list[str]:
     notes = []
     if film.is_hdr:
         notes.append("the colours are HDR; they are tone-mapped to BT.709")
@@ -249,11 +261,15 @@ def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings, outpu
     if encoding is not None:
         stored = encoding.pixel_format
         if has_alpha(film.pixel_format) and not keeps_alpha(encoding):
-            color = "white" if settings.background == (255, 255, 255) else "#{:02x}{:02x}{:02x}".format(*settings.background)
+            color = (
+                "white"
+                if settings.background == (255, 255, 255)
+                else "#{:02x}{:02x}{:02x}".format(*settings.background)
+            )
             notes.append(f"transparent parts are laid over {color}; {encoding.encoder} cannot hold them")
         aimed = _form(film, encoding, settings)
         as_source = eight_bits(film.pixel_format) if film.is_hdr else film.pixel_format
-        if stored == aimed and _subsampling_or_depth(aimed) != _subsampling_or_depth(as_source):
+        if stored == aimed and _is_yuv(as_source) and _subsampling_or_depth(aimed) != _subsampling_or_depth(as_source):
             notes.append(
                 f"stored as {stored}, which every player shows; the source has {film.pixel_format}, "
                 "whose form --no-compatible keeps"

@@ -94,9 +94,7 @@ def _orientation_of_track(path: Path, stream: VideoStream) -> Orientation | None
         return None if first is None else read_orientation(first)
 
 
-def _bits_per_pixel(
-    container: InputContainer, stream: VideoStream, rate: Fraction, first: VideoFrame
-) -> float | None:
+def _bits_per_pixel(container: InputContainer, stream: VideoStream, rate: Fraction, first: VideoFrame) -> float | None:
     bits = stream.codec_context.bit_rate or container.bit_rate
     return bits / float(rate * first.width * first.height) if bits else None
 

@@ -18,6 +18,7 @@ from fastnst.errors import InputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
+from fastnst.video import animation
 from fastnst.video.assembly import Assembly, assemble
 from fastnst.video.color import lay_over
 from fastnst.video.decoder import Damage
@@ -44,6 +45,9 @@ class FilmProgress:
     total: int | None
     resumed: int
     """Frames that an earlier run painted."""
+
+    size: int | None = None
+    """Bytes that the pictures of the whole film will take; None: not yet known."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def stylize_film(
                     if not write(_as_stored(frame, painted, own.past, plan)):
                         break
                     count += 1
-                    on_progress(FilmProgress(count, plan.frames, resumed))
+                    on_progress(FilmProgress(count, plan.frames, resumed, _size_to_come(plan, writer)))
             writer.finish()
         finally:
             writer.abandon()
@@ -109,6 +113,13 @@ def stylize_film(
 def keeps_fields(plan: FilmPlan) -> bool:
     """Whether frames are painted field by field; a film on its side has its fields in columns, as painted then."""
     return plan.encoding is not None and plan.encoding.fields != "" and not swaps_sides(plan.film.orientation)
+
+
+def _size_to_come(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter) -> int | None:
+    """Bytes of the whole film's pictures, if the rest is like what is finished."""
+    if plan.frames is None or not writer.done or not writer.size:
+        return None
+    return round(writer.size / writer.done * max(plan.frames, writer.done))
 
 
 @contextmanager
@@ -161,6 +172,8 @@ def _may_resume(plan: FilmPlan) -> bool:
 def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> Iterator[FilmFrame]:
     if plan.film.container == "frames":
         return read_frame_files(plan.film, plan.span, done)
+    if plan.film.container == animation.CONTAINER:
+        return animation.read_animation(plan.film, plan.span, done)
     return read_frames(
         plan.film,
         plan.span,
@@ -200,7 +213,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     )
     assembly = Assembly(
         encoding=plan.encoding,
-        source=None if film.container == "frames" else film,
+        source=None if film.container in {"frames", animation.CONTAINER} else film,
         tracks=plan.tracks,
         orientation=None if plan.upright else film.orientation,
         cut=cut,

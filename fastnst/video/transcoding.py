@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Protocol
-
 from fractions import Fraction
+from typing import Protocol
 
 import av
 from av import AudioFrame, AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.stream import Stream
+from av.subtitles.stream import SubtitleStream
 
 from fastnst.video.decoder import AnyPacket
 
@@ -66,15 +66,15 @@ class _Sound:
         # Some files do not say which loudspeakers their channels are for.
         named = "channels" not in stream.layout.name
         layout = stream.layout.name if named else _LAYOUTS.get(stream.layout.nb_channels, "stereo")
-        self._encoder = target.add_stream(encoder, rate=48_000 if encoder == "libopus" else rate, layout=layout)
-        self._encoder.codec_context.bit_rate = _BITS_PER_CHANNEL * self._encoder.codec_context.layout.nb_channels
-        self._encoder.time_base = Fraction(1, self._encoder.codec_context.sample_rate)
-        self._encoder.codec_context.time_base = self._encoder.time_base
-        self._encoder.codec_context.open()
-        self.target: Stream = self._encoder
-        context = self._encoder.codec_context
+        added = target.add_stream(encoder, rate=48_000 if encoder == "libopus" else rate, layout=layout)
+        assert isinstance(added, AudioStream)
+        context = added.codec_context
+        context.bit_rate = _BITS_PER_CHANNEL * context.layout.nb_channels
+        added.time_base = context.time_base = Fraction(1, context.sample_rate)
+        context.open()
+        self.target: Stream = added
+        self._encoder, self._rate = added, context.sample_rate
         self._resampler = AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size)
-        self._rate = context.sample_rate
         self._following: int | None = None
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
@@ -102,8 +102,10 @@ class _Sound:
 class _Words:
     def __init__(self, target: OutputContainer, stream: Stream, encoder: str) -> None:
         self._from, self._to = _name(stream), encoder
-        self.target: Stream = target.add_stream(encoder)
-        self.target.codec_context.subtitle_header = _HEADER
+        added = target.add_stream(encoder)
+        assert isinstance(added, SubtitleStream)
+        added.codec_context.subtitle_header = _HEADER
+        self.target: Stream = added
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         words = "" if packet is None else _plain(bytes(packet), self._from)

@@ -14,8 +14,8 @@ from fastnst.inference.steadying import Past, load_past, save_past
 from fastnst.video.color import FromRgb
 from fastnst.video.decoder import reason
 from fastnst.video.encoder import ALPHA_DATA, SEGMENT_FRAMES, Encoding, open_encoder
-from fastnst.video.film import FilmFrame
 from fastnst.video.fields import MarkFields
+from fastnst.video.film import FilmFrame
 from fastnst.video.gif_palette import ToPalette
 from fastnst.video.job import JobFolder, writing
 from fastnst.video.segments import EncodedFrame, Segment, SegmentWriter, load_segment
@@ -54,6 +54,11 @@ class SegmentedEncoder:
     def done(self) -> int:
         """Frames in finished segments."""
         return sum(len(segment.pts) for segment in self.segments)
+
+    @property
+    def size(self) -> int:
+        """Bytes that finished segments take."""
+        return sum(segment.path.stat().st_size for segment in self.segments)
 
     @property
     def last_pts(self) -> int | None:
