@@ -58,6 +58,7 @@ class MendedClock:
         self._frame_s = 1 / (main.average_rate or Fraction(25))
         self._parts: list[_Part] = []
         self._paces: dict[int, _Pace] = {}
+        self._delays_s: dict[int, Fraction] = {}
 
     @property
     def jumps(self) -> int:
@@ -82,10 +83,22 @@ class MendedClock:
 
     def _settle(self, waiting: "list[AnyPacket]") -> "list[AnyPacket]":
         for packet in sorted(waiting, key=lambda each: each.stream_index != self._main):
+            self._repair_seam(packet)
             ticks = round(self._shift_s(packet) / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
         return waiting
+
+    def _repair_seam(self, packet: "AnyPacket") -> None:
+        """FFmpeg's readers show the last picture before a jump by the clock after it: give it the usual delay."""
+        if packet.pts is None or packet.dts is None:
+            return
+        delay_s = (packet.pts - packet.dts) * packet.time_base
+        if 0 <= delay_s <= _TOGETHER_S:
+            self._delays_s[packet.stream_index] = delay_s
+        else:
+            usual_s = self._delays_s.get(packet.stream_index, Fraction(0))
+            packet.pts = packet.dts + round(usual_s / packet.time_base)
 
     def _shift_s(self, packet: "AnyPacket") -> Fraction:
         at_s, index = _stamp_s(packet), packet.stream_index

@@ -346,8 +346,7 @@ def test_tracks_that_do_not_fit_are_named_before_work(make_clip: Fixture, paint:
     with pytest.raises(OutputError) as caught:
         plan_film(source, tmp_path / "out.mp4")
     assert one_line(caught.value).endswith(
-        "film.mkv: track 3 (attachment: font.ttf) cannot be held by .mp4; "
-        "write .mkv, or leave out with --drop-tracks"
+        "film.mkv: track 3 (attachment: font.ttf) cannot be held by .mp4; write .mkv, or leave out with --drop-tracks"
     )
     plan = plan_film(source, tmp_path / "out.mp4", VideoSettings(drop_tracks=True))
     assert [track.kind for track in plan.tracks] == ["audio"]
