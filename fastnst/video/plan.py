@@ -222,7 +222,8 @@ def keeps_alpha(encoding: Encoding) -> bool:
 
 
 def _is_yuv(pixel_format: str) -> bool:
-    return any(part.is_chroma for part in VideoFormat(pixel_format).components)
+    form = VideoFormat(pixel_format)
+    return not form.is_rgb and not form.has_palette and sum(not part.is_alpha for part in form.components) == 3
 
 
 def _subsampling_or_depth(pixel_format: str) -> tuple[int, bool, bool]:

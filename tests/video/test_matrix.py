@@ -97,9 +97,14 @@ TARGETS = [
     Target(".webm", "av1"),
 ]
 # These say of their pixels that they are not square, and of their pictures how colours are meant.
-TELLING = [source for source in SOURCES if (source.suffix, source.codec) in {
-    (".mp4", "libx264"), (".mp4", "mpeg4"), (".mov", "libx264"), (".mkv", "libx264"), (".ts", "mpeg2video"), (".ts", "libx264"),
-}]  # fmt: skip
+TELLING = [
+    MP4,
+    Source(".mp4", "mpeg4", "aac"),
+    Source(".mov", "libx264", "aac"),
+    Source(".mkv", "libx264", "aac"),
+    Source(".ts", "mpeg2video", "mp2"),
+    Source(".ts", "libx264", "aac"),
+]
 TRANSPARENT = [
     Source(".webm", "libvpx-vp9", "", "yuva420p"),
     Source(".webm", "libvpx", "", "yuva420p"),
@@ -110,8 +115,13 @@ TRANSPARENT = [
     Source(".mov", "png", "", "rgba"),
     Source(".apng", "apng", "", "rgba"),
 ]
-KEEP_ALPHA = {Target(".webm", "vp9"), Target(".mkv", "vp9"), Target(".mkv", "ffv1"), Target(".mov", "prores"),
-              Target(".mkv", "prores")}  # fmt: skip
+KEEP_ALPHA = {
+    Target(".webm", "vp9"),
+    Target(".mkv", "vp9"),
+    Target(".mkv", "ffv1"),
+    Target(".mov", "prores"),
+    Target(".mkv", "prores"),
+}
 INTERLACED = [
     MP4,
     Source(".mkv", "libx264", "aac"),
@@ -121,8 +131,14 @@ INTERLACED = [
     Source(".mov", "prores_ks", "pcm_s16le", "yuv422p10le"),
     Source(".mkv", "ffv1", "flac"),
 ]
-KEEP_FIELDS = {("h264", ".mp4"), ("h264", ".mkv"), ("h264", ".mov"), ("prores", ".mov"), ("prores", ".mkv"),
-               ("ffv1", ".mkv")}  # fmt: skip
+KEEP_FIELDS = {
+    ("h264", ".mp4"),
+    ("h264", ".mkv"),
+    ("h264", ".mov"),
+    ("prores", ".mov"),
+    ("prores", ".mkv"),
+    ("ffv1", ".mkv"),
+}
 SLOW = {"hevc", "av1", "libx265", "libsvtav1"}
 
 
