@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnst.errors import FastNSTError
-    from fastnst.exact.optimize import optimize
+    from fastnst.exact.engine import optimize
     from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
     from fastnst.exact.style import Style
-    from fastnst.inference.session import Stylizer
+    from fastnst.inference.effects import Effects
+    from fastnst.inference.stylizer import Stylizer
     from fastnst.io.images import Picture, read_frame, read_picture, write_picture
     from fastnst.io.styles import find_style, installed_styles
-    from fastnst.training.loop import TrainCallbacks
+    from fastnst.training.engine import TrainCallbacks
     from fastnst.training.settings import TrainSettings
     from fastnst.training.train import train
 
 __all__ = [
+    "Effects",
     "FastNSTError",
     "OptimizeSettings",
     "Picture",
@@ -41,16 +43,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Effects": "fastnst.inference.effects",
     "FastNSTError": "fastnst.errors",
     "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.io.images",
     "Style": "fastnst.exact.style",
-    "Stylizer": "fastnst.inference.session",
-    "TrainCallbacks": "fastnst.training.loop",
+    "Stylizer": "fastnst.inference.stylizer",
+    "TrainCallbacks": "fastnst.training.engine",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.io.styles",
     "installed_styles": "fastnst.io.styles",
-    "optimize": "fastnst.exact.optimize",
+    "optimize": "fastnst.exact.engine",
     "preset_settings": "fastnst.exact.presets",
     "read_frame": "fastnst.io.images",
     "read_picture": "fastnst.io.images",

@@ -78,7 +78,7 @@ def bench_optimize(
     if compact:
         contenders["fastnst compact"] = through_compact
     for steps in compact_polish:
-        polish = {"polish": steps, "polish_weights": settings.loss_weights}
+        polish = {"fine_tune": steps, "fine_tune_weights": settings.loss_weights}
         contenders[f"fastnst compact, last {steps} VGG-19"] = through_compact | polish
     for changes in contenders.values():  # each in vain after hours of the others
         check_init(replace(settings, **changes))

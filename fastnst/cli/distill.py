@@ -8,7 +8,7 @@ from cyclopts import App, ArgumentCollection, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fastnst.cli.photographs import content_folder
+from fastnst.cli.downloads import content_folder
 from fastnst.cli.recipe import fill_settings
 from fastnst.research.distillation.settings import DistillSettings
 

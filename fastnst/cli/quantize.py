@@ -63,9 +63,9 @@ def quantize(
     if os.path.realpath(output) == os.path.realpath(path):
         raise OutputError(f"{output}: is the style itself, and is not overwritten; choose another name by -o")
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
+        raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     # onnx and torch take seconds to import: only now that the options are known to be right.
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
     from fastnst.io.files import atomic_path  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE, load_perceptual_metrics  # noqa: PLC0415

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError, nearest_hint
-from fastnst.losses.loss_network import Features
+from fastnst.losses.vgg import Features
 
 
 class Shape(NamedTuple):

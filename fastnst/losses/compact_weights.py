@@ -28,7 +28,7 @@ class CompactInfo:
     teacher: str
     """The network it stands in for, and which weights that had."""
 
-    licence: str = "not stated"
+    license: str = "not stated"
     """Terms under which the weights may be used."""
 
     training: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +90,10 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
                 f"{path}: not a compact loss network; expected a file that fastnst research distill wrote "
                 "(for VGG's own weights add --loss-network vgg19)"
             )
-        return state, CompactInfo(**json.loads(metadata["info"]))
+        description = json.loads(metadata["info"])
+        # Files of version 0.1 say "licence".
+        return state, CompactInfo(
+            **{"license" if name == "licence" else name: description[name] for name in description}
+        )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable compact loss network ({error})") from error

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import Features
 from fastnst.losses.losses import covariance_matrix, gram_matrix, relative_error
 from fastnst.losses.settings import LossSettings
+from fastnst.losses.vgg import Features
 from fastnst.losses.weights import load_loss_network
 
 STYLE_SIZE = 512

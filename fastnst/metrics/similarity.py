@@ -13,7 +13,7 @@ import torch
 from fastnst.errors import InputError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import Features
+from fastnst.losses.vgg import Features
 from fastnst.metrics.alexnet import LAYERS, AlexNetFeatures, load_alexnet
 from fastnst.metrics.color import Plane, luma
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualFeatures, PerceptualMetrics

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.models import export
 from fastnst.models.apply import padded, stylize_frame
 from fastnst.models.architectures import build_network
@@ -18,7 +18,7 @@ from fastnst.models.live import LiveNet
 from fastnst.tiling.surgery import load_graph
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
-INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", licence="CC0-1.0")
+INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", license="CC0-1.0")
 
 
 @pytest.fixture(scope="module")

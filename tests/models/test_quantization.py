@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fastnst.backends.choosing import psnr_db
 from fastnst.cli.quantize import quantize as command
 from fastnst.errors import InputError, OutputError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
@@ -22,7 +22,7 @@ from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.live import LiveNet
-from fastnst.models.quantization import quantize, told
+from fastnst.models.quantization import condition_inputs, quantize
 from fastnst.research.evaluation.networks import count_parameters
 from fastnst.research.evaluation.quantization_check import QuantizationCheck, compare_painters
 
@@ -162,8 +162,8 @@ def test_what_a_network_is_told_while_ranges_are_read() -> None:
         stylized = Identity(frame)
     }"""
     model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]>' + graph)
-    given = [told(model, n) for n in range(7)]
+    given = [condition_inputs(model, n) for n in range(7)]
     assert [feeds["style_weights"].tolist() for feeds in given[:3]] == [[1, 0], [0, 1], [1, 0]]
     assert [feeds["strength"].tolist() for feeds in given] == [[1], [1], [0.5], [0.5], [1.5], [1.5], [1]]
     del model.graph.input[1:]
-    assert told(model, 3) == {}
+    assert condition_inputs(model, 3) == {}

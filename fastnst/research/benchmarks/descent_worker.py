@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from fastnst.errors import FastNSTError
-from fastnst.exact.optimize import optimize
-from fastnst.exact.result import Progress
+from fastnst.exact.engine import optimize
+from fastnst.exact.result import OptimizeProgress
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.io.files import atomic_path
@@ -56,7 +56,7 @@ def settings_of(job: DescentJob) -> OptimizeSettings:
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in job.settings.items()
     }
-    for name in ("loss_weights", "polish_weights", "init"):
+    for name in ("loss_weights", "fine_tune_weights", "init"):
         if values.get(name) not in (None, "content", "noise"):
             values[name] = Path(values[name])
     return OptimizeSettings(**values)
@@ -110,7 +110,7 @@ def run_baseline(content: Frame, style: Frame, settings: OptimizeSettings, steps
 def run_fastnst(content: Frame, style: Frame, settings: OptimizeSettings, keep: Keeper) -> None:
     """Do what `fastnst optimize` does; the picture after a step is the best until then."""
 
-    def callback(progress: Progress) -> None:
+    def callback(progress: OptimizeProgress) -> None:
         keep(progress.last.step, progress.best_frame)
 
     optimize(content, style, settings, callback=callback)

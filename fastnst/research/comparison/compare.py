@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 import torch
 
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import descend, initial_image
-from fastnst.exact.result import Progress, Trace
+from fastnst.exact.engine import minimize
+from fastnst.exact.init import initial_image
+from fastnst.exact.objective import PixelObjective
+from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
@@ -99,12 +100,12 @@ class Comparer:
         """Paint one photo both ways at a long side of `size` pixels; errors as `run`."""
         content = _fitted(photo, size)
         image = to_image(content).to(self.device)
-        objective = Objective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
+        objective = PixelObjective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
         fast, fast_s = time_painting(self.network.paint, content)
         settings, trace = self.settings.exact(size), Trace()
         objective.evaluate(image)  # warms up, as the fast network is
         recorder = CurveRecorder(objective, settings.steps, None if on_step is None else _bound(on_step, name, size))
-        descend(objective, initial_image(image, settings), settings, trace, recorder)
+        minimize(objective, initial_image(image, settings), settings, trace, recorder)
         if trace.interrupted:
             raise KeyboardInterrupt
         return Comparison(
@@ -124,7 +125,9 @@ class Comparer:
 class CurveRecorder:
     """A callback of the exact method that keeps the losses of its pictures, and the time without its own."""
 
-    def __init__(self, objective: Objective, steps: int, on_step: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self, objective: PixelObjective, steps: int, on_step: Callable[[int, int], None] | None = None
+    ) -> None:
         self._objective, self._on_step = objective, on_step
         self._judged, self._shown = judged_steps(steps), set(shown_steps(steps))
         self._resumed = time.perf_counter()
@@ -133,7 +136,7 @@ class CurveRecorder:
         self.frames: dict[int, Frame] = {}
         self.durations: list[float] = []
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: OptimizeProgress) -> None:
         """Take a step in."""
         self.durations.append(time.perf_counter() - self._resumed)
         self._elapsed += self.durations[-1]
@@ -150,7 +153,7 @@ class CurveRecorder:
         self._resumed = time.perf_counter()
 
 
-def judge(objective: Objective, frame: Frame, device: torch.device) -> Judged:
+def judge(objective: PixelObjective, frame: Frame, device: torch.device) -> Judged:
     """Losses of a frame of the objective's size, in float32."""
     return Judged(**objective.judge(to_image(frame).to(device)))
 

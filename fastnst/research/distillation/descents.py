@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
+from fastnst.losses.vgg import LossNetwork
 from fastnst.research.distillation.pictures import Pictures
 
 _NO_CONTENT = 1e6
@@ -93,7 +93,7 @@ def advance(network: LossNetwork, descents: Sequence[PictureDescent], steps: int
         images = torch.cat([one.pixels.detach() for one in descents]).contiguous(memory_format=torch.channels_last)
         images.requires_grad_(True)
         with autocast(device, dtype):
-            total = loss.terms(images, content, style, weights).total
+            total = loss(images, content, style, weights).total
         (gradient,) = torch.autograd.grad(total, images)
         for one, own in zip(descents, gradient.chunk(len(descents)), strict=True):
             if step < one.left:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastnst.research.distillation.descents import DescentPlan, draw_plan
 from fastnst.research.distillation.pictures import Pictures
-from fastnst.training.workers import start_worker, worker_context
+from fastnst.training.loader import start_worker, worker_context
 
 _PAIRS, _PLANS = 1, 2  # keep their random numbers apart
 _Item = TypeVar("_Item")

@@ -54,7 +54,7 @@ Stands in for {info.teacher}.
 | | |
 |---|---|
 | parameters | {parameters:,} |
-| licence | {info.licence} |
+| licence | {info.license} |
 | made in | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {training["torch"]} |
 
 {_fits(training["fits"])}{_missed(training["missed"])}## Settings

@@ -15,7 +15,7 @@ import onnxruntime
 
 from fastnst.backends.mixing import MIX_SIGN, StyleChoice, StyleWeights, choose_style
 from fastnst.errors import SettingError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.research.evaluation.cache import digest
 

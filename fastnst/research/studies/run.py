@@ -14,9 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastnst.errors import InputError, OutputError
-from fastnst.exact.optimize import optimize
-from fastnst.exact.report import report
-from fastnst.exact.result import OptimizeResult, Progress
+from fastnst.exact.engine import optimize
+from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
 from fastnst.report.blocks import PictureGrid
@@ -124,7 +123,7 @@ def _paint(
 ) -> StudyCache:
     frames: dict[int | None, Frame] = {}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: OptimizeProgress) -> None:
         step = len(seen)
         seen.append(step)
         if step + 1 in steps:

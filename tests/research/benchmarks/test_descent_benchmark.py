@@ -106,7 +106,9 @@ def test_json_and_plot(tmp_path: Path) -> None:
 
 def test_settings_survive_json(settings: OptimizeSettings, tmp_path: Path) -> None:
     for init in ("content", Path("fast:starry"), tmp_path / "a.png"):
-        asked = replace(settings, init=init, loss_network="compact", polish=1, polish_weights=tmp_path / "vgg.pth")
+        asked = replace(
+            settings, init=init, loss_network="compact", fine_tune=1, fine_tune_weights=tmp_path / "vgg.pth"
+        )
         values = json.loads(json.dumps(descent_benchmark._plain(asdict(asked))))
         job = DescentJob("fastnst", "a", "b", "c", 0.0, 3, values)
         assert settings_of(job) == asked
@@ -156,8 +158,8 @@ def test_the_compact_network_is_polished(settings: OptimizeSettings, pair: Pictu
     changes = {
         "loss_network": "compact",
         "loss_weights": None,
-        "polish": 2,
-        "polish_weights": settings.loss_weights,
+        "fine_tune": 2,
+        "fine_tune_weights": settings.loss_weights,
     }
     benchmark = DescentBenchmark(tmp_path, settings, work=in_this_process)
     assert benchmark.steps_of("compact", changes) == 6

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fastnst.errors import SettingError
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import optimize
-from fastnst.inference.session import Stylizer
+from fastnst.exact.engine import optimize
+from fastnst.exact.objective import PixelObjective
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import gram_matrix, relative_error
@@ -172,13 +172,13 @@ def test_judging_costs_no_time(
     painting: Frame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    quick, judge = Comparer(inverter, painting, settings), Objective.judge
+    quick, judge = Comparer(inverter, painting, settings), PixelObjective.judge
 
-    def slow_judge(objective: Objective, image: torch.Tensor) -> dict[str, float]:
+    def slow_judge(objective: PixelObjective, image: torch.Tensor) -> dict[str, float]:
         time.sleep(0.5)
         return judge(objective, image)
 
-    monkeypatch.setattr(Objective, "judge", slow_judge)
+    monkeypatch.setattr(PixelObjective, "judge", slow_judge)
     made = quick.compare("photo0", photo, 32)
     assert 0 < made.step_s < 0.4
     assert made.curve[-1].elapsed_s < 6 * 0.4

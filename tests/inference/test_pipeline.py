@@ -1,0 +1,272 @@
+"""Styles, strength, colours and a mask together."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fastnst.backends.mixing import StyleChoice
+from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.inference.effects import Effects, read_effects
+from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.session import StyleSession
+from fastnst.io.images import Frame
+
+HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
+INVERT = (
+    "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"
+)
+BLACK = "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = Sub(frame, frame) }"
+STRONG = """
+g (uint8[N, H, W, 3] frame, float[1] strength) => (uint8[N, H, W, 3] stylized) <float ten = {10}> {
+    plus = Mul(strength, ten)
+    whole = Cast <to = 2> (plus)
+    stylized = Add(frame, whole)
+}"""
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Write:
+    def write(graph: str, name: str) -> str:
+        onnx.save(onnx.parser.parse_model(HEADER + graph), tmp_path / f"{name}.onnx")
+        return str(tmp_path / f"{name}.onnx")
+
+    return write
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """A map: left half red, right half blue."""
+    picture = np.zeros((20, 40, 3), np.uint8)
+    picture[:, :20, 0], picture[:, 20:, 2] = 255, 255
+    Image.fromarray(picture).save(tmp_path / "map.png")
+    return tmp_path / "map.png"
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+
+
+def paint(style: str | None, **settings: object) -> Frame:
+    with StylePipeline(style, Effects(**settings), provider="cpu") as pipeline:  # type: ignore[arg-type]
+        return pipeline(PHOTO)
+
+
+def test_plain(style: Write) -> None:
+    np.testing.assert_array_equal(paint(style(INVERT, "invert")), 255 - PHOTO)
+
+
+def test_strength_of_a_network_without_the_input_is_a_blend(style: Write) -> None:
+    np.testing.assert_allclose(
+        paint(style(INVERT, "invert"), strength=0.25), PHOTO + 0.25 * (255 - 2.0 * PHOTO), atol=1
+    )
+
+
+def test_strength_of_a_network_with_the_input_goes_there(style: Write) -> None:
+    np.testing.assert_array_equal(paint(style(STRONG, "strong"), strength=1.5), PHOTO + np.uint8(15))
+
+
+@pytest.fixture
+def mix(write_duo: Callable[[Path], None], tmp_path: Path) -> str:
+    write_duo(tmp_path / "mix.onnx")
+    return str(tmp_path / "mix.onnx")
+
+
+def test_a_mix_of_styles(style: Write, mix: str) -> None:
+    assert paint(mix)[0, 0, 0] == 120
+    assert paint(mix, mix="munch:3,monet:1")[0, 0, 0] == 80
+    assert paint(f"{mix}@monet")[0, 0, 0] == 200
+    with pytest.raises(SettingError, match=r"mix.onnx@monet says what to paint, and --mix munch too; give one"):
+        paint(f"{mix}@monet", mix="munch")
+    assert paint(mix, mix="munch")[0, 0, 0] == 40
+    with pytest.raises(SettingError, match="'3' is no style of this network"):
+        paint(mix, mix="3")
+    with pytest.raises(SettingError, match="knows one style"):
+        paint(style(INVERT, "invert"), mix="munch")
+    with StylePipeline(mix, Effects(mix="monet:0.5"), provider="cpu") as pipeline:
+        assert pipeline.style == "mix@monet:0.5"
+
+
+def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) -> None:
+    painted = paint(mix, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
+    assert painted[0, [0, 39], 0].tolist() == [40, 200]
+    opened: list[Path] = []
+
+    def count(path: Path, **options: object) -> StyleSession:
+        opened.append(path)
+        return StyleSession(path, **options)  # type: ignore[arg-type]
+
+    effects = Effects(mask=halves, region=(f"blue={mix}@monet",))
+    with StylePipeline(mix, effects, provider="cpu", open_session=count) as pipeline:
+        # Weights for the call go to the style itself, not to the regions that the same network paints.
+        assert pipeline(PHOTO, style_weights={"munch": 1})[0, [0, 39], 0].tolist() == [40, 200]
+    assert opened == [Path(mix)]
+    with pytest.raises(SettingError, match="--mix is given without --style"):
+        paint(None, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
+
+
+def test_styles_that_nobody_mixed_are_said_once(
+    mix: str, halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StylePipeline(mix, Effects(mask=halves, region=(f"blue={mix}",)), provider="cpu") as pipeline:
+        assert pipeline.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
+    monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
+    with StylePipeline("mix", Effects(), provider="cpu") as pipeline:
+        assert pipeline.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
+    with StylePipeline(f"{mix}@monet", Effects(), provider="cpu") as pipeline:
+        assert pipeline.notes == []
+
+
+def test_switching_reuses_the_provider_and_frees_what_no_region_needs(
+    tmp_path: Path, halves: Path, fake_session: type
+) -> None:
+    sessions: list[Any] = []
+    asked: list[tuple[str, str | None]] = []
+
+    def opened(path: Path, *, provider: str, prefer: str | None, **_options: object) -> Any:
+        asked.append((provider, prefer))
+        sessions.append(fake_session(lambda frame: np.full_like(frame, 10 * len(path.stem)), path=path))
+        return sessions[-1]
+
+    one, two, three = (tmp_path / f"{name}.onnx" for name in ("a", "bb", "ccc"))
+    for path in (one, two, three):
+        path.touch()
+    effects = Effects(mask=halves, region=(f"blue={one}",))
+    with StylePipeline(str(two), effects, open_session=opened) as pipeline:
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [20, 10]
+        pipeline.switch(one)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [10, 10]
+        assert [session.closed for session in sessions] == [True, False]
+        pipeline.switch(three)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [30, 10]
+        assert [session.closed for session in sessions] == [True, False, False]
+    assert all(session.closed for session in sessions)
+    assert asked == [("auto", None), ("auto", "cpu"), ("auto", "cpu")]
+
+
+def test_painted_at_another_size_photo_and_painting_meet_at_the_photos(style: Write) -> None:
+    photo = np.zeros((20, 40, 3), np.uint8)
+    photo[:, ::2] = 200
+    with StylePipeline(style(INVERT, "invert"), Effects(strength=0.5), provider="cpu") as pipeline:
+        stylized = pipeline(photo, size=(10, 20))
+    # Half the size, all is 100, and painted 155: half of that, and half of each column of the photo.
+    np.testing.assert_allclose(stylized[0, :2, 0], [177.5, 77.5], atol=0.5)
+    assert stylized.shape == photo.shape
+
+
+def test_more_than_its_full_strength(style: Write) -> None:
+    with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
+        StylePipeline(style(INVERT, "invert"), Effects(strength=1.2), provider="cpu")
+
+
+def test_colors_kept(style: Write) -> None:
+    change = int(PHOTO[3, 4] @ np.array([0.299, 0.587, 0.114]) + 0.5)
+    np.testing.assert_array_equal(
+        paint(style(BLACK, "black"), preserve_color=True)[3, 4], np.maximum(PHOTO[3, 4].astype(int) - change, 0)
+    )
+
+
+def test_a_mask(style: Write, tmp_path: Path) -> None:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[5:9, 7:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    expected = np.where(mask[..., None] == 255, 255 - PHOTO, PHOTO)
+    np.testing.assert_array_equal(paint(style(INVERT, "invert"), mask=tmp_path / "mask.png"), expected)
+
+
+def test_a_style_for_each_region(style: Write, halves: Path) -> None:
+    regions = (f"red={style(INVERT, 'invert')}", f"blue={style(BLACK, 'black')}")
+    painted = paint(None, mask=halves, region=regions)
+    np.testing.assert_array_equal(painted[:, :20], 255 - PHOTO[:, :20])
+    assert not painted[:, 20:].any()
+
+
+def test_the_rest_gets_the_style_or_stays(style: Write, halves: Path) -> None:
+    invert, black = style(INVERT, "invert"), style(BLACK, "black")
+    left = paint(None, mask=halves, region=(f"red={black}",))
+    np.testing.assert_array_equal(left[:, 20:], PHOTO[:, 20:])
+    assert not left[:, :20].any()
+    both = paint(invert, mask=halves, region=(f"red={black}",))
+    np.testing.assert_array_equal(both[:, 20:], 255 - PHOTO[:, 20:])
+    kept = paint(invert, mask=halves, region=("red=photo",))
+    np.testing.assert_array_equal(kept[:, :20], PHOTO[:, :20])
+    np.testing.assert_array_equal(kept[:, 20:], 255 - PHOTO[:, 20:])
+
+
+def test_a_style_named_twice_is_loaded_once(style: Write, halves: Path) -> None:
+    invert, black = style(INVERT, "invert"), style(BLACK, "black")
+    networks, mask = read_effects(invert, Effects(mask=halves, region=(f"red={black}", f"blue={black}")))
+    assert networks == [StyleChoice(Path(invert)), StyleChoice(Path(black))]
+    assert mask is not None
+    assert [int(weights[0, 0]) for weights in mask.weights((20, 40))] == [0, 255]
+
+
+def test_paintings_without_a_pixel_are_not_painted(halves: Path, style: Write) -> None:
+    class Fails(StyleSession):
+        def __call__(self, frames: Frame, **options: object) -> Frame:
+            raise AssertionError
+
+    effects = Effects(mask=halves, region=("red=photo", "blue=photo"))
+    with StylePipeline(style(INVERT, "invert"), effects, provider="cpu", open_session=Fails) as pipeline:
+        np.testing.assert_array_equal(pipeline(PHOTO), PHOTO)
+
+
+def test_strength_and_colors_go_with_regions(style: Write, halves: Path) -> None:
+    invert, strong = style(INVERT, "invert"), style(STRONG, "strong")
+    painted = paint(None, mask=halves, region=(f"red={invert}", f"blue={strong}"), strength=0.5)
+    np.testing.assert_allclose(painted[:, :20], 127.5, atol=1)
+    np.testing.assert_array_equal(painted[:, 20:], PHOTO[:, 20:] + np.uint8(5))
+    recolored = paint(style(BLACK, "black"), mask=halves, region=("red=photo",), preserve_color=True)
+    np.testing.assert_array_equal(recolored[:, :20], PHOTO[:, :20])
+
+
+def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]>' + INVERT)
+    onnx.save(model, tmp_path / "new.onnx")
+    settings = Effects(strength=0.5)
+    with StylePipeline(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as pipeline:
+        np.testing.assert_allclose(pipeline(PHOTO), 127.5, atol=1)
+        assert pipeline.in_tiles == 1
+        assert (pipeline.style, pipeline.session.tiles.provider) == ("new", "cpu")
+        assert str(pipeline.choice) == "cpu"
+
+
+def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves: Path) -> None:
+    def identity(path: str, **settings: object) -> dict[str, str]:
+        with StylePipeline(path, Effects(**settings), provider="cpu") as pipeline:  # type: ignore[arg-type]
+            return pipeline.identity
+
+    invert = style(INVERT, "invert")
+    identities = [
+        identity(invert),
+        identity(style(BLACK, "black")),
+        identity(invert, strength=0.5),
+        identity(invert, preserve_color=True),
+        identity(invert, mask=halves),
+        identity(invert, mask=halves, region=("red=photo",)),
+        identity(mix),
+        identity(mix, mix="munch"),
+        identity(f"{mix}@monet"),
+    ]
+    assert len({each["look"] for each in identities}) == len(identities)
+    assert identity(invert) == identities[0]
+
+
+def test_what_cannot_be(style: Write, halves: Path) -> None:
+    with pytest.raises(SettingError, match="--style is missing"):
+        StylePipeline(None, Effects())
+    with pytest.raises(SettingError, match="--style is missing"):
+        StylePipeline(None, Effects(mask=halves, region=("red=photo",)))
+    with pytest.raises(StyleError, match="no style 'nonsuch'"):
+        StylePipeline(None, Effects(mask=halves, region=("red=nonsuch",)))
+    with pytest.raises(InputError, match=r"gone\.png: no such file"):
+        StylePipeline(style(INVERT, "invert"), Effects(mask=Path("gone.png")))
+    words = "is not the shape of the picture, 64x64"
+    pipeline = StylePipeline(style(INVERT, "invert"), Effects(mask=halves), provider="cpu")
+    with pipeline, pytest.raises(InputError, match=words):
+        pipeline(np.zeros((64, 64, 3), np.uint8))
