@@ -194,6 +194,7 @@ def _values(settings: OptimizeSettings) -> dict[str, Any]:
     return json.loads(json.dumps(descent_benchmark._plain(asdict(settings))))
 
 
+@pytest.mark.slow
 def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "bench-optimize",

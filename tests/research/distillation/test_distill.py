@@ -105,6 +105,7 @@ def test_pictures_pass_over_broken_files(photos: Path, style_picture: Path, tmp_
         pictures.painting(np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_the_command(
     settings: DistillSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_errors_of_responses_and_changes_by_hand() -> None:
     torch.testing.assert_close(changes, torch.tensor([1 / 9, 0.0]))
 
 
+@pytest.mark.slow
 def test_a_refinement_lowers_both_errors(
     refined: DistillSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
