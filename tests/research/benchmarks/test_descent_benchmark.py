@@ -197,6 +197,7 @@ def _values(settings: OptimizeSettings) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
+        "research",
         "bench-optimize",
         *("--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path / "bench")),
         *("--baseline-steps", "5", "--steps", "20", "--size", "24", "--loss-weights", str(loss_weights)),
@@ -229,5 +230,5 @@ def test_what_is_wrong_is_told_before_the_baseline_runs(
     changes: list[str], message: str, pair: PicturePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["bench-optimize", "--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path), *changes])
+        main(["research", "bench-optimize", "--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path), *changes])
     assert message in capsys.readouterr().err
