@@ -235,6 +235,7 @@ def test_playlists_cannot_leave_the_disk(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.slow
 def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     sources = [
         make_clip("film.mp4", frames=10, sounds=["eng"], subtitles="mov_text"),
