@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnst.errors import FastNSTError
-    from fastnst.exact.optimize import optimize
+    from fastnst.exact.engine import optimize
     from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
     from fastnst.exact.style import Style
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnst.inference.stylizer import Stylizer
     from fastnst.io.images import Picture, read_frame, read_picture, write_picture
     from fastnst.io.styles import find_style, installed_styles
-    from fastnst.training.loop import TrainCallbacks
+    from fastnst.training.engine import TrainCallbacks
     from fastnst.training.settings import TrainSettings
     from fastnst.training.train import train
 
@@ -49,11 +49,11 @@ _HOMES = {
     "Picture": "fastnst.io.images",
     "Style": "fastnst.exact.style",
     "Stylizer": "fastnst.inference.stylizer",
-    "TrainCallbacks": "fastnst.training.loop",
+    "TrainCallbacks": "fastnst.training.engine",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.io.styles",
     "installed_styles": "fastnst.io.styles",
-    "optimize": "fastnst.exact.optimize",
+    "optimize": "fastnst.exact.engine",
     "preset_settings": "fastnst.exact.presets",
     "read_frame": "fastnst.io.images",
     "read_picture": "fastnst.io.images",

@@ -1,5 +1,6 @@
 """Pictures, styles and a loss network small enough for every test: nothing is fetched, nothing is large."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,11 @@ from fastnst.backends.feeds import extra_feeds
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Side by side (pytest -n 2) tests compute with one thread each, or they get in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -31,7 +31,7 @@ def seconds(loss: PerceptualLoss, size: int, dtype: torch.dtype | None) -> float
         content, style = loss.measure_content(image.flip(3)), loss.measure_style(image.flip(2))
         pixels = image.requires_grad_()
         started = time.perf_counter()
-        torch.autograd.grad(loss.terms(pixels, content, style).total, pixels)
+        torch.autograd.grad(loss(pixels, content, style).total, pixels)
         return time.perf_counter() - started
 
 

@@ -29,8 +29,9 @@ from fastnst.models.checkpoint import find_model, load_model
 from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.monitor import TABLE
+from fastnst.training.settings import with_new_names
 
-SAME = ("crop", "style_size", "loss_network", "content_layers", "style_layers", "normalization")
+SAME = ("crop_size", "style_size", "loss_network", "content_layers", "style_layers", "normalization")
 """Settings without which the losses of two trainings do not compare."""
 
 
@@ -91,16 +92,16 @@ def _settings(folder: Path) -> dict[str, Any]:
     with safe_open(path if path.exists() else made[0], framework="numpy") as opened:
         metadata = opened.metadata()
     if path.exists():
-        settings = json.loads(metadata["settings"])
+        settings = with_new_names(json.loads(metadata["settings"]))
     else:
         info = json.loads(metadata["info"])
         # The picture itself is not in the file; its name begins the sentence on what the network was trained on.
-        settings = info["training"]["settings"] | {"style": info["provenance"].partition(",")[0]}
+        settings = with_new_names(info["training"]["settings"]) | {"style": info["provenance"].partition(",")[0]}
     style = settings.get("style")
     names = ", ".join(Path(name).name for name in ([style] if isinstance(style, str) else style or []))
     pictures = {"style picture": names.removeprefix("trained on ") or None, "its SHA-256": metadata.get("style_sha256")}
-    # What is polished is judged by VGG-19 throughout, with its authors' weights.
-    judge = {"loss_network": "vgg19-caffe"} if settings.get("polish") else {}
+    # What is fine-tuned is judged by VGG-19 throughout, with its authors' weights.
+    judge = {"loss_network": "vgg19-caffe"} if settings.get("fine_tune") else {}
     return {name: settings.get(name) for name in SAME} | judge | pictures
 
 
@@ -145,8 +146,8 @@ def draw(curves: list[Curve], mark: float) -> bytes:
 
     def fill(axes: list[Axes], theme: Theme) -> None:
         for axis, unit, title in zip(axes, ("seconds", "multiply_adds"), ("seconds", "multiply-adds"), strict=True):
-            for curve, colour, marker in zip(curves, theme.series, MARKERS, strict=False):
-                axis.plot(getattr(curve, unit), curve.losses, color=colour, marker=marker, ms=4, label=curve.name)
+            for curve, color, marker in zip(curves, theme.series, MARKERS, strict=False):
+                axis.plot(getattr(curve, unit), curve.losses, color=color, marker=marker, ms=4, label=curve.name)
             axis.axhline(mark, color=theme.muted, linestyle="--", linewidth=1)
             axis.set(xscale="log", xlabel=title, ylabel="content + 5 style, held-out pictures")
             axis.xaxis.set_minor_formatter(NullFormatter())

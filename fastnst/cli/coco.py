@@ -5,7 +5,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from fastnst.cli.photographs import fetch_coco
+from fastnst.cli.downloads import fetch_coco
 
 
 def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | None = None) -> None:

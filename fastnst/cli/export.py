@@ -38,7 +38,7 @@ def export(
     if output == model:
         raise InputError(f"{model}: is ONNX already; expected a trained network, NAME.safetensors")
     if output.exists() and not overwrite:
-        raise OutputError(f"{output}: is there already; choose another name by -o or add --overwrite")
+        raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
 
     difference = export_model(model, output, layout)

@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -14,22 +16,23 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli.downloads import fetch_loss_weights
 from fastnst.cli.optimize_options import parse_style, read_styles, with_network
 from fastnst.errors import DivergedError, OutputError, SettingError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, is_colour
+from fastnst.exact.style import is_colour
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 
 if TYPE_CHECKING:
     from fastnst.exact.memory import MemoryPlan
-    from fastnst.exact.result import Callback, OptimizeResult, Progress
+    from fastnst.exact.result import Callback, OptimizeProgress, OptimizeResult
 
 DEFAULTS = OptimizeSettings()
 
 # A step through VGG-19 takes about as long as that many through the compact network.
-POLISH_WORK = 8
+FINE_TUNING_WORK = 8
 
 
 def optimize(
@@ -87,7 +90,22 @@ def optimize(
     mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True, highlight=False)
     settings = with_network(settings, console)
-    result = _run(picture, styles, output, settings, console, mask=mask, log_dir=log_dir, resume=resume)
+    fetch_loss_weights(settings, console)
+    from fastnst.exact.engine import optimize as run  # noqa: PLC0415 - imports torch
+
+    newest: list[OptimizeProgress] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
+    with _best_is_written(picture, output, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
+        result = run(
+            picture.frame,
+            styles,
+            settings,
+            content_mask=mask,
+            callback=_show(bar, picture, output, settings, newest),
+            log_dir=log_dir,
+            resume=resume,
+            on_plan=partial(_say_plan, settings, console),
+        )
     _write_picture(result.frame, picture, output)
     if json_file is not None:
         files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
@@ -104,7 +122,7 @@ def _check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected the name of a file")
     if os.path.lexists(path) and not overwrite:
-        raise OutputError(f"{path}: is there already; --overwrite replaces it")
+        raise OutputError(f"{path}: already exists; --overwrite replaces it")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
@@ -122,35 +140,13 @@ def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
         raise OutputError(f"{log_dir}: holds a run already; --resume goes on with it, --overwrite begins anew")
 
 
-def _run(
-    picture: Picture,
-    styles: list[Style],
-    output: Path,
-    settings: OptimizeSettings,
-    console: Console,
-    *,
-    mask: Frame | None,
-    log_dir: Path | None,
-    resume: bool,
-) -> "OptimizeResult":
-    from fastnst.exact.optimize import optimize as run  # noqa: PLC0415
-    from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415
+@contextmanager
+def _best_is_written(picture: Picture, output: Path, newest: "list[OptimizeProgress]") -> Iterator[None]:
+    """Write the best picture until then where the work fails; the error that is raised says so."""
+    from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415 - imports torch
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
-    newest: list[Progress] = []
     try:
-        with Bar(*columns, console=console, speed_estimate_period=120) as bar:
-            show = _show(bar, picture, output, settings, newest)
-            return run(
-                picture.frame,
-                styles,
-                settings,
-                content_mask=mask,
-                callback=show,
-                log_dir=log_dir,
-                resume=resume,
-                on_plan=partial(_say_plan, settings, console),
-            )
+        yield
     except OptimizeDivergedError as error:
         if error.result is None:
             raise
@@ -171,22 +167,24 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     console.print(line, markup=False, style="dim")
 
 
-def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[Progress]") -> "Callback":
+def _show(
+    bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[OptimizeProgress]"
+) -> "Callback":
     """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
     levels = plan_levels(settings)
     # Work is counted in pixels: a step takes longer at each larger size.
-    work = [level.long_side**2 * (POLISH_WORK if level.polish else 1) for level in levels]
+    work = [level.long_side**2 * (FINE_TUNING_WORK if level.fine_tune else 1) for level in levels]
     before = [0, *accumulate(level.steps * each for level, each in zip(levels, work, strict=True))]
     # Elsewhere a line that says so would stand before the one of an error.
     task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
 
-    def show(progress: "Progress") -> None:
+    def show(progress: "OptimizeProgress") -> None:
         newest[:] = [progress]
         last = progress.last
         size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
-        judge = "polish " if last.polish else ""
+        judge = "fine-tuning " if last.fine_tune else ""
         bar.update(
             task,
             completed=before[progress.level] + progress.done * work[progress.level],
@@ -201,7 +199,7 @@ def _show(bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, 
 
 
 def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", settings: OptimizeSettings) -> None:
-    from fastnst.exact.report import report  # noqa: PLC0415 - imports torch
+    from fastnst.exact.result import report  # noqa: PLC0415 - imports torch
 
     content = json.dumps(files | report(result, settings), indent=1) + "\n"
     write_atomically(file, content.encode())

@@ -1,5 +1,6 @@
 """Settings from a recipe's file or from the checkpoint that a command goes on with, for cyclopts."""
 
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
 from fastnst.errors import SettingError, nearest_hint
-from fastnst.training.recipe import read_recipe
 
 
 def fill_settings(
@@ -37,3 +37,16 @@ def fill_settings(
         if name not in known:
             raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
     Dict(values, source=source, use_commands_as_keys=False)(app, (command,), arguments)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe, a TOML file with the settings that differ from the defaults, by name.
+
+    Raises SettingError where it is none.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read as a recipe ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: not a TOML file ({error})") from error

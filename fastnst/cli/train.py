@@ -8,12 +8,12 @@ from cyclopts import App, ArgumentCollection, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.photographs import content_folder
+from fastnst.cli.downloads import content_folder, fetch_loss_weights
 from fastnst.cli.recipe import fill_settings
 from fastnst.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from fastnst.training import loop
+    from fastnst.training import engine
 
 LOG_EVERY = 100
 """Steps between two lines where there is no terminal to draw a bar on."""
@@ -56,13 +56,13 @@ def train(
     began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.training.distributed import leads  # noqa: PLC0415
-    from fastnst.training.loop import TrainCallbacks  # noqa: PLC0415
-    from fastnst.training.resume import check_folder  # noqa: PLC0415
+    from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
+    from fastnst.training.distributed import is_main  # noqa: PLC0415
+    from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
     from fastnst.training.teacher import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not leads())
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not is_main())
     folder = resume or output or Path("runs") / settings.style_name
     check_folder(folder, resume=resume is not None)
     check_teacher(settings, folder, resume=resume is not None)
@@ -70,6 +70,7 @@ def train(
         read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
     content = content_folder(settings.content, console)
+    fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
@@ -97,10 +98,10 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _show(bar: Progress) -> "loop.Callback":
+def _show(bar: Progress) -> "engine.OnStep":
     task = bar.add_task("starting", total=1.0, steps="")
 
-    def show(progress: "loop.Progress") -> None:
+    def show(progress: "engine.TrainProgress") -> None:
         losses = progress.losses
         line = f"content {losses['content']:.3f} style {losses['style']:.3f} {progress.images_per_s:.1f} images/s"
         steps = f"{progress.step}/{progress.steps}"

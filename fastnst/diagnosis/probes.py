@@ -152,7 +152,7 @@ def _pixel_format(codec: Any) -> str:
 
 
 def _small_network() -> bytes:
-    """A network with the operators of a style network: padding, convolutions, normalisation, enlarging."""
+    """A network with the operators of a style network: padding, convolutions, normalization, enlarging."""
     import numpy as np  # noqa: PLC0415
     from onnx import parser  # noqa: PLC0415
 

@@ -15,20 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.exact.shapes import crop_to
-from fastnst.exact.style import Style
+from fastnst.exact.style import Style, crop_to
 from fastnst.io.images import resize_frame
-from fastnst.losses.perceptual import Positions, StyleStatistics, StyleTarget
+from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 
 Blend = Literal["gram", "loss", "image"]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredStyle:
     """A style, measured."""
 
     weight: float
-    regions: dict[int, StyleStatistics]
+    regions: dict[int, StyleReference]
     """Statistics by number of the region; those it lacks are left out."""
 
 
@@ -41,7 +40,7 @@ def blend_images(styles: Sequence[Style]) -> list[Style]:
 
 
 def make_targets(
-    styles: Sequence[Measured], positions: dict[int, Positions | None], blend: Blend, *, even: bool = False
+    styles: Sequence[MeasuredStyle], positions: dict[int, Positions | None], blend: Blend, *, even: bool = False
 ) -> list[StyleTarget]:
     """Targets of each region of the photo: each region counts 1/K, as in eq. 6 of cs229.
 
@@ -63,16 +62,16 @@ def make_targets(
     return targets
 
 
-def _within(statistics: StyleStatistics, where: Positions | None) -> StyleStatistics:
+def _within(statistics: StyleReference, where: Positions | None) -> StyleReference:
     return {layer: values for layer, values in statistics.items() if where is None or layer in where}
 
 
-def _mean(shares: Sequence[tuple[float, StyleStatistics]], *, even: bool) -> StyleStatistics:
+def _mean(shares: Sequence[tuple[float, StyleReference]], *, even: bool) -> StyleReference:
     """Weighted mean, layer by layer, over those that have the layer."""
     if len(shares) == 1:
         return shares[0][1]
     layers = dict.fromkeys(layer for _, statistics in shares for layer in statistics)
-    mean: StyleStatistics = {}
+    mean: StyleReference = {}
     for layer in layers:
         having = [(share, statistics[layer]) for share, statistics in shares if layer in statistics]
         parts = zip(*(values for _, values in having), strict=True)

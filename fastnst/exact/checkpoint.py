@@ -5,28 +5,75 @@ that order, (1, H, W, 3): so nothing is copied on the way, and what is read has 
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.exact.optimizers import Descent
+from fastnst.exact.optimizers import PixelOptimizer
 from fastnst.exact.pyramid import Level
-from fastnst.exact.result import Step, Trace
-from fastnst.exact.run import Run
+from fastnst.exact.result import OptimizationRun, Step, Trace
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.style import Style, Styles
 from fastnst.io.files import atomic_path
+from fastnst.io.images import Frame
+from fastnst.losses.settings import FINE_TUNE_NAMES
 
 FORMAT = "fastnst optimisation 1"
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of the file inside a --log-dir."""
+
+# What may differ on going on: more steps, and how often the work is kept. The weights' files are known by their hash.
+_FREE = {"steps", "save_every", "loss_weights", "fine_tune_weights", "max_memory"}
 
 
-def save_checkpoint(path: Path, run: Run, asked: dict[str, Any]) -> None:
+def what_is_asked(
+    settings: OptimizeSettings, content: Frame, styles: Styles, content_mask: Frame | None, loss_weights: str
+) -> dict[str, Any]:
+    """All that decides the picture, as values that JSON holds; pictures by their hash."""
+    several = [styles] if isinstance(styles, np.ndarray | Style) else list(styles)
+    given = [style if isinstance(style, Style) else Style(style) for style in several]
+    # Where the last steps are of another kind, all of them decide where those begin.
+    free = _FREE - {"steps"} if settings.fine_tune else _FREE
+    wanted = {name: _plain(value) for name, value in dataclasses.asdict(settings).items() if name not in free}
+    return {
+        "settings": wanted,
+        "photo": _hash(content),
+        "content mask": None if content_mask is None else _hash(content_mask),
+        "styles": [
+            [_hash(style.frame), style.weight, _hash(style.mask) if isinstance(style.mask, np.ndarray) else style.mask]
+            for style in given
+        ],
+        "loss network": loss_weights,
+    }
+
+
+def resumed(folder: Path, asked: dict[str, Any], fresh: OptimizationRun, device: torch.device) -> OptimizationRun:
+    """The run in a folder's checkpoint, in the place of one that has not begun.
+
+    Raises CheckpointError where there is none, and where something else was asked for then: it says what.
+    """
+    path = folder / CHECKPOINT
+    before = read_asked(path)
+    for what, value in asked.items():
+        if what == "settings":
+            _check_settings(path, before.get(what, {}), value)
+        elif before.get(what) != value:
+            raise CheckpointError(f"{path}: was made with another {what}; resume with the same, or begin anew")
+    run = load_checkpoint(path, fresh.levels, fresh.descent, device)
+    return _lengthened(run)
+
+
+def save_checkpoint(path: Path, run: OptimizationRun, asked: dict[str, Any]) -> None:
     """Write a run, and what it was asked to do, in one go: a killed process leaves the last good file.
 
     Raises OutputError where the system refuses.
@@ -54,11 +101,11 @@ def read_asked(path: Path) -> dict[str, Any]:
     metadata, _ = _read(path, torch.device("cpu"), tensors=False)
     with _whole(path):
         asked: dict[str, Any] = dict(json.loads(metadata["asked"]))
-        asked["settings"] = dict(asked["settings"])
+        asked["settings"] = {FINE_TUNE_NAMES.get(name, name): value for name, value in asked["settings"].items()}
         return asked
 
 
-def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: torch.device) -> Run:
+def load_checkpoint(path: Path, levels: list[Level], descent: PixelOptimizer, device: torch.device) -> OptimizationRun:
     """The run as it stood, with `levels` and `descent` made anew from the same settings.
 
     Raises CheckpointError for a file that is no checkpoint or does not fit.
@@ -70,7 +117,7 @@ def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: t
         descent.load_state(
             {name.removeprefix("descent."): value for name, value in tensors.items() if name.startswith("descent.")}
         )
-        return Run(
+        return OptimizationRun(
             levels,
             descent,
             Trace(history, tensors["best_image"]),
@@ -79,6 +126,32 @@ def load_checkpoint(path: Path, levels: list[Level], descent: Descent, device: t
             tensors.get("image"),
             progress["elapsed_s"],
         )
+
+
+def _lengthened(run: OptimizationRun) -> OptimizationRun:
+    """A run that was done goes on from its best image where more steps are asked for now."""
+    last = run.levels[-1]
+    done = sum((step.long_side, step.fine_tune) == (last.long_side, last.fine_tune) for step in run.trace.history)
+    if run.level == len(run.levels) and done < last.steps:
+        run.level, run.done, run.image = run.level - 1, done, run.trace.best_image
+    return run
+
+
+def _check_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise CheckpointError(
+                f"{path}: was made with --{name.replace('_', '-')} {before.get(name)}, now it is {now.get(name)}; "
+                "resume with the same, or begin anew in another folder"
+            )
+
+
+def _hash(frame: Frame) -> str:
+    return hashlib.sha256(repr(frame.shape).encode() + np.ascontiguousarray(frame).tobytes()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
 @contextmanager

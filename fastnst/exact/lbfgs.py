@@ -20,7 +20,7 @@ MOST_HALVINGS = 4
 
 
 @dataclass(frozen=True)
-class Pair:
+class CurvaturePair:
     """What one step taught of the curvature."""
 
     change: Tensor
@@ -40,7 +40,7 @@ class LBFGSDescent:
 
     def __init__(self, learning_rate: float = 1.0, history: int = 100) -> None:
         self.learning_rate = learning_rate
-        self._pairs: deque[Pair] = deque(maxlen=history)
+        self._pairs: deque[CurvaturePair] = deque(maxlen=history)
         self._spectrum = Spectrum()
         self._stand: tuple[Tensor, float, Tensor] | None = None
         self._halvings = 0
@@ -81,7 +81,7 @@ class LBFGSDescent:
         """Take over what `state` gave."""
         self._pairs.clear()
         for index, curvature in enumerate(state["curvatures"].tolist()):
-            self._pairs.append(Pair(state[f"change.{index}"], state[f"gradient_change.{index}"], curvature))
+            self._pairs.append(CurvaturePair(state[f"change.{index}"], state[f"gradient_change.{index}"], curvature))
         names = self._spectrum.state()
         self._spectrum.load_state({name: state[f"spectrum.{name}"] for name in names})
         self._halvings = int(state["halvings"])
@@ -102,7 +102,7 @@ class LBFGSDescent:
         curvature = _dot(change, gradient_change)
         # Of no use where the loss does not curve upwards; the size of float32's noise decides what counts as upwards.
         if curvature > 1e-7 * float(change.norm() * gradient_change.norm()):
-            self._pairs.append(Pair(change, gradient_change, curvature))
+            self._pairs.append(CurvaturePair(change, gradient_change, curvature))
             self._spectrum.learn(change, gradient_change)
 
     def _advance(self, image: Tensor, gradient: Tensor) -> Tensor:

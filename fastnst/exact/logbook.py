@@ -10,13 +10,11 @@ from typing import Any, Self
 from torch.utils.tensorboard import SummaryWriter
 
 from fastnst.errors import OutputError
-from fastnst.exact.checkpoint import save_checkpoint
-from fastnst.exact.result import Progress
-from fastnst.exact.run import Run
+from fastnst.exact.checkpoint import CHECKPOINT, save_checkpoint
+from fastnst.exact.result import OptimizationRun, OptimizeProgress
 from fastnst.io.images import Picture, write_picture
 from fastnst.io.tensors import to_frame
 
-CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.png"
 
 
@@ -27,7 +25,7 @@ class Logbook:
     checkpoint.safetensors, replaced each time.
     """
 
-    def __init__(self, folder: Path, run: Run, asked: dict[str, Any], every: int) -> None:
+    def __init__(self, folder: Path, run: OptimizationRun, asked: dict[str, Any], every: int) -> None:
         """Take what is noted, and where.
 
         Args:
@@ -65,12 +63,12 @@ class Logbook:
             finally:
                 threading.excepthook = self._hook
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: OptimizeProgress) -> None:
         """Take a step in; raises OutputError where the system refuses."""
         step = progress.last
         with self._events():
-            for name in ("total", "content", "style", "total_variation"):
-                self._writer.add_scalar(f"loss/{name}", getattr(step, name), step.step)
+            for name, value in step.losses.items():
+                self._writer.add_scalar(f"loss/{name}", value, step.step)
             self._writer.add_scalar("long_side", step.long_side, step.step)
         if self._every and step.step % self._every == 0:
             frame = progress.best_frame()

@@ -95,9 +95,9 @@ def _kept_bytes(loss: PerceptualLoss, image: Tensor, dtype: torch.dtype | None) 
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor), autocast(image.device, dtype):
-        terms = loss.terms(image.clone().requires_grad_(), content, style)
+        losses = loss(image.clone().requires_grad_(), content, style)
     # Until here all of it was alive, so that no address stands for two.
-    del terms
+    del losses
     return sum(kept.values())
 
 

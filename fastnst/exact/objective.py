@@ -10,13 +10,14 @@ from torch import Tensor
 
 from fastnst.errors import InputError
 from fastnst.exact.color_control import ColorChoice, colour_rule
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.losses import relative_error
-from fastnst.losses.perceptual import PerceptualLoss, StyleReference, StyleTarget
+from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import autocast
+from fastnst.losses.terms import StyleReference, StyleTarget
+from fastnst.losses.vgg import LossNetwork
 
 
-class Objective:
+class PixelObjective:
     """The loss of an image and its gradient; the references are measured in float32 whatever `dtype` is."""
 
     def __init__(
@@ -43,7 +44,7 @@ class Objective:
         self.check_size(loss.network, "photo", (content.shape[2], content.shape[3]), "--size", "a larger --size")
         self._colours = colour_rule(color, content)
         self.content = loss.measure_content(self._colours.view(content))
-        self.style: StyleReference
+        self.style: StyleReference | Sequence[StyleTarget]
         if isinstance(style, Tensor):
             self.check_size(
                 loss.network, "style picture", (style.shape[2], style.shape[3]), "--style-size", "a larger --style-size"
@@ -56,20 +57,20 @@ class Objective:
         """Losses of an image by name (total, content, style, total_variation), and the gradient of the total."""
         pixels = image.detach().requires_grad_()
         with autocast(image.device, self.dtype):
-            terms = self.loss.terms(self._colours.view(pixels), self.content, self.style)
+            terms = self.loss(self._colours.view(pixels), self.content, self.style)
         (gradient,) = torch.autograd.grad(terms.total, pixels)
         return terms.floats(), self._colours.project(gradient)
 
     def judge(self, image: Tensor) -> dict[str, float]:
         """Losses of an image by name, in float32."""
         with torch.no_grad():
-            return self.loss.terms(self._colours.view(image), self.content, self.style).floats()
+            return self.loss(self._colours.view(image), self.content, self.style).floats()
 
     def content_lost(self, image: Tensor) -> float:
         """How much of the photo an image has given up: relative error at the content layers, 0 nothing, 1 all."""
         with torch.no_grad():
             features = self.loss.features(self._colours.view(image))
-        errors = [relative_error(features[layer], own) for layer, own in self.content.items()]
+        errors = [relative_error(features[layer], self.content[layer]) for layer in self.loss.settings.content_layers]
         return float(torch.stack(errors).mean())
 
     def constrain(self, image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from fastnst.exact.settings import OptimizeSettings
 DescentState = dict[str, Tensor]
 
 
-class Descent(Protocol):
+class PixelOptimizer(Protocol):
     """A way down: told the loss and its gradient where it stands, it says which image to evaluate next."""
 
     def propose(self, image: Tensor, loss: float, gradient: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Descent(Protocol):
         ...
 
 
-def new_descent(settings: OptimizeSettings) -> Descent:
+def new_descent(settings: OptimizeSettings) -> PixelOptimizer:
     """The way down that the settings name."""
     if settings.optimizer == "adam":
         return AdamDescent(

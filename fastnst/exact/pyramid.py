@@ -26,15 +26,15 @@ class Level:
     steps: int
     """Evaluations of the loss and its gradient at this level."""
 
-    polish: bool = False
-    """Judged by VGG-19 instead of the compact network: the end of a run with `polish`."""
+    fine_tune: bool = False
+    """Judged by VGG-19 instead of the compact network: the end of a run with `fine_tune`."""
 
 
 def plan_levels(settings: OptimizeSettings) -> list[Level]:
     """The sizes that a picture is painted at, the smallest first, and the steps at each.
 
     `settings.steps` are for the smallest size; larger ones get fewer, in inverse proportion to their long side: what
-    is left to do there is ever finer, and each step is dearer. The last `settings.polish` of all are levels of their
+    is left to do there is ever finer, and each step is dearer. The last `settings.fine_tune` of all are levels of their
     own. Raises SettingError for more levels than pixels.
     """
     factor = settings.scale_factor
@@ -45,16 +45,16 @@ def plan_levels(settings: OptimizeSettings) -> list[Level]:
             f"--scales {count} by a factor of {factor:g} leaves {sides[0]} pixels at the smallest; give fewer scales"
         )
     levels = [Level(side, max(1, round(settings.steps * sides[0] / side))) for side in sides]
-    return _polished(levels, settings.polish)
+    return _fine_tuned(levels, settings.fine_tune)
 
 
-def _polished(levels: list[Level], steps: int) -> list[Level]:
+def _fine_tuned(levels: list[Level], steps: int) -> list[Level]:
     """The same levels, the last steps of them marked: the level in which these begin is split."""
     split: list[Level] = []
     for level in reversed(levels):
         last = min(steps, level.steps)
         steps -= last
-        parts = [Level(level.long_side, level.steps - last), Level(level.long_side, last, polish=True)]
+        parts = [Level(level.long_side, level.steps - last), Level(level.long_side, last, fine_tune=True)]
         split = [part for part in parts if part.steps] + split
     return split
 

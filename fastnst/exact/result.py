@@ -1,19 +1,26 @@
-"""What an optimisation tells on its way and at its end.
+"""Where an optimisation stands, what it tells on its way, and what comes of it.
 
 H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], frames uint8 (H, W, 3) RGB.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
+from fastnst.exact.optimizers import PixelOptimizer
+from fastnst.exact.pyramid import Level
+from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
+from fastnst.machine.memory import peak_memory_mb
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,29 @@ class Step:
     """Seconds since the first evaluation began; those of an earlier run that this one goes on from count."""
     long_side: int
     """Size of the image, pixels: losses of different sizes do not compare."""
-    polish: bool = False
+    fine_tune: bool = False
     """Judged by VGG-19 instead of the compact network: their losses do not compare either."""
+    others: dict[str, float] = field(default_factory=dict)
+    """Further terms by name, unweighted."""
+
+    @classmethod
+    def of(cls, step: int, losses: dict[str, float], elapsed_s: float, level: Level) -> "Step":
+        """Of the losses by name, as `PerceptualLoss` gives them, at a level of the pyramid."""
+        named = {name: losses[name] for name in ("total", "content", "style", "total_variation")}
+        others = {name: losses[name] for name in losses if name not in named}
+        return cls(
+            step, **named, elapsed_s=elapsed_s, long_side=level.long_side, fine_tune=level.fine_tune, others=others
+        )
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """All by name, "total" first."""
+        named = {"total": self.total, "content": self.content, "style": self.style}
+        return {**named, "total_variation": self.total_variation, **self.others}
 
     def compares_with(self, other: "Step") -> bool:
         """Whether one of the two losses can be called the lower one."""
-        return (self.long_side, self.polish) == (other.long_side, other.polish)
+        return (self.long_side, self.fine_tune) == (other.long_side, other.fine_tune)
 
 
 @dataclass
@@ -63,26 +87,43 @@ class Trace:
             self.best_image = image
 
     def _check_finite(self, step: Step) -> None:
-        remedies = {
-            "content": "lower --content-weight",
-            "style": "lower --style-weight",
-            "total_variation": "lower --tv-weight",
-            "total": "lower the weights",
-        }
-        for term, remedy in remedies.items():
-            value = getattr(step, term)
+        options = {"content": "--content-weight", "style": "--style-weight", "total_variation": "--tv-weight"}
+        before = self.history[-1].losses if self.history else {}
+        for term, value in sorted(step.losses.items(), key=lambda one: one[0] == "total"):  # what it is made of first
             if not math.isfinite(value):
-                before = (
-                    f"it was {getattr(self.history[-1], term):.3g} a step earlier" if self.history else "from the start"
-                )
+                was = f"it was {before[term]:.3g} a step earlier" if term in before else "from the start"
                 raise DivergedError(
-                    f"step {step.step}: the {term.replace('_', ' ')} loss is {value}, {before}; "
-                    f"{remedy}, or try --optimizer adam or --precision float32"
+                    f"step {step.step}: the {term.replace('_', ' ')} loss is {value}, {was}; "
+                    f"lower {options.get(term, 'the weights')}, or try --optimizer adam or --precision float32"
                 )
+
+
+@dataclass
+class OptimizationRun:
+    """Where an optimisation stands: all that must be known to go on with it."""
+
+    levels: list[Level]
+    descent: PixelOptimizer
+    trace: Trace = field(default_factory=Trace)
+    level: int = 0
+    """Index of the level at hand; the number of levels when all is done."""
+    done: int = 0
+    """Steps done at this level."""
+    image: Tensor | None = None
+    """What is evaluated next; None before a level begins."""
+    elapsed_s: float = 0.0
+    """Seconds of all steps so far."""
+    torn: bool = False
+    """Within a step, where not all of this belongs together: not to be saved."""
+
+    @property
+    def steps(self) -> int:
+        """Steps there will be: those done, and those to come."""
+        return len(self.trace.history) - self.done + sum(level.steps for level in self.levels[self.level :])
 
 
 @dataclass(frozen=True)
-class Progress:
+class OptimizeProgress:
     """Where an optimisation stands after a step."""
 
     last: Step
@@ -101,7 +142,7 @@ class Progress:
         return to_frame(self.best_image)
 
 
-Callback: TypeAlias = Callable[[Progress], None]
+Callback: TypeAlias = Callable[[OptimizeProgress], None]
 
 
 @dataclass(frozen=True)
@@ -135,3 +176,34 @@ class OptimizeDivergedError(DivergedError):
     def __init__(self, message: str, result: OptimizeResult | None) -> None:
         super().__init__(message)
         self.result = result
+
+
+def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]:
+    """Settings, provenance, hardware, losses and every step, as values that JSON holds."""
+    height, width = result.frame.shape[:2]
+    return {
+        "method": "exact",
+        "fastnst": version("fastnst"),
+        "torch": version("torch"),
+        "settings": {name: _plain(value) for name, value in dataclasses.asdict(settings).items()},
+        "style_weight": result.style_weight,
+        "loss_weights": result.loss_weights,
+        "hardware": result.hardware,
+        "width": width,
+        "height": height,
+        "elapsed_s": result.elapsed_s,
+        "interrupted": result.interrupted,
+        "planned_memory_mb": result.planned_bytes / 2**20,
+        "peak_memory_mb": peak_memory_mb(),
+        "losses": result.losses,
+        "best_step": result.best.step,
+        "history": [_plain_step(step) for step in result.history],
+    }
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _plain_step(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(step).items() if name != "others"} | step.others

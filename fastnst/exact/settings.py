@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from fastnst.errors import SettingError
-from fastnst.losses.settings import LossSettings, check_polish
+from fastnst.losses.settings import LossSettings, check_fine_tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +65,10 @@ class OptimizeSettings(LossSettings):
     mask_guard: float = 0.75
     """Part of a neuron's field of view that its region must fill, 0 to 1: keeps styles from leaking over borders."""
 
-    polish: int = 0
+    fine_tune: Annotated[int, Parameter(alias="--polish")] = 0
     """How many of the last steps go through VGG-19, where the loss network is compact: 30 close most of the gap."""
 
-    polish_weights: Path | None = None
+    fine_tune_weights: Annotated[Path | None, Parameter(alias="--polish-weights")] = None
     """File with VGG-19's weights for --polish, instead of a download."""
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
@@ -118,7 +120,7 @@ class OptimizeSettings(LossSettings):
             "regions": 1,
             "save_every": 0,
             "seed": 0,
-            "polish": 0,
+            "fine_tune": 0,
         }
         for name, bound in least.items():
             value = getattr(self, name)
@@ -137,13 +139,13 @@ class OptimizeSettings(LossSettings):
             raise SettingError(f"--scale-factor is {self.scale_factor}; expected a number above 1")
         if not 0 <= self.mask_guard <= 1:
             raise SettingError(f"--mask-guard is {self.mask_guard}; expected a number from 0 to 1")
-        self._check_polish()
+        self._check_fine_tuning()
         self._check_weights()
 
-    def _check_polish(self) -> None:
-        check_polish(self.polish, self.polish_weights, self.loss_network)
-        if self.polish >= self.steps:
-            raise SettingError(f"--polish is {self.polish} of --steps {self.steps}; expected fewer")
+    def _check_fine_tuning(self) -> None:
+        check_fine_tuning(self.fine_tune, self.fine_tune_weights, self.loss_network)
+        if self.fine_tune >= self.steps:
+            raise SettingError(f"--polish is {self.fine_tune} of --steps {self.steps}; expected fewer")
 
     def _check_weights(self) -> None:
         for name in ("content_weight", "style_weight", "tv_weight"):
@@ -156,4 +158,4 @@ class OptimizeSettings(LossSettings):
 
 
 def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.replace('_', '-')}" if name != "fine_tune" else "--polish"

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from fastnst.errors import SettingError
 from fastnst.exact.lbfgs import LBFGSDescent
-from fastnst.exact.objective import Objective
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weight_search import search
 
 PILOT_SIDE = 128
@@ -68,7 +68,7 @@ def pilot_side(subject: Subject, network: LossNetwork, longest: int) -> int:
     return side
 
 
-def first_weight(objective: Objective, photo: Tensor) -> float:
+def first_weight(objective: PixelObjective, photo: Tensor) -> float:
     """A style weight at which both terms pull alike at a photo with some noise in it, where each has a gradient."""
     noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0)).to(photo.device)
     image = objective.constrain(0.9 * photo + 0.1 * noise)
@@ -82,7 +82,7 @@ def first_weight(objective: Objective, photo: Tensor) -> float:
     return max(norms[0], 1e-30) / max(norms[1], 1e-30)
 
 
-def _paint(objective: Objective, image: Tensor) -> Tensor:
+def _paint(objective: PixelObjective, image: Tensor) -> Tensor:
     descent, best, lowest = LBFGSDescent(), image, math.inf
     for _ in range(PILOT_STEPS):
         losses, gradient = objective.evaluate(image)

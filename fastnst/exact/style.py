@@ -1,18 +1,25 @@
-"""A style picture, its part in the whole, and its regions. Frames are uint8 (H, W, 3) RGB, H height and W width."""
+"""A style picture, its part in the whole, its regions, and the shape it is brought into.
+
+Frames are uint8 (H, W, 3) RGB, H height and W width; sizes are (height, width) in pixels.
+"""
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastnst.errors import InputError, SettingError
-from fastnst.io.images import Frame
+from fastnst.io.images import Frame, fit_long_side
 
 SMALLEST_SIDE = 8
 """Pixels that the longer side of a photo or a style picture has at least, before it is resized."""
+
+Fit = Literal["keep", "crop", "square"]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,21 @@ def check_frame(frame: Frame) -> Frame:
 def is_colour(text: str) -> bool:
     """Whether a text is a colour, #rrggbb."""
     return re.fullmatch("#[0-9a-fA-F]{6}", text) is not None
+
+
+def fitted_size(frame: npt.NDArray[Any], long_side: int, fit: Fit) -> tuple[int, int]:
+    """Size of a picture, (H, W, ...), at a long side of that many pixels: of its own shape, or a square."""
+    size = (1, 1) if fit == "square" else (frame.shape[0], frame.shape[1])
+    return fit_long_side(size, long_side)
+
+
+def crop_to(frame: Array, shape: tuple[int, ...]) -> Array:
+    """The largest middle part of a picture, (H, W, ...), that has the proportions of shape = (height, width, ...)."""
+    height, width = frame.shape[:2]
+    scale = min(height / shape[0], width / shape[1])
+    tall, wide = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return np.ascontiguousarray(frame[top : top + tall, left : left + wide])  # type: ignore[return-value]
 
 
 def _drawn(style: Style) -> Frame | None:

@@ -8,17 +8,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fastnst.exact.blending import Measured, blend_images, make_targets
+from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
 from fastnst.exact.color_control import recolour_style
 from fastnst.exact.guides import Guides
-from fastnst.exact.objective import Objective
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.shapes import crop_to, fitted_size
-from fastnst.exact.style import Styles, check_picture, share_out
+from fastnst.exact.style import Styles, check_picture, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
-from fastnst.losses.loss_network import LossNetwork
-from fastnst.losses.perceptual import PerceptualLoss, Positions, StyleTarget
+from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.terms import Positions, StyleTarget
+from fastnst.losses.vgg import LossNetwork
 
 
 class Subject:
@@ -56,7 +56,7 @@ class Subject:
 
     def objective(
         self, loss: PerceptualLoss, long_side: int, device: torch.device, dtype: torch.dtype | None
-    ) -> Objective:
+    ) -> PixelObjective:
         """What is minimised at a long side of that many pixels; style pictures are scaled along with the photo.
 
         Raises InputError for a picture that is too small for the loss network.
@@ -64,7 +64,7 @@ class Subject:
         self._check_sizes(loss.network, long_side)
         photo = self.photo(long_side).to(device)
         targets = self._targets(loss, photo, long_side)
-        return Objective(loss, photo, targets, dtype, color=self.settings.color)
+        return PixelObjective(loss, photo, targets, dtype, color=self.settings.color)
 
     def style_side(self, long_side: int) -> int:
         """Long side of the style pictures beside a photo of that long side, pixels."""
@@ -84,10 +84,10 @@ class Subject:
         smallest = (("the smallest of --scales", "fewer --scales"),) * 2
         # At the whole size first: what is too small there is helped by no other number of scales.
         for side, (of_photo, of_style) in ((s.size, whole), (long_side, smallest)):
-            Objective.check_size(network, "photo", self.size(side), *of_photo)
+            PixelObjective.check_size(network, "photo", self.size(side), *of_photo)
             for style in self._styles:
                 size = fitted_size(style.frame, self.style_side(side), s.fit)
-                Objective.check_size(network, "style picture", size, *of_style)
+                PixelObjective.check_size(network, "style picture", size, *of_style)
 
     def _targets(self, loss: PerceptualLoss, photo: Tensor, long_side: int) -> list[StyleTarget]:
         guides = self._guides
@@ -98,7 +98,7 @@ class Subject:
             image = to_image(frame).to(photo.device)
             regions = {0: None} if guides is None else guides.of_style(index, loss, image)
             statistics = loss.measure_regions(image, list(regions.values()))
-            measured.append(Measured(style.weight, dict(zip(regions, statistics, strict=True))))
+            measured.append(MeasuredStyle(style.weight, dict(zip(regions, statistics, strict=True))))
         positions: dict[int, Positions | None] = {0: None} if guides is None else guides.of_content(loss, photo)
         even = self.settings.normalization == "balanced"
         return make_targets(measured, positions, self.settings.style_blend, even=even)

@@ -1,4 +1,4 @@
-"""The compact loss network: stands in for VGG-19 with a tenth of its arithmetic, trained by `fastnst distill`.
+"""The compact loss network: stands in for VGG-19 with a tenth of its arithmetic, trained by `fastnst research distill`.
 
 It has VGG-19's layers as far as the default loss needs them, each convolution of low rank and rectified on part of the
 channels (Zhang et al. 2016, "Accelerating very deep convolutional networks", and He et al. 2017, "Channel pruning",
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError, nearest_hint
-from fastnst.losses.loss_network import Features
+from fastnst.losses.vgg import Features
 
 
 class Shape(NamedTuple):

@@ -1,4 +1,4 @@
-"""The compact loss network's weights: the file that comes with fastnst, or one that `fastnst distill` wrote."""
+"""The compact loss network's weights: the file that comes with fastnst, or that `fastnst research distill` wrote."""
 
 import dataclasses
 import hashlib
@@ -28,7 +28,7 @@ class CompactInfo:
     teacher: str
     """The network it stands in for, and which weights that had."""
 
-    licence: str = "not stated"
+    license: str = "not stated"
     """Terms under which the weights may be used."""
 
     training: dict[str, Any] = field(default_factory=dict)
@@ -80,16 +80,20 @@ def _check_settings(settings: LossSettings) -> None:
 
 def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected the compact loss network that fastnst distill writes")
+        raise WeightsError(f"{path}: no such file; expected what fastnst research distill writes")
     try:
         with safe_open(path, framework="pt") as opened:
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
             metadata = opened.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise WeightsError(
-                f"{path}: not a compact loss network; expected a file that fastnst distill wrote "
+                f"{path}: not a compact loss network; expected a file that fastnst research distill wrote "
                 "(for VGG's own weights add --loss-network vgg19)"
             )
-        return state, CompactInfo(**json.loads(metadata["info"]))
+        description = json.loads(metadata["info"])
+        # Files of version 0.1 say "licence".
+        return state, CompactInfo(
+            **{"license" if name == "licence" else name: description[name] for name in description}
+        )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable compact loss network ({error})") from error

@@ -1,9 +1,22 @@
-"""The formulas of the perceptual loss, each a function of tensors alone.
+"""The losses of both methods: every statistic, distance and penalty, each a small function of tensors.
 
-Shapes: B batch, C channels, H and W height and width of a feature map.
-Every loss returns one value per image, (B,).
+What is added here is weighed and summed in perceptual.py; the costly half of a Gram matrix is in products.py.
+
+Shapes: B batch, C channels, H and W height and width of a feature map. Every loss returns one value per image, (B,).
+In the documents' letters N = C is the number of channels, M = H * W the number of positions, F and P are features, G
+and A Gram matrices. Statistics come averaged over positions, so that the documents' G is M times ours.
+
+| formula | content | style | total variation |
+|---|---|---|---|
+| balanced | relative to the reference's energy | likewise | mean, pixels in 0..1 |
+| paper | 1/2 sum (F - P)^2 | 1/(4 N^2 M^2) sum (G - A)^2 | sum, pixels in 0..255 |
+| cs229 | sum (F - P)^2 | as paper; of regions eq. 6 | sum, pixels in 0..255 |
+| kmit | 1/2 sum (F - P)^2 | 1/M sum (G - A)^2 | sum, pixels in 0..1 |
+| tutorial | mean (F - P)^2 | mean (G/M - A/M)^2 | sum, pixels in 0..1 |
+| johnson | mean (F - P)^2 | squared Frobenius norm of (G - A)/(N M) | sum, pixels in 0..255 |
 """
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -11,11 +24,29 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
 from fastnst.losses.products import self_product
-from fastnst.losses.settings import StyleStatistic
+from fastnst.losses.settings import Normalization, StyleStatistic
 
 # Keeps a flat picture, whose features or differences have no energy, from dividing by zero. Features of natural
 # pictures have a mean square of 1e-2 (torchvision's weights) to 1e5 (Caffe's).
 EPSILON = 1e-8
+
+
+# Content: how far features are from those of the photo.
+
+
+def content_loss(formula: Normalization, given: Tensor, reference: Tensor) -> Tensor:
+    """Content loss of one layer: features (B, C, H, W), (B or 1, C, H, W) -> (B,)."""
+    if formula == "balanced":
+        return relative_error(given, reference)
+    squares = squared_error(given, reference)
+    if formula in ("paper", "kmit"):
+        return squares / 2  # Gatys et al. (2016), eq. 1
+    if formula == "cs229":
+        return squares  # its eq. 3
+    return squares / reference[0].numel()  # Johnson et al. (2016), eq. 2; TensorFlow's tutorial
+
+
+# Style: statistics of features over all positions, and how far they are from those of the painting.
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -28,41 +59,83 @@ def gram_matrix(features: Tensor) -> Tensor:
     return self_product(features) / (height * width)
 
 
+def off_diagonal_gram(features: Tensor) -> Tensor:
+    """The Gram matrix with zeros on its diagonal, which channels are active together: (B, C, H, W) -> (B, C, C)."""
+    gram = gram_matrix(features)
+    return gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
+
+
 def covariance_matrix(features: Tensor) -> Tensor:
     """Gram matrix of the features less each channel's spatial mean: (B, C, H, W) -> (B, C, C)."""
+    features = _full_precision(features)
     return gram_matrix(features - features.mean(dim=(2, 3), keepdim=True))
 
 
-def style_statistics(features: Tensor, kind: StyleStatistic) -> tuple[Tensor, ...]:
-    """Measure what style compares, averaged over positions: (B, C, H, W) -> matrices (B, C, C), vectors (B, C).
+def channel_energies(features: Tensor) -> Tensor:
+    """Mean square of each channel, the diagonal of the Gram matrix: (B, C, H, W) -> (B, C)."""
+    return _full_precision(features).square().mean(dim=(2, 3))
 
-    gram: Gatys et al. (2016). diagonal: how active each channel is; off-diagonal: which channels are active together.
-    covariance: the channels' covariance and means. moments: means and standard deviations, the "BN statistics" of Li
-    et al. (2017, "Demystifying neural style transfer", section 4.2).
+
+def channel_means(features: Tensor) -> Tensor:
+    """Mean of each channel: (B, C, H, W) -> (B, C)."""
+    return _full_precision(features).mean(dim=(2, 3))
+
+
+def channel_deviations(features: Tensor) -> Tensor:
+    """Standard deviation of each channel: (B, C, H, W) -> (B, C)."""
+    features = _full_precision(features)
+    centred = features - features.mean(dim=(2, 3), keepdim=True)
+    return (centred.square().mean(dim=(2, 3)) + EPSILON).sqrt()
+
+
+STYLE_STATISTICS: Mapping[StyleStatistic, tuple[Callable[[Tensor], Tensor], ...]] = {
+    "gram": (gram_matrix,),  # Gatys et al. (2016)
+    "diagonal": (channel_energies,),
+    "off-diagonal": (off_diagonal_gram,),
+    "covariance": (covariance_matrix, channel_means),
+    # The "BN statistics" of Li et al. (2017, "Demystifying neural style transfer", section 4.2).
+    "moments": (channel_means, channel_deviations),
+}
+"""What style can be compared by. Another statistic: its function here, and its name in settings.py."""
+
+
+def style_loss(
+    formula: Normalization, given: Tensor, reference: Tensor, channels: int, positions: int, *, region: bool = False
+) -> Tensor:
+    """Style loss of one layer: statistics averaged over positions, (B, ...), (B or 1, ...) -> (B,).
+
+    Args:
+        formula: whose.
+        given: statistic of the images.
+        reference: statistic of the style picture.
+        channels: N, channels of the layer.
+        positions: M, positions of the layer that `given` was averaged over.
+        region: the statistics are of one region of several, not of the whole pictures.
     """
-    if kind in ("gram", "off-diagonal"):
-        gram = gram_matrix(features)
-        return (gram if kind == "gram" else gram - torch.diag_embed(gram.diagonal(dim1=1, dim2=2)),)
-    # Means in half precision would be no more exact than that.
-    features = features.to(torch.promote_types(features.dtype, torch.float32))
-    if kind == "diagonal":
-        return (features.square().mean(dim=(2, 3)),)
-    means = features.mean(dim=(2, 3))
-    if kind == "covariance":
-        return covariance_matrix(features), means
-    variances = (features - means[..., None, None]).square().mean(dim=(2, 3))
-    return means, (variances + EPSILON).sqrt()
+    if formula == "balanced":
+        return relative_error(given, reference)
+    squares = squared_error(given, reference)
+    if formula == "kmit":
+        # The document's formula has unnormalised Gram matrices; its prose averages them over positions. So both are
+        # averaged first, or pictures of other sizes would not compare, and given the image's M again.
+        return squares * positions
+    if formula in ("johnson", "tutorial") or (formula == "cs229" and region):
+        # Johnson et al. (2016), eq. 3 and 4; a mean over N^2 entries; eq. 6 of cs229, whose "number of neurons" is
+        # channels times positions. Three ways to the same number.
+        return squares / channels**2
+    # Gatys et al. (2016), eq. 4. cs229 leaves 1/(4 N^2 M^2) out of its eq. 4, but with the raw sum its weights would
+    # be some 15 orders of magnitude apart, where section 5.1 says that all terms are of one order.
+    return squares / (4 * channels**2)
 
 
-def squared_error(given: Tensor, reference: Tensor) -> Tensor:
-    """Sum of squared differences of each image: (B, ...), (B or 1, ...) -> (B,)."""
-    return (given - reference).square().flatten(1).sum(1)
+# Penalties on the image itself.
 
 
-def relative_error(given: Tensor, reference: Tensor) -> Tensor:
-    """Squared error over the reference's own energy: (B, ...), (B or 1, ...) -> (B,); 0 equal, 1 as bad as nothing."""
-    energy = reference.square().flatten(1).sum(1)
-    return squared_error(given, reference) / (energy + EPSILON * reference[0].numel())
+def total_variation_loss(formula: Normalization, tv_kind: Literal["l1", "squared"], image: Tensor) -> Tensor:
+    """Total variation of images as a formula scales it: (B, 3, H, W) in [0, 1] -> (B,)."""
+    if formula == "balanced":
+        return total_variation(image, tv_kind) / max(1, count_differences(image))
+    return total_variation(image if formula in ("kmit", "tutorial") else image * 255, tv_kind)
 
 
 def total_variation(image: Tensor, kind: Literal["l1", "squared"]) -> Tensor:
@@ -76,7 +149,13 @@ def total_variation(image: Tensor, kind: Literal["l1", "squared"]) -> Tensor:
     return norm(across).flatten(1).sum(1) + norm(down).flatten(1).sum(1)
 
 
-def lattice_pattern(image: Tensor, period: int, window: int = 5) -> Tensor:
+def count_differences(image: Tensor) -> int:
+    """Count the terms that `total_variation` sums for one image."""
+    channels, height, width = image.shape[1:]
+    return int(channels * (height * (width - 1) + (height - 1) * width))
+
+
+def checkerboard_loss(image: Tensor, period: int, window: int = 5) -> Tensor:
     """Mean square of what repeats every `period` pixels within `window` periods: (B, 3, H, W) -> (B,); 0 none.
 
     Networks that work at 1/period of the size leave such patterns (Odena et al. 2016, "Deconvolution and checkerboard
@@ -95,7 +174,20 @@ def lattice_pattern(image: Tensor, period: int, window: int = 5) -> Tensor:
     return cells.square().flatten(1).mean(1)
 
 
-def differences(image: Tensor) -> int:
-    """Count the terms that total_variation sums for one image."""
-    channels, height, width = image.shape[1:]
-    return int(channels * (height * (width - 1) + (height - 1) * width))
+# Distances.
+
+
+def squared_error(given: Tensor, reference: Tensor) -> Tensor:
+    """Sum of squared differences of each image: (B, ...), (B or 1, ...) -> (B,)."""
+    return (given - reference).square().flatten(1).sum(1)
+
+
+def relative_error(given: Tensor, reference: Tensor) -> Tensor:
+    """Squared error over the reference's own energy: (B, ...), (B or 1, ...) -> (B,); 0 equal, 1 as bad as nothing."""
+    energy = reference.square().flatten(1).sum(1)
+    return squared_error(given, reference) / (energy + EPSILON * reference[0].numel())
+
+
+def _full_precision(features: Tensor) -> Tensor:
+    """Means in half precision would be no more exact than that: float32, or float64 where the features are."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))

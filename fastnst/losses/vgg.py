@@ -7,36 +7,61 @@ in Caffe the rectifier works in place.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import VGG19_Weights
+from torchvision.models.vgg import cfgs, make_layers
 
 from fastnst.errors import SettingError, WeightsError, nearest_hint
-from fastnst.losses.loss_network import Features
+
+Features: TypeAlias = dict[str, Tensor]
+"""Activations by layer name, e.g. {"relu1_1": (B, 64, H, W)}."""
 
 Architecture: TypeAlias = Literal["vgg16", "vgg19"]
 Pooling: TypeAlias = Literal["average", "max"]
-Normalization: TypeAlias = Literal["torchvision", "caffe"]
+Preprocessing: TypeAlias = Literal["torchvision", "caffe"]
 
-# Convolutions in each of the five blocks: configurations D and E of table 1 in Simonyan and Zisserman (2015).
-CONVOLUTIONS: dict[Architecture, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-CHANNELS = (64, 128, 256, 512, 512)
+# Configurations D and E of table 1 in Simonyan and Zisserman (2015), as torchvision writes them.
+_CONFIGURATIONS: dict[Architecture, str] = {"vgg16": "D", "vgg19": "E"}
 
 # Mean and standard deviation over ImageNet, RGB, that torchvision's weights were trained with (pixels in 0..1).
-TORCHVISION_MEAN, TORCHVISION_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PREPARED = VGG19_Weights.IMAGENET1K_V1.transforms()
+TORCHVISION_MEAN, TORCHVISION_STD = tuple(_PREPARED.mean), tuple(_PREPARED.std)
 # Mean over ImageNet, RGB, that the authors' Caffe weights were trained with (pixels in 0..255, not divided).
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 
+class LossNetwork(Protocol):
+    """What the perceptual loss asks of a loss network, whichever it is: it is frozen and gives features of images."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers that it gives, from the first to the deepest."""
+        ...
+
+    @property
+    def smallest_side(self) -> int:
+        """Shortest side, in pixels, that an image may have."""
+        ...
+
+    def __call__(self, image: Tensor) -> Features:
+        """Image, (B, 3, H, W) RGB in [0, 1], to the features of `layers`."""
+        ...
+
+
 def layer_names(architecture: Architecture) -> list[str]:
     """All layers of an architecture in the order they are computed: conv1_1, relu1_1, ... pool1, conv2_1 ..."""
-    names = []
-    for block, count in enumerate(CONVOLUTIONS[architecture], start=1):
-        for index in range(1, count + 1):
+    names, block, index = [], 1, 0
+    for entry in cfgs[_CONFIGURATIONS[architecture]]:
+        if entry == "M":
+            names.append(f"pool{block}")
+            block, index = block + 1, 0
+        else:
+            index += 1
             names += [f"conv{block}_{index}", f"relu{block}_{index}"]
-        names.append(f"pool{block}")
     return names
 
 
@@ -59,7 +84,7 @@ class VGGFeatures(nn.Module):
         architecture: Architecture,
         layers: Sequence[str],
         pooling: Pooling = "average",
-        normalization: Normalization = "torchvision",
+        normalization: Preprocessing = "torchvision",
     ) -> None:
         super().__init__()
         check_layers(architecture, layers)
@@ -69,13 +94,10 @@ class VGGFeatures(nn.Module):
         self.architecture, self.pooling, self.normalization = architecture, pooling, normalization
         self.layers = tuple(sorted(set(layers), key=order.index))
         self.path = order[: order.index(self.layers[-1]) + 1]
-        self.convolutions = nn.ModuleDict()
-        channels = 3
-        for name in self.path:
-            if name.startswith("conv"):
-                width = CHANNELS[int(name[4]) - 1]
-                self.convolutions[name] = nn.Conv2d(channels, width, 3, padding=1)
-                channels = width
+        # Rectifiers and poolings are called below, as what is asked for decides how.
+        entries = cfgs[_CONFIGURATIONS[architecture]][: sum(not name.startswith("relu") for name in self.path)]
+        modules = zip(self.path, make_layers(entries, batch_norm=False), strict=False)
+        self.convolutions = nn.ModuleDict({name: module for name, module in modules if name.startswith("conv")})
         if normalization == "caffe":
             mean, std = torch.tensor(CAFFE_MEAN) / 255, torch.full((3,), 1 / 255)
         else:

@@ -5,19 +5,20 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torchvision.models import VGG16_Weights, VGG19_Weights
 
-from fastnst.errors import WeightsError
+from fastnst.errors import DownloadError, WeightsError
+from fastnst.io.download import Announce, Progress, fetch
 from fastnst.losses.compact_weights import load_compact, stands_in
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.settings import LossNetworkName, LossSettings, VGGName
-from fastnst.losses.vgg import Architecture, Normalization, VGGFeatures
+from fastnst.losses.vgg import Architecture, LossNetwork, Preprocessing, VGGFeatures
 
 ENVIRONMENT_VARIABLE = "FASTNST_LOSS_WEIGHTS"
 
@@ -28,15 +29,19 @@ class Source:
 
     architecture: Architecture
     url: str
-    normalization: Normalization
+    normalization: Preprocessing
     blue_first: bool
     """Trained on BGR pictures: the first convolution's input channels are turned round on loading."""
 
+    @property
+    def fetched(self) -> Path:
+        """Where the file lies once it is fetched: where torch.hub puts such files, and looks for them."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[1]
+
 
 SOURCES: dict[VGGName, Source] = {
-    # torchvision.models.VGG19_Weights.IMAGENET1K_V1 and VGG16_Weights.IMAGENET1K_V1.
-    "vgg19": Source("vgg19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "torchvision", False),
-    "vgg16": Source("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", "torchvision", False),
+    "vgg19": Source("vgg19", VGG19_Weights.IMAGENET1K_V1.url, "torchvision", False),
+    "vgg16": Source("vgg16", VGG16_Weights.IMAGENET1K_V1.url, "torchvision", False),
     # Simonyan and Zisserman's own weights, converted by Justin Johnson: Caffe's BGR order.
     "vgg19-caffe": Source("vgg19", "https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth", "caffe", True),
     "vgg16-caffe": Source("vgg16", "https://web.eecs.umich.edu/~justincj/models/vgg16-00b39a1b.pth", "caffe", True),
@@ -49,14 +54,14 @@ class LossWeights:
 
     state: Mapping[str, Tensor]
     architecture: Architecture
-    normalization: Normalization
+    normalization: Preprocessing
     provenance: str
 
 
 _Settings = TypeVar("_Settings", bound=LossSettings)
 
 COMPACT_CHOSEN = (
-    "Judged by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
+    "JudgedImages by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
     "--loss-network vgg19 fetches it once (548 MB)."
 )
 """What users are told where `chosen_network` took it."""
@@ -74,10 +79,9 @@ def chosen_network(settings: _Settings) -> _Settings:
 def _choose(settings: LossSettings) -> LossNetworkName:
     if settings.loss_weights or os.environ.get(ENVIRONMENT_VARIABLE):
         return "vgg19"
-    fetched = Path(torch.hub.get_dir()) / "checkpoints"
     names: tuple[VGGName, ...] = ("vgg19", "vgg19-caffe")
     for name in names:
-        if (fetched / SOURCES[name].url.rsplit("/", 1)[1]).is_file():
+        if SOURCES[name].fetched.is_file():
             return name
     return "compact" if stands_in(settings) else "vgg19"
 
@@ -104,7 +108,7 @@ def load_loss_network(
     return network, weights.provenance
 
 
-def load_polish_network(
+def load_fine_tuning_network(
     settings: LossSettings, weights: Path | None, device: torch.device | None = None
 ) -> tuple[LossNetwork, str]:
     """VGG-19 with its authors' weights, which the compact network was fitted to, and which weights they are.
@@ -117,6 +121,23 @@ def load_polish_network(
     own = {field.name: getattr(settings, field.name) for field in fields(LossSettings)}
     asked = LossSettings(**own | {"loss_network": "vgg19-caffe", "loss_weights": weights})
     return load_loss_network(asked, device, option="--polish-weights")
+
+
+def weights_to_fetch(settings: LossSettings) -> list[tuple[VGGName, str]]:
+    """Names of the weights that what is judged by the settings has to fetch, and the option that gives a file instead.
+
+    Settings that have a `fine_tune` fetch VGG-19's for that part as well.
+    """
+    chosen = _choose(settings) if settings.loss_network == "auto" else settings.loss_network
+    asked: list[tuple[LossNetworkName, Path | None, str]] = [(chosen, settings.loss_weights, "--loss-weights")]
+    if getattr(settings, "fine_tune", 0):
+        asked.append(("vgg19-caffe", getattr(settings, "fine_tune_weights", None), "--polish-weights"))
+    return [
+        (name, option)
+        for name, file, option in asked
+        if name != "compact" and not file and not os.environ.get(ENVIRONMENT_VARIABLE)
+        if not SOURCES[name].fetched.is_file()
+    ]
 
 
 def find_weights(name: VGGName, file: Path | None = None, option: str = "--loss-weights") -> LossWeights:
@@ -153,7 +174,7 @@ def _from_file(name: VGGName, file: Path) -> LossWeights:
     )
 
 
-def _stated_normalization(file: Path, metadata: Mapping[str, str], default: Normalization) -> Normalization:
+def _stated_normalization(file: Path, metadata: Mapping[str, str], default: Preprocessing) -> Preprocessing:
     stated = metadata.get("normalization", default)
     if stated == "caffe":
         return "caffe"
@@ -188,20 +209,58 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
 
 def _from_download(name: VGGName, option: str) -> LossWeights:
     source = SOURCES[name]
-    try:
-        state = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash is wrong
-        raise WeightsError(
-            f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
-            f"again, or give a file by {option} FILE or {ENVIRONMENT_VARIABLE}=FILE"
-        ) from error
-    file = source.url.rsplit("/", 1)[1]
+    file = fetch_weights(name, option=option)
+    state = _read_pth(file)
     return LossWeights(
         _red_first(state) if source.blue_first else state,
         source.architecture,
         source.normalization,
-        f"{source.architecture}, {source.normalization} normalisation, {file}",
+        f"{source.architecture}, {source.normalization} normalisation, {file.name}",
     )
+
+
+def fetch_weights(
+    name: VGGName,
+    *,
+    announce: Announce = lambda _: None,
+    progress: Progress = lambda _done, _total: None,
+    option: str = "--loss-weights",
+) -> Path:
+    """Return the published weights' file; fetches it once, going on where an earlier try stopped.
+
+    `announce` is called with a line before anything is fetched, and where the connection drops; `progress` with bytes;
+    `option` is what a user would name a file of his own by. Raises WeightsError for a download that fails, also by
+    another hash than the file's name begins with.
+    """
+    source = SOURCES[name]
+    file = source.fetched
+    if file.is_file():
+        return file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.name}.lock")):  # of several processes, one fetches
+            if not file.is_file():
+                announce(f"The weights of {name} are fetched once, from {source.url} to {file}.")
+                unchecked = file.with_name(f"{file.name}.unchecked")
+                fetch(source.url, unchecked, announce=announce, progress=progress, check_room=lambda *_: None)
+                _check_hash(unchecked, source.url)
+                unchecked.replace(file)
+    except (OSError, DownloadError) as error:
+        raise WeightsError(
+            f"the weights of {name} could not be fetched from {source.url} ({error}); either connect and try "
+            f"again, or give a file by {option} FILE or {ENVIRONMENT_VARIABLE}=FILE"
+        ) from error
+    return file
+
+
+def _check_hash(file: Path, url: str) -> None:
+    """Compare a file with the hash that its address ends with, as torch.hub does; one that differs is removed."""
+    expected = url.rsplit("-", 1)[1].removesuffix(".pth")
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if not found.startswith(expected):
+        file.unlink()
+        raise DownloadError(f"its SHA-256 begins with {found[: len(expected)]}, expected {expected}; removed it")
 
 
 def _red_first(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

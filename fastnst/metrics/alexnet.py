@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import WeightsError
-from fastnst.losses.loss_network import Features
-from fastnst.losses.vgg import TORCHVISION_MEAN, TORCHVISION_STD
+from fastnst.losses.vgg import TORCHVISION_MEAN, TORCHVISION_STD, Features
 
 ENVIRONMENT_VARIABLE = "FASTNST_LPIPS_WEIGHTS"
 

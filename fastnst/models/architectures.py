@@ -27,7 +27,7 @@ def build_network(spec: Mapping[str, int | str]) -> StyleNetwork:
 
 
 def conditions_of(spec: Mapping[str, int | str]) -> Conditions:
-    """What the network of a description can be told."""
+    """What the network of a description is conditioned on."""
     return Conditions(int(spec.get("styles", 1)), bool(spec.get("strength", 0)))
 
 
@@ -38,6 +38,6 @@ def size_of(spec: Mapping[str, int | str]) -> dict[str, int | str]:
 
 def in_words(spec: Mapping[str, int | str]) -> str:
     """A description for people: johnson 16 5, 3 styles, strength."""
-    told, words = conditions_of(spec), [" ".join(str(value) for value in size_of(spec).values())]
-    words += [f"{told.styles} styles"] if told.styles > 1 else []
-    return ", ".join([*words, "strength"] if told.strength else words)
+    conditions, words = conditions_of(spec), [" ".join(str(value) for value in size_of(spec).values())]
+    words += [f"{conditions.styles} styles"] if conditions.styles > 1 else []
+    return ", ".join([*words, "strength"] if conditions.strength else words)

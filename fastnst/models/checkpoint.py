@@ -33,7 +33,7 @@ class ModelInfo:
     provenance: str
     """The style picture, the content pictures and the loss weights it was trained with."""
 
-    licence: str = "not stated"
+    license: str = "not stated"
     """Terms under which the weights may be used."""
 
     training: dict[str, Any] = field(default_factory=dict)
@@ -47,8 +47,8 @@ def save_model(path: Path, network: StyleNetwork, info: ModelInfo) -> None:
     """Write the weights, rounded to float16, and their description."""
     state = {name: value.detach().cpu().contiguous().half() for name, value in network.state_dict().items()}
     # Versions that know one style only read files of one style.
-    told = {name: value for name, value in dataclasses.asdict(info).items() if name != "styles" or value}
-    metadata = {"format": FORMAT, "info": json.dumps(told)}
+    description = {name: value for name, value in dataclasses.asdict(info).items() if name != "styles" or value}
+    metadata = {"format": FORMAT, "info": json.dumps(description)}
     write_atomically(path, save(state, metadata))
 
 
@@ -61,8 +61,8 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trained network of fastnst; expected a file that `fastnst train` wrote")
     try:
-        told = json.loads(metadata["info"])
-        info = ModelInfo(**told | {"styles": tuple(told.get("styles", ()))})
+        description = json.loads(metadata["info"])
+        info = ModelInfo(**_renamed(description) | {"styles": tuple(description.get("styles", ()))})
         network = build_network(info.network)
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -71,6 +71,11 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if info.styles and len(info.styles) != network.conditions.styles:
         raise CheckpointError(f"{path}: a damaged model file ({len(info.styles)} names, {in_words(info.network)})")
     return network.eval(), info
+
+
+def _renamed(description: dict[str, Any]) -> dict[str, Any]:
+    """A description under today's names; version 0.1 wrote "licence"."""
+    return {"license" if name == "licence" else name: value for name, value in description.items()}
 
 
 def find_model(given: Path) -> Path:

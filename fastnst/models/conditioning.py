@@ -25,17 +25,17 @@ _STEP = STRENGTHS[1] - STRENGTHS[0]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a network can be told beside the picture."""
+    """What a network can be conditioned on."""
 
     styles: int = 1
     """S, how many styles it knows."""
 
     strength: bool = False
-    """It can be told how strongly to paint."""
+    """On how strongly it paints."""
 
     @property
     def plain(self) -> bool:
-        """It is told nothing: one style, always of full strength."""
+        """On nothing: one style, always of full strength."""
         return self.styles == 1 and not self.strength
 
     @property

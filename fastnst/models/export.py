@@ -205,7 +205,7 @@ def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str
         **({"styles": ",".join(info.styles)} if info.styles else {}),
         "network": in_words(info.network),
         "provenance": info.provenance,
-        "licence": info.licence,
+        "licence": info.license,
         "weights_sha256": weights.hexdigest(),
     }
 
@@ -222,31 +222,31 @@ def largest_difference(exported: ModelProto, network: StyleNetwork, layout: Layo
     for seed, size in enumerate(CHECKED_SIZES):
         frame = _patterned(size, seed)
         given = frame[None] if layout == "nhwc-uint8" else frame.transpose(2, 0, 1)[None].astype(np.float32)
-        told = _told(network, seed)
-        feeds = {name: np.array(values, np.float32) for name, values in told.items()}
+        conditions = _conditions(network, seed)
+        feeds = {name: np.array(values, np.float32) for name, values in conditions.items()}
         (result,) = session.run(["stylized"], {"frame": given, **feeds})
         own = result[0] if layout == "nhwc-uint8" else np.rint(result[0]).transpose(1, 2, 0)
-        reference = _painted_by_torch(network, frame, told)
+        reference = _painted_by_torch(network, frame, conditions)
         if own.shape != reference.shape:
             raise CheckpointError(f"exported, the network turns {frame.shape} into {own.shape}; nothing was written")
         differences.append(int(np.abs(own.astype(int) - reference.astype(int)).max()))
     return max(differences)
 
 
-def _painted_by_torch(network: StyleNetwork, frame: Frame, told: dict[str, list[float]]) -> Frame:
-    weights, strength = told.get("style_weights"), told.get("strength")
+def _painted_by_torch(network: StyleNetwork, frame: Frame, conditions: dict[str, list[float]]) -> Frame:
+    weights, strength = conditions.get("style_weights"), conditions.get("strength")
     return stylize_frame(network, frame, style_weights=weights, strength=strength[0] if strength else None)
 
 
-def _told(network: StyleNetwork, seed: int) -> dict[str, list[float]]:
+def _conditions(network: StyleNetwork, seed: int) -> dict[str, list[float]]:
     """The network's inputs beside the picture, with values that differ from seed to seed."""
-    told: dict[str, list[float]] = {}
+    conditions: dict[str, list[float]] = {}
     if network.conditions.styles > 1:
         shares = np.random.default_rng(seed).dirichlet(np.ones(network.conditions.styles))
-        told["style_weights"] = shares.tolist()
+        conditions["style_weights"] = shares.tolist()
     if network.conditions.strength:
-        told["strength"] = [(0.3, 1.0, 1.4)[seed % 3]]
-    return told
+        conditions["strength"] = [(0.3, 1.0, 1.4)[seed % 3]]
+    return conditions
 
 
 class _Core(torch.nn.Module):
@@ -274,19 +274,19 @@ def _core(network: StyleNetwork) -> ModelProto:
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
     example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)
-    told = {name: torch.tensor(values) for name, values in _told(network, 0).items()}
-    sizes: dict[str, Any] = {"levels": {0: torch.export.Dim("batch"), 2: height, 3: width}, **dict.fromkeys(told)}
+    conditions = {name: torch.tensor(values) for name, values in _conditions(network, 0).items()}
+    sizes: dict[str, Any] = {"levels": {0: torch.export.Dim("batch"), 2: height, 3: width}, **dict.fromkeys(conditions)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(
             _Core(network).eval(),
             (example,),
-            kwargs=told,
+            kwargs=conditions,
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=sizes,
-            input_names=["levels", *told],
+            input_names=["levels", *conditions],
             output_names=["raw"],
             verbose=False,
         )

@@ -5,20 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.conditioning import ConditionalInstanceNorm2d, ConditionalScale
 from fastnst.models.network import StyleNetwork
 
 
-def take_over(network: StyleNetwork, trained: StyleNetwork, begin_as: Sequence[int] | None = None) -> None:
+def init_from(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int] | None = None) -> None:
     """Give a network the weights of a trained one of the same kind and size.
 
-    The two may know other styles: `begin_as` says which of the old each new one begins as. Without it as many are
+    The two may know other styles: `styles` says which of the old each new one begins as. Without it as many are
     taken as they are, else each begins with the even mix of the old. What strength adds begins with nothing where only
     one of the two takes a strength, or the new styles begin with a mix.
     """
-    if begin_as is None and network.conditions.styles == trained.conditions.styles:
-        begin_as = range(network.conditions.styles)
-    rows = _rows(network, trained, begin_as)
+    if styles is None and network.conditions.styles == trained.conditions.styles:
+        styles = range(network.conditions.styles)
+    rows = _rows(network, trained, styles)
     state, tables = trained.state_dict(), _tables(network)
     with torch.no_grad():
         for name, value in network.state_dict().items():
@@ -33,20 +34,32 @@ def take_over(network: StyleNetwork, trained: StyleNetwork, begin_as: Sequence[i
                 value.zero_()
 
 
+def styles_of_names(names: Sequence[str], start: ModelInfo) -> list[int] | None:
+    """Numbers of the start's styles with these names; None where it lacks one, or knows but one."""
+    if not set(names) <= set(start.styles):
+        return None
+    return [start.styles.index(name) for name in names]
+
+
+def must_be_found(names: Sequence[str], start: ModelInfo) -> bool:
+    """Whether the start knows several styles, and not all of these: then what comes nearest has to be found."""
+    return len(start.styles) > 1 and styles_of_names(names, start) is None
+
+
 def _tables(network: StyleNetwork) -> set[str]:
     kinds = (ConditionalInstanceNorm2d, ConditionalScale)
     parts = [(name, part) for name, part in network.named_modules() if isinstance(part, kinds)]
     return {f"{name}.{table}" for name, part in parts for table, _ in part.named_parameters(recurse=False)}
 
 
-def _rows(network: StyleNetwork, trained: StyleNetwork, begin_as: Sequence[int] | None) -> list[int] | None:
+def _rows(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int] | None) -> list[int] | None:
     """Rows of the old tables that the new ones begin with, what strength adds among them where both take one."""
-    if begin_as is None:
+    if styles is None:
         return None
-    rows = list(begin_as)
+    rows = list(styles)
     if network.conditions.strength and trained.conditions.strength:
         photo = trained.conditions.styles
-        rows += [photo, *(photo + 1 + 2 * style + place for style in begin_as for place in (0, 1))]
+        rows += [photo, *(photo + 1 + 2 * style + place for style in styles for place in (0, 1))]
     return rows
 
 

@@ -33,7 +33,10 @@ _STRENGTHS = (1.0, 0.5, 1.5)
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, model: ModelProto, frames: Iterable[Frame], *, planes: bool) -> None:
         self._feeds: Iterator[dict[str, np.ndarray]] = (
-            {"frame": frame.transpose(2, 0, 1)[None].astype(np.float32) if planes else frame[None], **told(model, n)}
+            {
+                "frame": frame.transpose(2, 0, 1)[None].astype(np.float32) if planes else frame[None],
+                **condition_inputs(model, n),
+            }
             for n, frame in enumerate(frames)
         )
 
@@ -41,7 +44,7 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def told(model: ModelProto, n: int) -> dict[str, np.ndarray]:
+def condition_inputs(model: ModelProto, n: int) -> dict[str, np.ndarray]:
     """A network's inputs beside frame n: its styles take turns, and with each strength all of them are painted."""
     sides = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
     styles = sides["style_weights"][0].dim_value if "style_weights" in sides else 1

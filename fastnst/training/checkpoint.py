@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from fastnst.errors import CheckpointError
+from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.training.settings import of_their_time
+from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 from fastnst.training.state import TrainState
 
 FORMAT = "fastnst checkpoint 1"
@@ -20,21 +20,41 @@ CHECKPOINT = "checkpoint.safetensors"
 """Name of the file inside a training's folder."""
 
 TEACHER, WAITING = "teacher", "student.json"
-"""Folder of a teacher that is trained first, inside its pupil's, and in it the settings of the pupil's training."""
+"""Folder of a teacher that is trained first, inside its student's, and in it the settings of the student's training."""
+
+# Settings that may differ between a run and the one that goes on with its checkpoint.
+FREE_ON_RESUME = {
+    "style",  # the picture's content is compared instead
+    "init_from",
+    "teacher",
+    "name",
+    "license",
+    "content",
+    "loss_weights",
+    "fine_tune_weights",
+    "workers",
+    "preview_every",
+    "checkpoint_every_s",
+    "early_export_s",
+    "precision",
+}
+
+PLANNED = ("crop_size", "batch_size")
+"""Settings that a budget's plan has chosen: the checkpoint's count."""
 
 
 def save_checkpoint(path: Path, state: TrainState, settings: dict[str, Any], style_sha256: str) -> None:
     """Write network, optimiser, random state and progress; settings and style are kept to be compared on resuming."""
     tensors: dict[str, Tensor] = {"random.torch": torch.get_rng_state()}
     tensors |= {f"network.{name}": value for name, value in state.network.state_dict().items()}
-    if state.average is not None:
-        tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    if state.ema is not None:
+        tensors |= {f"ema.{name}": value for name, value in state.ema.state_dict().items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     progress = {
         field.name: getattr(state, field.name)
         for field in dataclasses.fields(state)
-        if field.name not in ("network", "optimizer", "average")
+        if field.name not in ("network", "optimizer", "ema")
     }
     metadata = {
         "format": FORMAT,
@@ -55,12 +75,12 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
         raise CheckpointError(f"{path}: not a checkpoint; expected the checkpoint.safetensors of a training folder")
     try:
         state.network.load_state_dict(_below("network.", tensors))
-        if state.average is not None:
-            state.average.load_state_dict(_below("average.", tensors))
+        if state.ema is not None:  # version 0.1 called it average
+            state.ema.load_state_dict(_below("ema.", tensors) or _below("average.", tensors))
         _load_optimizer(state.optimizer, _below("optimizer.", tensors))
-        settings: dict[str, Any] = json.loads(metadata["settings"])
+        settings = with_new_names(json.loads(metadata["settings"]))
         progress = json.loads(metadata["progress"])
-        progress.setdefault("images", progress["step"] * settings["batch"])  # the first version had no such entry
+        progress.setdefault("images", progress["step"] * settings["batch_size"])  # the first version had no such entry
         for name, value in progress.items():
             setattr(state, name, value)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -81,6 +101,33 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
     return of_their_time(json.loads(metadata["settings"]))
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise OutputError where a new training would overwrite the one that `folder` holds."""
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
+
+
+def resume_from(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str) -> TrainSettings:
+    """Fill `state` from a checkpoint and return the settings to go on with, where a budget has chosen some of them.
+
+    Raises CheckpointError for a checkpoint of another style picture or other settings.
+    """
+    saved, saved_style = load_checkpoint(checkpoint, state)
+    if saved_style != style_sha256:
+        given = ", ".join(map(str, settings.style))
+        raise CheckpointError(f"{checkpoint}: was trained on another style picture than {given}; give that one")
+    if settings.budget:
+        settings = dataclasses.replace(settings, **{name: saved[name] for name in PLANNED})
+    # What a checkpoint does not tell of came later, and did nothing by default.
+    saved = {field.name: field.default for field in dataclasses.fields(TrainSettings)} | of_their_time(saved)
+    for name, value in plain(settings).items():
+        if name not in FREE_ON_RESUME and saved[name] != value:
+            raise CheckpointError(
+                f"{checkpoint}: was trained with {name} = {saved[name]}, now it is {value}; leave that setting out"
+            )
+    return settings
 
 
 def _waiting(path: Path) -> dict[str, Any]:

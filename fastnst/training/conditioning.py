@@ -1,4 +1,4 @@
-"""What a network in training is told about each picture: which style to paint it in, and how strongly.
+"""The conditioning of each picture of a batch in training: which style to paint it in, and how strongly.
 
 Shapes: B batch, S styles.
 """
@@ -19,7 +19,7 @@ _STREAM = 2
 
 
 @dataclass(frozen=True)
-class Told:
+class BatchConditions:
     """Conditions of each picture of a batch."""
 
     styles: Tensor
@@ -43,11 +43,11 @@ class Told:
         """What the style weight is multiplied by, (B,): s^2. None where all are painted at full strength."""
         return self.strength.square() if self.conditions.strength else None
 
-    def __getitem__(self, part: list[int]) -> "Told":
-        return Told(self.styles[part], self.strength[part], self.conditions)
+    def __getitem__(self, part: list[int]) -> "BatchConditions":
+        return BatchConditions(self.styles[part], self.strength[part], self.conditions)
 
 
-def tell(conditions: Conditions, seed: int, samples: range, device: torch.device) -> Told:
+def draw_conditions(conditions: Conditions, seed: int, samples: range, device: torch.device) -> BatchConditions:
     """Conditions of samples of the content sequence; they follow from the seed and the samples' numbers alone.
 
     Styles take turns, so that each gets the same number of pictures. Strength is 1, or uniform between the least and
@@ -55,7 +55,7 @@ def tell(conditions: Conditions, seed: int, samples: range, device: torch.device
     """
     styles = torch.tensor([n % conditions.styles for n in samples], device=device)
     strengths = [draw_strength(seed, n) if conditions.strength else 1.0 for n in samples]
-    return Told(styles, torch.tensor(strengths, device=device), conditions)
+    return BatchConditions(styles, torch.tensor(strengths, device=device), conditions)
 
 
 def draw_strength(seed: int, n: int) -> float:
@@ -64,6 +64,10 @@ def draw_strength(seed: int, n: int) -> float:
     return 1.0 if chance < FULL_SHARE else float(STRENGTHS[-1] * (1 - place))
 
 
-def told_all(conditions: Conditions, style: int, strength: float, count: int, device: torch.device) -> Told:
+def same_conditions(
+    conditions: Conditions, style: int, strength: float, count: int, device: torch.device
+) -> BatchConditions:
     """The same style and strength for `count` pictures."""
-    return Told(torch.full((count,), style, device=device), torch.full((count,), strength, device=device), conditions)
+    return BatchConditions(
+        torch.full((count,), style, device=device), torch.full((count,), strength, device=device), conditions
+    )

@@ -1,6 +1,6 @@
 """Content pictures for training: sample n of an endless sequence, the same wherever and whenever it is asked for.
 
-Nothing here has a state. Sample n belongs to epoch n // files; which file it is follows from (seed, epoch), and
+Nothing here has a state. ContentSample n belongs to epoch n // files; which file it is follows from (seed, epoch), and
 scale, position and mirror from (seed, n). So a run that goes on at step k needs no saved sampler, the number of
 workers does not matter, and several processes share one sequence.
 
@@ -29,7 +29,7 @@ HELD_OUT_SHARE = 20
 _ORDER_STREAM = 0  # other than CROP_STREAM: keeps the order of files apart from their crops
 
 
-class Sample(NamedTuple):
+class ContentSample(NamedTuple):
     """One content picture, uint8 (3, crop, crop) RGB, and the files passed over to get it."""
 
     image: Tensor
@@ -50,7 +50,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng((_ORDER_STREAM, seed, epoch)).permutation(count)
 
 
-class ContentImages(Dataset[Sample]):
+class ContentImages(Dataset[ContentSample]):
     """An endless sequence of random squares of the pictures in a folder, by sample number.
 
     `names` are the files in use, relative to `folder`; `len` is the number of samples in an epoch.
@@ -77,15 +77,15 @@ class ContentImages(Dataset[Sample]):
         other.crop = crop
         return other
 
-    def __getitem__(self, n: int) -> Sample:
-        """Sample n (0, 1, 2 ... without end); a file that cannot be used gives its place to the next one."""
+    def __getitem__(self, n: int) -> ContentSample:
+        """ContentSample n (0, 1, 2 ... without end); a file that cannot be used gives its place to the next one."""
         epoch, place = divmod(n, len(self.names))
         order = epoch_order(len(self.names), self.seed, epoch)
         candidates = (self.names[order[(place + i) % len(order)]] for i in range(len(order)))
         frame, _, skipped = first_usable(self.folder, candidates, self.crop, draw_framing(self.seed, n))
         if frame is None:
             raise nothing_usable(self.folder, skipped)
-        return Sample(_to_tensor(frame), skipped)
+        return ContentSample(_to_tensor(frame), skipped)
 
 
 def nothing_usable(folder: Path, skipped: Sequence[Skipped]) -> InputError:

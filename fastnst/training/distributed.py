@@ -1,6 +1,6 @@
 """Several processes that train one network, as `torchrun` starts them; alone, everything here does nothing.
 
-The first process, the leader, is the only one that writes files, says anything and decides what hangs on the clock; the
+The main process, the first, is the only one that writes files, says anything and decides what hangs on the clock; the
 others follow. Each paints its equal share of a batch, so the mean of the processes' means is the mean of the batch.
 """
 
@@ -24,12 +24,12 @@ class Processes:
         self.rank, self.count, self.device = rank, count, device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def together(self, network: StyleNetwork) -> Paint:
-        """The network as all processes train it: the leader's weights, gradients averaged over all."""
+    def wrap(self, network: StyleNetwork) -> Paint:
+        """The network as all processes train it: the main process's weights, gradients averaged over all."""
         if self.count == 1:
             return network
         device = next(network.parameters()).device
@@ -45,13 +45,13 @@ class Processes:
             stacked = stacked / self.count
         return dict(zip(values, stacked.tolist(), strict=True))
 
-    def decided(self, numbers: list[float]) -> list[float]:
-        """The leader's numbers; the others' own are dropped."""
+    def broadcast(self, numbers: list[float]) -> list[float]:
+        """The main process's numbers; the others' own are dropped."""
         if self.count == 1:
             return numbers
-        told = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        distributed.broadcast(told, src=0)
-        return [float(number) for number in told]
+        shared = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, src=0)
+        return [float(number) for number in shared]
 
 
 def started_by_torchrun() -> bool:
@@ -59,7 +59,7 @@ def started_by_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this process is the one that writes and speaks, or the only one."""
     return not started_by_torchrun() or int(os.environ.get("RANK", "0")) == 0
 

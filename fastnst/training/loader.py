@@ -1,7 +1,13 @@
 """Batches of content pictures, read by worker processes that begin and end with the training."""
 
+import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
+from threading import Thread
 from typing import NamedTuple
 
 import torch
@@ -10,8 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastnst.errors import InputError, SettingError
 from fastnst.training.crops import Framing, Skipped, first_usable
-from fastnst.training.data import ContentImages, Sample, nothing_usable
-from fastnst.training.workers import start_worker, worker_context
+from fastnst.training.data import ContentImages, ContentSample, nothing_usable
 
 
 class Batch(NamedTuple):
@@ -68,13 +73,13 @@ def content_batches(
         raise nothing_usable(dataset.folder, skipped) from None
 
 
-class _Sized(Dataset[tuple[int, Sample]]):
+class _Sized(Dataset[tuple[int, ContentSample]]):
     """The sequence by number and crop; gives the number back with the sample."""
 
     def __init__(self, images: ContentImages) -> None:
         self.images = images
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, Sample]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[int, ContentSample]:
         n, crop = key
         return n, self.images.with_crop(crop)[n]
 
@@ -99,7 +104,30 @@ def shared(first: int, size: int, rank: int, world_size: int) -> tuple[int, int]
     return first + rank * share, share
 
 
-def _collate(samples: list[tuple[int, Sample]]) -> Batch:
+def _collate(samples: list[tuple[int, ContentSample]]) -> Batch:
     numbers = range(samples[0][0], samples[-1][0] + 1)
     images = torch.stack([sample.image for _, sample in samples])
     return Batch(numbers, images, [entry for _, sample in samples for entry in sample.skipped])
+
+
+def start_worker(_number: int) -> None:
+    """Leave Ctrl-C to the main process, which ends its workers; torch itself limits each to one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the main process is killed: torch watches the worker's parent, here the fork server."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def worker_context() -> BaseContext:
+    """Start workers from a clean process: a fork of a process with threads (NCCL, TensorBoard) may hang for ever."""
+    if sys.platform == "win32":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch"])  # torch is then imported once, not once a worker
+    return context

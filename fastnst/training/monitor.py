@@ -5,63 +5,21 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from fastnst.errors import OutputError
 from fastnst.io.files import atomic_path, write_atomically
 from fastnst.io.images import Frame
-from fastnst.io.tensors import to_frame
-from fastnst.training.run import Run
+from fastnst.training.validation import Validation
 
 SHEET, TABLE = "preview.png", "losses.csv"
 
 
-@dataclass(frozen=True)
-class Look:
-    """The held-out pictures as a network paints them."""
-
-    step: int
-    photos: list[Frame]
-    """Where the network knows several styles, once for each."""
-
-    painted: list[Frame]
-    losses: dict[str, float]
-    """Means over the pictures, by name; with several styles, content and style of each as well, as "style munch"."""
-
-    def sheet(self) -> Frame:
-        """All photos above, what became of them below, uint8 (H, W, 3)."""
-        columns = [np.concatenate(pair, axis=0) for pair in zip(self.photos, self.painted, strict=True)]
-        sheet: Frame = np.concatenate(columns, axis=1)
-        return sheet
-
-
-def look(run: Run) -> Look:
-    """Paint the held-out pictures, one by one, and measure the results."""
-    network = run.state.shown.eval()
-    painted: list[Frame] = []
-    by_style: dict[str, dict[str, float]] = {}
-    for number, style in enumerate(run.settings.style_names):
-        measured = []
-        for image in run.held_out:
-            stylized, losses = run.polish.measure(network, image, number)
-            painted.append(to_frame(stylized))
-            measured.append(losses)
-        by_style[style] = {name: float(np.mean([row[name] for row in measured])) for name in measured[0]}
-    network.train()
-    each = list(by_style.values())
-    means = {name: float(np.mean([losses[name] for losses in each])) for name in each[0]}
-    if len(each) > 1:
-        means |= {f"{term} {style}": by_style[style][term] for style in by_style for term in ("content", "style")}
-    return Look(run.state.step, [to_frame(image) for image in run.held_out] * len(each), painted, means)
-
-
-class Watcher:
+class Monitor:
     """Keeps all that is shown in the training's folder; a disk that is full ends no training, it is said once."""
 
     def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
@@ -89,8 +47,25 @@ class Watcher:
 
         self._try(open_writer)
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Note numbers of a step by name."""
+    def log_step(
+        self,
+        step: int,
+        losses: Mapping[str, float],
+        values: Mapping[str, float],
+        speed: Mapping[str, float],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Note the losses of a step, what else is known of it, and the seconds of its parts."""
+        self._scalars(
+            step,
+            {f"train/{name}": value for name, value in losses.items()}
+            | dict(speed)
+            | {"train/gradient": values["gradient"]}
+            | {"output/level": values["level"], "output/spread": values["spread"]}
+            | {f"seconds/{part}": value for part, value in seconds.items()},
+        )
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if (writer := self._writer) is not None:
 
             def write() -> None:
@@ -99,10 +74,10 @@ class Watcher:
 
             self._try(write)
 
-    def seen(self, seen: Look, rows: Sequence[Mapping[str, float]]) -> None:
-        """Keep a look at the held-out pictures, and the table of all looks so far."""
+    def log_validation(self, seen: Validation, rows: Sequence[Mapping[str, float]]) -> None:
+        """Keep the held-out pictures as they were painted, and the table of all their losses so far."""
         sheet = seen.sheet()
-        self.scalars(seen.step, {f"held-out/{name}": value for name, value in seen.losses.items()})
+        self._scalars(seen.step, {f"held-out/{name}": value for name, value in seen.losses.items()})
         if (writer := self._writer) is not None:
 
             def write() -> None:

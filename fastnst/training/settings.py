@@ -3,17 +3,35 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models
-from fastnst.losses.settings import LossSettings, check_polish
-from fastnst.training.progress import seconds_in
+from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
+
+RENAMED: Mapping[str, str] = FINE_TUNE_NAMES | {
+    "licence": "license",
+    "batch": "batch_size",
+    "crop": "crop_size",
+    "small_first": "progressive_resizing",
+    "small_crop": "progressive_crop_size",
+    "small_batch": "progressive_batch_size",
+    "decay": "lr_schedule",
+    "average": "ema_decay",
+    "start": "init_from",
+    "lattice_weight": "checkerboard_weight",
+}
+"""What version 0.1, whose recipes, checkpoints and options are still read, called settings, and today's names."""
+
+_OPTIONS = {new: old for old, new in RENAMED.items()}
 
 _SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
 
@@ -37,7 +55,7 @@ class TrainSettings(LossSettings):
     """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
-    licence: str = "not stated"
+    license: Annotated[str, Parameter(alias="--licence")] = "not stated"
     """Terms under which the trained weights may be used; written into the files."""
 
     content: str = "val2017"
@@ -53,9 +71,23 @@ class TrainSettings(LossSettings):
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
+    style_weight: float | Literal["auto"] = 3.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-goal whatever the painting."""
+
+    style_statistic: StyleStatistic = "distribution"
+    """What style compares: distribution is how often values of features occur and how strong they are, at
+    --style-scales; the others are those of `fastnst optimize` (gram: Gatys et al., Johnson et al.)."""
+
+    color_weight: float = 0.17
+    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+
+    detail_weight: float = 0.17
+    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    weight."""
+
+    pattern_weight: float = 0.33
+    """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
     content_goal: float = 0.6
     """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
@@ -67,40 +99,40 @@ class TrainSettings(LossSettings):
     """Time for everything up to the exported network, e.g. 90s, 20m or 2h (not for fetching photographs): a few steps
     are timed, crops chosen, and learning rate and end follow the clock."""
 
-    polish: float = 0.0
+    fine_tune: Annotated[float, Parameter(alias="--polish")] = 0.0
     """Part of the training, 0 to 1, at its end that goes through VGG-19, where the loss network is compact: the
     pictures become VGG-19's own at a fraction of its time. The held-out pictures are judged by it throughout."""
 
-    polish_weights: Path | None = None
+    fine_tune_weights: Annotated[Path | None, Parameter(alias="--polish-weights")] = None
     """File with VGG-19's weights for --polish, instead of a download."""
 
-    batch: int = 2
+    batch_size: Annotated[int, Parameter(alias="--batch")] = 2
     """Pictures per step."""
 
-    crop: int = 256
+    crop_size: Annotated[int, Parameter(alias="--crop")] = 256
     """Side of the square crops, pixels; a multiple of 8."""
 
-    small_first: float = 0.0
+    progressive_resizing: Annotated[float, Parameter(alias="--small-first")] = 0.0
     """Part of the training, 0 to 1, that is done on smaller crops first: they cost less, and palette and strokes are
     learnt from them as well."""
 
-    small_crop: int = 0
+    progressive_crop_size: Annotated[int, Parameter(alias="--small-crop")] = 0
     """Side of those crops, pixels; 0 is half of --crop."""
 
-    small_batch: int = 0
+    progressive_batch_size: Annotated[int, Parameter(alias="--small-batch")] = 0
     """Pictures per step of those; 0 is --batch."""
 
     learning_rate: float = 1e-3
     """Adam's learning rate at its highest."""
 
-    decay: Literal["cosine", "constant"] = "cosine"
+    lr_schedule: Annotated[Literal["cosine", "constant"], Parameter(alias="--decay")] = "cosine"
     """Course of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none, as
     the usual recipes have it."""
 
-    average: float = 0.0
+    ema_decay: Annotated[float, Parameter(alias="--average")] = 0.0
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
-    start: Literal["auto", "none"] | Path = "auto"
+    init_from: Annotated[Literal["auto", "none"] | Path, Parameter(alias="--start")] = "auto"
     """Trained network of the same width and blocks to start from, instead of random weights: a .safetensors file, or
     the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
     one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
@@ -114,11 +146,11 @@ class TrainSettings(LossSettings):
     teacher_weight: float = 2.0
     """Weight of the difference to the teacher's pictures, as the loss network sees it."""
 
-    lattice_weight: float = 1000.0
+    checkerboard_weight: Annotated[float, Parameter(alias="--lattice-weight")] = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
-    style_size: int = 512
+    style_size: int = 1024
     """Long side of the style picture, pixels: the larger, the larger the strokes."""
 
     seed: int = 0
@@ -160,11 +192,11 @@ class TrainSettings(LossSettings):
         return kind, self.width or width, self.blocks or blocks
 
     @property
-    def start_model(self) -> Path | None:
+    def init_model(self) -> Path | None:
         """The network to start from, a file or the name of one of the package, where there is one."""
-        if isinstance(self.start, Path):
-            return self.start
-        fits = self.start == "auto" and self._size == _SIZES["johnson"]
+        if isinstance(self.init_from, Path):
+            return self.init_from
+        fits = self.init_from == "auto" and self._size == _SIZES["johnson"]
         # Its own file: not one that happens to be called gallery where the command is run.
         return bundled_models() / "gallery.safetensors" if fits else None
 
@@ -176,30 +208,29 @@ class TrainSettings(LossSettings):
     def __post_init__(self) -> None:
         if isinstance(self.style, str | Path):
             object.__setattr__(self, "style", (Path(self.style),))
-        for name in ("start", "teacher"):
+        for name in ("init_from", "teacher"):
             if isinstance(value := getattr(self, name), str) and value not in ("auto", "none"):
                 object.__setattr__(self, name, Path(value))
         self._check_styles()
         self._check_teacher()
-        self._check_polish()
-        for name in ("width", "blocks", "steps", "batch", "crop", "style_size", "preview_every"):
+        self._check_fine_tuning()
+        for name in ("width", "blocks", "steps", "batch_size", "crop_size", "style_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise SettingError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at least 1")
-        for name, smallest in (("crop", SMALLEST_CROP), ("small_crop", SMALLEST_CROP)):
-            side = getattr(self, name)
-            if side % 8 or (side < smallest and not (name == "small_crop" and side == 0)):
+                raise SettingError(f"{_option(name)} is {value}; expected at least 1")
+        for name, side in (("crop_size", self.crop_size), ("progressive_crop_size", self.progressive_crop_size)):
+            if side % 8 or (side < SMALLEST_CROP and not (name == "progressive_crop_size" and side == 0)):
                 raise SettingError(
-                    f"--{name.replace('_', '-')} is {side}; expected a multiple of 8 from {smallest} pixels on"
+                    f"{_option(name)} is {side}; expected a multiple of 8 from {SMALLEST_CROP} pixels on"
                 )
-        if not 0 <= self.small_first <= 1:
-            raise SettingError(f"--small-first is {self.small_first}; expected a part of the training, 0 to 1")
-        if self.small_batch < 0:
-            raise SettingError(f"--small-batch is {self.small_batch}; expected at least 1, or 0 for --batch")
+        if not 0 <= self.progressive_resizing <= 1:
+            raise SettingError(f"--small-first is {self.progressive_resizing}; expected a part of the training, 0 to 1")
+        if self.progressive_batch_size < 0:
+            raise SettingError(f"--small-batch is {self.progressive_batch_size}; expected at least 1, or 0 for --batch")
         if not self.learning_rate > 0:
             raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
-        if not 0 <= self.average < 1:
-            raise SettingError(f"--average is {self.average}; expected 0 or a decay below 1, e.g. 0.99")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingError(f"--average is {self.ema_decay}; expected 0 or a decay below 1, e.g. 0.99")
         if not 0 < self.content_goal < 1:
             raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
         _ = self.budget_s
@@ -208,13 +239,13 @@ class TrainSettings(LossSettings):
         if not 0 <= self.teacher_weight < math.inf:
             raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
 
-    def _check_polish(self) -> None:
-        if not 0 <= self.polish <= 1:
-            raise SettingError(f"--polish is {self.polish}; expected a part of the training, 0 to 1")
-        check_polish(self.polish, self.polish_weights, self.loss_network)
-        if self.polish and not self.budget and self.steps * self.polish < 1:
+    def _check_fine_tuning(self) -> None:
+        if not 0 <= self.fine_tune <= 1:
+            raise SettingError(f"--polish is {self.fine_tune}; expected a part of the training, 0 to 1")
+        check_fine_tuning(self.fine_tune, self.fine_tune_weights, self.loss_network)
+        if self.fine_tune and not self.budget and self.steps * self.fine_tune < 1:
             raise SettingError(
-                f"--polish {self.polish} of --steps {self.steps} is less than one step; expected "
+                f"--polish {self.fine_tune} of --steps {self.steps} is less than one step; expected "
                 f"{1 / self.steps:.2g} or more"
             )
 
@@ -235,13 +266,37 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
-def of_their_time(saved: dict[str, Any]) -> dict[str, Any]:
-    """Saved settings, with what was the default when older ones were saved: random weights, and a johnson of 32."""
+def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, as version 0.1 or a later one wrote them, under today's names."""
+    return {RENAMED.get(name, name): value for name, value in saved.items()}
+
+
+def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
+    loss without the terms that compare distributions."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
-    return {"start": "none", "width": 32 if kind == "johnson" else width, "blocks": blocks} | saved
+    size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
+    terms = dict.fromkeys(("color_weight", "detail_weight", "pattern_weight"), 0.0)
+    return {"init_from": "none", **size, **terms} | with_new_names(saved)
+
+
+def _option(name: str) -> str:
+    """What a setting is called on the command line and in its documentation."""
+    return f"--{_OPTIONS.get(name, name).replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return str(value) if isinstance(value, Path) else value
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_in(duration: str) -> float:
+    """Read a time like 90s, 20m or 1.5h; raises SettingError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", duration.strip().lower())
+    if not found or float(found[1]) == 0:
+        raise SettingError(f"--budget is {duration!r}; expected a time like 90s, 20m or 2h")
+    return float(found[1]) * _UNITS[found[2]]

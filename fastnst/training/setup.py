@@ -4,35 +4,32 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import fsum
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from fastnst.errors import CheckpointError
 from fastnst.io.images import Frame, read_frame
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import resolve_precision
-from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_loss_network, load_polish_network
+from fastnst.losses.vgg import LossNetwork
+from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
 from fastnst.models.checkpoint import find_model, load_model
-from fastnst.models.init_from import take_over
+from fastnst.models.init_from import init_from, must_be_found
 from fastnst.models.network import StyleNetwork
-from fastnst.training.budget import SMALLEST_PLANNED_CROP, plan, time_steps
-from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.budget import SMALLEST_PLANNED_CROP, multiply_adds_per_pixel, plan_budget, time_steps
+from fastnst.training.checkpoint import CHECKPOINT, resume_from
 from fastnst.training.data import ContentImages, held_out
 from fastnst.training.distributed import Processes
-from fastnst.training.ema import start_average
-from fastnst.training.flops import multiply_adds_per_pixel
-from fastnst.training.nearest_style import must_be_found, nearest_style
-from fastnst.training.objective import Objective
-from fastnst.training.progress import StepPace, TimePace, in_words
-from fastnst.training.resume import go_on
-from fastnst.training.run import Run
+from fastnst.training.objective import TrainingObjective
+from fastnst.training.run import Stopwatch, TrainingRun
+from fastnst.training.schedule import StepSchedule, TimeSchedule, in_words
 from fastnst.training.settings import TrainSettings
-from fastnst.training.state import new_state
-from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.state import new_state, start_ema
 from fastnst.training.style_weight import PHOTOS, SIDE, find_style_weight
 
 HELD_OUT_COUNT = 4
@@ -63,48 +60,48 @@ class Setup:
         self.dtype = resolve_precision(settings.precision, device)
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
         # What the last part is judged by, and the held-out pictures throughout.
-        self.polish_network = self.loss_network
-        if settings.polish:
-            self.polish_network, weights = load_polish_network(settings, settings.polish_weights, device)
-            self.loss_weights += f"; the last {100 * settings.polish:.3g} % {weights}"
+        self.fine_tuning_network = self.loss_network
+        if settings.fine_tune:
+            self.fine_tuning_network, weights = load_fine_tuning_network(settings, settings.fine_tune_weights, device)
+            self.loss_weights += f"; the last {100 * settings.fine_tune:.3g} % {weights}"
         self.state = new_state(settings, device)
         self.stopwatch = Stopwatch(device)
         self.settings = settings
 
-    def run(self, began: float, *, resume: bool) -> Run:
+    def run(self, began: float, *, resume: bool) -> TrainingRun:
         """Measure and plan all that is left; with `resume` the training stands where the folder's checkpoint does.
 
         Raises InputError, CheckpointError.
         """
         if resume:
-            self.settings = go_on(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
+            self.settings = resume_from(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
         began -= self.state.elapsed_s
         self._weigh()
         teacher = self._teacher()
         objective = self._objective(self.loss_network, teacher)
-        polish = self._objective(self.polish_network, teacher) if self.settings.polish else objective
+        fine_tuning = self._objective(self.fine_tuning_network, teacher) if self.settings.fine_tune else objective
         if not resume:
             self._begin_near(objective)
-        pace = self._pace(objective, polish, began, resume=resume)
+        pace = self._pace(objective, fine_tuning, began, resume=resume)
         settings, state = self.settings, self.state
-        held = held_out(self.content, HELD_OUT_COUNT, settings.crop)
+        held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)
-        return Run(
+        return TrainingRun(
             settings=settings,
             folder=self.folder,
             device=self.device,
             dtype=self.dtype,
             processes=self.processes,
             state=state,
-            objective=objective,
-            polish=polish,
+            first_objective=objective,
+            fine_tuning_objective=fine_tuning,
             pace=pace,
-            images=ContentImages(self.content, settings.crop, settings.seed, exclude=held.names),
+            images=ContentImages(self.content, settings.crop_size, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
             style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
-            per_pixel={aim: multiply_adds_per_pixel(state.network, aim) for aim in {objective, polish}},
+            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in {objective, fine_tuning}},
             stopwatch=self.stopwatch,
         )
 
@@ -115,44 +112,44 @@ class Setup:
             state.style_weight = given
         elif not state.style_weight:
             settings = self.settings
-            photos = self._photos(PHOTOS, max(SIDE, self.polish_network.smallest_side))
-            found = find_style_weight(self.polish_network, settings, self.styles, photos, self.dtype)
-            (state.style_weight,) = self.processes.decided([found])
+            photos = self._photos(PHOTOS, max(SIDE, self.fine_tuning_network.smallest_side))
+            found = find_style_weight(self.fine_tuning_network, settings, self.styles, photos, self.dtype)
+            (state.style_weight,) = self.processes.broadcast([found])
             self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
 
-    def _objective(self, loss_network: LossNetwork, teacher: StyleNetwork | None) -> Objective:
+    def _objective(self, loss_network: LossNetwork, teacher: StyleNetwork | None) -> TrainingObjective:
         weighed = replace(self.settings, style_weight=self.state.style_weight)
-        return Objective(
+        return TrainingObjective(
             PerceptualLoss(loss_network, weighed),
             self.styles,
             weighed,
             stride=self.state.network.stride,
             device=self.device,
             dtype=self.dtype,
-            stopwatch=self.stopwatch,
+            lap=self.stopwatch.lap,
             teacher=teacher,
         )
 
-    def _begin_near(self, objective: Objective) -> None:
+    def _begin_near(self, objective: TrainingObjective) -> None:
         """Of a start that knows other styles, let each painting begin as the one that comes nearest."""
         settings, state = self.settings, self.state
-        if settings.start_model is None:
+        if settings.init_model is None:
             return
-        trained, info = load_model(find_model(settings.start_model))
+        trained, info = load_model(find_model(settings.init_model))
         if not must_be_found(settings.style_names, info):
             return
         photos = self._photos(PHOTOS, max(SIDE, objective.loss.network.smallest_side))
         trained = trained.to(memory_format=torch.channels_last).to(self.device)
-        begin_as = []
+        rows = []
         for number, name in enumerate(settings.style_names):
             if name in info.styles:
-                begin_as.append(info.styles.index(name))
+                rows.append(info.styles.index(name))
                 continue
-            (found,) = self.processes.decided([float(nearest_style(trained, objective, number, photos))])
-            begin_as.append(int(found))
-            self.say(f"{name} begins as {info.styles[begin_as[-1]]}, which comes nearest of what {info.style} knows.")
-        take_over(state.network, trained, begin_as)
-        state.average = start_average(state.network) if state.average is not None else None
+            (found,) = self.processes.broadcast([float(nearest_style(trained, objective, number, photos))])
+            rows.append(int(found))
+            self.say(f"{name} begins as {info.styles[rows[-1]]}, which comes nearest of what {info.style} knows.")
+        init_from(state.network, trained, rows)
+        state.ema = start_ema(state.network) if state.ema is not None else None
 
     def _teacher(self) -> StyleNetwork | None:
         path = self.settings.teacher
@@ -161,37 +158,57 @@ class Setup:
         network, _ = load_model(find_model(path))
         if network.conditions != self.state.network.conditions:
             raise CheckpointError(
-                f"{path}: has {_told(network)}; --teacher is one with {_told(self.state.network)}, as what is trained"
+                f"{path}: has {_described(network)}; --teacher is one with {_described(self.state.network)}, "
+                "as what is trained"
             )
         return network.to(memory_format=torch.channels_last).to(self.device).requires_grad_(False)
 
-    def _pace(self, objective: Objective, polish: Objective, began: float, *, resume: bool) -> StepPace | TimePace:
+    def _pace(
+        self, objective: TrainingObjective, fine_tuning: TrainingObjective, began: float, *, resume: bool
+    ) -> StepSchedule | TimeSchedule:
         """A pace by steps, or by the budget; the settings' crop and batch then become the plan's."""
         settings, budget_s = self.settings, self.settings.budget_s
         if budget_s is None:
-            return StepPace(settings.steps)
+            return StepSchedule(settings.steps)
         left_s = budget_s - (time.monotonic() - began)
         if resume:
             self.say(f"Budget {settings.budget}: {in_words(max(0.0, left_s))} are left.")
-            return TimePace(budget_s)
+            return TimeSchedule(budget_s)
         pictures = self._photos(
-            max(1, settings.batch // self.processes.count), min(settings.crop, SMALLEST_PLANNED_CROP)
+            max(1, settings.batch_size // self.processes.count), min(settings.crop_size, SMALLEST_PLANNED_CROP)
         )
-        took = {aim: time_steps(self.state.network, aim, pictures) for aim in {objective, polish}}
+        took = {each: time_steps(self.state.network, each, pictures) for each in {objective, fine_tuning}}
         left_s = budget_s - (time.monotonic() - began)
         processes = self.processes.count
-        left_s, *per_pixel = self.processes.decided([left_s, took[objective] / processes, took[polish] / processes])
-        chosen = plan(settings, left_s, *per_pixel, processes=processes)
-        self.settings = replace(settings, crop=chosen.crop, batch=chosen.batch)
+        left_s, *per_pixel = self.processes.broadcast(
+            [left_s, took[objective] / processes, took[fine_tuning] / processes]
+        )
+        chosen = plan_budget(settings, left_s, *per_pixel, processes=processes)
+        self.settings = replace(settings, crop_size=chosen.crop, batch_size=chosen.batch)
         self.say(chosen.words(settings.budget))
-        return TimePace(budget_s, chosen.reserve_s)
+        return TimeSchedule(budget_s, chosen.reserve_s)
 
     def _photos(self, count: int, size: int) -> Tensor:
         """Some content pictures as images, (count or fewer, 3, size, size)."""
         return held_out(self.content, count, size).images.to(self.device).float() / 255
 
 
-def _told(network: StyleNetwork) -> str:
+def nearest_style(trained: StyleNetwork, objective: TrainingObjective, style: int, photos: Tensor) -> int:
+    """The number of the network's style with the least loss for one of the objective's, over photos, (B, 3, H, W)."""
+    count = trained.conditions.styles
+    strength = [torch.ones(1, device=photos.device)] if trained.conditions.strength else []
+    totals = []
+    for shares in one_hot(torch.arange(count, device=photos.device)).float():
+
+        def paint(image: Tensor, *_: Tensor, shares: Tensor = shares) -> Tensor:
+            painted: Tensor = trained(image, shares, *strength)
+            return painted
+
+        totals.append(fsum(objective.measure(paint, photo, style)[1]["total"] for photo in torch.split(photos, 1)))
+    return min(range(count), key=totals.__getitem__)
+
+
+def _described(network: StyleNetwork) -> str:
     styles, strength = network.conditions.styles, network.conditions.strength
     return f"{styles} style{'' if styles == 1 else 's'} and {'a' if strength else 'no'} strength input"
 

@@ -1,5 +1,6 @@
 """What changes from step to step of a training: the network, its optimiser, and how far they have come."""
 
+import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -7,10 +8,8 @@ import torch
 from fastnst.errors import CheckpointError
 from fastnst.models.architectures import build_network, size_of
 from fastnst.models.checkpoint import ModelInfo, find_model, load_model
-from fastnst.models.init_from import take_over
+from fastnst.models.init_from import init_from, styles_of_names
 from fastnst.models.network import StyleNetwork
-from fastnst.training.ema import start_average
-from fastnst.training.nearest_style import of_their_names
 from fastnst.training.settings import TrainSettings
 
 
@@ -20,7 +19,7 @@ class TrainState:
 
     network: StyleNetwork
     optimizer: torch.optim.Adam
-    average: StyleNetwork | None = None
+    ema: StyleNetwork | None = None
     """Running average of the network's weights, where the settings ask for one."""
     step: int = 0
     """Updates done."""
@@ -46,9 +45,14 @@ class TrainState:
     """Content pictures that could not be used, and why."""
 
     @property
+    def validated_step(self) -> int:
+        """The last step after which the held-out pictures were painted; -1 before the first."""
+        return int(self.losses[-1]["step"]) if self.losses else -1
+
+    @property
     def shown(self) -> StyleNetwork:
         """The network that is measured, shown and exported: the average where there is one."""
-        return self.average if self.average is not None else self.network
+        return self.ema if self.ema is not None else self.network
 
 
 def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
@@ -56,20 +60,20 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     torch.manual_seed(settings.seed)
     network = build_network(settings.network_spec)
     already = 0.0
-    if settings.start_model is not None:
-        trained, info = load_model(find_model(settings.start_model))
+    if settings.init_model is not None:
+        trained, info = load_model(find_model(settings.init_model))
         if size_of(info.network) != size_of(settings.network_spec):
             raise CheckpointError(
-                f"{settings.start_model}: a network of {_described(info.network)} ({info.style}); asked for is one of "
+                f"{settings.init_model}: a network of {_described(info.network)} ({info.style}); asked for is one of "
                 f"{_described(settings.network_spec)}"
             )
-        take_over(network, trained, of_their_names(settings.style_names, info))
+        init_from(network, trained, styles_of_names(settings.style_names, info))
         already = _arithmetic(info)
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(
         network,
         torch.optim.Adam(network.parameters(), settings.learning_rate),
-        start_average(network) if settings.average else None,
+        start_ema(network) if settings.ema_decay else None,
         multiply_adds=already,
     )
 
@@ -81,3 +85,21 @@ def _arithmetic(info: ModelInfo) -> float:
 
 def _described(spec: dict[str, int | str]) -> str:
     return " ".join(f"{name} {value}" for name, value in size_of(spec).items())
+
+
+def start_ema(network: StyleNetwork) -> StyleNetwork:
+    """A copy of the network to hold the running average of its weights, which is steadier than the newest ones."""
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def update_ema(ema: StyleNetwork, network: StyleNetwork, decay: float, step: int) -> None:
+    """Move the average towards the network after update `step`, counted from 1.
+
+    Early on the decay is (1 + step) / (10 + step) where that is less, as TensorFlow's ExponentialMovingAverage has it,
+    so that the first weights are soon forgotten.
+    """
+    part = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), part)
+        for own, new in zip(ema.buffers(), network.buffers(), strict=True):
+            own.copy_(new)

@@ -15,9 +15,9 @@ from torch import Tensor
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import LossNetwork
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import autocast
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weight_search import search
 from fastnst.training.settings import TrainSettings
 
@@ -73,13 +73,13 @@ def _find(
         optimizer = torch.optim.Adam([pixels], LEARNING_RATE)
         for _ in range(STEPS):
             with autocast(device, dtype):
-                terms = weighed.terms(pixels, content, reference)
+                losses = weighed(pixels, content, reference)
             optimizer.zero_grad()
-            terms.total.backward()  # type: ignore[no-untyped-call]
+            losses.total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             with torch.no_grad():
                 pixels.clamp_(0, 1)
         with torch.no_grad(), autocast(device, dtype):
-            return float(weighed.terms(pixels, content, reference).content)
+            return float(weighed(pixels, content, reference).values["content"])
 
     return search(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)

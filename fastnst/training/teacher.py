@@ -12,9 +12,8 @@ from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import find_model, load_model
 from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, saved_settings
 from fastnst.training.distributed import started_by_torchrun
+from fastnst.training.engine import TrainCallbacks, run_training
 from fastnst.training.finish import finish
-from fastnst.training.loop import TrainCallbacks
-from fastnst.training.loop import train as run_loop
 from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import new_state
 
@@ -24,7 +23,7 @@ SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Taught:
+class DistillationSetup:
     """The settings of a training whose teacher there is."""
 
     settings: TrainSettings
@@ -36,11 +35,11 @@ def wants_teacher(settings: TrainSettings) -> bool:
     """Whether a teacher is to be trained first: as asked for, else for a live network that begins with nothing."""
     if settings.teacher is not None:
         return settings.teacher == "auto"
-    return settings.network != "johnson" and settings.start_model is None and settings.teacher_weight > 0
+    return settings.network != "johnson" and settings.init_model is None and settings.teacher_weight > 0
 
 
 def check_teacher(settings: TrainSettings, folder: Path, *, resume: bool) -> None:
-    """Raise what would keep `taught` from its work, before anything is fetched or trained.
+    """Raise what would keep `prepare_teacher` from its work, before anything is fetched or trained.
 
     OutputError where `folder` holds a teacher and `resume` is not asked for, SettingError in one of several processes.
     """
@@ -56,7 +55,7 @@ def check_teacher(settings: TrainSettings, folder: Path, *, resume: bool) -> Non
         )
 
 
-def taught(
+def prepare_teacher(
     settings: TrainSettings,
     content: Path,
     folder: Path,
@@ -65,25 +64,25 @@ def taught(
     callbacks: TrainCallbacks,
     device: torch.device | None,
     began: float,
-) -> Taught:
+) -> DistillationSetup:
     """Train the teacher in `folder`/teacher, where the settings want one and it is not there yet.
 
-    With `resume` it goes on with what it left there; a pupil that began without one does without. Raises as
-    `check_teacher` and `loop.train`.
+    With `resume` it goes on with what it left there; a student that began without one does without. Raises as
+    `check_teacher` and `run_training`.
     """
     place, begun = folder / TEACHER, (folder / CHECKPOINT).exists()
     model = place / f"{settings.style_name}.safetensors"
     if not wants_teacher(settings):
-        return Taught(_moved(settings, place), 0.0)
+        return DistillationSetup(_moved(settings, place), 0.0)
     if resume and begun and not model.exists():
-        return Taught(settings, 0.0)
+        return DistillationSetup(settings, 0.0)
     if resume and not begun and not model.exists():
         saved_settings(folder)  # raises where there is nothing to go on with
     check_teacher(settings, folder, resume=resume)
     found = replace(settings, teacher=model)
     if model.exists():
-        return Taught(found, 0.0 if begun else float(load_model(model)[1].training.get("elapsed_s", 0.0)))
-    new_state(settings, torch.device("cpu"))  # what is wrong with the pupil is better known before
+        return DistillationSetup(found, 0.0 if begun else float(load_model(model)[1].training.get("elapsed_s", 0.0)))
+    new_state(settings, torch.device("cpu"))  # what is wrong with the student is better known before
     going_on = resume and (place / CHECKPOINT).exists()
     if not going_on:
         place.mkdir(parents=True, exist_ok=True)
@@ -91,17 +90,17 @@ def taught(
     callbacks.on_note(
         f"First its teacher, a larger network of the same painting, in {place} (--teacher none: without)."
     )
-    result = run_loop(
+    result = run_training(
         teacher_of(settings), content, place, resume=going_on, callbacks=callbacks, device=device, began=began
     )
     finish(result, place)
     callbacks.on_note(f"The teacher is trained: {model.with_suffix('.onnx')}. Now {settings.style_name} itself.")
-    return Taught(found, result.elapsed_s)
+    return DistillationSetup(found, result.elapsed_s)
 
 
 def teacher_of(settings: TrainSettings) -> TrainSettings:
     """The settings of the teacher's training."""
-    own: dict[str, Any] = {"network": "johnson", "width": WIDTH, "blocks": None, "start": "auto", "teacher": "none"}
+    own: dict[str, Any] = {"network": "johnson", "width": WIDTH, "blocks": None, "init_from": "auto", "teacher": "none"}
     if settings.budget_s is not None:
         own["budget"] = f"{max(1, round(SHARE * settings.budget_s))}s"
     return replace(settings, name=settings.style_name, **own)

@@ -8,12 +8,11 @@ import torch
 
 from fastnst.errors import InputError
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.distributed import leads
-from fastnst.training.finish import Files, finish
-from fastnst.training.loop import TrainCallbacks, TrainResult
-from fastnst.training.loop import train as run_loop
+from fastnst.training.distributed import is_main
+from fastnst.training.engine import TrainCallbacks, TrainResult, run_training
+from fastnst.training.finish import TrainedFiles, finish
 from fastnst.training.settings import TrainSettings
-from fastnst.training.teacher import taught
+from fastnst.training.teacher import prepare_teacher
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Trained:
     result: TrainResult
     """The network, its losses, and what it took."""
 
-    files: Files | None
+    files: TrainedFiles | None
     """Where the results lie; None in processes other than the first."""
 
 
@@ -39,7 +38,7 @@ def train(
 ) -> Trained:
     """Train a network on a style picture, export it to ONNX and write its card.
 
-    Of a network for live pictures the teacher is trained first, unless the settings say otherwise (`taught`).
+    Of a network for live pictures the teacher is trained first, unless the settings say otherwise (`prepare_teacher`).
 
     Nothing is printed; `callbacks` are told what happens. Whatever one of them raises ends the training; its last
     checkpoint stays. A script that has `settings.workers` above 0 does its work below `if __name__ == "__main__":`.
@@ -49,7 +48,7 @@ def train(
         folder: for checkpoint, previews and results; by default runs/NAME.
         content: folder of photographs; by default the settings', which must then be a folder.
         resume: go on with the training that `folder` holds.
-        callbacks: called after steps, after looks at held-out pictures, and with notes.
+        callbacks: called after steps, after the held-out pictures were painted, and with notes.
         device: what computes; by default a GPU where there is one.
         began: the time by time.monotonic from which a budget counts; by default now.
 
@@ -65,15 +64,15 @@ def train(
     if not content.is_dir():
         raise InputError(f"{content}: no folder of photographs; give one, such as that which fastnst coco prints")
     began = time.monotonic() if began is None else began
-    told = callbacks or TrainCallbacks()
-    pupil = taught(settings, content, folder, resume=resume, callbacks=told, device=device, began=began)
-    result = run_loop(
-        pupil.settings,
+    callbacks = callbacks or TrainCallbacks()
+    student = prepare_teacher(settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began)
+    result = run_training(
+        student.settings,
         content,
         folder,
-        resume=resume and (pupil.settings is settings or (folder / CHECKPOINT).exists()),
+        resume=resume and (student.settings is settings or (folder / CHECKPOINT).exists()),
         callbacks=callbacks,
         device=device,
-        began=min(began, time.monotonic() - pupil.elapsed_s),
+        began=min(began, time.monotonic() - student.elapsed_s),
     )
-    return Trained(result, finish(result, folder) if leads() else None)
+    return Trained(result, finish(result, folder) if is_main() else None)

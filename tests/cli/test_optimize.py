@@ -13,7 +13,7 @@ from fastnst.cli import main
 from fastnst.cli import optimize as cli
 from fastnst.cli.optimize_options import parse_style
 from fastnst.errors import OutputError
-from fastnst.exact.objective import Objective
+from fastnst.exact.objective import PixelObjective
 from fastnst.io.images import Picture, write_picture
 
 
@@ -43,9 +43,9 @@ def status_of(arguments: list[str]) -> int:
 
 def stop_at(number: int, monkeypatch: pytest.MonkeyPatch, change: object = None) -> None:
     """Let the evaluation of that number raise Ctrl-C, or change its losses."""
-    evaluate, count = Objective.evaluate, iter(range(1, 1000))
+    evaluate, count = PixelObjective.evaluate, iter(range(1, 1000))
 
-    def evaluate_so(objective: Objective, image: object):
+    def evaluate_so(objective: PixelObjective, image: object):
         losses, gradient = evaluate(objective, image)
         if next(count) == number:
             if change is None:
@@ -53,14 +53,14 @@ def stop_at(number: int, monkeypatch: pytest.MonkeyPatch, change: object = None)
             losses = losses | change
         return losses, gradient
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
 
 
 def refuse_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    def evaluate(objective: Objective, image: object):
+    def evaluate(objective: PixelObjective, image: object):
         raise AssertionError("the work has started")
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate)
 
 
 def test_without_weights_the_compact_network_judges_and_it_is_said(
@@ -153,13 +153,13 @@ def test_divergence_at_once_writes_nothing(
 
 def test_save_every_writes_on_the_way(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there: list[bool] = []
-    evaluate = Objective.evaluate
+    evaluate = PixelObjective.evaluate
 
-    def evaluate_so(objective: Objective, image: object):
+    def evaluate_so(objective: PixelObjective, image: object):
         there.append((tmp_path / "out.png").exists())
         return evaluate(objective, image)
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
     assert status_of([*arguments, "--save-every", "2"]) == 0
     assert there == [False, False, True, True]
 

@@ -53,8 +53,8 @@ def test_recipe_then_flags(
     assert status == 0, said
     card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
     assert "| steps | 1 |" in card
-    assert "| crop | 64 |" in card
-    assert "| licence | CC0-1.0 |" in card
+    assert "| crop_size | 64 |" in card
+    assert "| license | CC0-1.0 |" in card
     assert str(style_picture.parent) not in card
     assert (tmp_path / "runs" / "tiny" / "tiny.onnx").is_file()
 
@@ -178,7 +178,9 @@ def test_a_loss_network_that_cannot_be_had_names_both_ways_out(
         raise OSError("no network")
 
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("fastnst.io.download.urlopen", refuse)
+    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     options = ["--style", str(style_picture), "--content", str(photos), "-o", str(tmp_path / "run")]
     status, said = run(capsys, *options, "--loss-network", "vgg19")
     assert status == 1
@@ -198,3 +200,31 @@ for command in ([], ["stylize"], ["train"], ["optimize"]):
 assert "torch" not in sys.modules, "torch"
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_fetching_photographs_is_not_charged_to_a_budget(
+    tmp_path: Path,
+    style_picture: Path,
+    loss_weights: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    now, given = [1000.0], {}
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def fetch(content: str, console: object) -> Path:
+        now[0] += 3600
+        return photos
+
+    def stand_in(*_: object, began: float, **__: object) -> None:
+        given["began"] = began
+        raise SystemExit(0)
+
+    monkeypatch.setattr("fastnst.cli.train.content_folder", fetch)
+    monkeypatch.setattr("fastnst.training.train.train", stand_in)
+    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
+    status, _ = run(capsys, "--recipe", str(recipe), "--budget", "90s")
+    assert status == 0
+    assert given["began"] == 1000 + 3600

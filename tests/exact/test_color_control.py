@@ -16,7 +16,7 @@ from fastnst.exact.color_control import (
     match_histograms,
     recolour_style,
 )
-from fastnst.exact.optimize import optimize
+from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame

@@ -11,8 +11,8 @@ import torch
 
 from fastnst.errors import SettingError
 from fastnst.exact import memory
+from fastnst.exact.engine import optimize
 from fastnst.exact.memory import Footprint, MemoryPlan, measure_footprint, plan_memory
-from fastnst.exact.optimize import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.losses.perceptual import PerceptualLoss
@@ -144,6 +144,7 @@ def test_optimize_tells_its_plan_first(settings: OptimizeSettings, photos: Path,
     assert len(told) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_estimate_is_near_the_peak(optimizer: str, loss_weights: Path, photos: Path, style_picture: Path) -> None:
@@ -151,7 +152,7 @@ def test_the_estimate_is_near_the_peak(optimizer: str, loss_weights: Path, photo
 import json
 from pathlib import Path
 from fastnst.exact.memory import held_bytes
-from fastnst.exact.optimize import optimize
+from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.machine.memory import peak_memory_mb

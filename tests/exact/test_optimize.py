@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from fastnst.errors import DivergedError, InputError, SettingError, StyleError, WeightsError
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import initial_image, optimize
-from fastnst.exact.report import report
-from fastnst.exact.result import OptimizeDivergedError, Progress, Step, Trace
+from fastnst.exact.engine import optimize
+from fastnst.exact.init import initial_image
+from fastnst.exact.objective import PixelObjective
+from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Step, Trace, report
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.inference import session
 from fastnst.io.images import Frame, read_frame
@@ -45,7 +45,7 @@ def painting(style_picture: Path) -> Frame:
 
 
 def interrupt_at(number: int):
-    def callback(progress: Progress) -> None:
+    def callback(progress: OptimizeProgress) -> None:
         if progress.last.step == number:
             raise KeyboardInterrupt
 
@@ -64,7 +64,7 @@ def test_the_loss_falls(optimizer: str, init: str, settings: OptimizeSettings, p
 
 
 def test_the_callback_sees_every_step_and_the_best(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    seen: list[Progress] = []
+    seen: list[OptimizeProgress] = []
     result = optimize(photo, painting, settings, callback=seen.append)
     assert [progress.last for progress in seen] == result.history
     assert seen[-1].best == result.best == min(result.history, key=lambda step: step.total)
@@ -83,7 +83,7 @@ def test_losses_are_those_of_the_picture_as_written(settings: OptimizeSettings, 
     result = optimize(photo, painting, settings)
     # Starting from the result, the first evaluation is of the result.
     network, _ = load_loss_network(settings)
-    objective = Objective(
+    objective = PixelObjective(
         PerceptualLoss(network, settings), resized(photo, 17, 24), resized(painting, 20, 24), dtype=None
     )
     losses, _ = objective.evaluate(to_image(result.frame))
@@ -116,13 +116,13 @@ def test_the_best_picture_is_kept_not_the_last(
     settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     totals = iter([5.0, 2.0, 3.0])
-    evaluate = Objective.evaluate
+    evaluate = PixelObjective.evaluate
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         losses, gradient = evaluate(objective, image)
         return losses | {"total": next(totals)}, gradient
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
     frames: list[Frame] = []
     result = optimize(
         photo, painting, replace(settings, steps=3), callback=lambda progress: frames.append(progress.best_frame())
@@ -202,10 +202,10 @@ def test_ctrl_c_keeps_the_best_so_far(settings: OptimizeSettings, photo: Frame, 
 def test_ctrl_c_before_the_first_step_is_passed_on(
     settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def evaluate(objective: Objective, image: torch.Tensor):
+    def evaluate(objective: PixelObjective, image: torch.Tensor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         optimize(photo, painting, settings)
 
@@ -213,13 +213,13 @@ def test_ctrl_c_before_the_first_step_is_passed_on(
 def test_divergence_names_the_term_and_keeps_the_best(
     settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate, count = Objective.evaluate, iter(range(1, 100))
+    evaluate, count = PixelObjective.evaluate, iter(range(1, 100))
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         losses, gradient = evaluate(objective, image)
         return losses | ({"style": math.nan, "total": math.nan} if next(count) == 4 else {}), gradient
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
     with pytest.raises(
         OptimizeDivergedError, match=r"step 4: the style loss is nan, it was .* lower --style-weight"
     ) as caught:
@@ -250,8 +250,8 @@ def test_large_weights_work(optimizer: str, settings: OptimizeSettings, photo: F
 def test_gradient_that_is_not_finite_is_named(
     settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = Objective.evaluate
-    monkeypatch.setattr(Objective, "evaluate", lambda self, image: (evaluate(self, image)[0], image * math.nan))
+    evaluate = PixelObjective.evaluate
+    monkeypatch.setattr(PixelObjective, "evaluate", lambda self, image: (evaluate(self, image)[0], image * math.nan))
     with pytest.raises(DivergedError, match="step 1: the gradient is nan"):
         optimize(photo, painting, settings)
 
@@ -363,7 +363,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
         "total_variation",
         "elapsed_s",
         "long_side",
-        "polish",
+        "fine_tune",
     }
     assert told["losses"]["total"] == result.losses["total"]
     assert told["hardware"].endswith("float32")
@@ -372,7 +372,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
 
 
 def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    seen: list[Progress] = []
+    seen: list[OptimizeProgress] = []
     result = optimize(photo, painting, replace(settings, size=48, scales=2, steps=8), callback=seen.append)
     assert [step.long_side for step in result.history] == [24] * 8 + [48] * 4
     assert [step.step for step in result.history] == list(range(1, 13))
@@ -408,13 +408,13 @@ def test_ctrl_c_in_a_pyramid(stop: int, settings: OptimizeSettings, photo: Frame
 def test_divergence_as_a_level_begins_keeps_the_one_before(
     settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = Objective.evaluate
+    evaluate = PixelObjective.evaluate
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         losses, gradient = evaluate(objective, image)
         return losses | ({"total": math.nan} if max(image.shape) == 48 else {}), gradient
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
     with pytest.raises(OptimizeDivergedError, match="step 9: the total loss is nan") as caught:
         optimize(photo, painting, replace(settings, size=48, scales=2, steps=8))
     assert caught.value.result is not None

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.lbfgs import LBFGSDescent, Pair
-from fastnst.exact.optimizers import AdamDescent, Descent, new_descent
+from fastnst.exact.lbfgs import CurvaturePair, LBFGSDescent
+from fastnst.exact.optimizers import AdamDescent, PixelOptimizer, new_descent
 from fastnst.exact.settings import OptimizeSettings
 
 Loss = Callable[[Tensor], Tensor]
 
 
-def go(descent: Descent, loss: Loss, image: Tensor, steps: int) -> list[tuple[float, Tensor]]:
+def go(descent: PixelOptimizer, loss: Loss, image: Tensor, steps: int) -> list[tuple[float, Tensor]]:
     """Loss and image of each evaluation."""
     seen = []
     for _ in range(steps):
@@ -72,7 +72,7 @@ def test_two_loop_recursion_equals_the_matrices() -> None:
         shift = torch.eye(6) - torch.outer(gradient_change, change) / curvature
         inverse = shift.mT @ inverse @ shift + torch.outer(change, change) / curvature
     descent = LBFGSDescent()
-    descent._pairs.extend(Pair(*pair) for pair in pairs)
+    descent._pairs.extend(CurvaturePair(*pair) for pair in pairs)
     direction = torch.randn(6, generator=generator, dtype=torch.float64)
     expected = inverse @ direction
     assert_close(descent._newton(direction), expected)
@@ -107,7 +107,7 @@ def test_lbfgs_converges_whatever_the_loss_is_scaled_by(
 
 
 @pytest.mark.parametrize("descent", [LBFGSDescent(), AdamDescent()])
-def test_pixels_stay_in_the_box_and_reach_its_walls(descent: Descent, start: Tensor, steepness: Tensor) -> None:
+def test_pixels_stay_in_the_box_and_reach_its_walls(descent: PixelOptimizer, start: Tensor, steepness: Tensor) -> None:
     outside = torch.where(torch.arange(18).view(1, 3, 2, 3) % 3 == 0, 1.7, 0.4)
     outside[0, 0, 0, 0] = -2
     seen = go(descent, bowl(outside, steepness / 100), start, 120)
@@ -186,7 +186,7 @@ def test_adam_equals_torchs(start: Tensor, target: Tensor, steepness: Tensor) ->
 
 
 @pytest.mark.parametrize("kind", [LBFGSDescent, AdamDescent])
-def test_arguments_are_left_alone(kind: type[Descent], start: Tensor, target: Tensor, steepness: Tensor) -> None:
+def test_arguments_are_left_alone(kind: type[PixelOptimizer], start: Tensor, target: Tensor, steepness: Tensor) -> None:
     descent, image = kind(), start
     for _ in range(5):
         gradient = 2 * steepness * (image - target)
@@ -207,7 +207,7 @@ def test_lbfgs_leaves_out_pixels_that_are_pushed_against_a_wall() -> None:
 def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     # By the two-loop recursion with this one pair, (0, -1) becomes (1/15, -7/15).
     descent = LBFGSDescent()
-    descent._pairs.append(Pair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
+    descent._pairs.append(CurvaturePair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
     assert_close(descent._newton(torch.tensor([0.0, -1.0])), torch.tensor([1 / 15, -7 / 15]))
     moved = descent.propose(torch.tensor([0.0, 0.5]), 1.0, torch.tensor([1.0, 1.0]))
     assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))

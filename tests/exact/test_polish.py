@@ -8,19 +8,18 @@ import pytest
 import torch
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
+from fastnst.exact.engine import optimize
 from fastnst.exact.lbfgs import LBFGSDescent
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import optimize
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.optimizers import AdamDescent
 from fastnst.exact.pyramid import Level, plan_levels
-from fastnst.exact.report import report
-from fastnst.exact.result import OptimizeResult, Progress
+from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.weights import load_polish_network
+from fastnst.losses.weights import load_fine_tuning_network
 
 CPU = torch.device("cpu")
 
@@ -30,12 +29,12 @@ def settings(loss_weights: Path) -> OptimizeSettings:
     """Six steps through the compact network, three through a VGG-19 of random weights."""
     return OptimizeSettings(
         steps=9,
-        polish=3,
+        fine_tune=3,
         size=24,
         history=4,
         tv_weight=0,
         loss_network="compact",
-        polish_weights=loss_weights,
+        fine_tune_weights=loss_weights,
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
         precision="float32",
@@ -52,26 +51,32 @@ def painting(style_picture: Path) -> Frame:
     return read_frame(style_picture)
 
 
-def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> Objective:
-    network, _ = load_polish_network(settings, settings.polish_weights, CPU)
+def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> PixelObjective:
+    network, _ = load_fine_tuning_network(settings, settings.fine_tune_weights, CPU)
     return Subject(photo, painting, settings).objective(PerceptualLoss(network, settings), settings.size, CPU, None)
 
 
 def losses_of(result: OptimizeResult) -> list[tuple[float, ...]]:
-    return [(step.step, step.total, step.content, step.style, step.long_side, step.polish) for step in result.history]
+    return [
+        (step.step, step.total, step.content, step.style, step.long_side, step.fine_tune) for step in result.history
+    ]
 
 
 def test_the_last_of_all_steps_are_polish() -> None:
     compact = OptimizeSettings(loss_network="compact", steps=100, size=512)
-    assert plan_levels(replace(compact, polish=30)) == [Level(512, 70), Level(512, 30, polish=True)]
+    assert plan_levels(replace(compact, fine_tune=30)) == [Level(512, 70), Level(512, 30, fine_tune=True)]
     # Two sizes, of 100 and 50 steps: 20 are part of the second; 50 all of it; 60 reach into the first.
     large = replace(compact, size=1024)
-    assert plan_levels(replace(large, polish=20)) == [Level(512, 100), Level(1024, 30), Level(1024, 20, polish=True)]
-    assert plan_levels(replace(large, polish=50)) == [Level(512, 100), Level(1024, 50, polish=True)]
-    assert plan_levels(replace(large, polish=60)) == [
+    assert plan_levels(replace(large, fine_tune=20)) == [
+        Level(512, 100),
+        Level(1024, 30),
+        Level(1024, 20, fine_tune=True),
+    ]
+    assert plan_levels(replace(large, fine_tune=50)) == [Level(512, 100), Level(1024, 50, fine_tune=True)]
+    assert plan_levels(replace(large, fine_tune=60)) == [
         Level(512, 90),
-        Level(512, 10, polish=True),
-        Level(1024, 50, polish=True),
+        Level(512, 10, fine_tune=True),
+        Level(1024, 50, fine_tune=True),
     ]
 
 
@@ -79,24 +84,24 @@ def test_the_last_of_all_steps_are_polish() -> None:
 def test_the_last_steps_lower_what_vgg_sees(
     optimizer: str, settings: OptimizeSettings, photo: Frame, painting: Frame
 ) -> None:
-    settings = replace(settings, optimizer=optimizer, steps=30, polish=12)
-    seen: list[Progress] = []
+    settings = replace(settings, optimizer=optimizer, steps=30, fine_tune=12)
+    seen: list[OptimizeProgress] = []
     result = optimize(photo, painting, settings, callback=seen.append)
-    assert [step.polish for step in result.history] == [False] * 18 + [True] * 12
+    assert [step.fine_tune for step in result.history] == [False] * 18 + [True] * 12
     assert [(progress.level, progress.done) for progress in seen[17:19]] == [(0, 18), (1, 1)]
     assert {progress.steps for progress in seen} == {30}
     # Its losses are VGG's, and lower than those of what the compact network ended with.
     judged = vgg_objective(settings, photo, painting).judge(to_image(result.frame))
     assert result.losses == pytest.approx(judged)
-    assert result.best.polish
+    assert result.best.fine_tune
     assert result.best.total < 0.97 * result.history[18].total
 
 
 def test_polishing_begins_with_the_best_image(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
     best = []
 
-    def watch(progress: Progress) -> None:
-        if not progress.last.polish:
+    def watch(progress: OptimizeProgress) -> None:
+        if not progress.last.fine_tune:
             best[:] = [progress.best_image]
 
     result = optimize(photo, painting, settings, callback=watch)
@@ -108,8 +113,8 @@ def test_both_networks_are_told(settings: OptimizeSettings, photo: Frame, painti
     told = report(optimize(photo, painting, settings), settings)
     assert told["loss_weights"].startswith("compact (")
     assert "; the last 3 steps vgg19, torchvision normalisation, tiny.safetensors (sha256 " in told["loss_weights"]
-    assert told["settings"]["polish"] == 3
-    assert [step["polish"] for step in told["history"]] == [False] * 6 + [True] * 3
+    assert told["settings"]["fine_tune"] == 3
+    assert [step["fine_tune"] for step in told["history"]] == [False] * 6 + [True] * 3
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -118,18 +123,18 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     optimizer: str, stop: int, settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path
 ) -> None:
     # Sizes 24 and 48 with nine and four steps; VGG-19 has the last seven: three of the small, all of the large.
-    settings = replace(settings, optimizer=optimizer, size=48, scales=2, steps=9, polish=7)
-    evaluate, count = Objective.evaluate, iter(range(1, 1000))
+    settings = replace(settings, optimizer=optimizer, size=48, scales=2, steps=9, fine_tune=7)
+    evaluate, count = PixelObjective.evaluate, iter(range(1, 1000))
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         if next(count) == stop:
             raise KeyboardInterrupt
         return evaluate(objective, image)
 
     whole = optimize(photo, painting, settings)
-    assert [step.polish for step in whole.history] == [False] * 6 + [True] * 7
+    assert [step.fine_tune for step in whole.history] == [False] * 6 + [True] * 7
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Objective, "evaluate", evaluate_so)
+        patch.setattr(PixelObjective, "evaluate", evaluate_so)
         assert optimize(photo, painting, settings, log_dir=tmp_path).interrupted
     rest = optimize(photo, painting, settings, log_dir=tmp_path, resume=True)
     assert losses_of(rest) == losses_of(whole)
@@ -145,18 +150,20 @@ def test_a_polished_run_cannot_be_lengthened(
 
 
 def test_weights_that_are_not_there_are_told_before_the_work(
-    settings: OptimizeSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+    settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no way out")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("fastnst.io.download.urlopen", refuse)
+    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
-    seen: list[Progress] = []
+    seen: list[OptimizeProgress] = []
     with pytest.raises(WeightsError, match=r"weights of vgg19-caffe could not be fetched .* --polish-weights FILE or"):
-        optimize(photo, painting, replace(settings, polish_weights=None), callback=seen.append)
+        optimize(photo, painting, replace(settings, fine_tune_weights=None), callback=seen.append)
     with pytest.raises(WeightsError, match=r"gone.pth: no such file; expected the weights of vgg19-caffe"):
-        optimize(photo, painting, replace(settings, polish_weights=Path("gone.pth")), callback=seen.append)
+        optimize(photo, painting, replace(settings, fine_tune_weights=Path("gone.pth")), callback=seen.append)
     assert seen == []
 
 
@@ -164,11 +171,11 @@ def test_weights_that_are_not_there_are_told_before_the_work(
     ("changes", "message"),
     [
         (
-            {"loss_network": "vgg19", "polish": 30},
+            {"loss_network": "vgg19", "fine_tune": 30},
             "--polish 30 goes with --loss-network compact, not vgg19",
         ),
-        ({"loss_network": "compact", "steps": 30, "polish": 30}, "--polish is 30 of --steps 30; expected fewer"),
-        ({"loss_network": "compact", "polish": -1}, "--polish is -1; expected at least 0"),
+        ({"loss_network": "compact", "steps": 30, "fine_tune": 30}, "--polish is 30 of --steps 30; expected fewer"),
+        ({"loss_network": "compact", "fine_tune": -1}, "--polish is -1; expected at least 0"),
     ],
 )
 def test_impossible_polish(changes: dict[str, object], message: str) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import fastnst
 from fastnst.errors import SettingError
-from fastnst.exact.optimize import optimize
+from fastnst.exact.engine import optimize
 from fastnst.exact.presets import PRESETS, PresetName, preset_settings
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame

@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.exact import checkpoint, logbook
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import optimize
-from fastnst.exact.result import OptimizeDivergedError, OptimizeResult, Progress
+from fastnst.exact.engine import optimize
+from fastnst.exact.objective import PixelObjective
+from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, OptimizeResult
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
 from fastnst.io.images import Frame, read_frame
@@ -55,14 +55,14 @@ def folder(tmp_path: Path) -> Path:
 
 def stop_before(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Ctrl-C come within that evaluation."""
-    evaluate, count = Objective.evaluate, iter(range(1, 1000))
+    evaluate, count = PixelObjective.evaluate, iter(range(1, 1000))
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         if next(count) == number:
             raise KeyboardInterrupt
         return evaluate(objective, image)
 
-    monkeypatch.setattr(Objective, "evaluate", evaluate_so)
+    monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
 
 
 def losses_of(result: OptimizeResult) -> list[tuple[float, ...]]:
@@ -92,12 +92,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
 def test_a_killed_run_goes_on_from_the_last_checkpoint(
     settings: OptimizeSettings, photo: Frame, painting: Frame, folder: Path, tmp_path: Path
 ) -> None:
-    def copy(progress: Progress) -> None:
+    def copy(progress: OptimizeProgress) -> None:
         if progress.last.step == 5:
             shutil.copytree(folder, tmp_path / "killed")
 
     whole = optimize(photo, painting, settings, log_dir=folder, callback=copy)
-    seen: list[Progress] = []
+    seen: list[OptimizeProgress] = []
     rest = optimize(photo, painting, settings, log_dir=tmp_path / "killed", resume=True, callback=seen.append)
     assert [progress.last.step for progress in seen] == list(range(4, 13))
     assert losses_of(rest) == losses_of(whole)
@@ -108,16 +108,16 @@ def test_ctrl_c_within_a_step_leaves_the_last_checkpoint(
     settings: OptimizeSettings, photo: Frame, painting: Frame, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = optimize(photo, painting, settings)
-    constrain, count = Objective.constrain, iter(range(1, 1000))
+    constrain, count = PixelObjective.constrain, iter(range(1, 1000))
 
-    def constrain_so(objective: Objective, image: torch.Tensor) -> torch.Tensor:
+    def constrain_so(objective: PixelObjective, image: torch.Tensor) -> torch.Tensor:
         # The first is of the first image, so this is within step 4: the descent has already moved on.
         if next(count) == 5:
             raise KeyboardInterrupt
         return constrain(objective, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "constrain", constrain_so)
+        patch.setattr(PixelObjective, "constrain", constrain_so)
         assert len(optimize(photo, painting, settings, log_dir=folder).history) == 4
     rest = optimize(photo, painting, settings, log_dir=folder, resume=True)
     assert losses_of(rest) == losses_of(whole)
@@ -285,15 +285,15 @@ def test_a_folder_that_is_a_file(settings: OptimizeSettings, photo: Frame, paint
 def test_divergence_leaves_the_last_good_checkpoint(
     settings: OptimizeSettings, photo: Frame, painting: Frame, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate, count = Objective.evaluate, iter(range(1, 1000))
+    evaluate, count = PixelObjective.evaluate, iter(range(1, 1000))
 
-    def evaluate_so(objective: Objective, image: torch.Tensor):
+    def evaluate_so(objective: PixelObjective, image: torch.Tensor):
         losses, gradient = evaluate(objective, image)
         return losses | ({"total": float("nan")} if next(count) == 5 else {}), gradient
 
     whole = optimize(photo, painting, settings)
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "evaluate", evaluate_so)
+        patch.setattr(PixelObjective, "evaluate", evaluate_so)
         with pytest.raises(OptimizeDivergedError):
             optimize(photo, painting, settings, log_dir=folder)
     rest = optimize(photo, painting, settings, log_dir=folder, resume=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastnst.errors import SettingError
-from fastnst.exact.optimize import optimize
+from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import pilot_side, weigh
 from fastnst.exact.subject import Subject

@@ -7,12 +7,11 @@ import torch
 from torch.testing import assert_close
 
 from fastnst.errors import InputError, SettingError
-from fastnst.exact.blending import Measured, blend_images, make_targets
-from fastnst.exact.objective import Objective
-from fastnst.exact.optimize import optimize
+from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
+from fastnst.exact.engine import optimize
+from fastnst.exact.objective import PixelObjective
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.shapes import crop_to, fitted_size
-from fastnst.exact.style import Style, share_out
+from fastnst.exact.style import Style, crop_to, fitted_size, share_out
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.perceptual import PerceptualLoss
@@ -54,7 +53,9 @@ def speckled(size: tuple[int, int], *colours: tuple[int, int, int]) -> Frame:
     return (flat(size, *colours) + noise).clip(0, 255).astype(np.uint8)
 
 
-def objective_of(settings: OptimizeSettings, content: Frame, styles: object, mask: Frame | None = None) -> Objective:
+def objective_of(
+    settings: OptimizeSettings, content: Frame, styles: object, mask: Frame | None = None
+) -> PixelObjective:
     network, _ = load_loss_network(settings)
     return Subject(content, styles, settings, mask).objective(PerceptualLoss(network, settings), 24, CPU, None)
 
@@ -166,8 +167,8 @@ def test_targets_by_hand() -> None:
         return {layer: (torch.tensor([[float(value)]]),) for layer in layers}
 
     styles = [
-        Measured(0.25, {5: statistics(8, "a", "b")}),
-        Measured(0.75, {5: statistics(4, "a"), 7: statistics(2, "a", "b")}),
+        MeasuredStyle(0.25, {5: statistics(8, "a", "b")}),
+        MeasuredStyle(0.75, {5: statistics(4, "a"), 7: statistics(2, "a", "b")}),
     ]
     where = {5: {"a": torch.tensor([0]), "b": torch.tensor([0])}, 7: {"a": torch.tensor([1])}, 9: {}}
     gram = make_targets(styles, where, "gram")
@@ -183,7 +184,7 @@ def test_targets_by_hand() -> None:
 def test_even_mean_is_equally_far_from_two_styles_by_hand() -> None:
     # Norms 5 and 10: weights 1/5 and 1/10, of the sum 2/3 and 1/3: (3, 4) 2/3 + (10, 0) 1/3 = (16/3, 8/3).
     values = [torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0, 0.0]])]
-    styles = [Measured(0.5, {0: {"a": (value,)}}) for value in values]
+    styles = [MeasuredStyle(0.5, {0: {"a": (value,)}}) for value in values]
     (target,) = make_targets(styles, {0: None}, "gram", even=True)
     (mean,) = target.statistics["a"]
     assert_close(mean, torch.tensor([[16 / 3, 8 / 3]]))
@@ -193,7 +194,7 @@ def test_even_mean_is_equally_far_from_two_styles_by_hand() -> None:
 
 def test_even_mean_with_a_style_without_energy() -> None:
     values = [torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)]
-    styles = [Measured(0.5, {0: {"a": (value,)}}) for value in values]
+    styles = [MeasuredStyle(0.5, {0: {"a": (value,)}}) for value in values]
     (target,) = make_targets(styles, {0: None}, "gram", even=True)
     assert target.statistics["a"][0].isfinite().all()
 

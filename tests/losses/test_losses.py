@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.losses.losses import (
+    checkerboard_loss,
+    count_differences,
     covariance_matrix,
-    differences,
     gram_matrix,
-    lattice_pattern,
     relative_error,
     squared_error,
     total_variation,
@@ -105,8 +105,8 @@ def test_total_variation_by_hand() -> None:
 
 def test_total_variation_of_a_checkerboard_is_the_number_of_differences() -> None:
     board = checkerboard(4, 7)
-    # 3 channels of 4 * 6 differences across and 3 * 7 down.
-    assert differences(board) == 3 * (24 + 21)
+    # 3 channels of 4 * 6 count_differences across and 3 * 7 down.
+    assert count_differences(board) == 3 * (24 + 21)
     for kind in ("l1", "squared"):
         assert total_variation(board, kind).tolist() == [135]
 
@@ -119,7 +119,7 @@ def test_total_variation_forms_differ_on_half_steps() -> None:
 
 def test_total_variation_of_one_pixel_and_of_a_flat_image_is_zero() -> None:
     assert total_variation(torch.rand(1, 3, 1, 1), "l1").item() == 0
-    assert differences(torch.rand(1, 3, 1, 1)) == 0
+    assert count_differences(torch.rand(1, 3, 1, 1)) == 0
     assert total_variation(torch.full((1, 3, 4, 5), 0.3), "squared").item() == 0
 
 
@@ -142,24 +142,24 @@ def test_matrix_and_error_gradients(features: Tensor) -> None:
         assert torch.autograd.gradcheck(lambda x, m=matrix: relative_error(m(x), m(reference)), features)
 
 
-def test_lattice_pattern_by_hand() -> None:
+def test_checkerboard_pattern_by_hand() -> None:
     # One of the 16 places of each 4 x 4 cell is 1: (15/16)^2 once and (1/16)^2 15 times. Its slope is taken off: in a
     # corner of the cell -1.5 / 20 both ways, and 20 times its square is what that explains.
     dots = torch.zeros(1, 3, 32, 40)
     dots[..., ::4, ::4] = 1
-    assert_close(lattice_pattern(dots, 4), torch.tensor([((225 + 15) / 256 - 2 * 20 * (1.5 / 20) ** 2) / 16]))
+    assert_close(checkerboard_loss(dots, 4), torch.tensor([((225 + 15) / 256 - 2 * 20 * (1.5 / 20) ** 2) / 16]))
 
 
-def test_lattice_pattern_leaves_slopes_alone() -> None:
+def test_checkerboard_pattern_leaves_slopes_alone() -> None:
     across = torch.arange(40.0).expand(1, 3, 40, 40) / 100
     down = torch.arange(40.0)[:, None].expand(1, 3, 40, 40) / 50
     for period in (4, 8):
-        assert_close(lattice_pattern(across - down, period), torch.zeros(1), atol=1e-9, rtol=0)
+        assert_close(checkerboard_loss(across - down, period), torch.zeros(1), atol=1e-9, rtol=0)
 
 
-def test_lattice_pattern_is_nothing_for_what_does_not_repeat() -> None:
-    assert_close(lattice_pattern(torch.full((2, 3, 32, 32), 0.7), 4), torch.zeros(2))
+def test_checkerboard_pattern_is_nothing_for_what_does_not_repeat() -> None:
+    assert_close(checkerboard_loss(torch.full((2, 3, 32, 32), 0.7), 4), torch.zeros(2))
     # Every 5 pixels: within five cells of 4 each place sees each phase once.
     bars = torch.zeros(1, 3, 40, 40)
     bars[..., ::5] = 1
-    assert_close(lattice_pattern(bars, 4), torch.zeros(1))
+    assert_close(checkerboard_loss(bars, 4), torch.zeros(1))

@@ -18,7 +18,7 @@ from fastnst.models.live import LiveNet
 from fastnst.tiling.surgery import load_graph
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
-INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", licence="CC0-1.0")
+INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", license="CC0-1.0")
 
 
 @pytest.fixture(scope="module")

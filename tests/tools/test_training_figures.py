@@ -98,15 +98,15 @@ def test_a_finished_network_tells_as_much_as_a_checkpoint(figures: ModuleType, t
 
 def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Path) -> None:
     usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)])
-    ours = write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)], crop=128)
+    ours = write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)], crop_size=128)
     with pytest.raises(SystemExit, match="crop is 128, 256 in"):
         figures.main([str(usual), str(ours)])
 
 
 def test_a_polished_run_was_judged_by_vgg19(figures: ModuleType, tmp_path: Path) -> None:
-    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)], loss_network="vgg19-caffe", polish=0.0)
-    polished = write_run(tmp_path / "polished", [(1, 1, 0.2, 0.0)], loss_network="compact", polish=0.2)
-    compact = write_run(tmp_path / "compact", [(1, 1, 0.2, 0.0)], loss_network="compact", polish=0.0)
+    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)], loss_network="vgg19-caffe", fine_tune=0.0)
+    polished = write_run(tmp_path / "polished", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune=0.2)
+    compact = write_run(tmp_path / "compact", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune=0.0)
     figures.main([str(usual), str(polished), "-o", str(tmp_path / "figure.png")])
     with pytest.raises(SystemExit, match="loss_network is compact, vgg19-caffe in"):
         figures.main([str(usual), str(compact), "-o", str(tmp_path / "figure.png")])

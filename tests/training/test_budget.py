@@ -12,19 +12,20 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from fastnst.training import loop
-from fastnst.training.budget import Plan, plan
+from fastnst.losses.perceptual import Losses
+from fastnst.training import engine
+from fastnst.training.budget import BudgetPlan, plan_budget
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.loop import TrainCallbacks
-from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.engine import TrainCallbacks
+from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.settings import TrainSettings
 
 # Choosing
 
 
-def planned(left_s: float, per_pixel: float = 1e-5, **changes: object) -> Plan:
-    settings = TrainSettings(style=Path("x.png"), **{"crop": 256, "batch": 2, **changes})  # type: ignore[arg-type]
-    return plan(settings, left_s, per_pixel, reserve_s=10)
+def planned(left_s: float, per_pixel: float = 1e-5, **changes: object) -> BudgetPlan:
+    settings = TrainSettings(style=Path("x.png"), **{"crop_size": 256, "batch_size": 2, **changes})  # type: ignore[arg-type]
+    return plan_budget(settings, left_s, per_pixel, reserve_s=10)
 
 
 def test_plenty_of_time_leaves_crops_and_batch_alone() -> None:
@@ -48,29 +49,29 @@ def test_the_shortest_time_takes_single_small_pictures() -> None:
 
 
 def test_crops_are_never_larger_than_asked_for() -> None:
-    assert planned(60, crop=96).crop == 96
-    assert planned(1e6, crop=200).crop == 200
+    assert planned(60, crop_size=96).crop == 96
+    assert planned(1e6, crop_size=200).crop == 200
 
 
 def test_processes_still_share_the_batch() -> None:
-    settings = TrainSettings(style=Path("x.png"), crop=128, batch=6)
-    batches = [plan(settings, left_s, 1e-5, reserve_s=0, processes=2).batch for left_s in (1e6, 450, 200, 1)]
+    settings = TrainSettings(style=Path("x.png"), crop_size=128, batch_size=6)
+    batches = [plan_budget(settings, left_s, 1e-5, reserve_s=0, processes=2).batch for left_s in (1e6, 450, 200, 1)]
     assert batches == [6, 4, 2, 2]
 
 
 def test_small_crops_first_are_allowed_for() -> None:
     # Half of the time on crops of a quarter of the pixels: there 4 times as many steps, 2.5 times as many in all.
-    whole, half = planned(1e5), planned(1e5, small_first=0.5)
+    whole, half = planned(1e5), planned(1e5, progressive_resizing=0.5)
     assert half.steps == pytest.approx(2.5 * whole.steps, rel=1e-3)
 
 
 def test_steps_that_polish_are_allowed_for_and_small_crops_beside_them() -> None:
-    settings = TrainSettings(style=Path("x.png"), crop=256, batch=2, loss_network="compact", polish=0.25)
+    settings = TrainSettings(style=Path("x.png"), crop_size=256, batch_size=2, loss_network="compact", fine_tune=0.25)
     whole, slow = 1e5 / (2 * 256**2 * 1e-5), 1e5 / (2 * 256**2 * 6e-5)
-    found = plan(settings, 1e5, 1e-5, 6e-5, reserve_s=0)
+    found = plan_budget(settings, 1e5, 1e-5, 6e-5, reserve_s=0)
     assert found.steps == pytest.approx(0.75 * whole + 0.25 * slow, rel=1e-3)
     # Crops of a quarter of the pixels for half of the time: the polish, at the end, has none of them.
-    found = plan(dataclasses.replace(settings, small_first=0.5), 1e5, 1e-5, 6e-5, reserve_s=0)
+    found = plan_budget(dataclasses.replace(settings, progressive_resizing=0.5), 1e5, 1e-5, 6e-5, reserve_s=0)
     assert found.steps == pytest.approx(0.5 * 4 * whole + 0.25 * whole + 0.25 * slow, rel=1e-3)
 
 
@@ -90,13 +91,15 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.per_pixel = 1000.0, 1e-4
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        judge = Objective.__call__
+        judge = TrainingObjective.__call__
 
-        def painted(objective: Objective, paint: Paint, images: Tensor, samples: range) -> Terms:
+        def painted(
+            objective: TrainingObjective, paint: Paint, images: Tensor, samples: range
+        ) -> tuple[Losses, Tensor]:
             self.now += self.per_pixel * images[:, 0].numel()
             return judge(objective, paint, images, samples)
 
-        monkeypatch.setattr(Objective, "__call__", painted)
+        monkeypatch.setattr(TrainingObjective, "__call__", painted)
 
 
 @pytest.fixture
@@ -110,8 +113,8 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         style=style_picture,
         width=2,
         blocks=1,
-        batch=1,
-        crop=64,
+        batch_size=1,
+        crop_size=64,
         budget="60s",
         style_size=64,
         content_layers=("relu2_1",),
@@ -137,13 +140,13 @@ def test_it_ends_in_time_however_the_machine_changes(
 ) -> None:
     began, notes, steps = clock.now, [], []
 
-    def change(progress: loop.Progress) -> None:
+    def change(progress: engine.TrainProgress) -> None:
         steps.append(progress.steps)
         if clock.now > began + 20:
             clock.per_pixel = 1e-4 * factor
 
     calls = TrainCallbacks(on_step=change, on_note=notes.append)
-    result = loop.train(settings, photos, tmp_path, callbacks=calls)
+    result = engine.run_training(settings, photos, tmp_path, callbacks=calls)
     took = clock.now - began
     # 25 s are kept for what follows; a step takes 0.41 s, the slow one 1.6 s.
     assert 60 - 25 - 2 * 0.41 * factor - 0.5 <= took <= 60 - 25 + 0.1
@@ -162,22 +165,24 @@ def test_a_resumed_training_keeps_what_is_left(
 ) -> None:
     began = clock.now
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 40:
             raise RuntimeError("stopped")
 
     clock.per_pixel = 2e-5
-    eager = dataclasses.replace(settings, checkpoint_every_s=0.0, crop=256)  # the plan takes 128
+    eager = dataclasses.replace(settings, checkpoint_every_s=0.0, crop_size=256)  # the plan takes 128
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
     with safe_open(tmp_path / CHECKPOINT, framework="pt") as opened:
         spent = json.loads(opened.metadata()["progress"])["elapsed_s"]
     clock.now += 5000  # the night between
     again, notes = clock.now, []
     calls = TrainCallbacks(on_note=notes.append)
-    result = loop.train(dataclasses.replace(settings, crop=256), photos, tmp_path, resume=True, callbacks=calls)
+    result = engine.run_training(
+        dataclasses.replace(settings, crop_size=256), photos, tmp_path, resume=True, callbacks=calls
+    )
     assert notes == [f"Budget 60s: {60 - spent:.0f} s are left."]
-    assert result.settings.crop == 128
+    assert result.settings.crop_size == 128
     assert 30 < spent + clock.now - again <= 60 - 25 + 0.1
     assert clock.now - began > 5000
 
@@ -185,25 +190,25 @@ def test_a_resumed_training_keeps_what_is_left(
 def test_a_training_whose_time_is_up_is_measured_as_it_stands(
     settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
 ) -> None:
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 3:
             raise RuntimeError("stopped")
 
     eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
     began = clock.now
-    result = loop.train(settings, photos, tmp_path, resume=True, began=began - 1000)
+    result = engine.run_training(settings, photos, tmp_path, resume=True, began=began - 1000)
     assert (result.steps, result.losses["step"]) == (2, 2)
 
 
 def test_small_crops_take_their_part_of_the_time(
     settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
 ) -> None:
-    staged = dataclasses.replace(settings, crop=128, small_first=0.5, small_crop=64)
+    staged = dataclasses.replace(settings, crop_size=128, progressive_resizing=0.5, progressive_crop_size=64)
     seen: list[tuple[float, float]] = []
     calls = TrainCallbacks(on_step=lambda progress: seen.append((clock.now, progress.done)))
-    loop.train(staged, photos, tmp_path, callbacks=calls)
+    engine.run_training(staged, photos, tmp_path, callbacks=calls)
     took = [later[0] - earlier[0] for earlier, later in pairwise(seen)]
     small = [step_s for step_s in took if step_s < 1]
     assert small == took[: len(small)]  # first
@@ -214,7 +219,7 @@ def test_a_short_budget_on_a_slow_machine_still_gives_a_network(
     settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
 ) -> None:
     clock.per_pixel = 1.0
-    result = loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks())
+    result = engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks())
     assert result.steps == 1
     assert torch.isfinite(next(result.network.parameters())).all()
     assert result.losses["step"] == 1

@@ -5,13 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from fastnst.models.conditioning import PLAIN, Conditions
-from fastnst.training.conditioning import FULL_SHARE, draw_strength, tell, told_all
+from fastnst.training.conditioning import FULL_SHARE, draw_conditions, draw_strength, same_conditions
 
 CPU = torch.device("cpu")
 
 
 def test_styles_take_turns() -> None:
-    told = tell(Conditions(3), 0, range(4, 9), CPU)
+    told = draw_conditions(Conditions(3), 0, range(4, 9), CPU)
     assert told.styles.tolist() == [1, 2, 0, 1, 2]
     (weights,) = told.inputs
     assert_close(weights, torch.eye(3)[[1, 2, 0, 1, 2]])
@@ -19,13 +19,13 @@ def test_styles_take_turns() -> None:
 
 
 def test_a_plain_network_is_told_nothing() -> None:
-    told = tell(PLAIN, 0, range(5), CPU)
+    told = draw_conditions(PLAIN, 0, range(5), CPU)
     assert told.inputs == ()
     assert told.style_factors is None
 
 
 def test_strength_by_hand() -> None:
-    told = told_all(Conditions(2, strength=True), 1, 1.5, 3, CPU)
+    told = same_conditions(Conditions(2, strength=True), 1, 1.5, 3, CPU)
     weights, strength = told.inputs
     assert_close(weights, torch.tensor([[0.0, 1.0]] * 3))
     assert_close(strength, torch.full((3, 1), 1.5))
@@ -44,8 +44,8 @@ def test_strengths_are_1_often_enough_and_uniform_otherwise() -> None:
 
 def test_what_a_sample_is_told_depends_on_its_number_alone() -> None:
     conditions = Conditions(2, strength=True)
-    whole, part = tell(conditions, 3, range(10, 20), CPU), tell(conditions, 3, range(14, 18), CPU)
+    whole, part = draw_conditions(conditions, 3, range(10, 20), CPU), draw_conditions(conditions, 3, range(14, 18), CPU)
     assert_close(whole[4:8].strength, part.strength)
     assert_close(whole[4:8].styles, part.styles)
-    assert (tell(conditions, 4, range(10, 20), CPU).strength != whole.strength).any()
+    assert (draw_conditions(conditions, 4, range(10, 20), CPU).strength != whole.strength).any()
     assert [value.shape for value in whole[::2].inputs] == [(5, 2), (5, 1)]

@@ -85,6 +85,7 @@ def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.timeout(4 * LIMIT_S)
+@pytest.mark.slow
 def test_two_processes_give_the_network_of_one_and_survive_being_killed(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -117,8 +118,8 @@ def test_two_processes_give_the_network_of_one_and_survive_being_killed(
 def test_a_process_alone_is_the_leader_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined(torch.device("cpu")) as processes:
-        assert (processes.rank, processes.count, processes.leads) == (0, 1, True)
-        assert processes.decided([3.0]) == [3.0]
+        assert (processes.rank, processes.count, processes.is_main) == (0, 1, True)
+        assert processes.broadcast([3.0]) == [3.0]
         assert processes.mean({"a": torch.tensor(2.0)}) == {"a": 2.0}
     assert leads()
 
@@ -127,7 +128,7 @@ def test_only_the_first_process_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert not leads()
-    assert not Processes(1, 2).leads
+    assert not Processes(1, 2).is_main
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +141,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_batch_that_the_processes_cannot_share_is_one_line(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
 ) -> None:
-    started = start(options(style_picture, loss_weights, photos, tmp_path, batch=3), 2)
+    started = start(options(style_picture, loss_weights, photos, tmp_path, batch_size=3), 2)
     said = ended(started, 1)
     expected = "batch size 3: 2 processes cannot share it equally; give a multiple"
     assert said[0].strip().splitlines()[-1].endswith(expected)

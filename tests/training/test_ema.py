@@ -9,10 +9,10 @@ from torch.testing import assert_close
 from fastnst.errors import SettingError
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.models.johnson import TransformNet
-from fastnst.training import loop
+from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.ema import start_average, update_average
 from fastnst.training.settings import TrainSettings
+from fastnst.training.state import start_ema, update_ema
 
 
 def filled(value: float) -> TransformNet:
@@ -24,16 +24,16 @@ def filled(value: float) -> TransformNet:
 
 
 def test_average_by_hand() -> None:
-    average = start_average(filled(0.0))
-    update_average(average, filled(1.0), 0.9, step=1)  # early: decay 2 / 11
+    average = start_ema(filled(0.0))
+    update_ema(average, filled(1.0), 0.9, step=1)  # early: decay 2 / 11
     assert float(next(average.parameters())[0, 0, 0, 0]) == pytest.approx(9 / 11)
-    update_average(average, filled(2.0), 0.9, step=1000)
+    update_ema(average, filled(2.0), 0.9, step=1000)
     assert float(next(average.parameters())[0, 0, 0, 0]) == pytest.approx(0.9 * 9 / 11 + 0.1 * 2)
 
 
 def test_the_average_is_a_copy_that_learns_nothing() -> None:
     network = filled(3.0)
-    average = start_average(network)
+    average = start_ema(network)
     assert not any(parameter.requires_grad for parameter in average.parameters())
     with torch.no_grad():
         next(network.parameters()).zero_()
@@ -43,24 +43,24 @@ def test_the_average_is_a_copy_that_learns_nothing() -> None:
 @pytest.fixture
 def settings(tiny: TrainSettings) -> TrainSettings:
     return dataclasses.replace(
-        tiny, steps=5, batch=1, style_layers=("relu2_1",), average=0.8, learning_rate=1e-2, preview_every=250
+        tiny, steps=5, batch_size=1, style_layers=("relu2_1",), ema_decay=0.8, learning_rate=1e-2, preview_every=250
     )
 
 
 def test_it_is_what_comes_out_and_survives_a_stop(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    whole = loop.train(settings, photos, tmp_path / "a")
+    whole = engine.run_training(settings, photos, tmp_path / "a")
     saved, _ = read_safetensors(tmp_path / "a" / CHECKPOINT)
     for name, value in whole.network.state_dict().items():
         assert_close(saved[f"average.{name}"], value, rtol=0, atol=0)
     assert any(not torch.equal(saved[f"network.{name}"], value) for name, value in whole.network.state_dict().items())
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 4:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
-    rest = loop.train(settings, photos, tmp_path / "b", resume=True)
+        engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    rest = engine.run_training(settings, photos, tmp_path / "b", resume=True)
     for name, value in whole.network.state_dict().items():
         assert_close(rest.network.state_dict()[name], value, rtol=0, atol=0)
 
@@ -68,18 +68,18 @@ def test_it_is_what_comes_out_and_survives_a_stop(settings: TrainSettings, photo
 def test_it_changes_nothing_in_the_training(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     losses: dict[float, list[float]] = {0.0: [], 0.8: []}
     for decay, seen in losses.items():
-        one = dataclasses.replace(settings, average=decay)
-        loop.train(one, photos, tmp_path / str(decay), on_step=lambda p, s=seen: s.append(p.losses["total"]))
+        one = dataclasses.replace(settings, ema_decay=decay)
+        engine.run_training(one, photos, tmp_path / str(decay), on_step=lambda p, s=seen: s.append(p.losses["total"]))
     assert losses[0.0] == losses[0.8]
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_makes_no_sense_is_refused(settings: TrainSettings, decay: float) -> None:
     with pytest.raises(SettingError, match="--average"):
-        dataclasses.replace(settings, average=decay)
+        dataclasses.replace(settings, ema_decay=decay)
 
 
 def test_copies_are_equal_to_start_with() -> None:
     network = filled(1.5)
-    for name, value in copy.deepcopy(start_average(network)).state_dict().items():
+    for name, value in copy.deepcopy(start_ema(network)).state_dict().items():
         assert torch.equal(value, network.state_dict()[name])

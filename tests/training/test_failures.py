@@ -12,15 +12,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from fastnst.errors import DivergedError
+from fastnst.losses.perceptual import Losses
 from fastnst.models.johnson import TransformNet
-from fastnst.training import failures, loop, rescue
-from fastnst.training.failures import Flaw, LossGuard, PictureGuard, measure_flaws, spread
-from fastnst.training.loop import TrainCallbacks
-from fastnst.training.objective import Objective, Paint, Terms
-from fastnst.training.rescue import Rescue
-from fastnst.training.run import Run
+from fastnst.training import engine, failures
+from fastnst.training.engine import TrainCallbacks
+from fastnst.training.failures import Flaw, LossGuard, PictureGuard, Rescue, measure_flaws, spread
+from fastnst.training.objective import Paint, TrainingObjective
+from fastnst.training.run import TrainingRun
 from fastnst.training.settings import TrainSettings
 from fastnst.training.state import TrainState
+from fastnst.training.validation import Validation
 
 GOOD = {"content": 0.5, "style": 0.1, "total_variation": 0.0, "total": 1.0, "level": 0.5, "spread": 0.2}
 
@@ -37,9 +38,9 @@ def test_spread_by_hand() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["content", "style", "total", "lattice"])
+@pytest.mark.parametrize("name", ["content", "style", "total", "checkerboard"])
 def test_a_loss_that_is_no_number_is_named(name: str, value: float) -> None:
-    assert LossGuard().fault({**GOOD, "lattice": 0.0, name: value}) == f"the {name} loss is {value}"
+    assert LossGuard().fault({**GOOD, "checkerboard": 0.0, name: value}) == f"the {name} loss is {value}"
 
 
 def test_a_loss_that_runs_away_is_found_and_one_bad_picture_is_not() -> None:
@@ -74,13 +75,15 @@ def spoilt(kind: str) -> np.ndarray:
     elif kind == "border":
         picture[[0, -1]] -= 90
         picture[:, [0, -1]] -= 90
-    elif kind == "lattice":
+    elif kind == "checkerboard":
         picture[::8] += 25
         picture[:, ::8] += 25
     return picture.clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("kind", "word"), [("blobs", "blobs"), ("border", "borders"), ("lattice", "a lattice")])
+@pytest.mark.parametrize(
+    ("kind", "word"), [("blobs", "blobs"), ("border", "borders"), ("checkerboard", "a checkerboard")]
+)
 def test_each_artefact_is_found_alone(kind: str, word: str) -> None:
     clean, found = measure_flaws([frame()], [frame()]), measure_flaws([spoilt(kind)], [frame()])
     assert [name for name, flaw in clean.items() if flaw.value > flaw.limit / 2] == []
@@ -90,7 +93,7 @@ def test_each_artefact_is_found_alone(kind: str, word: str) -> None:
 
 def test_what_was_there_from_the_start_is_said_once_and_what_comes_later_is_a_failure() -> None:
     guarding = PictureGuard()
-    lattice, clean = [spoilt("lattice")], [frame()]
+    lattice, clean = [spoilt("checkerboard")], [frame()]
     words, came = guarding.faults(lattice, clean)
     assert (len(words), came) == (1, False)
     assert guarding.faults(lattice, clean) == ([], False)
@@ -101,12 +104,14 @@ def test_what_was_there_from_the_start_is_said_once_and_what_comes_later_is_a_fa
 
 def test_what_goes_to_and_fro_about_a_limit_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.6, 1.1, 0.6, 1.1, 0.4, 0.6, 1.1, 1.2])
-    monkeypatch.setattr(failures, "measure_flaws", lambda *_: {"lattice": Flaw(next(values), 1.0, "a lattice")})
+    monkeypatch.setattr(
+        failures, "measure_flaws", lambda *_: {"checkerboard": Flaw(next(values), 1.0, "a checkerboard")}
+    )
     guarding = PictureGuard()
     said = [guarding.faults([], []) for _ in range(8)]
     assert said == [
-        *(([], False), (["a lattice"], False), ([], False), ([], False)),
-        *(([], False), ([], False), (["a lattice"], True), ([], False)),  # it was clean in between
+        *(([], False), (["a checkerboard"], False), ([], False), ([], False)),
+        *(([], False), ([], False), (["a checkerboard"], True), ([], False)),  # it was clean in between
     ]
 
 
@@ -128,7 +133,7 @@ def step(state: TrainState) -> None:
 
 
 def test_going_back_restores_weights_average_and_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescue, "KEEP_EVERY", 2)
+    monkeypatch.setattr(failures, "KEEP_EVERY", 2)
     state = small_state()
     keeping = Rescue(state)
     kept = {}
@@ -175,21 +180,21 @@ def test_going_back_to_clean_pictures_goes_further() -> None:
 
 @pytest.fixture
 def settings(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
-    monkeypatch.setattr(rescue, "KEEP_EVERY", 2)
+    monkeypatch.setattr(failures, "KEEP_EVERY", 2)
     monkeypatch.setattr(failures, "SETTLED", 3)
-    return dataclasses.replace(tiny, steps=12, batch=1, preview_every=4)
+    return dataclasses.replace(tiny, steps=12, batch_size=1, preview_every=4)
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, kind: str, at: int, times: int = 1) -> list[int]:
     """Make update number `at`, counted over all, ruin the network; returns the numbers of those that did."""
-    update, done, ruined = Run.update, [0], []
+    update, done, ruined = torch.optim.Adam.step, [0], []
 
-    def ruin(run: Run, total: Tensor) -> float:
-        rate = update(run, total)
+    def ruin(optimizer: torch.optim.Adam) -> None:
+        update(optimizer)
         done[0] += 1
         if done[0] >= at and len(ruined) < times:
             ruined.append(done[0])
-            last = list(run.state.network.parameters())
+            last = optimizer.param_groups[0]["params"]
             with torch.no_grad():
                 if kind == "nan":
                     last[0].fill_(float("nan"))
@@ -198,9 +203,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, kind: str, at: int, times: int = 1) -
                     last[-1].fill_(-9.0)
                 else:
                     last[-2].mul_(100.0)
-        return rate
 
-    monkeypatch.setattr(Run, "update", ruin)
+    monkeypatch.setattr(torch.optim.Adam, "step", ruin)
     return ruined
 
 
@@ -216,7 +220,7 @@ def test_a_ruined_network_is_left_behind(
     plant(monkeypatch, kind, at=7)
     notes, seen = [], []
     calls = TrainCallbacks(on_note=notes.append, on_step=lambda progress: seen.append(progress.step))
-    result = loop.train(settings, photos, tmp_path, callbacks=calls)
+    result = engine.run_training(settings, photos, tmp_path, callbacks=calls)
     (note,) = [line for line in notes if "going on" in line]
     assert re.search(words, note)
     assert "with 0.5 of the learning rate" in note
@@ -236,18 +240,20 @@ def test_a_ruined_network_is_left_behind(
 def test_a_loss_that_is_no_number_is_left_behind(
     settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    judge, calls = Objective.__call__, [0]
+    judge, calls = TrainingObjective.__call__, [0]
 
-    def ruined(objective: Objective, paint: Paint, images: Tensor, samples: range) -> Terms:
-        terms = judge(objective, paint, images, samples)
+    def ruined(objective: TrainingObjective, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
+        losses, stylized = judge(objective, paint, images, samples)
         calls[0] += 1
         if calls[0] == 6:  # the first was to count the arithmetic
-            terms.values[name].fill_(float("nan"))
-        return terms
+            nan = torch.tensor(float("nan"))
+            losses = Losses(nan, losses.values) if name == "total" else losses.plus(name, nan, 0.0)
+            losses.total.requires_grad_()
+        return losses, stylized
 
-    monkeypatch.setattr(Objective, "__call__", ruined)
+    monkeypatch.setattr(TrainingObjective, "__call__", ruined)
     notes: list[str] = []
-    loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
+    engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert f"Step 5: the {name} loss is nan; going on from step 2 with 0.5 of the learning rate." in notes
 
 
@@ -260,7 +266,7 @@ def test_it_is_not_tried_for_ever(
     with pytest.raises(
         DivergedError, match=r"step 1: the weights are no .*, after 3 returns .*--learning-rate"
     ) as caught:
-        loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
+        engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert "\n" not in str(caught.value)
     assert [line.split(" with ")[1].split(" of ")[0] for line in notes if "going on" in line] == [
         "0.5",
@@ -271,22 +277,16 @@ def test_it_is_not_tried_for_ever(
 
 def plant_in_pictures(monkeypatch: pytest.MonkeyPatch, from_step: int, until_rescue: bool = True) -> None:
     """Black squares in the held-out pictures from a step on, until the training has gone back."""
-    measure, training = Objective.measure, {}
-    look = loop.look
+    look = engine.validate
 
-    def looking(run: Run) -> loop.Look:
-        training["run"] = run
-        return look(run)
+    def spoilt(run: TrainingRun) -> Validation:
+        seen = look(run)
+        if run.state.step >= from_step and not (until_rescue and run.state.rescues):
+            for painted in seen.painted:
+                painted[8:48, 8:48] = 0
+        return seen
 
-    def measured(objective: Objective, paint: Paint, image: Tensor, style: int = 0) -> tuple[Tensor, dict[str, float]]:
-        stylized, losses = measure(objective, paint, image, style)
-        state = training["run"].state
-        if state.step >= from_step and not (until_rescue and state.rescues):
-            stylized[..., 8:48, 8:48] = 0
-        return stylized, losses
-
-    monkeypatch.setattr(loop, "look", looking)
-    monkeypatch.setattr(Objective, "measure", measured)
+    monkeypatch.setattr(engine, "validate", spoilt)
 
 
 def test_blobs_that_come_are_left_behind(
@@ -295,7 +295,7 @@ def test_blobs_that_come_are_left_behind(
     plant_in_pictures(monkeypatch, from_step=8)
     notes, seen = [], []
     calls = TrainCallbacks(on_note=notes.append, on_step=lambda progress: seen.append(progress.step))
-    loop.train(settings, photos, tmp_path, callbacks=calls)
+    engine.run_training(settings, photos, tmp_path, callbacks=calls)
     (note,) = [line for line in notes if "blobs" in line]
     assert note.startswith("Step 8: blobs: ")
     assert note.endswith("going on from step 4 with 0.5 of the learning rate.")
@@ -307,7 +307,7 @@ def test_blobs_that_stay_are_said_and_end_no_training(
 ) -> None:
     plant_in_pictures(monkeypatch, from_step=0, until_rescue=False)
     notes: list[str] = []
-    result = loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
+    result = engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert [line.split(":")[0] for line in notes if "blobs" in line] == ["Step 4"]
     assert result.steps == 12
 
@@ -315,16 +315,16 @@ def test_blobs_that_stay_are_said_and_end_no_training(
 def test_the_learning_rate_stays_halved_after_a_resume(
     settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 9:
             raise RuntimeError("stopped")
 
     with monkeypatch.context() as patch:
         plant(patch, "nan", at=5)
-        eager = dataclasses.replace(settings, checkpoint_every_s=0.0, decay="constant")
+        eager = dataclasses.replace(settings, checkpoint_every_s=0.0, lr_schedule="constant")
         with pytest.raises(RuntimeError, match="stopped"):
-            loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
-    loop.train(dataclasses.replace(settings, decay="constant"), photos, tmp_path, resume=True)
+            engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+    engine.run_training(dataclasses.replace(settings, lr_schedule="constant"), photos, tmp_path, resume=True)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     rates = {event.step: event.value for event in events.Scalars("train/learning_rate")}

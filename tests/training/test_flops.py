@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fastnst.losses.perceptual import Losses
 from fastnst.models.network import StyleNetwork
-from fastnst.training.flops import multiply_adds_per_pixel
-from fastnst.training.objective import Terms
-from fastnst.training.stopwatch import Stopwatch
+from fastnst.training.budget import multiply_adds_per_pixel
+from fastnst.training.run import Stopwatch
 
 
 class OneConvolution(StyleNetwork):
@@ -22,9 +22,9 @@ class OneConvolution(StyleNetwork):
 
 def test_a_convolution_by_hand() -> None:
     # Forwards 3 * 3 * 9 = 81 multiply-adds a pixel, and as many for the weights' gradient; none for the picture's.
-    def judge(paint: StyleNetwork, images: Tensor, samples: range) -> Terms:
+    def judge(paint: StyleNetwork, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
         stylized = paint(images)
-        return Terms(stylized.square().mean(), {}, stylized)
+        return Losses(stylized.square().mean(), {}), stylized
 
     network = OneConvolution()
     assert multiply_adds_per_pixel(network, judge) == 162  # type: ignore[arg-type]

@@ -17,9 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 from fastnst.errors import OutputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.training import checkpoint, early_exports, loop
+from fastnst.training import checkpoint, engine, saving
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.loop import TrainCallbacks
+from fastnst.training.engine import TrainCallbacks
 from fastnst.training.settings import TrainSettings
 
 
@@ -45,7 +45,7 @@ def test_a_folder_of_which_a_tenth_is_broken(settings: TrainSettings, photos: Pa
     (folder / "broken0.png").write_bytes(whole[: len(whole) // 2])
     (folder / "broken1.jpg").write_text("not a picture")
     (folder / "broken2.jpg").touch()
-    result = loop.train(dataclasses.replace(settings, steps=16), folder, tmp_path / "run")
+    result = engine.run_training(dataclasses.replace(settings, steps=16), folder, tmp_path / "run")
     assert sorted(result.skipped) == ["broken0.png", "broken1.jpg", "broken2.jpg"]
     assert result.steps == 16
     assert result.images == 32
@@ -73,13 +73,13 @@ def test_a_disk_that_is_full_for_a_while_ends_no_training(
 ) -> None:
     disk, notes, saved = FullDisk(monkeypatch), [], {}
 
-    def change(progress: loop.Progress) -> None:
+    def change(progress: engine.TrainProgress) -> None:
         if (tmp_path / CHECKPOINT).exists():
             saved[progress.step] = steps_in(tmp_path)
         disk.full = progress.step in (2, 3)
 
     calls = TrainCallbacks(on_step=change, on_note=notes.append)
-    loop.train(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, callbacks=calls)
+    engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, callbacks=calls)
     assert [line for line in notes if "training goes on" in line] == notes
     assert len(notes) == 2
     assert notes[0].startswith(str(tmp_path / CHECKPOINT))
@@ -92,16 +92,16 @@ def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_last_checkpoint_stay
 ) -> None:
     disk = FullDisk(monkeypatch)
 
-    def change(progress: loop.Progress) -> None:
+    def change(progress: engine.TrainProgress) -> None:
         disk.full = progress.step > 4
 
     eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
     with pytest.raises(OutputError, match="No space left"):
-        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=change))
+        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=change))
     assert steps_in(tmp_path) == 4
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     disk.full = False
-    loop.train(settings, photos, tmp_path, resume=True)
+    engine.run_training(settings, photos, tmp_path, resume=True)
     assert steps_in(tmp_path) == 6
 
 
@@ -110,12 +110,12 @@ import sys
 from pathlib import Path
 from fastnst.errors import OutputError
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.loop import TrainCallbacks, train
+from fastnst.training.engine import TrainCallbacks, train
 from fastnst.training.settings import TrainSettings
 
 style, weights, photos, folder = map(Path, sys.argv[1:])
 settings = TrainSettings(
-    style=style, loss_weights=weights, width=2, blocks=1, steps=8, batch=1, crop=64, style_size=64,
+    style=style, loss_weights=weights, width=2, blocks=1, steps=8, batch_size=1, crop_size=64, style_size=64,
     content_layers=("relu2_1",), style_layers=("relu2_1",), workers=0, preview_every=2, precision="float32",
     early_export_s=0, checkpoint_every_s=0.0,
 )
@@ -136,6 +136,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk of its own")
 def test_a_disk_that_really_runs_full(style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
@@ -164,7 +165,7 @@ def test_events_that_cannot_be_written_are_said_once_and_end_no_training(
 
     monkeypatch.setattr(SummaryWriter, "add_scalar", refuse)
     notes: list[str] = []
-    result = loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
+    result = engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert result.steps == 6
     (note,) = notes
     assert "TensorBoard" in note
@@ -177,16 +178,16 @@ def test_events_that_cannot_be_written_are_said_once_and_end_no_training(
 def test_an_early_export_can_be_tried_while_it_trains(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     notes, there = [], {}
 
-    def note(progress: loop.Progress) -> None:
-        there[progress.step] = (tmp_path / early_exports.PREVIEW).exists()
+    def note(progress: engine.TrainProgress) -> None:
+        there[progress.step] = (tmp_path / saving.PREVIEW).exists()
 
     soon = dataclasses.replace(settings, steps=3, early_export_s=1e-3)
-    loop.train(dataclasses.replace(soon, early_export_s=0), photos, tmp_path / "plain")
+    engine.run_training(dataclasses.replace(soon, early_export_s=0), photos, tmp_path / "plain")
     plain, _ = read_safetensors(tmp_path / "plain" / CHECKPOINT)
-    loop.train(soon, photos, tmp_path, callbacks=TrainCallbacks(on_step=note, on_note=notes.append))
+    engine.run_training(soon, photos, tmp_path, callbacks=TrainCallbacks(on_step=note, on_note=notes.append))
     assert there == {1: False, 2: True, 3: True}
-    assert [line for line in notes if early_exports.PREVIEW in line] == [
-        f"Step 1: try it with --style {tmp_path / early_exports.PREVIEW}"
+    assert [line for line in notes if saving.PREVIEW in line] == [
+        f"Step 1: try it with --style {tmp_path / saving.PREVIEW}"
     ]
     exported, _ = read_safetensors(tmp_path / CHECKPOINT)
     assert all(torch.equal(value, plain[name]) for name, value in exported.items() if name.startswith("network."))
@@ -198,17 +199,17 @@ def test_an_early_export_that_fails_is_only_said(
     def fail(*_: object) -> None:
         raise RuntimeError("unknown operator\nand much more")
 
-    monkeypatch.setattr(early_exports, "to_onnx", fail)
+    monkeypatch.setattr(saving, "to_onnx", fail)
     notes: list[str] = []
     soon = dataclasses.replace(settings, early_export_s=1e-3)
-    result = loop.train(soon, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
+    result = engine.run_training(soon, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert notes == ["No preview.onnx: unknown operator"]
     assert result.steps == 6
 
 
 def test_the_table_of_losses_has_seconds_and_arithmetic(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     looks = []
-    result = loop.train(settings, photos, tmp_path, callbacks=TrainCallbacks(on_look=looks.append))
+    result = engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_validation=looks.append))
     head, *rows = (tmp_path / "losses.csv").read_text(encoding="utf-8").splitlines()
     assert head == "step,seconds,images,multiply_adds,total,content,style,total_variation"
     assert [row.split(",")[0] for row in rows] == ["3", "6"]

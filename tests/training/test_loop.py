@@ -17,7 +17,7 @@ from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingE
 from fastnst.io.styles import bundled_models
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
-from fastnst.training import loop
+from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings, of_their_time, plain
 from fastnst.training.state import new_state
@@ -36,24 +36,24 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_loss_falls(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     seen: list[float] = []
     settings = dataclasses.replace(settings, steps=40, learning_rate=1e-2)
-    loop.train(settings, photos, tmp_path, on_step=lambda progress: seen.append(progress.losses["total"]))
+    engine.run_training(settings, photos, tmp_path, on_step=lambda progress: seen.append(progress.losses["total"]))
     assert len(seen) == 40
     assert sum(seen[-5:]) < 0.6 * sum(seen[:5])
 
 
 def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     whole: dict[int, float] = {}
-    loop.train(settings, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
+    engine.run_training(settings, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
 
-    def stop_after_two(progress: loop.Progress) -> None:
+    def stop_after_two(progress: engine.TrainProgress) -> None:
         if progress.step == 3:
             raise RuntimeError("stopped")
 
     eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(eager, photos, tmp_path / "b", on_step=stop_after_two)
+        engine.run_training(eager, photos, tmp_path / "b", on_step=stop_after_two)
     rest: dict[int, float] = {}
-    loop.train(
+    engine.run_training(
         settings, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]})
     )
     assert sorted(rest) == [3, 4, 5, 6]
@@ -65,26 +65,31 @@ def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp
 def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
-    staged = dataclasses.replace(settings, crop=96, small_first=0.5, small_crop=64, small_batch=3)
+    staged = dataclasses.replace(
+        settings, crop_size=96, progressive_resizing=0.5, progressive_crop_size=64, progressive_batch_size=3
+    )
     whole: dict[int, float] = {}
-    loop.train(staged, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
+    engine.run_training(staged, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 5:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(dataclasses.replace(staged, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+        engine.run_training(dataclasses.replace(staged, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
     rest: dict[int, float] = {}
-    loop.train(staged, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]}))
+    engine.run_training(
+        staged, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]})
+    )
     assert sorted(rest) == [5, 6]
     assert all(rest[step] == whole[step] for step in rest)
     with safe_open(tmp_path / "b" / CHECKPOINT, framework="pt") as opened:
         assert json.loads(opened.metadata()["progress"])["images"] == 3 * 3 + 3 * 2
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    loop.train(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
+    engine.run_training(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
     options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
     options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
     options += [f"--loss-weights={settings.loss_weights}", "--precision=float32"]
@@ -111,25 +116,25 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
 
 def test_a_training_is_not_overwritten(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(settings, steps=1)
-    loop.train(settings, photos, tmp_path)
+    engine.run_training(settings, photos, tmp_path)
     with pytest.raises(OutputError, match="--resume"):
-        loop.train(settings, photos, tmp_path)
+        engine.run_training(settings, photos, tmp_path)
 
 
 def test_resuming_with_another_setting_or_style_is_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
-    loop.train(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
     with pytest.raises(CheckpointError, match="steps = 1, now it is 6"):
-        loop.train(settings, photos, tmp_path, resume=True)
+        engine.run_training(settings, photos, tmp_path, resume=True)
     other = dataclasses.replace(settings, steps=1, style=photos / "photo0.png")
     with pytest.raises(CheckpointError, match="another style picture"):
-        loop.train(other, photos, tmp_path, resume=True)
+        engine.run_training(other, photos, tmp_path, resume=True)
 
 
 def test_resuming_nothing_is_refused(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
-        loop.train(settings, photos, tmp_path, resume=True)
+        engine.run_training(settings, photos, tmp_path, resume=True)
 
 
 def test_a_training_that_cannot_stay_finite_stops_and_says_why(
@@ -137,11 +142,11 @@ def test_a_training_that_cannot_stay_finite_stops_and_says_why(
 ) -> None:
     broken = dataclasses.replace(settings, learning_rate=1e30)
     with pytest.raises(DivergedError, match=r"step \d: the (weights are no|\w+ loss is (nan|inf)).*after 3 returns"):
-        loop.train(broken, photos, tmp_path)
+        engine.run_training(broken, photos, tmp_path)
 
 
 def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    loop.train(settings, photos, tmp_path)
+    engine.run_training(settings, photos, tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert {"train/total", "train/content", "train/style", "train/learning_rate", "speed/images_per_s"} <= set(
@@ -153,13 +158,13 @@ def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: P
 
 
 def test_tensorboard_has_every_step_once_after_a_resume(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 4:  # after the checkpoint of step 3, and with the event of step 4 written
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, on_step=stop)
-    loop.train(settings, photos, tmp_path, resume=True)
+        engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, on_step=stop)
+    engine.run_training(settings, photos, tmp_path, resume=True)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
@@ -170,35 +175,37 @@ def test_a_training_can_start_from_a_trained_network(settings: TrainSettings, ph
     network = TransformNet(width=2, blocks=1)
     spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
     save_model(tmp_path / "first.safetensors", network, ModelInfo(style="first", network=spec, provenance="test"))
-    started = dataclasses.replace(settings, start=tmp_path / "first.safetensors", learning_rate=1e-12, steps=1)
-    loop.train(started, photos, tmp_path / "a")
+    started = dataclasses.replace(settings, init_from=tmp_path / "first.safetensors", learning_rate=1e-12, steps=1)
+    engine.run_training(started, photos, tmp_path / "a")
     for name, value in weights(tmp_path / "a").items():
         assert_close(value, network.state_dict()[name.removeprefix("network.")], rtol=1e-3, atol=1e-5)
     with pytest.raises(CheckpointError, match=r"width 2 blocks 1 \(first\); asked .* width 2 blocks 3$"):
-        loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "b")
+        engine.run_training(dataclasses.replace(started, blocks=3), photos, tmp_path / "b")
 
 
 def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     last = {}
     for weight in (0.0, 1e4):
         seen: list[float] = []
-        strong = dataclasses.replace(settings, steps=40, learning_rate=1e-2, lattice_weight=weight)
-        loop.train(strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["lattice"]))
+        strong = dataclasses.replace(settings, steps=40, learning_rate=1e-2, checkerboard_weight=weight)
+        engine.run_training(
+            strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["checkerboard"])
+        )
         last[weight] = sum(seen[-5:])
     assert last[1e4] < 0.5 * last[0.0]
 
 
 def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> None:
     with pytest.raises(SettingError, match="--crop is 66"):
-        dataclasses.replace(settings, crop=66)
+        dataclasses.replace(settings, crop_size=66)
     with pytest.raises(SettingError, match="--steps is 0"):
         dataclasses.replace(settings, steps=0)
     with pytest.raises(SettingError, match="--learning-rate is nan"):
         dataclasses.replace(settings, learning_rate=float("nan"))
     with pytest.raises(SettingError, match="--small-crop is 32"):
-        dataclasses.replace(settings, small_crop=32)
+        dataclasses.replace(settings, progressive_crop_size=32)
     with pytest.raises(SettingError, match="--small-first is 2"):
-        dataclasses.replace(settings, small_first=2)
+        dataclasses.replace(settings, progressive_resizing=2)
 
 
 def test_starts_from_the_gallery_where_it_fits(
@@ -209,21 +216,21 @@ def test_starts_from_the_gallery_where_it_fits(
     gallery = bundled_models() / "gallery.safetensors"
 
     def start(**changes: object) -> Path | None:
-        return dataclasses.replace(settings, **{"width": None, "blocks": None, **changes}).start_model  # type: ignore[arg-type]
+        return dataclasses.replace(settings, **{"width": None, "blocks": None, **changes}).init_model  # type: ignore[arg-type]
 
     assert start() == start(width=16) == start(strength_input=True) == gallery
-    assert start(start="none") is start(width=32) is start(blocks=3) is start(network="live") is None
-    assert start(start=Path("starry"), network="live") == Path("starry")
+    assert start(init_from="none") is start(width=32) is start(blocks=3) is start(network="live") is None
+    assert start(init_from=Path("starry"), network="live") == Path("starry")
     known, info = load_model(gallery)
     assert (known.width, known.blocks, len(info.styles)) == (16, 5, known.conditions.styles)
 
 
 def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     begun = dataclasses.replace(
-        settings, width=None, blocks=None, steps=1, batch=1, learning_rate=1e-12, preview_every=1
+        settings, width=None, blocks=None, steps=1, batch_size=1, learning_rate=1e-12, preview_every=1
     )
     said: list[str] = []
-    result = loop.train(begun, photos, tmp_path, callbacks=loop.TrainCallbacks(on_note=said.append))
+    result = engine.run_training(begun, photos, tmp_path, callbacks=engine.TrainCallbacks(on_note=said.append))
     known, info = load_model(bundled_models() / "gallery.safetensors")
     (nearest,) = (line.split(", which")[0].rpartition(" ")[2] for line in said if "begins as" in line)
     weights = torch.eye(len(info.styles))[info.styles.index(nearest)]
@@ -233,18 +240,18 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
 
 
 def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
-    assert of_their_time({"steps": 3}) == {"start": "none", "width": 32, "blocks": 5, "steps": 3}
+    assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3}
     assert of_their_time({"network": "live-small"})["width"] == 32
     assert of_their_time({"network": "live"})["width"] == 48
     told = plain(TrainSettings(style=(Path("x.png"),)))
-    assert (told["width"], told["blocks"], told["start"]) == (16, 5, "auto")
+    assert (told["width"], told["blocks"], told["init_from"]) == (16, 5, "auto")
     assert of_their_time(told) == told
 
 
 def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings) -> None:
-    begun = new_state(dataclasses.replace(settings, start=Path("starry"), width=16, blocks=5), torch.device("cpu"))
+    begun = new_state(dataclasses.replace(settings, init_from=Path("starry"), width=16, blocks=5), torch.device("cpu"))
     expected, _ = load_model(bundled_models() / "starry.safetensors")
     own = begun.network.state_dict()
     assert all(torch.equal(own[name], value) for name, value in expected.state_dict().items())
     with pytest.raises(CheckpointError, match="nothing: no such file"):
-        new_state(dataclasses.replace(settings, start=Path("nothing")), torch.device("cpu"))
+        new_state(dataclasses.replace(settings, init_from=Path("nothing")), torch.device("cpu"))

@@ -14,34 +14,36 @@ from fastnst.errors import CheckpointError, SettingError, WeightsError
 from fastnst.io.images import fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.compact import CompactFeatures
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import Losses, PerceptualLoss
 from fastnst.losses.settings import LossNetworkName
-from fastnst.losses.weights import load_polish_network
-from fastnst.training import loop
+from fastnst.losses.weights import load_fine_tuning_network
+from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.loop import TrainCallbacks, TrainResult
-from fastnst.training.monitor import Look
-from fastnst.training.objective import Objective, Paint, Terms
+from fastnst.training.engine import TrainCallbacks, TrainResult
+from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.settings import TrainSettings
+from fastnst.training.validation import Validation
 
 
 @pytest.fixture
 def settings(tiny: TrainSettings, loss_weights: Path) -> TrainSettings:
     """Four steps through the compact network, then two through a VGG-19 of random weights."""
-    return replace(tiny, loss_network="compact", loss_weights=None, polish=1 / 3, polish_weights=loss_weights)
+    return replace(tiny, loss_network="compact", loss_weights=None, fine_tune=1 / 3, fine_tune_weights=loss_weights)
 
 
 def totals(settings: TrainSettings, photos: Path, folder: Path) -> tuple[list[float], TrainResult]:
     """Losses step by step, and the result."""
     seen: list[float] = []
-    result = loop.train(settings, photos, folder, on_step=lambda progress: seen.append(progress.losses["total"]))
+    result = engine.run_training(
+        settings, photos, folder, on_step=lambda progress: seen.append(progress.losses["total"])
+    )
     return seen, result
 
 
 def through(name: LossNetworkName, settings: TrainSettings) -> TrainSettings:
     """The same training through one network alone."""
-    weights = settings.polish_weights if name == "vgg19-caffe" else None
-    return replace(settings, polish=0, polish_weights=None, loss_network=name, loss_weights=weights)
+    weights = settings.fine_tune_weights if name == "vgg19-caffe" else None
+    return replace(settings, fine_tune=0, fine_tune_weights=None, loss_network=name, loss_weights=weights)
 
 
 def test_first_through_one_then_through_the_other(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_first_through_one_then_through_the_other(settings: TrainSettings, photo
 
 
 def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    whole, _ = totals(replace(settings, polish=1.0), photos, tmp_path / "whole")
+    whole, _ = totals(replace(settings, fine_tune=1.0), photos, tmp_path / "whole")
     vgg, _ = totals(through("vgg19-caffe", settings), photos, tmp_path / "vgg")
     assert whole == vgg
 
@@ -63,19 +65,19 @@ def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos
 def test_held_out_pictures_are_judged_by_vgg19_throughout(
     settings: TrainSettings, photos: Path, tmp_path: Path, style_picture: Path
 ) -> None:
-    looks: dict[str, list[Look]] = {"both": [], "compact": []}
+    looks: dict[str, list[Validation]] = {"both": [], "compact": []}
     for name, each in (("both", settings), ("compact", through("compact", settings))):
-        loop.train(each, photos, tmp_path / name, callbacks=TrainCallbacks(on_look=looks[name].append))
+        engine.run_training(each, photos, tmp_path / name, callbacks=TrainCallbacks(on_validation=looks[name].append))
     first, other = looks["both"][0], looks["compact"][0]
     assert first.step == other.step == 3
     # After three steps through compact both have painted the same; here it is judged by hand.
     assert all((one == two).all() for one, two in zip(first.painted, other.painted, strict=True))
-    network, _ = load_polish_network(settings, settings.polish_weights)
+    network, _ = load_fine_tuning_network(settings, settings.fine_tune_weights)
     loss = PerceptualLoss(network, settings)
     painting = read_frame(style_picture)
     style = loss.measure_style(to_image(resize_frame(painting, fit_long_side(painting.shape[:2], 64))))
     content = [
-        loss.terms(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
+        loss(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
         for photo, painted in zip(first.photos, first.painted, strict=True)
     ]
     assert first.losses["content"] == pytest.approx(sum(content) / len(content), rel=1e-2)
@@ -96,32 +98,34 @@ def test_resumed_in_either_part_equals_uninterrupted(
 ) -> None:
     whole, _ = totals(settings, photos, tmp_path / "whole")
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == stopped_at:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "stopped", on_step=stop)
+        engine.run_training(replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "stopped", on_step=stop)
     rest: list[float] = []
-    loop.train(settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"]))
+    engine.run_training(
+        settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"])
+    )
     assert rest == whole[stopped_at - 1 :]
-    with pytest.raises(CheckpointError, match=r"polish = 0\.333.*now it is 0\.5"):
-        loop.train(replace(settings, polish=0.5), photos, tmp_path / "stopped", resume=True)
+    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.333.*now it is 0\.5"):
+        engine.run_training(replace(settings, fine_tune=0.5), photos, tmp_path / "stopped", resume=True)
 
 
 def test_a_checkpoint_of_before_it_was_there_is_not_polished(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     old = through("compact", settings)
-    loop.train(old, photos, tmp_path)
+    engine.run_training(old, photos, tmp_path)
     path = tmp_path / CHECKPOINT
     with safe_open(path, framework="numpy") as opened:
         metadata = opened.metadata()
-    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "polish"}
+    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "fine_tune"}
     save_file(load_file(path), path, metadata | {"settings": json.dumps(saved)})
-    loop.train(old, photos, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"polish = 0\.0, now it is 0\.333"):
-        loop.train(settings, photos, tmp_path, resume=True)
+    engine.run_training(old, photos, tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.0, now it is 0\.333"):
+        engine.run_training(settings, photos, tmp_path, resume=True)
 
 
 def test_of_a_budget_it_is_a_part_of_the_time(
@@ -129,19 +133,19 @@ def test_of_a_budget_it_is_a_part_of_the_time(
 ) -> None:
     now, spent = [1000.0], {True: 0.0, False: 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    judge = Objective.__call__
+    judge = TrainingObjective.__call__
 
-    def painted(objective: Objective, paint: Paint, images: Tensor, samples: range) -> Terms:
+    def painted(objective: TrainingObjective, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
         compact = isinstance(objective.loss.network, CompactFeatures)
         now[0] += 1.0 if compact else 4.0
         spent[compact] += 1.0 if compact else 4.0
         return judge(objective, paint, images, samples)
 
-    monkeypatch.setattr(Objective, "__call__", painted)
+    monkeypatch.setattr(TrainingObjective, "__call__", painted)
     notes: list[str] = []
     callbacks = TrainCallbacks(on_note=notes.append)
-    planned = replace(settings, budget="145s", polish=0.5, batch=1, preview_every=10_000)
-    loop.train(planned, photos, tmp_path, callbacks=callbacks, began=now[0])
+    planned = replace(settings, budget="145s", fine_tune=0.5, batch_size=1, preview_every=10_000)
+    engine.run_training(planned, photos, tmp_path, callbacks=callbacks, began=now[0])
     # Six passes of each network to plan and to count; the rest in two halves of the time, give or take a step.
     assert now[0] - 1000 <= 145
     assert spent[True] + spent[False] > 110
@@ -152,12 +156,12 @@ def test_of_a_budget_it_is_a_part_of_the_time(
 
 def test_settings_that_cannot_be(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"--polish is 30; expected a part of the training, 0 to 1"):
-        replace(settings, polish=30)
+        replace(settings, fine_tune=30)
     with pytest.raises(SettingError, match=r"--polish 0\.5 goes with --loss-network compact, not auto"):
-        replace(settings, polish=0.5, loss_network="auto")
+        replace(settings, fine_tune=0.5, loss_network="auto")
     with pytest.raises(SettingError, match=r"--polish 0\.1 of --steps 6 is less than one step; expected 0\.17 or more"):
-        replace(settings, polish=0.1)
+        replace(settings, fine_tune=0.1)
     with pytest.raises(SettingError, match=r"tiny\.safetensors does nothing without --polish"):
-        replace(settings, polish=0)
+        replace(settings, fine_tune=0)
     with pytest.raises(WeightsError, match=r"gone\.pth: no such file"):
-        loop.train(replace(settings, polish_weights=Path("gone.pth")), photos, tmp_path)
+        engine.run_training(replace(settings, fine_tune_weights=Path("gone.pth")), photos, tmp_path)

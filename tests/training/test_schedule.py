@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnst.training.progress import Clock, StepPace
-from fastnst.training.schedule import Schedule, Stage
+from fastnst.training.schedule import Clock, Schedule, Stage, StepSchedule
 from fastnst.training.settings import TrainSettings
 
 
@@ -14,7 +13,7 @@ def settings() -> TrainSettings:
 
 
 def rate(step: int, settings: TrainSettings) -> float:
-    pace = StepPace(settings.steps)
+    pace = StepSchedule(settings.steps)
     return Schedule(settings).learning_rate(pace.at(step, Clock()), pace.warm_up)
 
 
@@ -31,26 +30,28 @@ def test_a_short_training_warms_up_all_the_way(settings: TrainSettings) -> None:
 
 
 def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> None:
-    constant = dataclasses.replace(settings, decay="constant", learning_rate=0.3)
+    constant = dataclasses.replace(settings, lr_schedule="constant", learning_rate=0.3)
     assert {rate(step, constant) for step in range(150)} == {0.3}
 
 
 def test_what_is_polished_has_a_course_of_its_own(settings: TrainSettings) -> None:
     # 150 steps through compact, 50 of warm-up and 100 down; then 50, of which 5 are warm-up, from half of the rate.
-    polished = dataclasses.replace(settings, steps=200, loss_network="compact", polish=0.25)
+    polished = dataclasses.replace(settings, steps=200, loss_network="compact", fine_tune=0.25)
     before = [rate(step, settings) for step in range(150)]
     assert [rate(step, polished) for step in range(150)] == pytest.approx(before)
     after = [rate(step, polished) for step in range(150, 200)]
     assert after[:6] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5])
     assert after[5:] == sorted(after[5:], reverse=True)
     assert 0 < after[-1] < 2e-3
-    assert not Schedule(polished).polishes(149 / 200)
-    assert Schedule(polished).polishes(150 / 200)
+    assert not Schedule(polished).fine_tunes(149 / 200)
+    assert Schedule(polished).fine_tunes(150 / 200)
 
 
 def test_small_crops_come_first(settings: TrainSettings) -> None:
-    settings = dataclasses.replace(settings, crop=192, batch=2, small_first=0.4, small_batch=6)
-    schedule, pace = Schedule(settings), StepPace(10)
+    settings = dataclasses.replace(
+        settings, crop_size=192, batch_size=2, progressive_resizing=0.4, progressive_batch_size=6
+    )
+    schedule, pace = Schedule(settings), StepSchedule(10)
     assert [schedule.stage(pace.at(step, Clock()).done) for step in range(10)] == [Stage(96, 6)] * 4 + [
         Stage(192, 2)
     ] * 6
@@ -60,10 +61,10 @@ def test_small_crops_come_first(settings: TrainSettings) -> None:
 def test_the_small_crop_is_half_the_side_in_steps_that_suit_every_network(
     settings: TrainSettings, crop: int, small: int
 ) -> None:
-    first = Schedule(dataclasses.replace(settings, crop=crop, small_first=0.5)).stage(0.0)
-    assert first == Stage(small, settings.batch)
+    first = Schedule(dataclasses.replace(settings, crop_size=crop, progressive_resizing=0.5)).stage(0.0)
+    assert first == Stage(small, settings.batch_size)
 
 
 def test_without_small_first_all_steps_are_alike(settings: TrainSettings) -> None:
     schedule = Schedule(settings)
-    assert schedule.stage(0.0) == schedule.stage(0.999) == Stage(settings.crop, settings.batch)
+    assert schedule.stage(0.0) == schedule.stage(0.999) == Stage(settings.crop_size, settings.batch_size)

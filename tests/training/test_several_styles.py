@@ -20,13 +20,13 @@ from fastnst.models.architectures import build_network
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.conditioning import ConditionalInstanceNorm2d, Conditions
 from fastnst.models.network import StyleNetwork
-from fastnst.training import loop
+from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.conditioning import tell
+from fastnst.training.conditioning import draw_conditions
 from fastnst.training.finish import finish
-from fastnst.training.nearest_style import must_be_found, of_their_names
-from fastnst.training.objective import Objective
+from fastnst.training.objective import TrainingObjective
 from fastnst.training.settings import TrainSettings, plain
+from fastnst.training.setup import must_be_found, styles_of_names
 from fastnst.training.state import new_state
 
 CPU = torch.device("cpu")
@@ -48,10 +48,10 @@ def settings(tiny: TrainSettings, paintings: tuple[Path, ...]) -> TrainSettings:
     return dataclasses.replace(tiny, style=paintings, steps=4, preview_every=4)
 
 
-def objective(settings: TrainSettings) -> Objective:
+def objective(settings: TrainSettings) -> TrainingObjective:
     network, _ = load_loss_network(settings, CPU)
     styles = [read_frame(path) for path in settings.style]
-    return Objective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
+    return TrainingObjective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
 
 
 @pytest.fixture
@@ -85,21 +85,21 @@ def test_styles_that_cannot_be(settings: TrainSettings, paintings: tuple[Path, .
 
 def test_each_picture_is_judged_by_its_own_style(settings: TrainSettings, images: Tensor) -> None:
     judge = objective(settings)
-    total = judge(lambda image, _weights: image, images, range(1, 4)).values
+    total = judge(lambda image, _weights: image, images, range(1, 4))[0].floats()
     ones = [dataclasses.replace(settings, style=(settings.style[n % 2],)) for n in range(1, 4)]
     alone = [
-        objective(one)(lambda image: image, images[place : place + 1], range(1)).values
+        objective(one)(lambda image: image, images[place : place + 1], range(1))[0].floats()
         for place, one in enumerate(ones)
     ]
     for term in ("content", "style", "total"):
-        assert_close(total[term], torch.stack([values[term] for values in alone]).mean())
-    assert float(alone[0]["style"]) != pytest.approx(float(alone[1]["style"]), rel=1e-3)
+        assert total[term] == pytest.approx(sum(values[term] for values in alone) / 3)
+    assert alone[0]["style"] != pytest.approx(alone[1]["style"], rel=1e-3)
 
 
 def test_the_style_weight_follows_the_square_of_the_strength(settings: TrainSettings, images: Tensor) -> None:
-    strong = dataclasses.replace(settings, strength_input=True, lattice_weight=0.0)
+    strong = dataclasses.replace(settings, strength_input=True, checkerboard_weight=0.0)
     samples = range(5, 8)
-    told = tell(Conditions(2, strength=True), strong.seed, samples, CPU)
+    told = draw_conditions(Conditions(2, strength=True), strong.seed, samples, CPU)
     assert len(set(told.strength.tolist())) > 1
     given = []
 
@@ -107,11 +107,13 @@ def test_the_style_weight_follows_the_square_of_the_strength(settings: TrainSett
         given.append((weights, strength))
         return image
 
-    terms = objective(strong)(paint, images, samples)
+    losses, _ = objective(strong)(paint, images, samples)
     assert_close(given[0][1][:, 0], told.strength)
-    each = [objective(settings)(lambda image, _: image, images[n : n + 1], samples[n : n + 1]).values for n in range(3)]
+    each = [
+        objective(settings)(lambda image, _: image, images[n : n + 1], samples[n : n + 1])[0].values for n in range(3)
+    ]
     weighed = sum(s**2 * one["style"] for s, one in zip(told.strength, each, strict=True)) / 3
-    assert_close(terms.total, terms.values["content"] + strong.style_weight * weighed)
+    assert_close(losses.total, losses.values["content"] + strong.style_weight * weighed)
 
 
 def test_nothing_is_computed_twice(settings: TrainSettings, images: Tensor) -> None:
@@ -142,14 +144,13 @@ def test_flicker_is_the_penalty_on_every_other_picture_of_each_style(settings: T
         grid[..., ::4] = 0.5
         return image + grid
 
-    plain_terms, terms = (objective(one)(paint, images, range(3)) for one in (settings, steady))
+    plain, losses = (objective(one)(paint, images, range(3))[0] for one in (settings, steady))
     assert [len(weights) for weights in painted] == [3, 3, 2]
     assert_close(painted[2], painted[1][:2])  # of either style the first; the third picture is the first's second
-    assert "flicker" not in plain_terms.values
-    assert_close(terms.total, plain_terms.total + 10 * terms.values["flicker"])
-    assert_close(terms.values["total"], terms.total.detach())
-    noiseless = objective(steady)(lambda image, _: image, images, range(3)).values["flicker"]
-    assert noiseless < 0.2 * terms.values["flicker"]
+    assert "temporal" not in plain.values
+    assert_close(losses.total, plain.total + 10 * losses.values["temporal"])
+    noiseless = objective(steady)(lambda image, _: image, images, range(3))[0].values["temporal"]
+    assert noiseless < 0.2 * losses.values["temporal"]
 
 
 def test_flicker_takes_each_style_in_turn_however_a_batch_is_shared(settings: TrainSettings, images: Tensor) -> None:
@@ -160,17 +161,17 @@ def test_flicker_takes_each_style_in_turn_however_a_batch_is_shared(settings: Tr
         twice.append(weights)
         return image**2
 
-    whole = judge(paint, four, range(4, 8)).values["flicker"]
+    whole = judge(paint, four, range(4, 8)).values["temporal"]
     assert twice.pop().tolist() == [[1, 0], [0, 1]]
-    parts = [judge(paint, four[[n, n + 1]], range(4 + n, 6 + n)).values["flicker"] for n in (0, 2)]
+    parts = [judge(paint, four[[n, n + 1]], range(4 + n, 6 + n)).values["temporal"] for n in (0, 2)]
     assert_close(sum(parts) / 2, whole)
     assert whole > 0
     assert parts[1] == 0
 
 
 def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    longer = dataclasses.replace(settings, steps=60, learning_rate=2e-2, lattice_weight=0.0, preview_every=60)
-    result = loop.train(longer, photos, tmp_path)
+    longer = dataclasses.replace(settings, steps=60, learning_rate=2e-2, checkerboard_weight=0.0, preview_every=60)
+    result = engine.run_training(longer, photos, tmp_path)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         red, blue, mix = (
@@ -186,7 +187,7 @@ def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, 
 
 def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     strong = dataclasses.replace(settings, strength_input=True, name="duo", steady=2.0, steps=2)
-    files = finish(loop.train(strong, photos, tmp_path), tmp_path)
+    files = finish(engine.run_training(strong, photos, tmp_path), tmp_path)
     network, info = load_model(files.model)
     assert info.styles == ("red_one", "blue")
     assert network.conditions == Conditions(2, strength=True)
@@ -205,16 +206,16 @@ def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path
 def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     strong = dataclasses.replace(settings, strength_input=True, steady=2.0)
     whole: dict[int, dict[str, float]] = {}
-    loop.train(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
+    engine.run_training(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         if progress.step == 3:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(dataclasses.replace(strong, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+        engine.run_training(dataclasses.replace(strong, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
     rest: dict[int, dict[str, float]] = {}
-    loop.train(strong, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses}))
+    engine.run_training(strong, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses}))
     assert rest == {step: whole[step] for step in (3, 4)}
     first, second = (read_safetensors(tmp_path / run / CHECKPOINT)[0] for run in "ab")
     for name, value in first.items():
@@ -222,10 +223,10 @@ def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp
 
 
 def test_styles_are_not_exchanged_on_resuming(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    loop.train(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
     turned = dataclasses.replace(settings, steps=1, style=settings.style[::-1])
     with pytest.raises(CheckpointError, match="another style picture"):
-        loop.train(turned, photos, tmp_path, resume=True)
+        engine.run_training(turned, photos, tmp_path, resume=True)
 
 
 def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -233,14 +234,14 @@ def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tm
     spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
     single = build_network(spec)
     save_model(tmp_path / "one.safetensors", single, ModelInfo(style="one", network=spec, provenance="test"))
-    started = dataclasses.replace(settings, start=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)
-    network = loop.train(started, photos, tmp_path / "run").network
+    started = dataclasses.replace(settings, init_from=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)
+    network = engine.run_training(started, photos, tmp_path / "run").network
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         for weights in ([1.0, 0.0], [0.3, 0.7]):
             assert_close(network(image, torch.tensor(weights)), single(image), rtol=1e-2, atol=1e-3)
     with pytest.raises(CheckpointError, match=r"width 2 blocks 1 \(one\); asked for is one of .* blocks 3"):
-        loop.train(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
+        engine.run_training(dataclasses.replace(started, blocks=3), photos, tmp_path / "other")
 
 
 @pytest.fixture
@@ -272,9 +273,9 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
     settings: TrainSettings, photos: Path, trio: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    noting = loop.TrainCallbacks(on_note=said.append)
-    begun = dataclasses.replace(settings, start=trio, steps=1, learning_rate=1e-12, average=0.5)
-    network = loop.train(begun, photos, tmp_path / "run", callbacks=noting).network
+    noting = engine.TrainCallbacks(on_note=said.append)
+    begun = dataclasses.replace(settings, init_from=trio, steps=1, learning_rate=1e-12, ema_decay=0.5)
+    network = engine.run_training(begun, photos, tmp_path / "run", callbacks=noting).network
     red, blue = colours(network, 2)
     assert red[0] > blue[0] + 0.1
     assert blue[2] > red[2] + 0.1
@@ -282,23 +283,25 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
         "red_one begins as fire",
         "blue begins as sea",
     ]
-    single = dataclasses.replace(begun, style=settings.style[1:], average=0.0)
-    assert_close(colours(loop.train(single, photos, tmp_path / "one").network, 1)[0], blue, rtol=1e-3, atol=1e-4)
+    single = dataclasses.replace(begun, style=settings.style[1:], ema_decay=0.0)
+    assert_close(
+        colours(engine.run_training(single, photos, tmp_path / "one").network, 1)[0], blue, rtol=1e-3, atol=1e-4
+    )
     said.clear()
     red_one, _ = settings.style
     Image.open(red_one).save(tmp_path / "sea.png")
     named = dataclasses.replace(begun, style=(red_one, tmp_path / "sea.png"))
-    again = colours(loop.train(named, photos, tmp_path / "named", callbacks=noting).network, 2)
+    again = colours(engine.run_training(named, photos, tmp_path / "named", callbacks=noting).network, 2)
     assert_close(torch.stack(again), torch.stack([red, blue]), rtol=1e-3, atol=1e-4)
     assert len([line for line in said if "begins" in line]) == 1
     said.clear()
-    loop.train(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
+    engine.run_training(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
     assert not any("begins" in line for line in said)
 
 
 def test_a_painting_of_the_same_name_begins_as_itself(settings: TrainSettings, trio: Path, tmp_path: Path) -> None:
     of_names = (tmp_path / "fire.png", tmp_path / "grey.png")
-    begun = new_state(dataclasses.replace(settings, start=trio, style=of_names), CPU).network
+    begun = new_state(dataclasses.replace(settings, init_from=trio, style=of_names), CPU).network
     known, _ = load_model(trio)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     painted = begun(image, torch.tensor([0.3, 0.7]))
@@ -310,5 +313,5 @@ def test_as_many_other_styles_are_not_taken_in_their_order(trio: Path) -> None:
     assert must_be_found(("fire", "grey", "new"), info)
     assert must_be_found(("new",), info)
     assert not must_be_found(("grey", "sea", "fire"), info)
-    assert of_their_names(("grey", "sea", "fire"), info) == [2, 0, 1]
+    assert styles_of_names(("grey", "sea", "fire"), info) == [2, 0, 1]
     assert not must_be_found(("new",), dataclasses.replace(info, styles=()))

@@ -6,14 +6,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.metrics.motion import Motion
-from fastnst.training.steadiness import (
+from fastnst.training.temporal import (
     NOISE_LEVELS,
     SHIFT,
     Change,
     Moved,
     changed,
     draw_change,
-    unsteadiness,
+    temporal_loss,
 )
 
 CPU = torch.device("cpu")
@@ -53,22 +53,22 @@ def test_a_zoom_keeps_the_middle_and_a_turn_is_clockwise() -> None:
     assert grown[0, 0].argmax().item() == 10 * 21 + 18
 
 
-def test_unsteadiness_by_hand() -> None:
+def test_temporal_loss_by_hand() -> None:
     # One row of four pixels, the same in all channels: 0, 0, 1, 1 has variance 1/4. It moves by one pixel.
     before = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 3, 1, 4).repeat(1, 1, 2, 1)
     shift = Moved([Motion("a", shift=(1, 0))], (2, 4), CPU)
     after = torch.tensor([9.0, 0.0, 0.0, 1.0]).expand(1, 3, 1, 4).repeat(1, 1, 2, 1)
-    assert_close(unsteadiness(before, after, shift), torch.zeros(1), atol=1e-6, rtol=0)
+    assert_close(temporal_loss(before, after, shift), torch.zeros(1), atol=1e-6, rtol=0)
     # Wrong by 0.5 in one of the three pixels that were seen: (1/4 / 3) over (1/4 + 1e-4).
     after[..., 2] = 0.5
-    assert_close(unsteadiness(before, after, shift), torch.tensor([0.25 / 3 / 0.2501]), atol=1e-5, rtol=1e-4)
+    assert_close(temporal_loss(before, after, shift), torch.tensor([0.25 / 3 / 0.2501]), atol=1e-5, rtol=1e-4)
 
 
 def test_less_contrast_is_no_steadiness(images: Tensor) -> None:
     shift = moved(Motion("a", shift=(2, 1)), STILL)
     flicker = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)) * 0.1
-    strong = unsteadiness(images, shift(images) + flicker, shift)
-    weak = unsteadiness(0.3 * images, 0.3 * (shift(images) + flicker), shift)
+    strong = temporal_loss(images, shift(images) + flicker, shift)
+    weak = temporal_loss(0.3 * images, 0.3 * (shift(images) + flicker), shift)
     assert_close(strong, weak, rtol=0.05, atol=0)
     assert (strong > 0.01).all()
 
@@ -80,17 +80,17 @@ def test_what_paints_each_pixel_for_itself_is_steady(images: Tensor, motion: Mot
     def paint(image: Tensor) -> Tensor:
         return 1 - 0.5 * image
 
-    steady = unsteadiness(paint(images), paint(movement(images)), movement)
+    steady = temporal_loss(paint(images), paint(movement(images)), movement)
     assert steady.max() < 1e-4
     grid = torch.zeros(images.shape)
     grid[..., ::4] = 0.3  # a pattern that stays where it is
-    assert unsteadiness(paint(images) + grid, paint(movement(images)) + grid, movement).min() > 0.01
+    assert temporal_loss(paint(images) + grid, paint(movement(images)) + grid, movement).min() > 0.01
 
 
 def test_the_penalty_pulls_on_both_paintings(images: Tensor) -> None:
     movement = moved(STILL, STILL)
     before, after = images.clone().requires_grad_(), (images + 0.1).requires_grad_()
-    unsteadiness(before, after, movement).sum().backward()
+    temporal_loss(before, after, movement).sum().backward()
     assert before.grad is not None
     assert after.grad is not None
     assert (after.grad > 0).all()

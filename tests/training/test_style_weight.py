@@ -8,17 +8,17 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.loss_network import LossNetwork
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import load_loss_network
-from fastnst.training import loop, style_weight
-from fastnst.training.loop import TrainCallbacks
+from fastnst.training import engine, style_weight
+from fastnst.training.engine import TrainCallbacks
 from fastnst.training.settings import TrainSettings
 from fastnst.training.style_weight import find_style_weight
 
 
 @pytest.fixture
 def settings(tiny: TrainSettings) -> TrainSettings:
-    return dataclasses.replace(tiny, style_weight="auto", steps=2, batch=1, preview_every=250)
+    return dataclasses.replace(tiny, style_weight="auto", steps=2, batch_size=1, preview_every=250)
 
 
 @pytest.fixture
@@ -96,18 +96,19 @@ def test_training_finds_the_weight_once_and_keeps_it(
     monkeypatch.setattr("fastnst.training.setup.find_style_weight", lambda *given: found.append(given) or 7.5)
     notes: list[str] = []
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: engine.TrainProgress) -> None:
         assert progress.losses["total"] == pytest.approx(
-            progress.losses["content"] + 7.5 * progress.losses["style"] + 1000 * progress.losses["lattice"], rel=1e-5
+            progress.losses["content"] + 7.5 * progress.losses["style"] + 1000 * progress.losses["checkerboard"],
+            rel=1e-5,
         )
         if progress.step == 2:
             raise RuntimeError("stopped")
 
     eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
     with pytest.raises(RuntimeError, match="stopped"):
-        loop.train(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop, on_note=notes.append))
+        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop, on_note=notes.append))
     assert notes == ["Style weight 7.5, found for a content loss of 0.6."]
-    result = loop.train(settings, photos, tmp_path, resume=True)
+    result = engine.run_training(settings, photos, tmp_path, resume=True)
     assert (len(found), result.style_weight) == (1, 7.5)
 
 

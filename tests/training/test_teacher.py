@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.io.images import read_frame
 from fastnst.io.styles import bundled_models
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import Losses, PerceptualLoss
 from fastnst.losses.weights import load_loss_network
 from fastnst.models.architectures import build_network
 from fastnst.models.checkpoint import ModelInfo, find_model, load_model, save_model
 from fastnst.models.network import StyleNetwork
-from fastnst.training import loop, setup
+from fastnst.training import engine, setup
 from fastnst.training import teacher as teaching
+from fastnst.training.card import model_info
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
-from fastnst.training.describe import model_info
-from fastnst.training.loop import TrainCallbacks
-from fastnst.training.objective import Objective, Terms
-from fastnst.training.run import LONGEST, Run
+from fastnst.training.engine import TrainCallbacks
+from fastnst.training.objective import TrainingObjective
+from fastnst.training.run import GRADIENT_CLIPPING
 from fastnst.training.settings import TrainSettings
 from fastnst.training.state import new_state
 from fastnst.training.train import train
@@ -42,11 +43,11 @@ def save(path: Path, spec: dict[str, int | str]) -> Path:
     return path
 
 
-def objective(settings: TrainSettings, taught_by: torch.nn.Module | None) -> Objective:
+def objective(settings: TrainSettings, teacher: torch.nn.Module | None) -> TrainingObjective:
     network, _ = load_loss_network(settings, CPU)
     styles = [read_frame(path) for path in settings.style]
     loss = PerceptualLoss(network, settings)
-    return Objective(loss, styles, settings, stride=4, device=CPU, dtype=None, teacher=taught_by)  # type: ignore[arg-type]
+    return TrainingObjective(loss, styles, settings, stride=4, device=CPU, dtype=None, teacher=teacher)  # type: ignore[arg-type]
 
 
 class _Shifted(torch.nn.Module):
@@ -57,9 +58,9 @@ class _Shifted(torch.nn.Module):
 
 def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    settings = replace(tiny, lattice_weight=0.0, teacher_weight=3.0)
+    settings = replace(tiny, checkerboard_weight=0.0, teacher_weight=3.0)
     with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
-    terms, plain = with_teacher(lambda x: x, images, range(2)), without(lambda x: x, images, range(2))
+    losses, plain = (judge(lambda x: x, images, range(2))[0] for judge in (with_teacher, without))
     own, theirs = with_teacher.loss.network(images), with_teacher.loss.network(images + 0.2)
     errors = [
         ((own[layer][n] - theirs[layer][n]).square().sum() / theirs[layer][n].square().sum())
@@ -67,11 +68,11 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
         for n in range(2)
     ]
     expected = torch.stack(errors).mean()
-    torch.testing.assert_close(terms.values["difference"], expected)
-    torch.testing.assert_close(terms.total, plain.total + 3 * expected)
-    assert "difference" not in plain.values
-    imitated = with_teacher(lambda x: x + 0.2, images, range(2))
-    assert imitated.values["difference"] < 1e-8
+    torch.testing.assert_close(losses.values["distillation"], expected)
+    torch.testing.assert_close(losses.total, plain.total + 3 * expected)
+    assert "distillation" not in plain.values
+    imitated = with_teacher(lambda x: x + 0.2, images, range(2))[0]
+    assert imitated.values["distillation"] < 1e-8
 
 
 def test_a_network_comes_nearer_to_its_teacher(
@@ -80,10 +81,12 @@ def test_a_network_comes_nearer_to_its_teacher(
     def last(name: str, weight: float) -> float:
         seen: list[float] = []
         settings = replace(tiny, steps=40, teacher=teacher, teacher_weight=weight, content_weight=0.0, style_weight=0.0)
-        loop.train(settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["difference"]))
+        engine.run_training(
+            settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["distillation"])
+        )
         return sum(seen[-5:]) / 5
 
-    assert last("taught", 1.0) < 0.8 * last("untaught", 0.0)
+    assert last("distilled", 1.0) < 0.8 * last("alone", 0.0)
 
 
 def test_files_tell_of_the_teacher(tiny: TrainSettings, teacher: Path) -> None:
@@ -97,44 +100,45 @@ def test_teachers_that_cannot_be(tiny: TrainSettings, teacher: Path, photos: Pat
         replace(tiny, teacher_weight=-1.0)
     several = save(tmp_path / "several.safetensors", {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2})
     with pytest.raises(CheckpointError, match=r"several\.safetensors: has 2 styles and no strength input"):
-        loop.train(replace(tiny, teacher=several), photos, tmp_path / "a")
+        engine.run_training(replace(tiny, teacher=several), photos, tmp_path / "a")
     strong = replace(tiny, teacher=teacher, strength_input=True)
     with pytest.raises(
         CheckpointError, match="has 1 style and no strength input; --teacher is one with 1 style and a s"
     ):
-        loop.train(strong, photos, tmp_path / "c")
+        engine.run_training(strong, photos, tmp_path / "c")
     with pytest.raises(CheckpointError, match="no such file"):
-        loop.train(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
+        engine.run_training(replace(tiny, teacher=tmp_path / "none.safetensors"), photos, tmp_path / "b")
 
 
 def test_a_gradient_far_longer_than_the_last_ones_is_cut(
     tiny: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, update, calls = Objective.__call__, Run.update, [0]
-    lengths: list[tuple[float, float, float]] = []
+    judge, update, calls = TrainingObjective.__call__, torch.optim.Adam.step, [0]
+    used: list[float] = []
 
-    def louder(objective: Objective, *arguments: object) -> Terms:
-        terms = judge(objective, *arguments)  # type: ignore[arg-type]
+    def louder(objective: TrainingObjective, *arguments: object) -> tuple[Losses, Tensor]:
+        losses, stylized = judge(objective, *arguments)  # type: ignore[arg-type]
         calls[0] += 1
         # The first was to count the arithmetic.
-        return replace(terms, total=terms.total * 1000) if calls[0] == 5 else terms
+        return (replace(losses, total=losses.total * 1000) if calls[0] == 5 else losses), stylized
 
-    def watched(run: Run, total: Tensor) -> float:
-        mean = run.state.gradient
-        rate = update(run, total)
-        used = torch.nn.utils.get_total_norm([p.grad for p in run.state.network.parameters() if p.grad is not None])
-        lengths.append((mean, float(run.gradient), float(used)))
-        return rate
+    def watched(optimizer: torch.optim.Adam) -> None:
+        gradients = [value.grad for value in optimizer.param_groups[0]["params"] if value.grad is not None]
+        used.append(float(torch.nn.utils.get_total_norm(gradients)))
+        update(optimizer)
 
-    monkeypatch.setattr(Objective, "__call__", louder)
-    monkeypatch.setattr(Run, "update", watched)
-    loop.train(tiny, photos, tmp_path)
-    _, first, used = lengths[0]
-    assert used == pytest.approx(first)  # nothing to compare it with
-    mean, loud, used = lengths[3]
-    assert loud > 100 * mean
-    assert used == pytest.approx(LONGEST * mean, rel=1e-3)
-    assert lengths[4][0] == pytest.approx(0.95 * mean + 0.05 * LONGEST * mean, rel=1e-3)
+    monkeypatch.setattr(TrainingObjective, "__call__", louder)
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    engine.run_training(tiny, photos, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    lengths = [event.value for event in events.Scalars("train/gradient")]  # before they are cut
+    mean = lengths[0]
+    assert used[0] == pytest.approx(mean)  # nothing to compare it with
+    for length in lengths[1:3]:
+        mean = 0.95 * mean + 0.05 * min(length, GRADIENT_CLIPPING * mean)
+    assert lengths[3] > 100 * mean
+    assert used[3] == pytest.approx(GRADIENT_CLIPPING * mean, rel=1e-3)
 
 
 # Trained first
@@ -143,7 +147,7 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
     monkeypatch.setattr(teaching, "WIDTH", 2)
-    return replace(tiny, network="live", width=16, name="pupil", steps=4)
+    return replace(tiny, network="live", width=16, name="student", steps=4)
 
 
 def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, teacher: Path) -> None:
@@ -152,7 +156,7 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
     assert teaching.wants_teacher(live)
     assert not teaching.wants_teacher(replace(live, teacher="none"))
     assert not teaching.wants_teacher(replace(live, teacher=teacher))
-    assert not teaching.wants_teacher(replace(live, start=teacher))
+    assert not teaching.wants_teacher(replace(live, init_from=teacher))
     assert not teaching.wants_teacher(replace(live, teacher_weight=0.0))
     assert teaching.wants_teacher(replace(live, strength_input=True))
 
@@ -165,12 +169,12 @@ def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     calls = TrainCallbacks(on_note=notes.append, on_step=lambda step: steps.append(set(step.losses)))
     trained = train(live, tmp_path / "out", content=photos, callbacks=calls)
     assert trained.files is not None
-    large, info = load_model(tmp_path / "out" / "teacher" / "pupil.safetensors")
+    large, info = load_model(tmp_path / "out" / "teacher" / "student.safetensors")
     assert (info.network["kind"], large.width) == ("johnson", 2)
-    assert [("difference" in names) for names in steps] == [False] * 4 + [True] * 4
+    assert [("distillation" in names) for names in steps] == [False] * 4 + [True] * 4
     assert any(note.startswith("First its teacher") for note in notes)
     _, own = load_model(trained.files.model)
-    assert "imitating pupil.safetensors (sha256 " in own.provenance
+    assert "imitating student.safetensors (sha256 " in own.provenance
     assert own.network["kind"] == "live"
     with pytest.raises(OutputError, match="holds a training already"):
         train(live, tmp_path / "out", content=photos)
@@ -180,7 +184,7 @@ def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> Non
     """Train until step `at`, counted over both parts, as if Ctrl-C were pressed then."""
     count = [0]
 
-    def stop(_: loop.Progress) -> None:
+    def stop(_: engine.TrainProgress) -> None:
         count[0] += 1
         if count[0] == at:
             signal.raise_signal(signal.SIGINT)
@@ -195,7 +199,7 @@ def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, 
     whole = train(live, tmp_path / "whole", content=photos)
     stop_at(at, live, photos, tmp_path / "out")
     told = saved_settings(tmp_path / "out")
-    assert (told["network"], told["name"]) == ("live", "pupil")
+    assert (told["network"], told["name"]) == ("live", "student")
     with pytest.raises(OutputError, match="go on with --resume"):
         train(live, tmp_path / "out", content=photos)
     seen: list[int] = []
@@ -218,20 +222,20 @@ def test_the_teachers_time_counts_after_a_stop_between_the_two(
     live: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_at(5, live, photos, tmp_path)
-    (tmp_path / CHECKPOINT).unlink()  # as if it had been killed before the pupil's first one
-    took = load_model(tmp_path / "teacher" / "pupil.safetensors")[1].training["elapsed_s"] + 500
+    (tmp_path / CHECKPOINT).unlink()  # as if it had been killed before the student's first one
+    took = load_model(tmp_path / "teacher" / "student.safetensors")[1].training["elapsed_s"] + 500
     monkeypatch.setattr(
         teaching, "load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took}))
     )
     assert train(live, tmp_path, content=photos, resume=True).result.elapsed_s > took
 
 
-def test_a_pupil_that_began_without_a_teacher_stays_so(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_a_student_that_began_without_a_teacher_stays_so(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
     stop_at(2, replace(live, teacher="none"), photos, tmp_path)
     seen: list[set[str]] = []
     calls = TrainCallbacks(on_step=lambda step: seen.append(set(step.losses)))
     train(live, tmp_path, content=photos, resume=True, callbacks=calls)
-    assert all("difference" not in names for names in seen)
+    assert all("distillation" not in names for names in seen)
     with pytest.raises(CheckpointError, match="no training to go on with"):
         train(live, tmp_path / "misspelt", content=photos, resume=True)
 
@@ -245,21 +249,21 @@ def test_a_moved_training_finds_its_teacher(live: TrainSettings, photos: Path, t
     assert again.result.steps == 4
 
 
-def test_what_is_wrong_with_the_pupil_is_known_before(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_student_is_known_before(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a network of kind johnson"):
-        train(replace(live, teacher="auto", start="starry"), tmp_path / "out", content=photos)  # type: ignore[arg-type]
+        train(replace(live, teacher="auto", init_from="starry"), tmp_path / "out", content=photos)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
     of = teaching.teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
-    assert of.start_model == bundled_models() / "gallery.safetensors"
+    assert of.init_model == bundled_models() / "gallery.safetensors"
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
-    settings = replace(tiny, start="starry", teacher="large.safetensors")  # type: ignore[arg-type]
-    assert (settings.start, settings.teacher) == (Path("starry"), Path("large.safetensors"))
+    settings = replace(tiny, init_from="starry", teacher="large.safetensors")  # type: ignore[arg-type]
+    assert (settings.init_from, settings.teacher) == (Path("starry"), Path("large.safetensors"))
     assert replace(tiny, teacher="auto").teacher == "auto"
 
 
@@ -276,7 +280,7 @@ def test_the_first_preview_is_after_a_minute_of_its_own_training(
     live: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     notes: list[str] = []
-    settings = replace(live, early_export_s=1.0)  # less than the teacher takes, more than the pupil
+    settings = replace(live, early_export_s=1.0)  # less than the teacher takes, more than the student
     train(settings, tmp_path, content=photos, callbacks=TrainCallbacks(on_note=notes.append))
     trained = next(number for number, note in enumerate(notes) if note.startswith("The teacher is trained"))
     assert not any(note.startswith("Step 1:") for note in notes[trained:])
@@ -284,7 +288,7 @@ def test_the_first_preview_is_after_a_minute_of_its_own_training(
 
 def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
     of = teaching.teacher_of(replace(live, budget="3m"))
-    assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "pupil")
+    assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
     assert teaching.teacher_of(live).budget == ""
 
 
@@ -297,7 +301,7 @@ def test_no_teacher_is_trained_by_several_processes(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_teacher_is_told_what_its_pupil_is_told(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_a_teacher_is_told_what_its_student_is_told(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
     told: list[tuple[torch.Size, ...]] = []
     build = setup.load_model
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from fastnst.losses.compact import COMPONENTS, SHAPES, Shape
-from fastnst.losses.vgg import CHANNELS, layer_names
+from fastnst.losses.vgg import layer_names
 from fastnst.research.distillation.settings import DistillSettings
 
 
@@ -25,7 +25,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator, state, inputs = torch.Generator().manual_seed(0), {}, 3
     for index, name in enumerate(layer_names("vgg19")):
         if name.startswith("conv"):
-            outputs = CHANNELS[int(name[4]) - 1]
+            outputs = (64, 128, 256, 512, 512)[int(name[4]) - 1]
             scale = (2 / (9 * inputs)) ** 0.5
             state[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * scale
             state[f"features.{index}.bias"] = torch.zeros(outputs)
