@@ -14,7 +14,7 @@ import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
 from fastnst.video import assembly, segments
-from fastnst.video.decoder import Damage, FilmDecoder, main_video, open_film
+from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
 from fastnst.video.plan import plan_film
@@ -429,7 +429,7 @@ def test_a_track_that_appears_on_the_way(make_clip: Fixture) -> None:
             yield from self._container.demux()
             raise IndexError("list index out of range")
 
-    source, damage = make_clip("film.flv", frames=25, rate=Fraction(25)), Damage()
+    source, damage = make_clip("film.flv", frames=25, rate=Fraction(25)), FilmDamage()
     with open_film(source) as container:
         decoder = FilmDecoder(Container(container), main_video(container, source), tolerate=False, damage=damage)
         assert len(list(decoder)) == 25
