@@ -83,7 +83,7 @@ class PerceptualLoss:
         """Content reference of content images, (B, 3, H, W) in [0, 1]."""
         with torch.no_grad():
             features = self.features(image)
-            return {layer: features[layer] for layer in self.settings.content_layers}
+            return {layer: features[layer].detach() for layer in self.settings.content_layers}
 
     def measure_style(self, image: Tensor) -> StyleReference:
         """Style reference of a style image, (1, 3, H, W) in [0, 1]."""
