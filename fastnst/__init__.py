@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from fastnst.exact.presets import preset_settings
     from fastnst.exact.settings import OptimizeSettings
     from fastnst.exact.style import Style
-    from fastnst.inference.session import Stylizer
+    from fastnst.inference.effects import Effects
+    from fastnst.inference.stylizer import Stylizer
     from fastnst.io.images import Picture, read_frame, read_picture, write_picture
     from fastnst.io.styles import find_style, installed_styles
     from fastnst.training.engine import TrainCallbacks
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastnst.training.train import train
 
 __all__ = [
+    "Effects",
     "FastNSTError",
     "OptimizeSettings",
     "Picture",
@@ -41,11 +43,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Effects": "fastnst.inference.effects",
     "FastNSTError": "fastnst.errors",
     "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.io.images",
     "Style": "fastnst.exact.style",
-    "Stylizer": "fastnst.inference.session",
+    "Stylizer": "fastnst.inference.stylizer",
     "TrainCallbacks": "fastnst.training.engine",
     "TrainSettings": "fastnst.training.settings",
     "find_style": "fastnst.io.styles",

@@ -1,8 +1,10 @@
 """Pictures, styles and a loss network small enough for every test: nothing is fetched, nothing is large."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,8 +13,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fastnst.backends.choosing import Choice
+from fastnst.backends.contract import Contract
+from fastnst.backends.feeds import extra_feeds
+
 # A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Side by side (pytest -n 2) tests compute with one thread each, or they get in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -106,3 +117,42 @@ def write_network(tmp_path: Path) -> WriteNetwork:
 @pytest.fixture
 def invert(write_network: WriteNetwork) -> Path:
     return write_network(fastnst_format="1", style="inverted", network="invert", licence="MIT", layout="nhwc-uint8")
+
+
+class FakeSession:
+    """Stands in for a StyleSession: paints by a function, and notes what it was given."""
+
+    def __init__(
+        self,
+        paint: Callable[[np.ndarray], np.ndarray],
+        names: tuple[str, ...] = ("only",),
+        *,
+        strength: bool = False,
+        path: Path = Path("fake.onnx"),
+    ) -> None:
+        self.paint, self.path, self.style = paint, path, path.stem
+        self.style_names, self.styles, self.takes_strength = names, len(names), strength
+        self.choice, self.provider = Choice("cpu"), "cpu"
+        self.tiles = SimpleNamespace(pictures=0, on_progress=None, provider="cpu")
+        self.calls: list[tuple[tuple[int, ...], object, float | None]] = []
+        self.closed = False
+
+    def __call__(
+        self, frames: np.ndarray, *, style_weights: object = None, strength: float | None = None
+    ) -> np.ndarray:
+        assert strength is None or self.takes_strength
+        self.calls.append((frames.shape, style_weights, strength))
+        return self.paint(frames)
+
+    def check(self, style_weights: object, strength: float | None) -> None:
+        styles = self.styles if self.styles > 1 else None
+        contract = Contract("nhwc-uint8", styles, self.takes_strength, {"styles": ",".join(self.style_names)})
+        extra_feeds(contract, style_weights, strength)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="session")
+def fake_session() -> type[FakeSession]:
+    return FakeSession

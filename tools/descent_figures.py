@@ -1,10 +1,10 @@
-"""What the pictures of `fastnst bench-optimize` are worth by the yardstick, beside those of the first contender.
+"""What the pictures of `fastnst research bench-optimize` are worth, beside those of the first contender.
 
     python tools/descent_figures.py BENCH --photos PHOTOS --styles STYLES --contenders fastnst "fastnst compact" \
         --loss-weights VGG19_CAFFE.safetensors
 
 BENCH is the folder of a finished benchmark, PHOTOS and STYLES those of its pictures. The painting is measured at the
-long side that it was optimised for, the picture's own. Total is content + 5 style. Ratios are to the first contender's
+long side that it was optimized for, the picture's own. Total is content + 5 style. Ratios are to the first contender's
 picture of the same pair; the last rows are means of the ratios, and the worst pair's.
 """
 
@@ -15,20 +15,20 @@ from statistics import fmean
 
 from fastnst.io.images import fit_long_side, read_frame, resize_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.yardstick import Figures, Yardstick, load_yardstick
+from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
 
 STYLE_WEIGHT = 5.0
 
 
-def measure(yardstick: Yardstick, picture: Path, photo: Path, style: Path) -> Figures:
-    """The yardstick of one picture that was optimised from a photo and a painting."""
+def measure(metrics: PerceptualMetrics, picture: Path, photo: Path, style: Path) -> PerceptualDistances:
+    """Content, style and centred of one picture that was optimized from a photo and a painting."""
     painted, painting = read_frame(picture), read_frame(style)
-    content = yardstick.measure(resize_frame(read_frame(photo), (painted.shape[0], painted.shape[1])))
-    aim = yardstick.measure(resize_frame(painting, fit_long_side(painting.shape[:2], max(painted.shape))))
-    return yardstick.compare(yardstick.measure(painted), content, aim)
+    content = metrics.measure(resize_frame(read_frame(photo), (painted.shape[0], painted.shape[1])))
+    aim = metrics.measure(resize_frame(painting, fit_long_side(painting.shape[:2], max(painted.shape))))
+    return metrics.compare(metrics.measure(painted), content, aim)
 
 
-def with_total(figures: Figures) -> list[float]:
+def with_total(figures: PerceptualDistances) -> list[float]:
     """Content, style, centred, and content + 5 style."""
     return [figures.content, figures.style, figures.centred, figures.content + STYLE_WEIGHT * figures.style]
 
@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", required=True)
     parser.add_argument("--loss-weights", type=Path, help="VGG-19's weights instead of a download")
     options = parser.parse_args()
-    yardstick, weights = load_yardstick(LossSettings(loss_network="vgg19-caffe", loss_weights=options.loss_weights))
+    metrics, weights = load_perceptual_metrics(
+        LossSettings(loss_network="vgg19-caffe", loss_weights=options.loss_weights)
+    )
     print(f"Judged by {weights}.\n")
     print("| pair | | content | style | centred | total | ratios |")
     print("|---|---|---|---|---|---|---|")
@@ -60,7 +62,7 @@ def main() -> None:
         first: list[float] = []
         for name in options.contenders:
             picture = options.bench / f"{pair}-{name}.png"
-            values = with_total(measure(yardstick, picture, options.photos / photo, options.styles / style))
+            values = with_total(measure(metrics, picture, options.photos / photo, options.styles / style))
             first = first or values
             ratios[name].append([value / other for value, other in zip(values, first, strict=True)])
             cells = " | ".join(f"{value:.3f}" for value in values)

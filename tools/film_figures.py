@@ -28,14 +28,15 @@ import cv2
 import numpy as np
 
 from fastnst.errors import FastNSTError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.session import StyleSession
 from fastnst.inference.steadying import Steadier
 from fastnst.io.images import Frame
 from fastnst.machine.hardware import describe_machine
 from fastnst.machine.memory import peak_memory_mb
 from fastnst.metrics.temporal import evaluate_video, gather_scenes
 from fastnst.video import stylize
-from fastnst.video.job import Job
+from fastnst.video.job import JobFolder
 from fastnst.video.plan import FilmPlan, plan_film
 from fastnst.video.reader import read_frames
 from fastnst.video.settings import VideoSettings
@@ -62,17 +63,17 @@ def measure(action: Callable[[], object]) -> Taken:
     return Taken(time.perf_counter() - started, time.process_time() - cpu_started)
 
 
-def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, Taken]:
+def measure_stages(pipeline: StylePipeline, plan: FilmPlan, rounds: int) -> dict[str, Taken]:
     """Take the medians of reading, painting and writing alone, all of it one after another, and `video`.
 
     Args:
-        painter: what paints.
+        pipeline: what paints.
         plan: a film, short enough that its frames fit the memory twice.
         rounds: how often each is measured, in turns.
     """
     threads = plan.settings.codec_threads
     frames = list(read_frames(plan.film, plan.span, threads=threads))
-    painted = [painter(frame.frame) for frame in frames]
+    painted = [pipeline(frame.frame) for frame in frames]
     assert plan.encoding is not None
     encoding = plan.encoding
 
@@ -82,10 +83,10 @@ def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, T
 
     def paint() -> None:
         for frame in frames:
-            painter(frame.frame)
+            pipeline(frame.frame)
 
     def write() -> None:
-        with Job(plan.output, {}) as job:
+        with JobFolder(plan.output, {}) as job:
             writer = SegmentedEncoder(job, encoding)
             for frame, picture in zip(frames, painted, strict=True):
                 writer.write(replace(frame, frame=picture))
@@ -93,15 +94,15 @@ def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, T
             job.keep = False
 
     def in_turn() -> None:
-        with mock.patch.object(stylize, "overlap", one_after_another):
-            stylize.stylize_film(painter, plan)
+        with mock.patch.object(stylize, "overlapping", one_after_another):
+            stylize.stylize_film(pipeline, plan)
 
     stages: dict[str, Callable[[], object]] = {
         "reading": read,
         "painting": paint,
         "writing": write,
         "one after another": in_turn,
-        "video": lambda: stylize.stylize_film(painter, plan),
+        "video": lambda: stylize.stylize_film(pipeline, plan),
     }
     taken: dict[str, list[Taken]] = {name: [] for name in stages}
     for _ in range(rounds):
@@ -110,20 +111,27 @@ def measure_stages(painter: Painter, plan: FilmPlan, rounds: int) -> dict[str, T
     return {name: _median(times) for name, times in taken.items()}
 
 
-def one_after_another(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable[[Any], None]) -> None:
-    """Do what `overlap` does, without any overlap."""
-    for item in source:
-        sink(work(item))
+@contextmanager
+def one_after_another(
+    source: Iterable[Any], sink: Callable[[Any], None]
+) -> Iterator[tuple[Iterable[Any], Callable[[Any], bool]]]:
+    """Do what `overlapping` does, without any overlap."""
+
+    def write(item: Any) -> bool:
+        sink(item)
+        return True
+
+    yield source, write
 
 
 def _median(times: list[Taken]) -> Taken:
     return Taken(statistics.median(t.elapsed_s for t in times), statistics.median(t.cpu_s for t in times))
 
 
-def show_throughput(painter: Painter, plan: FilmPlan, rounds: int) -> None:
+def show_throughput(pipeline: StylePipeline, plan: FilmPlan, rounds: int) -> None:
     """Print the times and what they mean."""
     frames = sum(1 for _ in read_frames(plan.film, plan.span, threads=plan.settings.codec_threads))
-    taken = measure_stages(painter, plan, rounds)
+    taken = measure_stages(pipeline, plan, rounds)
     for name, times in taken.items():
         fps = frames / times.elapsed_s
         print(f"{name:18} {times.elapsed_s:8.2f} s {fps:8.1f} fps {times.cpu_s:8.2f} s of processors")
@@ -135,15 +143,15 @@ def show_throughput(painter: Painter, plan: FilmPlan, rounds: int) -> None:
     print(f"the {processors} processor(s) were busy for {whole.cpu_s / whole.elapsed_s / processors:.0%} of the time")
 
 
-def show_memory(painter: Painter, plan: FilmPlan) -> None:
+def show_memory(pipeline: StylePipeline, plan: FilmPlan) -> None:
     """Paint a film and print the most memory held in each of its minutes."""
     most: dict[int, float] = {}
 
-    def sample(progress: stylize.Progress) -> None:
+    def sample(progress: stylize.FilmProgress) -> None:
         minute = (progress.done - 1) // MINUTE_FRAMES
         most[minute] = max(most.get(minute, 0.0), resident_mb())
 
-    result = stylize.stylize_film(painter, plan, on_progress=sample)
+    result = stylize.stylize_film(pipeline, plan, on_progress=sample)
     for minute, megabytes in most.items():
         print(f"minute {minute + 1:3}: {megabytes:7.1f} MB")
     first, last = most[0], most[max(most)]
@@ -201,20 +209,20 @@ def draw_film(path: Path, frames: int, size: tuple[int, int]) -> None:
 
 
 @contextmanager
-def open_painter(options: argparse.Namespace) -> Iterator[Painter]:
+def open_pipeline(options: argparse.Namespace) -> Iterator[StylePipeline]:
     """Open what the command line asks for, and say what it is."""
-    if options.wait is not None:
 
-        def wait(frame: Frame) -> Frame:
+    class Waits(StyleSession):
+        def __call__(self, frames: Frame, **_options: Any) -> Frame:
             time.sleep(options.wait / 1000)
-            return frame
+            return frames
 
-        print(f"waits {options.wait} ms a frame")
-        yield wait
-        return
-    with Stylizer(options.style, provider=options.provider, threads=options.threads) as stylizer:
-        print(f"{stylizer.style} on {stylizer.choice}")
-        yield stylizer
+    session = StyleSession if options.wait is None else Waits
+    with StylePipeline(
+        options.style, provider=options.provider, threads=options.threads, open_session=session
+    ) as pipeline:
+        print(f"{pipeline.style} on {pipeline.choice}" if options.wait is None else f"waits {options.wait} ms a frame")
+        yield pipeline
 
 
 def main() -> int:
@@ -224,20 +232,20 @@ def main() -> int:
     print(f"{machine['processors']} x {machine['processor']}, load {machine['load_before']} before")
     settings = VideoSettings(codec=options.codec, preset=options.preset, codec_threads=options.codec_threads)
     try:
-        with tempfile.TemporaryDirectory() as folder, open_painter(options) as painter:
+        with tempfile.TemporaryDirectory() as folder, open_pipeline(options) as pipeline:
             output = Path(folder) / "painted.mp4"
             if options.what == "throughput":
                 rate = plan_film(options.film, output, settings).film.rate
                 settings = replace(settings, drop_tracks=True, resume=False, end=options.frames / rate)
                 plan = plan_film(options.film, output, settings, overwrite=True)
-                show_throughput(painter, plan, options.rounds)
+                show_throughput(pipeline, plan, options.rounds)
             elif options.what == "steady":
-                show_steadiness(painter, options.films, options.hold, options.frames, options.long_side)
+                show_steadiness(pipeline, options.films, options.hold, options.frames, options.long_side)
             else:
                 width, height = (int(side) for side in options.size.split("x"))
                 source = Path(folder) / "drawn.mp4"
                 draw_film(source, round(options.minutes * MINUTE_FRAMES), (height, width))
-                show_memory(painter, plan_film(source, output, settings))
+                show_memory(pipeline, plan_film(source, output, settings))
     except FastNSTError as error:
         print(error, file=sys.stderr)
         return 1

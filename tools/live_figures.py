@@ -5,9 +5,9 @@
         --loss-weights VGG19_CAFFE.safetensors
 
 Milliseconds from picture to picture, each case in a process of its own, all in turns, two threads; the ratio is the
-time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. The yardstick
-(docs/evaluation.md) is the mean over the photos at a long side of 512 px, painted in float32, or in int8 for those of
---int8.
+time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. Content, style and
+centred (docs/evaluation.md) are means over the photos at a long side of 512 px, painted in float32, or in int8 for
+those of --int8.
 """
 
 import argparse
@@ -19,23 +19,25 @@ from fastnst.backends.backend import Provider
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.yardstick import STYLE_SIZE, Figures, Yardstick, load_yardstick
+from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.benchmarks.benchmark import Benchmark, Case, run_benchmark
 from fastnst.research.evaluation.evaluate import choose_evenly
-from fastnst.research.evaluation.networks import Network, open_network
+from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
 
 SIZES = ((480, 640), (720, 1280))
 COLUMNS: tuple[Provider, ...] = ("cpu", "openvino")
 
 
-def measure(network: Network, photos: list[Frame], painting: Frame, yardstick: Yardstick) -> Figures:
-    """The yardstick's means over the photos."""
-    style = yardstick.measure_style(painting)
+def measure(
+    network: EvaluatedNetwork, photos: list[Frame], painting: Frame, metrics: PerceptualMetrics
+) -> PerceptualDistances:
+    """Content, style and centred, means over the photos."""
+    style = metrics.measure_style(painting)
     rows = []
     for photo in photos:
-        stylized = yardstick.measure(network.paint(photo))
-        rows.append(astuple(yardstick.compare(stylized, yardstick.measure(photo), style)))
-    return Figures(*(fmean(values) for values in zip(*rows, strict=True)))
+        stylized = metrics.measure(network.paint(photo))
+        rows.append(astuple(metrics.compare(stylized, metrics.measure(photo), style)))
+    return PerceptualDistances(*(fmean(values) for values in zip(*rows, strict=True)))
 
 
 def time_all(networks: list[Path], int8: list[Path], peers: list[Path], runs: int) -> Benchmark:
@@ -80,7 +82,7 @@ def main() -> None:
     benchmark = time_all(options.networks, options.int8, others, options.runs)
     settings = LossSettings(loss_network="vgg19-caffe" if options.loss_weights else "vgg19")
     settings = LossSettings(loss_network=settings.loss_network, loss_weights=options.loss_weights)
-    yardstick, _ = load_yardstick(settings)
+    metrics, _ = load_perceptual_metrics(settings)
     painting = read_frame(options.painting)
     paths = choose_evenly([found.path for found in find_pictures(options.photos)], 10)
     photos = [resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)) for frame in map(read_frame, paths)]
@@ -92,7 +94,7 @@ def main() -> None:
         network = open_network(path, threads=2)
         figures = ["-"] * 3
         if path != options.against or path in options.peers:
-            figures = [f"{value:.3f}" for value in astuple(measure(network, photos, painting, yardstick))]
+            figures = [f"{value:.3f}" for value in astuple(measure(network, photos, painting, metrics))]
         size = f"{path.stat().st_size / 1000:.0f}"
         cells = [path.stem, f"{network.parameters:,}", size, *rows(benchmark, path, options.against), *figures]
         print("|".join(["", *cells, ""]), flush=True)

@@ -146,8 +146,8 @@ def draw(curves: list[Curve], mark: float) -> bytes:
 
     def fill(axes: list[Axes], theme: Theme) -> None:
         for axis, unit, title in zip(axes, ("seconds", "multiply_adds"), ("seconds", "multiply-adds"), strict=True):
-            for curve, colour, marker in zip(curves, theme.series, MARKERS, strict=False):
-                axis.plot(getattr(curve, unit), curve.losses, color=colour, marker=marker, ms=4, label=curve.name)
+            for curve, color, marker in zip(curves, theme.series, MARKERS, strict=False):
+                axis.plot(getattr(curve, unit), curve.losses, color=color, marker=marker, ms=4, label=curve.name)
             axis.axhline(mark, color=theme.muted, linestyle="--", linewidth=1)
             axis.set(xscale="log", xlabel=title, ylabel="content + 5 style, held-out pictures")
             axis.xaxis.set_minor_formatter(NullFormatter())

@@ -65,7 +65,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFile:
     """A network file, and how it is fed."""
 
     path: Path
@@ -77,7 +77,7 @@ class Network:
 
 
 def choose_backend(
-    network: Network, cpu: Backend, expected: Array, provider: ProviderChoice = "auto"
+    network: NetworkFile, cpu: Backend, expected: Array, provider: ProviderChoice = "auto"
 ) -> tuple[Backend, Choice]:
     """Open a network where the user wants it, or where it runs fastest.
 
@@ -103,7 +103,7 @@ def choose_backend(
     return backend, Choice(provider, backend.precision, on_cpu=backend.on_cpu)
 
 
-def open_backend(network: Network, provider: Provider, expected: Array) -> Backend:
+def open_backend(network: NetworkFile, provider: Provider, expected: Array) -> Backend:
     """Open a network elsewhere than on the CPU, in the fastest precision whose test picture is like the CPU's.
 
     Raises:
@@ -148,7 +148,7 @@ def psnr_db(painted: Array, expected: Array) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def _opened(network: Network, provider: Provider) -> Iterator[Backend]:
+def _opened(network: NetworkFile, provider: Provider) -> Iterator[Backend]:
     """Open a network in one precision after the other, fastest first."""
     if provider == "cpu":
         raise ValueError("the CPU needs no trial")
@@ -162,14 +162,14 @@ def _opened(network: Network, provider: Provider) -> Iterator[Backend]:
             raise UnavailableError(f"it cannot open this network ({first_line(error)})") from error
 
 
-def _open(network: Network, provider: Provider, precision: Precision) -> Backend:
+def _open(network: NetworkFile, provider: Provider, precision: Precision) -> Backend:
     if provider == "openvino":
         return OpenVinoBackend(network.path, precision=precision, threads=network.threads, output=network.output)
     assert provider != "cpu"
     return DeviceBackend(network.path, provider, precision=precision, threads=network.threads, output=network.output)
 
 
-def _choose_fastest(network: Network, cpu: Backend, expected: Array) -> tuple[Backend, Choice]:
+def _choose_fastest(network: NetworkFile, cpu: Backend, expected: Array) -> tuple[Backend, Choice]:
     working: dict[Provider, Backend] = {"cpu": cpu}
     skipped: dict[str, str] = {}
     for candidate in candidates():

@@ -15,8 +15,8 @@ FORMAT = 2
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
-WEAVE = "weave"
-"""How the names of the nodes begin that make a picture of channels."""
+PIXEL_SHUFFLE = "weave"
+"""How the names of the nodes begin that shuffle channels into the pixels of a picture (Shi et al. 2016)."""
 
 EXPECTED = "input 'frame' and output 'stylized', both uint8 (N, H, W, 3)"
 

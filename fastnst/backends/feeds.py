@@ -44,7 +44,7 @@ def from_layout(painted: Array, contract: Contract) -> Frame:
 def extra_feeds(contract: Contract, style_weights: StyleWeights | None, strength: float | None) -> dict[str, Array]:
     """The inputs beside the frame that this network has: one mix and one strength for all pictures of a batch.
 
-    Without the input, a strength is up to the caller, who lays the painting over the photo (look/blending.py).
+    Without the input, a strength is up to the caller, who lays the painting over the photo (io/blending.py).
 
     Raises SettingError for weights that it does not take, and for values that cannot be.
     """

@@ -13,19 +13,27 @@ COMMANDS = {
     "video": "Paint films with a trained style, keeping sound, times and tracks.",
     "webcam": "Paint what a camera sees, or a film as if it were one, on the screen.",
     "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
-    "study": "Draw contact sheets of the exact method, in which one thing changes.",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
-    "distill": "Make the compact loss network from VGG-19 (the package has one already).",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",
     "quantize": "Turn a style into 8-bit integers, if it still paints as well.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
     "styles": "List the installed styles; add or remove your own.",
     "bench": "Time networks by size and by what computes.",
-    "bench-optimize": "Time the exact method against plain L-BFGS.",
     "doctor": "Say what works here, what does not, and what mends it.",
 }
+RESEARCH = {
+    "study": "Draw contact sheets of the exact method, in which one thing changes.",
+    "distill": "Make the compact loss network from VGG-19 (the package has one already).",
+    "bench-optimize": "Time the exact method against plain L-BFGS.",
+    "blind": "Write pairs of pictures without names, to judge by eye.",
+    "blind-count": "Count the answers to such pairs.",
+}
+"""Commands below `research`."""
+
+MOVED = ("study", "distill", "bench-optimize")
+"""Commands that now stand below `research` and can still be called as before."""
 
 
 def installed_version() -> str:
@@ -42,7 +50,7 @@ def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentC
         from fastnst.cli.train import apply_recipe  # noqa: PLC0415 - as lazy as the command
 
         apply_recipe(app, arguments)
-    elif commands == ("distill",):
+    elif commands == ("research", "distill"):
         from fastnst.cli.distill import apply_distill_recipe  # noqa: PLC0415 - as lazy as the command
 
         apply_distill_recipe(app, arguments)
@@ -50,7 +58,7 @@ def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentC
         from fastnst.cli.optimize_options import apply_preset  # noqa: PLC0415 - as lazy as the command
 
         apply_preset(app, arguments)
-    elif commands == ("study",):
+    elif commands == ("research", "study"):
         from fastnst.cli.study import apply_study_preset  # noqa: PLC0415 - as lazy as the command
 
         apply_study_preset(app, arguments)
@@ -66,6 +74,16 @@ app = App(
 for name, summary in COMMANDS.items():
     module = name.replace("-", "_")
     app.command(f"fastnst.cli.{module}:{module}", name=name, help=summary)
+research = App(
+    name="research",
+    help="Reproduce papers and the project's own figures; judge pictures by eye.",
+    help_format="plaintext",
+)
+for name, summary in RESEARCH.items():
+    function = name.replace("-", "_")
+    module = "blind" if name == "blind-count" else function
+    research.command(f"fastnst.cli.{module}:{function}", name=name, help=summary)
+app.command(research)
 app.config = [read_settings_file]
 
 
@@ -78,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     tokens = sys.argv[1:] if arguments is None else arguments
     try:
+        tokens = _moved(tokens)
         _check_command(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -96,10 +115,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _check_command(tokens: list[str]) -> None:
     """Name an unknown command at once; cyclopts would import all commands first, and torch with them."""
-    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
+    called, known = "fastnst", [*COMMANDS, "research"]
+    if tokens[:1] == ["research"]:
+        called, known, tokens = "fastnst research", list(RESEARCH), tokens[1:]
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in known:
         from fastnst.errors import nearest_hint  # noqa: PLC0415
 
-        _fail(f"no command {tokens[0]!r} (see fastnst --help); {nearest_hint(tokens[0], COMMANDS)}", status=2)
+        _fail(f"no command {tokens[0]!r} (see {called} --help); {nearest_hint(tokens[0], known)}", status=2)
+
+
+def _moved(tokens: list[str]) -> list[str]:
+    """Let commands that moved below `research` go on under their old names, and say the new one."""
+    if not tokens or tokens[0] not in MOVED:
+        return tokens
+    print(f"fastnst {tokens[0]} is now fastnst research {tokens[0]}", file=sys.stderr)
+    return ["research", *tokens]
 
 
 def _fail(message: str, status: int) -> None:

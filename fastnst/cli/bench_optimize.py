@@ -1,4 +1,4 @@
-"""`fastnst bench-optimize`: how much sooner the exact method reaches the loss that plain L-BFGS ends with."""
+"""`fastnst research bench-optimize`: how much sooner the exact method reaches the loss that plain L-BFGS ends with."""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,7 +17,7 @@ from fastnst.io.files import write_atomically
 from fastnst.losses.settings import LossNetworkName
 
 if TYPE_CHECKING:
-    from fastnst.research.benchmarks.descent_benchmark import Curve, Pair
+    from fastnst.research.benchmarks.descent_benchmark import Curve, PicturePair
 
 POSITIVE = validators.Number(gte=1)
 DEFAULTS = OptimizeSettings()
@@ -67,7 +67,7 @@ def bench_optimize(
         raise InputError(f"{output}: is a file; expected a folder")
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.init import check_init  # noqa: PLC0415
-    from fastnst.research.benchmarks.descent_benchmark import BASELINE, Pair  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair  # noqa: PLC0415
     from fastnst.research.benchmarks.descent_report import as_json, loss_plot  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
@@ -82,7 +82,7 @@ def bench_optimize(
         contenders[f"fastnst compact, last {steps} VGG-19"] = through_compact | polish
     for changes in contenders.values():  # each in vain after hours of the others
         check_init(replace(settings, **changes))
-    pairs = [Pair(one, other) for one, other in zip(photo, style, strict=True)]
+    pairs = [PicturePair(one, other) for one, other in zip(photo, style, strict=True)]
     curves = _run(pairs, contenders, output, settings, baseline_steps)
     write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode())
     plot = loss_plot(curves)
@@ -92,7 +92,7 @@ def bench_optimize(
 
 
 def _run(
-    pairs: "list[Pair]",
+    pairs: "list[PicturePair]",
     contenders: dict[str, dict[str, Any]],
     output: Path,
     settings: OptimizeSettings,

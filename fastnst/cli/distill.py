@@ -1,4 +1,4 @@
-"""`fastnst distill`: VGG-19 becomes the compact loss network."""
+"""`fastnst research distill`: VGG-19 becomes the compact loss network."""
 
 import time
 from pathlib import Path
@@ -73,7 +73,7 @@ def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
     task = bar.add_task("round 1: sampling", total=len(SHAPES))
     fitted = 0
 
-    def show(progress: "loop.Progress") -> None:
+    def show(progress: "loop.DistillProgress") -> None:
         nonlocal fitted
         name = f"round {progress.round} of {progress.rounds}"
         if progress.missed is not None:

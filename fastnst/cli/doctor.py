@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from fastnst.diagnosis.findings import Report
+    from fastnst.diagnosis.findings import Diagnosis
 
 _MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yellow"), "broken": ("XX", "red")}
 
@@ -36,7 +36,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         sys.exit(1)
 
 
-def _show(report: "Report") -> None:
+def _show(report: "Diagnosis") -> None:
     console = Console(highlight=False)
     for area, findings in groupby(report.findings, key=lambda finding: finding.area):
         console.print(area, style="bold")
@@ -50,7 +50,7 @@ def _show(report: "Report") -> None:
     console.print(_summary(report), style="bold", soft_wrap=True)
 
 
-def _summary(report: "Report") -> str:
+def _summary(report: "Diagnosis") -> str:
     if not report.wrong:
         return "All is well."
     things = "1 thing is" if len(report.wrong) == 1 else f"{len(report.wrong)} things are"

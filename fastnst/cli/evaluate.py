@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
     from fastnst.research.evaluation.judge import Loaded
-    from fastnst.research.evaluation.networks import Network
+    from fastnst.research.evaluation.networks import EvaluatedNetwork
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
 SEVERAL = Parameter(negative="", consume_multiple=True, show_default=False)
-WIDE = 120
-"""Columns of a terminal from which on intervals are printed."""
 MOVED_PHOTOS = 2
 """Photos that are moved where films are given and no pictures to move."""
 
@@ -37,7 +35,8 @@ def evaluate(
     style_image: Path | None = None,
     photos: Annotated[tuple[str, ...], SEVERAL] = (),
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("evaluation"),
-    size: Annotated[int, Parameter(validator=SIZE)] = 512,
+    size: Annotated[tuple[int, ...], Parameter(negative="", consume_multiple=True, validator=SIZE)] = (512,),
+    style_size: Annotated[int, Parameter(validator=SIZE)] = 512,
     limit: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     samples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 4,
     strength: float | None = None,
@@ -52,7 +51,7 @@ def evaluate(
     """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
-    and of the photo with the painting's colours, which a style must beat. docs/evaluation.md says what each means.
+    and of the photo with the painting's colors, which a style must beat. docs/evaluation.md says what each means.
     After Ctrl-C the report is on the photos done until then.
 
     Parameters
@@ -68,7 +67,11 @@ def evaluate(
     output:
         Folder of the report.
     size:
-        Longest side that photos and films are scaled to, pixels. The painting's is always 512.
+        Longest side that photos and films are scaled to, pixels; several for a table each, films at the first. The
+        painting's is 512.
+    style_size:
+        Longest side of the painting where contrast, chroma, octaves and patterns are compared with it, pixels: the one
+        that the styles were trained on, if that was not 512.
     limit:
         Number of photos at most, spread evenly over those found.
     samples:
@@ -86,9 +89,9 @@ def evaluate(
     video_frames:
         Frames of each film at most.
     loss_network:
-        Network of the yardstick; -caffe are its authors' own weights, the others torchvision's.
+        Network that measures; -caffe are its authors' own weights, the others torchvision's.
     loss_weights:
-        File with the yardstick's weights instead of a download.
+        File with the network's weights instead of a download.
     lpips_weights:
         File (.safetensors) with torchvision's AlexNet and the LPIPS v0.1 heads instead of downloads.
     """
@@ -116,11 +119,22 @@ def evaluate(
         settings = LossSettings(loss_network=loss_network, loss_weights=loss_weights)
         load = partial(load_measures, settings, lpips_weights)
         report, interrupted = _measure_photos(
-            networks, style_image, paths, load, console, output=output, size=size, samples=samples, resume=resume
+            networks,
+            style_image,
+            paths,
+            load,
+            console,
+            output=output,
+            sizes=list(dict.fromkeys(size)),
+            style_size=style_size,
+            samples=samples,
+            resume=resume,
         )
         report.write(output)  # already now, as a film may turn out to be unreadable
     if (video or moved) and not interrupted:
-        _measure_video(report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size)
+        _measure_video(
+            report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size[0]
+        )
         report.write(output)
     console.print(f"{output / 'report.html'}: {report.summary}", markup=False, soft_wrap=True)
     if interrupted:
@@ -128,56 +142,70 @@ def evaluate(
 
 
 def _measure_photos(
-    networks: "list[Network]",
+    networks: "list[EvaluatedNetwork]",
     style_image: Path,
     paths: list[Path],
     load: "Callable[[], Loaded]",
     console: Console,
     *,
     output: Path,
-    size: int,
+    sizes: list[int],
+    style_size: int,
     samples: int,
     resume: bool,
 ) -> "tuple[Report, bool]":
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
+    from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
-    from fastnst.research.evaluation.kept import FILE, Kept  # noqa: PLC0415
-    from fastnst.research.evaluation.summary import picture_grid, summarise, tables  # noqa: PLC0415
+    from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import measure_sizes  # noqa: PLC0415
+    from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
     if loaded.alexnet is None:
         console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
-    facts = loaded.weights | {"Size": f"photos {size} px, style image 512 px, long sides"}
-    judge = loaded.judge(painting)
-    given = facts | {key: column.meaning for key, column in judge.measures.items()}
-    kept = Kept(output / FILE, resume=resume, given=given, style=painting)
+    judge = loaded.judge(painting, style_size)
+
+    def facts(*measured: int) -> dict[str, str]:
+        compared = "" if style_size == STYLE_SIZE else f" ({style_size} px for the appearance)"
+        words = f"photos {', '.join(map(str, measured))} px, style image {STYLE_SIZE} px{compared}, long sides"
+        return loaded.weights | {"Size": words}
+
+    def open_cache(size: int) -> MeasurementCache:
+        given = facts(size) | {key: column.meaning for key, column in judge.measures.items()}
+        # Each size adds its lines to those of the sizes before.
+        return MeasurementCache(output / FILE, resume=resume or size != sizes[0], given=given, style=painting)
+
     with _progress(console) as progress:
-        bar = progress.add_task("photos", total=len(paths))
-        result = measure(
+        bar = progress.add_task("photos", total=len(paths) * len(sizes))
+        results = measure_sizes(
             networks,
             painting,
             paths,
             judge,
-            size=size,
+            sizes=sizes,
             samples=samples,
-            kept=kept,
+            open_cache=open_cache,
             on_photo=lambda _path: progress.advance(bar),
         )
-    for path, reason in result.skipped.items():
+    for path, reason in results[0].skipped.items():
         console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
-    if result.samples:
-        write_picture(output / "sheet.png", Picture(frame=draw_sheet(picture_grid(result, painting))))
-    for title, table in tables(result).items():
-        _print_table(title, table, Console())
-    return summarise(result, style=painting, style_name=style_image.name, facts=facts), result.interrupted
+    for result in results:
+        if result.samples:
+            name = "sheet.png" if result is results[0] else f"sheet-{result.size}.png"
+            write_picture(output / name, Picture(frame=draw_sheet(picture_grid(result, painting))))
+        for title, table in tables(result).items():
+            _print_table(f"{title} at {result.size} px" if len(results) > 1 else title, table, Console())
+    measured = facts(*(result.size for result in results))
+    report = summarize(results, style=painting, style_name=style_image.name, facts=measured)
+    return report, results[-1].interrupted
 
 
 def _measure_video(
     report: "Report",
-    networks: "list[Network]",
+    networks: "list[EvaluatedNetwork]",
     films: tuple[str, ...],
     pictures: list[Path],
     console: Console,
@@ -213,15 +241,21 @@ def _print_table(title: str, table: "Table", console: Console) -> None:
     """Print a table; where the terminal is narrow without the intervals, which are in the report."""
     from fastnst.report.blocks import best_rows, format_cell  # noqa: PLC0415
 
-    printed = Printed(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    if not console.is_terminal:
+        console.width = 200
+    rows = [[format_cell(*pair) for pair in zip(row.cells, table.columns, strict=True)] for row in table.rows]
+    titles = [column.title for column in table.columns]
+    needed = [max(map(len, cells)) + 2 for cells in zip(titles, *rows, strict=True)]
+    if sum(needed) + max(len(row.label) for row in table.rows) > console.width:
+        rows = [[cell.partition(" ± ")[0] for cell in cells] for cells in rows]
+    printed = Printed(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     printed.add_column(table.corner, no_wrap=True)
-    for column in table.columns:
-        printed.add_column(column.title, justify="right")
+    for heading in titles:
+        printed.add_column(heading, justify="right", no_wrap=True)
     best = best_rows(table)
-    for number, row in enumerate(table.rows):
-        cells = [format_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
-        if console.width < WIDE:
-            cells = [cell.partition(" ± ")[0] for cell in cells]
-        marked = [f"[bold green]{cell}[/]" if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
+    for number, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
+        marked = [
+            f"[bold green]{cell}[/]" if number in winners else cell for cell, winners in zip(cells, best, strict=True)
+        ]
         printed.add_row(escape(row.label), *marked, style="dim" if row.baseline else None)
     console.print(printed)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from fastnst.video.stylize import Progress as FilmProgress
+    from fastnst.video.stylize import FilmProgress
 
 _LINE_EVERY_S = 60.0
 

@@ -34,7 +34,7 @@ def quantize(
 ) -> None:
     """Turn a style's convolutions into 8-bit integers, for processors that compute them faster.
 
-    Content, style and centred of the yardstick may be at most 3 % worse, mean over photos, and what both paint must
+    Content, style and centred may be at most 3 % worse, mean over photos, and what both paint must
     agree to 30 dB; otherwise nothing is written.
 
     Parameters
@@ -65,23 +65,23 @@ def quantize(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     # onnx and torch take seconds to import: only now that the options are known to be right.
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
     from fastnst.io.files import atomic_path  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.metrics.yardstick import STYLE_SIZE, load_yardstick  # noqa: PLC0415
+    from fastnst.metrics.perceptual import STYLE_SIZE, load_perceptual_metrics  # noqa: PLC0415
     from fastnst.models.quantization import CALIBRATION_SIDE  # noqa: PLC0415
     from fastnst.models.quantization import quantize as to_int8  # noqa: PLC0415
-    from fastnst.research.evaluation.quantization_gate import compare_painters  # noqa: PLC0415
+    from fastnst.research.evaluation.quantization_check import compare_painters  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     painting = read_frame(style_image)
     for_ranges, for_judging = _share_out(photos, judged)
-    yardstick, _ = load_yardstick(LossSettings(loss_network=loss_network, loss_weights=loss_weights))
+    metrics, _ = load_perceptual_metrics(LossSettings(loss_network=loss_network, loss_weights=loss_weights))
     quantized = to_int8(path, _read(for_ranges, CALIBRATION_SIDE))
     with atomic_path(output) as temporary:
         temporary.write_bytes(quantized.SerializeToString())
         with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
-            comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, yardstick)
+            comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, metrics)
         if not comparison.passed:
             raise StyleError(f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written")
     console.print(

@@ -1,4 +1,4 @@
-"""`fastnst study`: contact sheets of the exact method, in which one thing changes."""
+"""`fastnst research study`: contact sheets of the exact method, in which one thing changes."""
 
 from itertools import cycle, islice
 from pathlib import Path

@@ -39,7 +39,7 @@ def show(
     found = list_styles()
     _show(found)
     if sheet is not None:
-        _draw_sheet([style for style in found if style.error is None], sheet, photo, size)
+        _write_sheet([style for style in found if style.error is None], sheet, photo, size)
     if any(style.error for style in found):
         sys.exit(1)
 
@@ -90,7 +90,7 @@ def _show(found: "list[StyleFile]") -> None:
     if not found:
         console.print("No styles are installed; fastnst train makes one of a picture.", soft_wrap=True)
     for style in found:
-        words = (f"{style.size / 1e6:.1f} MB", style.network, style.licence, style.origin)
+        words = (f"{style.size / 1e6:.1f} MB", style.network, style.license, style.origin)
         console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold", markup=False, soft_wrap=True)
         mixes = f"mixes {', '.join(style.styles)}" if style.styles else ""
         strength = "takes a strength from 0 to 1.5" if style.strength else ""
@@ -101,9 +101,9 @@ def _show(found: "list[StyleFile]") -> None:
     console.print(f"Your own are kept in {user_styles_folder()}", style="dim", markup=False, soft_wrap=True)
 
 
-def _draw_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
-    from fastnst.inference.style_sheet import draw_contact_sheet  # noqa: PLC0415
+def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:
+    from fastnst.inference.style_files import draw_contact_sheet  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
     from fastnst.io.images import (  # noqa: PLC0415
         Picture,
         fit_long_side,

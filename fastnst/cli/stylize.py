@@ -1,4 +1,4 @@
-"""`fastnst stylize`: paint pictures with a trained style."""
+"""`fastnst stylize`: stylize pictures with a trained style."""
 
 import sys
 from pathlib import Path
@@ -10,15 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
-from fastnst.inference.effects import LookSettings
+from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
     from fastnst.inference.batch import BatchResult, Outcome
-    from fastnst.inference.outputs import Job
-    from fastnst.inference.painter import LookPainter
+    from fastnst.inference.pipeline import StylePipeline
 
 POSITIVE = validators.Number(gte=1)
-PLAIN = LookSettings()
 
 
 def stylize(
@@ -29,12 +27,12 @@ def stylize(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
-    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
+    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
-    """Paint pictures with a trained style.
+    """Stylize pictures with a trained style.
 
     Size, orientation, transparency, colour profile and format of the photos are kept.
 
@@ -63,52 +61,49 @@ def stylize(
         Threads on the CPU. By default one for each core.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
+    from fastnst.inference.batch import stylize_files  # noqa: PLC0415
     from fastnst.inference.outputs import plan_outputs  # noqa: PLC0415
-    from fastnst.inference.painter import LookPainter  # noqa: PLC0415
+    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
 
     jobs = plan_outputs(photos, output, overwrite=overwrite)
     console = Console(stderr=True, highlight=False)
-    with LookPainter(style, look, provider=provider, threads=threads, tile=tile) as painter:
-        for note in painter.notes:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
+        for note in pipeline.notes:
             console.print(note, markup=False, soft_wrap=True)
-        result = _paint(painter, jobs, size, overwrite, console)
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+            bar = progress.add_task(escape(pipeline.style), total=len(jobs), visible=len(jobs) > 1)
+            tiles = progress.add_task("in tiles", total=1, visible=False)
+            pipeline.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
+
+            def show(outcome: "Outcome") -> None:
+                progress.advance(bar)
+                for line in _notices(outcome, lone=len(jobs) == 1):
+                    console.print(line, style="red" if outcome.error else None, markup=False, soft_wrap=True)
+
+            result = stylize_files(pipeline, jobs, size=size, overwrite=overwrite, on_done=show)
         if len(jobs) == 1 and result.failed:
             raise result.failed[0].error or AssertionError
-        _summarise(result, painter, output, console)
+        console.print(_summary(result, pipeline, output), markup=False, soft_wrap=True)
     if result.failed:
         sys.exit(1)
 
 
-def _paint(
-    painter: "LookPainter", jobs: "list[Job]", size: int | None, overwrite: bool, console: Console
-) -> "BatchResult":
-    from fastnst.inference.batch import stylize_files  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(escape(painter.style), total=len(jobs), visible=len(jobs) > 1)
-        tiles = progress.add_task("in tiles", total=1, visible=False)
-        painter.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
-
-        def show(outcome: "Outcome") -> None:
-            progress.advance(bar)
-            if outcome.error is not None and len(jobs) > 1:
-                console.print(f"failed: {outcome.error}", style="red", markup=False, soft_wrap=True)
-            if outcome.animated:
-                name = outcome.job.source
-                console.print(f"{name}: animated; its first picture was painted", markup=False, soft_wrap=True)
-
-        return stylize_files(painter, jobs, size=size, overwrite=overwrite, on_done=show)
+def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
+    """What a user should know of a picture before all are done; the error of a lone one is raised at the end."""
+    if outcome.error is not None:
+        return [] if lone else [f"failed: {outcome.error}"]
+    return [f"{outcome.job.source}: animated; its first picture was painted"] if outcome.animated else []
 
 
-def _summarise(result: "BatchResult", painter: "LookPainter", output: Path, console: Console) -> None:
+def _summary(result: "BatchResult", pipeline: "StylePipeline", output: Path) -> str:
     done, failed = len(result.written), len(result.failed)
     pictures = "1 picture" if done == 1 else f"{done} pictures"
-    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {painter.choice}"
-    if painter.in_tiles:
-        line += f"; {painter.in_tiles} in tiles on {painter.tile_provider}"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {pipeline.choice}"
+    if pipeline.in_tiles:
+        line += f"; {pipeline.in_tiles} in tiles on {pipeline.session.tiles.provider}"
     if failed:
         line += f"; {failed} failed: {', '.join(str(outcome.job.source) for outcome in result.failed)}"
     if result.not_tried:
         line += f"; {len(result.not_tried)} not tried, the disk has no room"
-    console.print(line, markup=False, soft_wrap=True)
+    return line

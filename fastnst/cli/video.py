@@ -1,4 +1,4 @@
-"""`fastnst video`: paint films with a trained style."""
+"""`fastnst video`: stylize films with a trained style."""
 
 import re
 import sys
@@ -13,19 +13,15 @@ from rich.console import Console
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.film_progress import film_progress
-from fastnst.errors import FastNSTError, SettingError
-from fastnst.inference.effects import LookSettings
+from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
+from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
-    from fastnst.inference.painter import LookPainter
-    from fastnst.video.names import FilmJob
-    from fastnst.video.painters import FilmPainters
+    from fastnst.inference.pipeline import StylePipeline
     from fastnst.video.plan import FilmPlan
-    from fastnst.video.settings import VideoSettings
     from fastnst.video.stylize import FilmResult
 
 POSITIVE = validators.Number(gte=1)
-PLAIN = LookSettings()
 
 
 def video(
@@ -34,7 +30,7 @@ def video(
     *,
     style: str | None = None,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
-    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
+    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
     codec: str | None = None,
     quality: int | None = None,
@@ -52,7 +48,7 @@ def video(
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     codec_threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
-    """Paint films with a trained style.
+    """Stylize films with a trained style.
 
     Rate, time stamps, size, rotation, colours, sound, subtitles, chapters and metadata are the source's. Stopped
     half-way, the next run goes on from there.
@@ -107,8 +103,9 @@ def video(
         Threads of the decoder and of the encoder.
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
+    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.video.names import name_outputs  # noqa: PLC0415
-    from fastnst.video.painters import FilmPainters  # noqa: PLC0415
+    from fastnst.video.plan import plan_film  # noqa: PLC0415
     from fastnst.video.settings import VideoSettings  # noqa: PLC0415
 
     settings = VideoSettings(
@@ -127,20 +124,6 @@ def video(
     )
     jobs = name_outputs(sources, output)
     console = Console(stderr=True, highlight=False)
-    with FilmPainters(style, look, provider=provider, threads=threads, tile=tile) as painters:
-        failed = _paint_all(painters, jobs, settings, overwrite, console)
-    if failed:
-        names = ", ".join(str(source) for source in failed)
-        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
-        sys.exit(1)
-
-
-def _paint_all(
-    painters: "FilmPainters", jobs: "list[FilmJob]", settings: "VideoSettings", overwrite: bool, console: Console
-) -> list[Path]:
-    """Look at all films, then paint them; returns those that failed. One film alone raises its error."""
-    from fastnst.video.plan import plan_film  # noqa: PLC0415
-
     failed: list[Path] = []
 
     @contextmanager
@@ -153,27 +136,31 @@ def _paint_all(
             console.print(f"failed: {error}", style="red", markup=False, soft_wrap=True)
             failed.append(source)
 
-    plans: list[FilmPlan] = []
-    for job in jobs:
-        with forgiving(job.source):
-            plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
-    for plan in plans:
-        with forgiving(plan.film.path), painters.painter_for(plan) as painter:
-            _paint(painter, plan, console)
-    return failed
+    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
+        plans: list[FilmPlan] = []
+        for job in jobs:
+            with forgiving(job.source):
+                plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
+        for plan in plans:
+            with forgiving(plan.film.path):
+                _stylize(pipeline, plan, console)
+    if failed:
+        names = ", ".join(str(source) for source in failed)
+        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
+        sys.exit(1)
 
 
-def _paint(painter: "LookPainter", plan: "FilmPlan", console: Console) -> None:
+def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> None:
+    """Stylize one film, and say how it went."""
     from fastnst.video.job import job_folder  # noqa: PLC0415
-    from fastnst.video.painters import painter_id  # noqa: PLC0415
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
-    for note in (*plan.notes, *painter.notes):
+    for note in (*plan.notes, *pipeline.notes):
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
     try:
         with film_progress(plan.film.path.name, console) as show:
-            result = stylize_film(painter, plan, painter_id=painter_id(painter), on_progress=show)
-    except (FastNSTError, KeyboardInterrupt):
+            result = stylize_film(pipeline, plan, on_progress=show)
+    except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if job_folder(plan.output).exists():
             console.print(
                 f"{plan.output}: what is painted is kept; the next run goes on from there",
@@ -181,13 +168,13 @@ def _paint(painter: "LookPainter", plan: "FilmPlan", console: Console) -> None:
                 soft_wrap=True,
             )
         raise
-    console.print(_summary(result, painter), markup=False, soft_wrap=True)
+    console.print(_summary(result), markup=False, soft_wrap=True)
 
 
-def _summary(result: "FilmResult", painter: "LookPainter") -> str:
+def _summary(result: "FilmResult") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
-    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {painter.choice}"
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {result.choice}"
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line

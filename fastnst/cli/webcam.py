@@ -1,10 +1,9 @@
-"""`fastnst webcam`: paint a camera's pictures live."""
+"""`fastnst webcam`: stylize a camera's pictures live."""
 
 import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,18 +14,16 @@ from rich.console import Console
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.mixing import choose_style
 from fastnst.errors import OutputError, SettingError, StyleError
-from fastnst.inference.effects import LookSettings
+from fastnst.inference.effects import PLAIN, Effects
 from fastnst.io.styles import installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
-    from fastnst.inference.session import Stylizer
     from fastnst.webcam.capture import Camera
-    from fastnst.webcam.loop import WebcamResult
     from fastnst.webcam.screen import Screen
+    from fastnst.webcam.settings import WebcamResult
 
 POSITIVE = validators.Number(gte=1)
 FLAG = Parameter(negative="")
-PLAIN = LookSettings()
 LIVE = "starry-live"
 """The style to begin with where nobody names one."""
 
@@ -42,7 +39,8 @@ def webcam(
     mirror: Annotated[bool, FLAG] = False,
     fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
-    look: Annotated[LookSettings, Parameter(name="*", negative=())] = PLAIN,
+    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
+    steady: float = 0.0,
     split: Annotated[bool, FLAG] = False,
     record: Path | None = None,
     overwrite: Annotated[bool, FLAG] = False,
@@ -54,7 +52,7 @@ def webcam(
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
 ) -> None:
-    """Paint a camera's pictures live. Press h for the keys, q to quit.
+    """Stylize a camera's pictures live. Press h for the keys, q to quit.
 
     The newest picture wins: what cannot be painted in time is left out. The network paints as large as the frame rate
     allows. Ctrl-C ends it; a recording is finished first.
@@ -81,6 +79,9 @@ def webcam(
         Frames a second to hold: the network paints smaller until it does.
     size:
         Paint at this size always, longest side in pixels.
+    steady:
+        How much of the picture before stays in what only moves or stands still, so that strokes do not flicker: 0
+        paints each picture for itself, 0.8 holds well, 0.95 at most.
     split:
         Show the original in the left half.
     record:
@@ -107,16 +108,15 @@ def webcam(
     from fastnst.io.opencv import load_opencv  # noqa: PLC0415
 
     load_opencv()
-    from fastnst.inference.painter import read_look  # noqa: PLC0415
+    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+    from fastnst.webcam.controls import Controls  # noqa: PLC0415
     from fastnst.webcam.device import CameraSettings, open_camera  # noqa: PLC0415
-    from fastnst.webcam.look import Look  # noqa: PLC0415
-    from fastnst.webcam.loop import WebcamSettings, run_webcam  # noqa: PLC0415
+    from fastnst.webcam.loop import run_webcam  # noqa: PLC0415
+    from fastnst.webcam.settings import WebcamSettings  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
     tell = partial(console.print, markup=False, soft_wrap=True)
-    styles, chosen, mix = _styles(style)
-    look = replace(look, mix=look.mix or mix)
-    (base, *regional), mask = read_look(str(list(styles.values())[chosen]), look)
+    styles, chosen = _styles(style)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)
     if source is not None:
@@ -125,9 +125,8 @@ def webcam(
     settings = WebcamSettings(
         fps=fps,
         long_side=size,
-        look=Look(chosen, look.strength, shares=base.weights, keep_colors=look.preserve_color, split=split),
-        mask=mask,
-        regional=regional,
+        controls=Controls(chosen, effects.strength, preserve_color=effects.preserve_color, split=split),
+        steady=steady,
         record=record,
         overwrite=overwrite,
         folder=folder,
@@ -136,47 +135,28 @@ def webcam(
         seconds=seconds,
     )
     screen = _screen(no_window, record is not None or virtual_camera, tell)
-    load = _Loader(provider, threads)
-    result = run_webcam(styles, load, opener, screen, settings, tell=tell)
-    tell(f"{_summary(result)} on {load.provider}")
+    named = style if style is not None else str(list(styles.values())[chosen])
+    pipeline = partial(StylePipeline, named, effects, provider=provider, threads=threads, tile="off")
+    result = run_webcam(styles, pipeline, opener, screen, settings, tell=tell)
+    tell(f"{_summary(result)} on {result.provider}")
     if result.failures:
         sys.exit(1)
 
 
-class _Loader:
-    """Loads styles; once `auto` has chosen what computes, the next ones go there: trying all again takes seconds."""
-
-    def __init__(self, provider: ProviderChoice, threads: int | None) -> None:
-        self._asked, self._threads = provider, threads
-        self.provider = provider
-
-    def __call__(self, path: Path) -> "Stylizer":
-        from fastnst.inference.session import Stylizer  # noqa: PLC0415
-
-        try:
-            stylizer = Stylizer(path, provider=self.provider, threads=self._threads)
-        except SettingError:
-            if self.provider == self._asked:
-                raise
-            stylizer = Stylizer(path, provider=self._asked, threads=self._threads)
-        self.provider = stylizer.provider
-        return stylizer
-
-
-def _styles(style: str | None) -> tuple[dict[str, Path], int, str]:
-    """All styles that keys can choose, by name, the place of the one to begin with, and its mix if it has one."""
+def _styles(style: str | None) -> tuple[dict[str, Path], int]:
+    """All styles that keys can choose, by name, and the place of the one to begin with."""
     styles = installed_styles()
     if style is None:
         if not styles:
             raise StyleError(
                 f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
             )
-        return styles, next((place for place, name in enumerate(styles) if name == LIVE), 0), ""
+        return styles, next((place for place, name in enumerate(styles) if name == LIVE), 0)
     choice = choose_style(style)
     if choice.path in styles.values():
-        return styles, list(styles.values()).index(choice.path), choice.mix
+        return styles, list(styles.values()).index(choice.path)
     name = choice.path.stem if choice.path.stem not in styles else str(choice.path)
-    return {name: choice.path, **styles}, 0, choice.mix
+    return {name: choice.path, **styles}, 0
 
 
 def _size(text: str) -> tuple[int, int]:

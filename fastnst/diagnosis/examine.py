@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from fastnst.diagnosis.devices import judge_cameras, judge_codecs, judge_providers, providers_of
 from fastnst.diagnosis.files import judge_styles, judge_weights
-from fastnst.diagnosis.findings import Report
+from fastnst.diagnosis.findings import Diagnosis
 from fastnst.diagnosis.installation import ONNX_RUNTIMES, PACKAGES, installed, judge_installation
 from fastnst.diagnosis.probing import Answer, probe
 from fastnst.machine.hardware import has_nvidia_driver
@@ -29,7 +29,7 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         raise
 
 
-def examine() -> Report:
+def examine() -> Diagnosis:
     """Try everything, each thing in a process of its own, several at a time."""
     with _pool() as pool:
 
@@ -57,4 +57,4 @@ def examine() -> Report:
     findings += weights
     if loads["onnxruntime"]:
         findings += judge_styles(styles.result())
-    return Report(tuple(findings))
+    return Diagnosis(tuple(findings))

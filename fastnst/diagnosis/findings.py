@@ -26,7 +26,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """All that was found."""
 
     findings: tuple[Finding, ...]

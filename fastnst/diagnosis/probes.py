@@ -45,7 +45,7 @@ def probe_import(module: str) -> Answers:
 def probe_provider(provider: str) -> Answers:
     """Paint with a small network on a provider."""
     from fastnst.errors import FastNSTError  # noqa: PLC0415
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
@@ -152,7 +152,7 @@ def _pixel_format(codec: Any) -> str:
 
 
 def _small_network() -> bytes:
-    """A network with the operators of a style network: padding, convolutions, normalisation, enlarging."""
+    """A network with the operators of a style network: padding, convolutions, normalization, enlarging."""
     import numpy as np  # noqa: PLC0415
     from onnx import parser  # noqa: PLC0415
 

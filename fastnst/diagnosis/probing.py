@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 LATE = "gave no answer in"
 """How the failure of a probe that did not end begins: it hangs, or the computer is busy."""
 
-_MODULE = ("-m", "fastnst.diagnosis.probes")
+MODULE = ("-m", "fastnst.diagnosis.probes")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Answer:
         return self.lines[0] if self.lines else {"error": self.failure or "gave no answer"}
 
 
-def probe(name: str, *arguments: str, timeout_s: float = 90) -> Answer:
-    """Run a probe and wait for it, `timeout_s` seconds at most."""
-    command = [sys.executable, *_MODULE, name, *arguments]
+def probe(name: str, *arguments: str, timeout_s: float = 90, module: Sequence[str] = MODULE) -> Answer:
+    """Run a probe and wait for it, `timeout_s` seconds at most; `module` is what Python is called with."""
+    command = [sys.executable, *module, name, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired as late:

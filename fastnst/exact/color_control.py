@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fastnst.io.color_transfer import match_colours
+from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame
 
 ColorChoice: TypeAlias = Literal["style", "luminance", "match", "histogram", "chroma"]
@@ -119,7 +119,7 @@ def recolour_style(style: Frame, photo: Frame, choice: ColorChoice) -> Frame:
     (section 3.2). Else unchanged.
     """
     if choice == "match":
-        return match_colours(style, photo)
+        return match_colors(style, photo)
     if choice == "histogram":
         return match_histograms(style, photo)
     return match_brightness(style, photo) if choice == "luminance" else style
@@ -145,7 +145,7 @@ def match_histograms(frame: Frame, reference: Frame) -> Frame:
     Iterative distribution transfer (Pitie, Kokaram and Dahyot 2007, "Automated colour grading using colour distribution
     transfer"): along the axes of one rotation after the other, values take the place of those of equal rank.
     """
-    colours = match_colours(frame, reference).reshape(-1, 3).astype(np.float64)
+    colours = match_colors(frame, reference).reshape(-1, 3).astype(np.float64)
     wanted = reference.reshape(-1, 3).astype(np.float64)
     ranks, random = np.linspace(0, 1, _QUANTILES), np.random.default_rng(0)
     for turn in range(_ROTATIONS):

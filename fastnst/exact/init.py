@@ -43,7 +43,7 @@ def check_init(settings: OptimizeSettings) -> None:
 
 def _painted(photo: Tensor, style: str) -> Tensor:
     # The one place where the exact method knows the runtime; neither imports the other's framework without need.
-    from fastnst.inference.session import Stylizer  # noqa: PLC0415
+    from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
 
     with Stylizer(style) as stylizer:
         return to_image(stylizer(to_frame(photo))).to(photo.device)

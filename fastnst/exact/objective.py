@@ -70,7 +70,7 @@ class PixelObjective:
         """How much of the photo an image has given up: relative error at the content layers, 0 nothing, 1 all."""
         with torch.no_grad():
             features = self.loss.features(self._colours.view(image))
-        errors = [relative_error(features[layer], own) for layer, own in self.content.items()]
+        errors = [relative_error(features[layer], self.content[layer]) for layer in self.loss.settings.content_layers]
         return float(torch.stack(errors).mean())
 
     def constrain(self, image: Tensor) -> Tensor:

@@ -1,33 +1,24 @@
-"""Painting picture files, one or many: a bad file costs only itself."""
+"""Stylizing picture files, one or many: a bad file costs only itself."""
 
 import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from fastnst.errors import FastNSTError, OutputError
-from fastnst.inference.outputs import Job
+from fastnst.inference.outputs import PhotoJob
 from fastnst.io.images import Frame, Picture, fit_long_side, read_picture, resize_frame, write_picture
 
 # After one of these every further picture would fail too, each after the network has done its work.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-class Painter(Protocol):
-    """Anything that paints a frame, uint8 (H, W, 3), as a Stylizer does."""
-
-    def __call__(self, frames: Frame, /) -> Frame:
-        """Return the painted frame, of the same size."""
-        ...
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one picture."""
 
-    job: Job
+    job: PhotoJob
     error: FastNSTError | None = None
     """Why there is no output; None after success."""
 
@@ -42,7 +33,7 @@ class BatchResult:
     outcomes: tuple[Outcome, ...]
     """Of the pictures that were tried, in order."""
 
-    not_tried: tuple[Job, ...]
+    not_tried: tuple[PhotoJob, ...]
     """Given up, because the disk is full or cannot be written."""
 
     elapsed_s: float
@@ -59,17 +50,19 @@ class BatchResult:
 
 
 def stylize_files(
-    painter: Painter,
-    jobs: Sequence[Job],
+    stylize: Callable[[Frame], Frame],
+    jobs: Sequence[PhotoJob],
     *,
     size: int | None = None,
     overwrite: bool = False,
-    on_done: Callable[[Outcome], None] | None = None,
+    on_done: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> BatchResult:
-    """Paint picture files, going on after one that fails; after a full disk the rest is given up.
+    """Stylize picture files, going on after one that fails; after a full disk the rest is given up.
+
+    Transparency, color profile and EXIF block of each photo stay.
 
     Args:
-        painter: a Stylizer.
+        stylize: a StylePipeline, or anything that turns a frame into another of the same size.
         jobs: photos and their outputs, from `plan_outputs`.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
         overwrite: replace files that are there by now.
@@ -78,42 +71,31 @@ def stylize_files(
     started = time.perf_counter()
     outcomes: list[Outcome] = []
     for job in jobs:
-        outcome = _stylize_file(painter, job, size, overwrite)
-        outcomes.append(outcome)
-        if on_done is not None:
-            on_done(outcome)
-        if _is_no_room(outcome.error):
+        error, animated = None, False
+        try:
+            photo = reduce_picture(read_picture(job.source), size)
+            painted = replace(photo, frame=stylize(photo.frame))
+            # Settled before the start too; but a batch may take hours, and somebody else may write there.
+            if not overwrite and job.output.exists():
+                raise OutputError(f"{job.output}: is there already; --overwrite replaces it")
+            write_picture(job.output, painted)
+            animated = photo.animated
+        except FastNSTError as caught:
+            error = caught
+        outcomes.append(Outcome(job, error, animated))
+        on_done(outcomes[-1])
+        if _is_no_room(error):
             break
     return BatchResult(tuple(outcomes), tuple(jobs[len(outcomes) :]), time.perf_counter() - started)
 
 
-def stylize_picture(painter: Painter, picture: Picture, size: int | None = None) -> Picture:
-    """Paint a picture; its transparency, colour profile and EXIF block stay.
-
-    Args:
-        painter: a Stylizer.
-        picture: the photo; not changed.
-        size: longest side in pixels; a larger photo is reduced to it first, a smaller one is never enlarged.
-    """
-    frame, alpha = picture.frame, picture.alpha
-    if size is not None and max(frame.shape[:2]) > size:
-        smaller = fit_long_side((frame.shape[0], frame.shape[1]), size)
-        frame = resize_frame(frame, smaller)
-        alpha = None if alpha is None else resize_frame(alpha, smaller)
-    return replace(picture, frame=painter(frame), alpha=alpha)
-
-
-def _stylize_file(painter: Painter, job: Job, size: int | None, overwrite: bool) -> Outcome:
-    try:
-        picture = read_picture(job.source)
-        painted = stylize_picture(painter, picture, size)
-        # Settled before the start too; but a batch may take hours, and somebody else may write there.
-        if not overwrite and job.output.exists():
-            raise OutputError(f"{job.output}: is there already; --overwrite replaces it")
-        write_picture(job.output, painted)
-    except FastNSTError as error:
-        return Outcome(job, error)
-    return Outcome(job, animated=picture.animated)
+def reduce_picture(picture: Picture, size: int | None) -> Picture:
+    """Reduce a picture, transparency and all, to a longest side of `size` pixels; a smaller one stays as it is."""
+    if size is None or max(picture.frame.shape[:2]) <= size:
+        return picture
+    smaller = fit_long_side((picture.frame.shape[0], picture.frame.shape[1]), size)
+    alpha = None if picture.alpha is None else resize_frame(picture.alpha, smaller)
+    return replace(picture, frame=resize_frame(picture.frame, smaller), alpha=alpha)
 
 
 def _is_no_room(error: FastNSTError | None) -> bool:

@@ -1,18 +1,20 @@
-"""What a user can choose about how paintings are laid over the photo."""
+"""What a user can choose about how paintings are laid over the photo, and the styles and the mask that it takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastnst.backends.feeds import MAX_STRENGTH
-from fastnst.backends.mixing import read_mix
+from fastnst.backends.mixing import StyleChoice, choose_style, read_mix
 from fastnst.errors import SettingError
+from fastnst.inference.masks import Mask, read_mask
+from fastnst.inference.region_maps import read_regions
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookSettings:
+class Effects:
     """How paintings are laid over the photo."""
 
     strength: float = 1.0
@@ -59,3 +61,35 @@ class LookSettings:
                 raise SettingError(f"--region {text}: {color} is given twice")
             found[color] = style
         return found
+
+
+PLAIN = Effects()
+"""The full style everywhere."""
+
+
+def read_effects(style: str | None, effects: Effects) -> tuple[list[StyleChoice], Mask | None]:
+    """Find the styles that effects need, and read their mask, whose weights are in the order of the styles.
+
+    Raises:
+        StyleError: no such style.
+        InputError: the mask cannot be read, or lacks a region.
+        SettingError: no style at all, a region that is none, or a mix that is none.
+    """
+    regions = effects.regions()
+    if style is None and set(regions.values()) <= {PHOTO}:
+        raise SettingError("--style is missing; expected a style, or styles by --mask and --region")
+    if style is None and effects.mix:
+        raise SettingError("--mix is given without --style; in regions name the mix with the style: red=trio@munch")
+    base = [] if style is None else [choose_style(style)]
+    if effects.mix:
+        if base[0].mix:
+            raise SettingError(f"--style {style} says what to paint, and --mix {effects.mix} too; give one of them")
+        base = [replace(base[0], mix=effects.mix)]
+    found = {color: None if name == PHOTO else choose_style(name) for color, name in regions.items()}
+    others = list(dict.fromkeys(choice for choice in found.values() if choice is not None))
+    if effects.mask is None:
+        return base, None
+    if not regions:
+        return base, read_mask(effects.mask, feather=effects.feather)
+    paintings = {color: None if choice is None else others.index(choice) for color, choice in found.items()}
+    return [*base, *others], read_regions(effects.mask, paintings, rest=bool(base), feather=effects.feather)

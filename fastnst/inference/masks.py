@@ -56,10 +56,12 @@ class Mask:
         Raises:
             InputError: the picture has another shape than the mask.
         """
-        if not self._fitted or self._fitted[0].shape != size:
+        fitted = self._fitted
+        if not fitted or fitted[0].shape != size:
             self._check_shape(size)
-            self._fitted = self._fit(size)
-        return self._fitted
+            # At once, for several threads may paint pictures of different sizes.
+            fitted = self._fitted = self._fit(size)
+        return fitted
 
     def _fit(self, size: tuple[int, int]) -> tuple[Frame, ...]:
         fitted: list[Frame] = []

@@ -11,7 +11,7 @@ from fastnst.io.images import WRITE_FORMATS, format_of
 
 
 @dataclass(frozen=True)
-class Job:
+class PhotoJob:
     """One picture to paint."""
 
     source: Path
@@ -21,7 +21,7 @@ class Job:
     """The file to write."""
 
 
-def plan_outputs(photos: Sequence[str | Path], output: Path, *, overwrite: bool = False) -> list[Job]:
+def plan_outputs(photos: Sequence[str | Path], output: Path, *, overwrite: bool = False) -> list[PhotoJob]:
     """Find the photos and give each its output file.
 
     One photo and an output with a picture's suffix: that file. Otherwise output is a folder: sub-folders, names and
@@ -48,24 +48,24 @@ def plan_outputs(photos: Sequence[str | Path], output: Path, *, overwrite: bool 
     return jobs
 
 
-def _name_outputs(found: list[Found], output: Path, lone: bool) -> list[Job]:
+def _name_outputs(found: list[Found], output: Path, lone: bool) -> list[PhotoJob]:
     is_folder = output.is_dir()
     if len(found) == 1 and lone and not is_folder and output.suffix:
         format_of(output)
-        return [Job(found[0].path, output)]
+        return [PhotoJob(found[0].path, output)]
     if output.suffix.lower() in WRITE_FORMATS and not is_folder:
         raise OutputError(f"{output}: is one file, but {len(found)} picture(s) of a set go there; name a folder")
     if output.exists() and not is_folder:
         raise OutputError(f"{output}: is a file; expected a folder for the pictures, or a name ending in .png or .jpg")
-    return [Job(picture.path, output / _writable_name(picture.relative)) for picture in found]
+    return [PhotoJob(picture.path, output / _writable_name(picture.relative)) for picture in found]
 
 
 def _writable_name(relative: Path) -> Path:
     return relative if relative.suffix.lower() in WRITE_FORMATS else relative.with_suffix(".png")
 
 
-def _refuse_shared_outputs(jobs: list[Job]) -> None:
-    taken: dict[str, Job] = {}
+def _refuse_shared_outputs(jobs: list[PhotoJob]) -> None:
+    taken: dict[str, PhotoJob] = {}
     for job in jobs:
         first = taken.setdefault(os.path.normcase(job.output), job)
         if first is not job:
@@ -75,14 +75,14 @@ def _refuse_shared_outputs(jobs: list[Job]) -> None:
             )
 
 
-def _refuse_photos_as_outputs(jobs: list[Job]) -> None:
+def _refuse_photos_as_outputs(jobs: list[PhotoJob]) -> None:
     photos = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
         if os.path.realpath(job.output) in photos:
             raise OutputError(f"{job.output}: is one of the photos, and is not overwritten; choose another -o")
 
 
-def _refuse_existing_outputs(jobs: list[Job]) -> None:
+def _refuse_existing_outputs(jobs: list[PhotoJob]) -> None:
     existing = [job.output for job in jobs if os.path.lexists(job.output)]
     if len(existing) == 1:
         raise OutputError(f"{existing[0]}: is there already; --overwrite replaces it")

@@ -98,11 +98,11 @@ def _match(
         apart = np.linalg.norm(palette - np.array(rgb), axis=1) if len(palette) else np.array([np.inf])
         place = int(apart.argmin())
         if apart[place] > _NEAR or place in places.values():
-            told = ", ".join(
+            shown = ", ".join(
                 f"#{color[0]:02x}{color[1]:02x}{color[2]:02x} ({share:.0%})"
                 for color, share in list(zip(palette, shares, strict=True))[:_SHOWN]
             )
-            raise InputError(f"{path}: has no region of its own in {name}; it has {told or 'no colours'}")
+            raise InputError(f"{path}: has no region of its own in {name}; it has {shown or 'no colours'}")
         places[name] = place
     return places
 

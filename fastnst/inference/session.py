@@ -1,64 +1,72 @@
-"""A trained style, ready to paint: `Stylizer("starry")(frame)`.
+"""One style's network, open to run: checked against the contract, on the provider that suits it, in tiles where needed.
 
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+import numpy as np
+
 from fastnst.backends.backend import Array, Backend, Provider, ProviderChoice, first_line
-from fastnst.backends.choosing import Choice, Network, choose_backend, test_picture
+from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_picture
 from fastnst.backends.contract import Contract, read_contract
 from fastnst.backends.feeds import as_batch, extra_feeds, from_layout, to_layout
 from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.onnx_cpu import OnnxBackend
-from fastnst.errors import InputError, StyleError
-from fastnst.io.blending import blend
+from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.inference.tile_policy import TileChoice, TilePolicy
 from fastnst.io.images import Frame
-from fastnst.io.styles import find_style
 from fastnst.machine.cores import check_threads
 
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
 _PATIENCE_S = 60.0
 
 
-class Stylizer:
-    """One style's network, loaded and warmed up.
+class StyleSession:
+    """A network file, loaded and warmed up. Calls from several threads at once are safe."""
 
-        with Stylizer("starry") as stylizer:
-            painted = stylizer(frame)
-
-    Calls from several threads at once are safe.
-    """
-
-    def __init__(self, style: str | Path, *, provider: ProviderChoice = "auto", threads: int | None = None) -> None:
-        """Load a style.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        provider: ProviderChoice = "auto",
+        threads: int | None = None,
+        tile: TileChoice = "off",
+        prefer: Provider | None = None,
+    ) -> None:
+        """Open a network file.
 
         Args:
-            style: name of an installed style, or path of an ONNX file.
+            path: an exported ONNX file.
             provider: what computes; auto takes the fastest that really runs here, see `choice`.
             threads: threads on the CPU; None: one for each physical core that may be used.
+            tile: when pictures are painted in tiles, see `TilePolicy`.
+            prefer: what runs another network already: auto takes it where it runs this one too, for trying all takes
+                seconds.
 
         Raises:
-            StyleError: no such style, or a file that is no network of ours.
-            SettingError: a provider asked for by name that cannot run here.
+            StyleError: a file that is no network of ours; with a number for `tile`, one that knows no tiles.
+            SettingError: a provider asked for by name that cannot run here; with a number, one without tiles.
         """
         check_threads(threads)
-        self._path = find_style(style)
+        self.path = path
+        """The ONNX file."""
+
         self._backend: Backend | None = None
-        self._backend, self._choice, self._contract = _load(self._path, provider, threads)
+        self._backend, self.choice, self._contract = _load(path, provider, threads, prefer)
+        self.tiles = TilePolicy(path, self.choice, asked=provider, tile=tile, threads=threads)
+        """When this network paints in tiles, and how often it did."""
+
+        self._holds_memory = False
 
     @property
     def style(self) -> str:
         """Name of the style: what the file says, else the file's name."""
-        return self._contract.metadata.get("style") or self._path.stem
-
-    @property
-    def path(self) -> Path:
-        """The ONNX file."""
-        return self._path
+        return self._contract.metadata.get("style") or self.path.stem
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -69,16 +77,6 @@ class Stylizer:
     def provider(self) -> Provider:
         """What really computes."""
         return self._open().provider
-
-    @property
-    def choice(self) -> Choice:
-        """What really computes, in which precision, and why; `str(choice)` says it in words."""
-        return self._choice
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        """Other providers that `auto` tried and did not take, each with the reason."""
-        return MappingProxyType(dict(self._choice.skipped))
 
     @property
     def styles(self) -> int:
@@ -98,68 +96,49 @@ class Stylizer:
     def __call__(
         self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
-        """Paint one picture or a batch.
+        """Run the network on one picture or a batch.
 
         Args:
             frames: uint8 (H, W, 3) or (N, H, W, 3) RGB; not changed.
-            style_weights: for a network that mixes several styles, the share of each in their order, or by name, as
-                {"munch": 2, "hokusai": 1}; divided by their sum. None: all alike.
-            strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
+            style_weights: for a network that mixes several styles, the share of each in their order, or by name;
+                divided by their sum. None: all alike.
+            strength: for a network that takes one; None: 1, the full style.
 
         Returns:
             uint8 of the same shape.
 
         Raises:
             InputError: another type or shape, or a picture too large for the memory.
+            StyleError: the network changes the size.
             SettingError: weights or a strength that the network does not take.
         """
-        backend = self._open()
-        batch = as_batch(frames)
-        feeds = {"frame": to_layout(batch, self._contract)}
-        feeds |= extra_feeds(self._contract, style_weights, strength)
+        backend, batch = self._open(), as_batch(frames)
+        feeds = extra_feeds(self._contract, style_weights, strength)
+        if self.tiles.needed(frames):
+            return self._run_in_tiles(frames, style_weights, strength)
+        self._holds_memory |= self.tiles.is_large(frames)
         try:
-            painted = from_layout(backend.run(feeds), self._contract)
+            painted = from_layout(backend.run({"frame": to_layout(batch, self._contract)} | feeds), self._contract)
         except Exception as error:  # the back-ends' errors have no common base
+            if self.tiles.possible(frames):  # no memory after all, or none on the device
+                return self._run_in_tiles(frames, style_weights, strength)
             height, width = batch.shape[1:3]
             raise InputError(
                 f"{self.style} failed on {len(batch)} picture(s) of {width}x{height} "
                 f"({first_line(error)}); if memory ran out, make them smaller"
             ) from error
-        painted = painted.reshape(frames.shape)
-        return painted if strength is None or self.takes_strength else blend(painted, frames, strength)
+        if painted.shape != batch.shape:
+            raise StyleError(f"{self.style}: turned {batch.shape} into {painted.shape}; expected the same size")
+        return painted.reshape(frames.shape)
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
-        """Raise SettingError for weights or a strength that this network does not take."""
+        """Raise SettingError for weights or a strength that this network, or a painting laid over the photo, lacks."""
         extra_feeds(self._contract, style_weights, strength)
-
-    def stream(
-        self,
-        frames: Iterable[Frame],
-        *,
-        style_weights: StyleWeights | None = None,
-        strength: float | None = None,
-    ) -> Iterator[Frame]:
-        """Paint one picture after the other, each when it is asked for.
-
-            for painted in stylizer.stream(frames): ...
-
-        Args:
-            frames: any number of uint8 (H, W, 3) RGB, of any sizes; taken one at a time.
-            style_weights: as for one picture.
-            strength: as for one picture.
-
-        Yields:
-            uint8 of the same shapes, in the same order.
-
-        Raises:
-            InputError, SettingError: as for one picture, when it is reached.
-        """
-        for frame in frames:
-            yield self(frame, style_weights=style_weights, strength=strength)
 
     def close(self) -> None:
         """Give the network's memory back; calls then fail."""
         self._backend = None
+        self.tiles.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,13 +148,23 @@ class Stylizer:
     ) -> None:
         self.close()
 
+    def _run_in_tiles(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:
+        if self._holds_memory:
+            # After a picture so much smaller, what large ones took is given back.
+            small = np.zeros((1, 16, 16, 3), np.uint8)
+            self._open().run({"frame": to_layout(small, self._contract)} | extra_feeds(self._contract, None, None))
+            self._holds_memory = False
+        return self.tiles.run(frame, style_weights, strength if self.takes_strength else None)
+
     def _open(self) -> Backend:
         if self._backend is None:
-            raise StyleError(f"{self.style}: this Stylizer is closed; make a new one")
+            raise StyleError(f"{self.style}: is closed; open it anew")
         return self._backend
 
 
-def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Backend, Choice, Contract]:
+def _load(
+    path: Path, provider: ProviderChoice, threads: int | None, prefer: Provider | None
+) -> tuple[Backend, Choice, Contract]:
     """Open a network file, check it against the contract, and choose what runs it."""
     cpu = _open_on_cpu(path, threads)
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
@@ -183,9 +172,12 @@ def _load(path: Path, provider: ProviderChoice, threads: int | None) -> tuple[Ba
     def feed(frames: Frame) -> dict[str, Array]:
         return {"frame": to_layout(frames, contract)} | extra_feeds(contract, None, None)
 
-    painted = _paint_test_picture(path, cpu, feed(test_picture()))
-    backend, choice = choose_backend(Network(path, feed, threads=threads), cpu, painted, provider)
-    return backend, choice, contract
+    painted = _run_test_picture(path, cpu, feed(test_picture()))
+    network = NetworkFile(path, feed, threads=threads)
+    if provider == "auto" and prefer is not None:
+        with suppress(SettingError):  # what runs one network may not run another
+            return *choose_backend(network, cpu, painted, prefer), contract
+    return *choose_backend(network, cpu, painted, provider), contract
 
 
 def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
@@ -195,7 +187,7 @@ def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
         raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
 
 
-def _paint_test_picture(path: Path, cpu: OnnxBackend, feeds: Mapping[str, Array]) -> Array:
+def _run_test_picture(path: Path, cpu: OnnxBackend, feeds: Mapping[str, Array]) -> Array:
     """Run a network once: only that shows that it runs. What it makes of the picture, others are compared with."""
     try:
         painted = cpu.run(feeds, limit_s=_PATIENCE_S)

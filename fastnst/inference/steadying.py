@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fastnst.errors import SettingError
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
 from fastnst.io.opencv import load_opencv
@@ -29,6 +30,13 @@ _AROUND = 5
 # Flow is estimated on frames reduced to this long side, pixels: finer it is not better, and slow.
 _FLOW_SIDE = 960
 _SMALLEST_SIDE = 16
+_MOST = 0.95
+
+
+def check_steady(steady: float) -> None:
+    """Raise SettingError for a share of the frame before that is none, or so large that nothing new would be seen."""
+    if not 0 <= steady <= _MOST:
+        raise SettingError(f"steady {steady:g}: expected 0 (each frame for itself) to {_MOST} (held tight)")
 
 
 class Past(NamedTuple):
@@ -64,12 +72,13 @@ class Steadier:
         """Prepare.
 
         Args:
-            hold: share of the frame before in what has not changed, 0 to below 1.
+            hold: share of the frame before in what has not changed, 0 to 0.95.
             past: to go on from there; None: with the first frame.
 
         Raises:
-            SettingError: OpenCV cannot be loaded.
+            SettingError: another share, or OpenCV cannot be loaded.
         """
+        check_steady(hold)
         load_opencv()
         import cv2  # noqa: PLC0415 - only films that are held need it
 

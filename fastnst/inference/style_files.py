@@ -1,19 +1,27 @@
-"""Installed styles: what each file says of itself, adding one to the user's folder, removing it."""
+"""Installed styles: what each file says of itself, adding one to the user's folder, removing it, a sheet of all."""
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
 from fastnst.errors import OutputError, SettingError, StyleError, nearest_hint
-from fastnst.inference.session import Stylizer
+from fastnst.inference.session import StyleSession
 from fastnst.io.files import atomic_path
+from fastnst.io.images import Frame
 from fastnst.io.styles import find_style, installed_styles, user_styles_folder
 
 Origin: TypeAlias = Literal["yours", "bundled"]
 
 _NAME = re.compile(r"\w[\w-]*")
+# Of contact sheets, in pixels.
+_GAP, _MARGIN, _TEXT = 12, 24, 18
+_PAPER, _INK = "#ffffff", "#1f2328"
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class StyleFile:
 
     network: str = ""
     provenance: str = ""
-    licence: str = ""
+    license: str = ""
     error: str | None = None
     """Why it cannot be used; None for a style that paints."""
 
@@ -51,14 +59,14 @@ def read_style(name: str, path: Path) -> StyleFile:
     origin: Origin = "yours" if path.parent == user_styles_folder() else "bundled"
     size = path.stat().st_size
     try:
-        with Stylizer(path, provider="cpu") as stylizer:
-            told = stylizer.metadata
-            styles = stylizer.style_names if stylizer.styles > 1 else ()
-            strength = stylizer.takes_strength
+        with StyleSession(path, provider="cpu") as session:
+            metadata = session.metadata
+            styles = session.style_names if session.styles > 1 else ()
+            strength = session.takes_strength
     except StyleError as error:
         return StyleFile(name, path, size, origin, error=str(error))
-    words = {key: told.get(key, "") for key in ("network", "provenance", "licence")}
-    return StyleFile(name, path, size, origin, styles, strength, **words)
+    network, provenance, licensed = (metadata.get(key, "") for key in ("network", "provenance", "licence"))
+    return StyleFile(name, path, size, origin, styles, strength, network, provenance, licensed)
 
 
 def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -> StyleFile:
@@ -83,7 +91,7 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
     if there is not None and not overwrite:
         whose = "one of your styles" if there == target else "a style that comes with fastnst"
         raise OutputError(f"{name}: is {whose} already; --name gives another name, --overwrite takes its place")
-    Stylizer(path, provider="cpu").close()
+    StyleSession(path, provider="cpu").close()
     with atomic_path(target) as temporary:
         shutil.copyfile(path, temporary)
         _check_copy(path, temporary)
@@ -110,6 +118,28 @@ def remove_style(name: str) -> Path:
     return own[name]
 
 
+def draw_contact_sheet(pictures: Sequence[tuple[str, Frame]], columns: int = 4) -> Frame:
+    """Draw pictures on white, in rows, each under its name.
+
+    Args:
+        pictures: names and frames, uint8 (H, W, 3) RGB, all of one size.
+        columns: pictures in a row, at most.
+    """
+    height, width = pictures[0][1].shape[:2]
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    step_down, step_across = height + _TEXT + 6 + _GAP, width + _GAP
+    size = (2 * _MARGIN + columns * step_across - _GAP, 2 * _MARGIN + rows * step_down - _GAP)
+    sheet = Image.new("RGB", size, _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    for number, (name, frame) in enumerate(pictures):
+        left = _MARGIN + number % columns * step_across
+        top = _MARGIN + number // columns * step_down
+        pen.text((left, top), _shorten(name, width, font), _INK, font)
+        sheet.paste(Image.fromarray(frame), (left, top + _TEXT + 6))
+    return np.array(sheet)
+
+
 def _refuse(file: Path) -> Path:
     raise StyleError(f"{file}: expected an .onnx file; fastnst export turns a trained model into one")
 
@@ -117,6 +147,12 @@ def _refuse(file: Path) -> Path:
 def _check_copy(path: Path, copy: Path) -> None:
     """Weights may lie in a second file, which the copy has not beside it."""
     try:
-        Stylizer(copy, provider="cpu").close()
+        StyleSession(copy, provider="cpu").close()
     except StyleError as error:
         raise StyleError(f"{path}: does not work alone; expected one file with its weights inside") from error
+
+
+def _shorten(text: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    while len(text) > 1 and font.getlength(text) > room:
+        text = text[:-2] + "…"
+    return text

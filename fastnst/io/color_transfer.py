@@ -1,4 +1,4 @@
-"""A picture in another picture's colours.
+"""A picture in another picture's colors.
 
 Frames are uint8 (H, W, 3) RGB, H height and W width.
 """
@@ -10,15 +10,15 @@ from fastnst.io.images import Frame
 
 _Numbers = npt.NDArray[np.float64]
 
-# Where a grey photo or a single-coloured painting has no spread, eigenvalues are rounding noise.
+# Where a grey photo or a single-colored painting has no spread, eigenvalues are rounding noise.
 _NO_SPREAD = 1e-7
 
 
-def match_colours(frame: Frame, reference: Frame) -> Frame:
-    """Give a picture the mean and the covariance of another's RGB colours, clipped to 0..255.
+def match_colors(frame: Frame, reference: Frame) -> Frame:
+    """Give a picture the mean and the covariance of another's RGB colors, clipped to 0..255.
 
     The linear map of Gatys et al. (2016, "Preserving color in neural artistic style transfer", eq. 1 to 3) in its
-    symmetric form, the one that moves colours least; here the painting's colours go to the photo. Directions in
+    symmetric form, the one that moves colors least; here the painting's colors go to the photo. Directions in
     which the picture has no spread, as for a grey one, cannot be given any.
     """
     given, wanted = _pixels(frame), _pixels(reference)

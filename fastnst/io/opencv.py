@@ -1,9 +1,15 @@
-"""Loading OpenCV: what it reads from the environment must stand there before its first import."""
+"""Loading OpenCV: what it reads from the environment must stand there before its first import. And its quick resizing.
+
+Frames are uint8 (H, W, 3) RGB, H height and W width.
+"""
 
 import importlib
 import os
 
+import numpy as np
+
 from fastnst.errors import SettingError
+from fastnst.io.images import Frame
 
 _ENVIRONMENT = {
     # A V4L2 camera that stalls holds a read for 10 s by default; a whole number of seconds.
@@ -30,3 +36,18 @@ def load_opencv() -> None:
             f"OpenCV cannot be loaded ({error}); on Debian and Ubuntu its libraries come with "
             "apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
         ) from error
+
+
+def resample(frame: Frame, size: tuple[int, int]) -> Frame:
+    """Resize a frame to size = (height, width): averages when it shrinks, in straight lines when it grows.
+
+    Several times faster than `resize_frame`, and not as good: for live pictures. Raises SettingError as `load_opencv`.
+    """
+    if frame.shape[:2] == size:
+        return frame
+    load_opencv()
+    import cv2  # noqa: PLC0415 - only live pictures need it
+
+    shrinks = size[0] * size[1] < frame.shape[0] * frame.shape[1]
+    filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=filtering), np.uint8)

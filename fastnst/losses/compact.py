@@ -1,4 +1,4 @@
-"""The compact loss network: stands in for VGG-19 with a tenth of its arithmetic, trained by `fastnst distill`.
+"""The compact loss network: stands in for VGG-19 with a tenth of its arithmetic, trained by `fastnst research distill`.
 
 It has VGG-19's layers as far as the default loss needs them, each convolution of low rank and rectified on part of the
 channels (Zhang et al. 2016, "Accelerating very deep convolutional networks", and He et al. 2017, "Channel pruning",

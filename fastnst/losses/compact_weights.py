@@ -1,4 +1,4 @@
-"""The compact loss network's weights: the file that comes with fastnst, or one that `fastnst distill` wrote."""
+"""The compact loss network's weights: the file that comes with fastnst, or that `fastnst research distill` wrote."""
 
 import dataclasses
 import hashlib
@@ -80,14 +80,14 @@ def _check_settings(settings: LossSettings) -> None:
 
 def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected the compact loss network that fastnst distill writes")
+        raise WeightsError(f"{path}: no such file; expected what fastnst research distill writes")
     try:
         with safe_open(path, framework="pt") as opened:
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
             metadata = opened.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise WeightsError(
-                f"{path}: not a compact loss network; expected a file that fastnst distill wrote "
+                f"{path}: not a compact loss network; expected a file that fastnst research distill wrote "
                 "(for VGG's own weights add --loss-network vgg19)"
             )
         description = json.loads(metadata["info"])

@@ -1,14 +1,26 @@
 """The perceptual loss: named, weighted terms over one pass of the loss network, the same for both methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from fastnst.errors import SettingError
+from fastnst.losses.distribution_terms import LAYER_WEIGHTS, ColorLoss, DetailLoss, DistributionLoss, PatternLoss
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget, loss_terms
+from fastnst.losses.terms import (
+    ContentLoss,
+    JudgedImages,
+    LossTerm,
+    Positions,
+    StyleLoss,
+    StyleReference,
+    StyleTarget,
+    TotalVariationLoss,
+)
 from fastnst.losses.vgg import Features, LossNetwork
 
 
@@ -51,6 +63,7 @@ class PerceptualLoss:
         style_factors: Tensor | None = None,
         *,
         features: Features | None = None,
+        generator: torch.Generator | None = None,
     ) -> Losses:
         """Loss of images against their content and style references.
 
@@ -60,13 +73,15 @@ class PerceptualLoss:
             style: reference of all images, or one whose first axis is B long, of each its own.
             style_factors: (B,), what the weights of style are multiplied by for each image; None: 1.
             features: those of the images where they are known already.
+            generator: lets terms judge by a part that it draws at random, as a step of a training may; None: by all.
         """
         # As they come: the losses bring them to float32 themselves, where it is cheapest.
         features = self.network(image) if features is None else features
+        reduced = self._reduced(image)
         targets = [StyleTarget(style)] if isinstance(style, dict) else style
         weighted, values = [], {}
         with torch.autocast(image.device.type, enabled=False):
-            judged = JudgedImages(image.float(), features)
+            judged = JudgedImages(image.float(), features, reduced, generator)
             for term in self.terms:
                 losses = term(judged, content, targets)
                 values[term.name] = losses.mean()
@@ -79,11 +94,19 @@ class PerceptualLoss:
         """Features of an image, (B, 3, H, W) in [0, 1], in float32."""
         return {name: value.float() for name, value in self.network(image).items()}
 
+    def _reduced(self, image: Tensor) -> dict[int, Features]:
+        """Features of images averaged over the pixels of each further scale that a term asks for."""
+        scales = {scale for term in self.terms for scale in term.scales} - {1}
+        return {scale: self.network(F.avg_pool2d(image, scale)) for scale in sorted(scales)}
+
     def measure_content(self, image: Tensor) -> Features:
         """Content reference of content images, (B, 3, H, W) in [0, 1]."""
         with torch.no_grad():
             features = self.features(image)
-            return {layer: features[layer].detach() for layer in self.settings.content_layers}
+            content = JudgedImages(image.float(), features)
+            with torch.autocast(image.device.type, enabled=False):
+                measured = {name: value for term in self.terms for name, value in term.measure_content(content).items()}
+            return {layer: features[layer].detach() for layer in self.settings.content_layers} | measured
 
     def measure_style(self, image: Tensor) -> StyleReference:
         """Style reference of a style image, (1, 3, H, W) in [0, 1]."""
@@ -92,7 +115,7 @@ class PerceptualLoss:
     def measure_regions(self, image: Tensor, regions: Sequence[Positions | None]) -> list[StyleReference]:
         """Style reference of each of several regions of a style image, (1, 3, H, W) in [0, 1]; None is all of it."""
         with torch.no_grad():
-            style = JudgedImages(image, self.features(image))
+            style = JudgedImages(image, self.features(image), self._reduced(image))
             with torch.autocast(image.device.type, enabled=False):
                 return [
                     {name: value for term in self.terms for name, value in term.measure_style(style, region).items()}
@@ -117,3 +140,46 @@ class PerceptualLoss:
 def of_each_image(styles: StyleReference, chosen: Tensor) -> StyleReference:
     """The reference of each image's own style: of S styles those numbered `chosen`, int64 (B,)."""
     return {name: tuple(part[chosen] for part in parts) for name, parts in styles.items()}
+
+
+def loss_terms(settings: LossSettings) -> list[LossTerm]:
+    """The terms that the settings weigh; SettingError where the layers' weights do not fit the layers."""
+    formula = settings.normalization
+    content = _layer_weights("content", settings.content_layers, settings.content_layer_weights)
+    style: Mapping[str, float] = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
+    if settings.style_statistic == "distribution" and formula != "balanced":
+        raise SettingError(
+            f"--style-statistic distribution goes with --normalization balanced, not {formula}; take that, or "
+            "--style-statistic gram"
+        )
+    style_term: LossTerm
+    if settings.style_statistic == "distribution":
+        if not settings.style_layer_weights and style.keys() == LAYER_WEIGHTS.keys():
+            style = LAYER_WEIGHTS
+        style_term = DistributionLoss(settings.style_weight, style, settings.weight_of_scale)
+    else:
+        style_term = StyleLoss(settings.style_weight, style, settings.style_statistic, formula)
+    terms: list[LossTerm] = [ContentLoss(settings.content_weight, content, formula), style_term]
+    further = (
+        (ColorLoss, settings.color_weight),
+        (DetailLoss, settings.detail_weight),
+        (PatternLoss, settings.pattern_weight),
+    )
+    terms += [term(settings.style_weight * weight) for term, weight in further if weight]
+    return [*terms, TotalVariationLoss(settings.tv_weight, settings.tv_kind, formula)]
+
+
+def _layer_weights(term: str, layers: tuple[str, ...], weights: tuple[float, ...]) -> dict[str, float]:
+    for layer in layers:
+        if layers.count(layer) > 1:
+            raise SettingError(
+                f"--{term}-layers names {layer} twice; name each layer once, --{term}-layer-weights weighs"
+            )
+    if weights and len(weights) != len(layers):
+        raise SettingError(
+            f"--{term}-layer-weights has {len(weights)} weights for {len(layers)} {term} layers "
+            f"({', '.join(layers) or 'none'}); give one for each layer"
+        )
+    if any(not 0 <= weight < float("inf") for weight in weights):
+        raise SettingError(f"--{term}-layer-weights is {weights}; expected numbers from 0 on")
+    return dict(zip(layers, weights or [1 / len(layers)] * len(layers), strict=True)) if layers else {}

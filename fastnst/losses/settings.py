@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from fastnst.errors import SettingError
 
 Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
-StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments"]
+StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments", "distribution"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
 LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"]
@@ -51,11 +51,30 @@ class LossSettings:
     """Layers that style is compared at."""
 
     style_layer_weights: tuple[float, ...] = ()
-    """Weight of each style layer in the style term; by default 1 / number of layers each."""
+    """Weight of each style layer in the style term; by default 1 / number of layers each, with the style statistic
+    distribution 0.1 to 0.3, deep layers more."""
 
     style_statistic: StyleStatistic = "gram"
     """What style compares: the Gram matrix (Gatys), its diagonal or the rest of it alone, each channel's mean and the
-    channels' covariance, or moments: each channel's mean and standard deviation."""
+    channels' covariance, or moments: each channel's mean and standard deviation. distribution: how often values occur
+    (the sliced Wasserstein distance of Heitz et al. 2021) and how strong they are, at --style-scales."""
+
+    style_scales: tuple[int, ...] = (1, 2, 4)
+    """Scales at which the style statistic distribution compares: pixels, each way, that the picture and the painting
+    are averaged over first. Larger ones see masses, not strokes."""
+
+    style_scale_weights: tuple[float, ...] = (1.0, 0.5, 0.5)
+    """Weight of each of --style-scales."""
+
+    color_weight: float = 0.0
+    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+
+    detail_weight: float = 0.0
+    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    weight."""
+
+    pattern_weight: float = 0.0
+    """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
     normalization: Normalization = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
@@ -78,3 +97,15 @@ class LossSettings:
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; auto takes bfloat16 where the processor has it."""
+
+    @property
+    def weight_of_scale(self) -> dict[int, float]:
+        """Scales to their weights; SettingError where they do not fit together."""
+        scales, weights = self.style_scales, self.style_scale_weights
+        if len(scales) != len(weights):
+            raise SettingError(
+                f"--style-scale-weights has {len(weights)} weights for {len(scales)} --style-scales; give one for each"
+            )
+        if not scales or min(scales) < 1 or len(set(scales)) < len(scales):
+            raise SettingError(f"--style-scales is {scales}; expected different whole numbers from 1 on, e.g. 1 2 4")
+        return dict(zip(scales, weights, strict=True))

@@ -1,22 +1,21 @@
 """The terms of the perceptual loss: each measures what it needs of the style picture once, and judges images by it.
 
-A further term is a small class here and a line in `loss_terms`; neither the exact method nor the training then needs a
-change.
+A further term is a small class here and a line in perceptual.py's `loss_terms`; neither the exact method nor the
+training then needs a change.
 
 Shapes: B batch, C channels, H and W height and width of a feature map.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from fastnst.errors import SettingError
 from fastnst.losses.losses import STYLE_STATISTICS, content_loss, style_loss, total_variation_loss
-from fastnst.losses.settings import LossSettings, Normalization, StyleStatistic
+from fastnst.losses.settings import Normalization, StyleStatistic
 from fastnst.losses.vgg import Features
 
 StyleReference: TypeAlias = dict[str, tuple[Tensor, ...]]
@@ -50,6 +49,16 @@ class JudgedImages:
     features: Features
     """The loss network's, as its arithmetic gives them."""
 
+    reduced: Mapping[int, Features] = field(default_factory=dict)
+    """Features of the images averaged over so many pixels each way, for the terms that compare at several scales."""
+
+    generator: torch.Generator | None = None
+    """Where a term may judge by a part drawn at random, what draws it; None: it judges by all."""
+
+    def at(self, scale: int) -> Features:
+        """Features of the images averaged over `scale` pixels each way."""
+        return self.features if scale == 1 else self.reduced[scale]
+
 
 @dataclass(frozen=True)
 class LossTerm(ABC):
@@ -60,6 +69,15 @@ class LossTerm(ABC):
     name: ClassVar[str]
     follows_strength: ClassVar[bool] = False
     """Whether it is weaker for images that are painted with less strength, as what compares with the style is."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Scales of the images at which it needs features: pixels, each way, that they are averaged over."""
+        return (1,)
+
+    def measure_content(self, content: JudgedImages) -> Features:  # noqa: ARG002
+        """What must be known of content images, (B, 3, H, W), beside their features, under names of its own."""
+        return {}
 
     def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
         """What must be known of a style image, (1, 3, H, W), or of a region of it, to judge by it later; no gradient.
@@ -156,40 +174,12 @@ class TotalVariationLoss(LossTerm):
         return total_variation_loss(self.formula, self.kind, judged.image)
 
 
-def loss_terms(settings: LossSettings) -> list[LossTerm]:
-    """The terms that the settings weigh; SettingError where the layers' weights do not fit the layers."""
-    formula = settings.normalization
-    content = _layer_weights("content", settings.content_layers, settings.content_layer_weights)
-    style = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
-    return [
-        ContentLoss(settings.content_weight, content, formula),
-        StyleLoss(settings.style_weight, style, settings.style_statistic, formula),
-        TotalVariationLoss(settings.tv_weight, settings.tv_kind, formula),
-    ]
-
-
 def _region(features: Tensor, layer: str, positions: Positions | None) -> Tensor:
     """Features of a region as a map of one row: (B, C, H, W) -> (B, C, 1, n)."""
     if positions is None:
         return features
     # Positions as rows: in memory the channels of one lie together, and are copied together, four times as quickly.
     return features.flatten(2).mT.index_select(1, positions[layer]).mT[:, :, None]
-
-
-def _layer_weights(term: str, layers: tuple[str, ...], weights: tuple[float, ...]) -> dict[str, float]:
-    for layer in layers:
-        if layers.count(layer) > 1:
-            raise SettingError(
-                f"--{term}-layers names {layer} twice; name each layer once, --{term}-layer-weights weighs"
-            )
-    if weights and len(weights) != len(layers):
-        raise SettingError(
-            f"--{term}-layer-weights has {len(weights)} weights for {len(layers)} {term} layers "
-            f"({', '.join(layers) or 'none'}); give one for each layer"
-        )
-    if any(not 0 <= weight < float("inf") for weight in weights):
-        raise SettingError(f"--{term}-layer-weights is {weights}; expected numbers from 0 on")
-    return dict(zip(layers, weights or [1 / len(layers)] * len(layers), strict=True)) if layers else {}
 
 
 def _sum(losses: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Numbers about pictures and films: likeness, style, artefacts, flow, steadiness.
+"""Numbers about pictures and films: likeness, style, artifacts, flow, steadiness.
 
 May import `io`, `losses`.
 """

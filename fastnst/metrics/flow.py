@@ -55,7 +55,7 @@ def warp(second: Pixels, flow: Flow) -> tuple[npt.NDArray[np.float32], Mask]:
     """Bring the second frame back onto the first: sample it, bilinearly, where the flow leads.
 
     Args:
-        second: (H, W, C), anything by pixel: colours, or the flow back.
+        second: (H, W, C), anything by pixel: colors, or the flow back.
         flow: (H, W, 2), from the first frame to the second.
 
     Returns:

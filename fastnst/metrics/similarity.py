@@ -1,4 +1,4 @@
-"""Similarity of a stylized picture to its photo: SSIM, and through AlexNet LPIPS and the yardstick's figures.
+"""Similarity of a stylized picture to its photo: SSIM, and through AlexNet LPIPS, content and style.
 
 Frames are uint8 (H, W, 3) RGB, H height and W width.
 """
@@ -16,7 +16,7 @@ from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.vgg import Features
 from fastnst.metrics.alexnet import LAYERS, AlexNetFeatures, load_alexnet
-from fastnst.metrics.yardstick import STYLE_SIZE, Figures, Measured, Yardstick
+from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualFeatures, PerceptualMetrics
 
 # Wang et al. (2004), section III-B: an 11 x 11 Gaussian window of 1.5 px, K1 = 0.01, K2 = 0.03.
 _SIGMA, _RADIUS = 1.5, 5
@@ -48,7 +48,7 @@ class SecondOpinion:
     """A picture measured through AlexNet."""
 
     features: Features
-    measured: Measured
+    measured: PerceptualFeatures
 
 
 class AlexNetMetrics:
@@ -61,9 +61,9 @@ class AlexNetMetrics:
         """Measure a picture of at least 31 px."""
         with torch.inference_mode():
             features = self._network(to_image(frame))
-        # The features once, for both: the yardstick's network only hands them on.
-        yardstick = Yardstick(lambda _image: features, ALEXNET_CONTENT_LAYER, LAYERS)
-        return SecondOpinion(features, yardstick.measure(frame))
+        # The features once, for both: the network of the metrics only hands them on.
+        metrics = PerceptualMetrics(lambda _image: features, ALEXNET_CONTENT_LAYER, LAYERS)
+        return SecondOpinion(features, metrics.measure(frame))
 
     def measure_style(self, frame: Frame) -> SecondOpinion:
         """Measure a style image, scaled to a long side of 512 px."""
@@ -75,9 +75,9 @@ class AlexNetMetrics:
             return float(self._network.lpips(given.features, reference.features))
 
     @staticmethod
-    def figures(stylized: SecondOpinion, photo: SecondOpinion, style: SecondOpinion) -> Figures:
-        """The yardstick's figures on AlexNet."""
-        return Yardstick.compare(stylized.measured, photo.measured, style.measured)
+    def figures(stylized: SecondOpinion, photo: SecondOpinion, style: SecondOpinion) -> PerceptualDistances:
+        """Content, style and centred on AlexNet."""
+        return PerceptualMetrics.compare(stylized.measured, photo.measured, style.measured)
 
 
 def load_alexnet_metrics(file: Path | None = None) -> tuple[AlexNetMetrics, str]:

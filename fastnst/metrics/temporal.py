@@ -4,7 +4,7 @@ Each frame is painted alone, the next one is brought back along the flow, and wh
 
     E_warp = mean over pairs of frames of the mean of M (X_t - warp(X_t+1))^2
 
-over the pixels M that both frames show, with colours in 0..1: Lai et al. (2018, section 4.3), who take the visible
+over the pixels M that both frames show, with colors in 0..1: Lai et al. (2018, section 4.3), who take the visible
 pixels from Ruder et al. (2016). Sensor noise on a scene that stands still shows what Gupta et al. (2017) describe:
 frames that look alike and are painted differently.
 
@@ -53,10 +53,10 @@ class Steadiness:
     kind: Kind
 
     error: float
-    """E_warp: mean squared change of a visible pixel along its way, colours in 0..1."""
+    """E_warp: mean squared change of a visible pixel along its way, colors in 0..1."""
 
     variance: float
-    """Mean variance of the painted frames, colours in 0..1: per frame and colour, over all pixels."""
+    """Mean variance of the painted frames, colors in 0..1: per frame and color, over all pixels."""
 
     floor_error: float
     """E_warp of the unpainted frames."""
@@ -69,7 +69,7 @@ class Steadiness:
 
     @property
     def relative(self) -> float:
-        """Error over variance: 0 steady, 2 unrelated; not a number where the frames are of one colour."""
+        """Error over variance: 0 steady, 2 unrelated; not a number where the frames are of one color."""
         return self.error / self.variance if self.variance > 0 else math.nan
 
     @property
@@ -148,7 +148,7 @@ def measure(scene: Scene, frames: Sequence[Frame]) -> tuple[float, float]:
 
 
 def warp_error(first: Frame, second: Frame, flow: Flow, visible: Mask) -> float:
-    """Mean squared difference, colours in 0..1, between a frame and the next one brought back along the flow.
+    """Mean squared difference, colors in 0..1, between a frame and the next one brought back along the flow.
 
     Args:
         first: uint8 (H, W, 3).

@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, compose, parser, version_converter
 from torch import Tensor
 
-from fastnst.backends.contract import WEAVE
+from fastnst.backends.contract import PIXEL_SHUFFLE
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame
@@ -190,7 +190,7 @@ def _name_weave(finish: ModelProto) -> None:
     first = next((name for name in ("after_height", "after_inner") if name in made), None)
     if first is not None:
         for node in nodes[made.index(first) : made.index("after_painted") + 1]:
-            node.name = f"{WEAVE}:{node.output[0]}"
+            node.name = f"{PIXEL_SHUFFLE}:{node.output[0]}"
 
 
 def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str, str]:

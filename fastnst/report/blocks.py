@@ -66,7 +66,7 @@ class Column:
     digits: int = 3
     """Digits after the point of floats and intervals."""
 
-    better: Literal["lower", "higher"] | None = None
+    better: Literal["lower", "higher", "near 1"] | None = None
     """Which values are better: the best one of the rows that are no baseline is set in bold."""
 
 
@@ -109,7 +109,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PictureGrid:
     """Pictures in rows and columns, each with a label above or beside it: a contact sheet."""
 
     columns: Sequence[str]
@@ -124,7 +124,7 @@ class Grid:
     """Pictures are reduced to the page's width. Otherwise they keep their size, and the page scrolls sideways."""
 
 
-Block: TypeAlias = Heading | Text | Facts | Verdicts | Table | Plot | Grid
+Block: TypeAlias = Heading | Text | Facts | Verdicts | Table | Plot | PictureGrid
 
 
 def format_cell(cell: Cell, column: Column) -> str:
@@ -153,7 +153,9 @@ def _best(rows: Sequence[Row], index: int, column: Column) -> set[int]:
             values[number] = round(value, column.digits)
     if column.better is None or not values:
         return set()
-    best = (min if column.better == "lower" else max)(values.values())
+    if column.better == "near 1":
+        values = {number: round(abs(value - 1), column.digits) for number, value in values.items()}
+    best = (max if column.better == "higher" else min)(values.values())
     winners = {number for number, value in values.items() if value == best}
     return winners if len(winners) < len(values) else set()
 

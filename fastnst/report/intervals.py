@@ -1,4 +1,4 @@
-"""Means over photos with their 95 % intervals, by Student's t."""
+"""Means over photos with their 95 % intervals, by Student's t; shares with theirs, by Wilson."""
 
 import math
 from collections.abc import Sequence
@@ -46,6 +46,17 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def paired_interval(given: Sequence[float], reference: Sequence[float]) -> Interval:
     """Mean of the differences given - reference, photo by photo: sharper than two intervals side by side."""
     return mean_interval([a - b for a, b in zip(given, reference, strict=True)])
+
+
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share, count of total, by Wilson (1927): both ends, 0 to 1; of nothing, 0 and 1."""
+    if total == 0:
+        return 0.0, 1.0
+    z, share = NormalDist().inv_cdf(0.975), count / total
+    middle = share + z**2 / (2 * total)
+    margin = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    scale = 1 + z**2 / total
+    return max(0.0, (middle - margin) / scale), min(1.0, (middle + margin) / scale)
 
 
 def t_quantile(degrees: int) -> float:

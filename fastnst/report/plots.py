@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page."""
+    """Colors of a page."""
 
     ink: str
     muted: str
     paper: str
     series: tuple[str, ...]
-    """For lines and points that must be told apart, also by people who see few colours (Okabe and Ito 2008)."""
+    """For lines and points that must be told apart, also by people who see few colors (Okabe and Ito 2008)."""
 
 
 LIGHT = Theme("#1f2328", "#6b7280", "#ffffff", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9"))
 DARK = Theme("#e6e6e6", "#9aa4af", "#16191d", ("#56b4e9", "#ff8c42", "#2fcf9f", "#f0a3cf", "#f0e442", "#9db7ff"))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-"""Told apart in print without colours."""
+"""Told apart in print without colors."""
 
 
 def draw_plot(

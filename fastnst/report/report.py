@@ -17,9 +17,8 @@ from typing import Any
 
 from fastnst.io.files import write_atomically
 from fastnst.report.blocks import Block, Plot
-from fastnst.report.html import render_html
 from fastnst.report.intervals import Interval
-from fastnst.report.markdown import render_markdown
+from fastnst.report.render import render_html, render_markdown
 
 
 @dataclass

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fastnst.io.images import Frame, fit_long_side, resize_frame
-from fastnst.report.blocks import Grid
+from fastnst.report.blocks import PictureGrid
 
 _GAP, _MARGIN, _TEXT = 8, 24, 15
 _PAPER, _INK, _MUTED = "#ffffff", "#1f2328", "#5b6470"
 
 
-def draw_sheet(grid: Grid) -> Frame:
+def draw_sheet(grid: PictureGrid) -> Frame:
     """Draw a grid on white: titles above the columns, labels above the rows."""
     widths = [max((row[1][index].shape[1] for row in grid.rows if row[1][index] is not None), default=0)  # type: ignore[union-attr]
               for index in range(len(grid.columns))]  # fmt: skip

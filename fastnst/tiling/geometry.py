@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from onnx import NodeProto
 
-from fastnst.backends.contract import WEAVE
+from fastnst.backends.contract import PIXEL_SHUFFLE
 from fastnst.tiling.surgery import Array, attributes, refusal
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -209,7 +209,7 @@ def _shrink(extent: Extent, factor: int) -> Extent:
 
 def _depth_to_space(node: NodeProto, extent: Extent, _axis: int, _around: Surroundings) -> Extent:
     enlarged = _enlarge(extent, attributes(node)["blocksize"])
-    if not node.name.startswith(WEAVE):
+    if not node.name.startswith(PIXEL_SHUFFLE):
         return enlarged
     # Its places lie between those that `slide` counts them for and the next ones.
     return replace(enlarged, before=enlarged.before - 1, after=enlarged.after + 1, margin=enlarged.margin + 1)

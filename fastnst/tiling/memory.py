@@ -33,13 +33,11 @@ def one_piece_bytes(numbers: float, pixels: int, provider: Provider = "cpu", pre
     return PROCESS_BYTES + round(pixels * (numbers * each + FRAMES * 3))
 
 
-def usable_memory() -> int | None:
-    """Bytes that may be planned with; None: the system does not say."""
-    available = available_memory()
-    return None if available is None else int(available * USABLE)
+def usable_memory() -> int:
+    """Bytes that may be planned with."""
+    return int(available_memory() * USABLE)
 
 
 def one_piece_limit() -> int:
     """Bytes of resident memory up to which a picture is painted in one piece."""
-    usable = usable_memory()
-    return ONE_PIECE_BYTES if usable is None else min(ONE_PIECE_BYTES, usable)
+    return min(ONE_PIECE_BYTES, usable_memory())

@@ -19,7 +19,7 @@ from fastnst.io.images import Frame
 from fastnst.tiling.featuremaps import FeatureMap
 from fastnst.tiling.parts import Part
 from fastnst.tiling.passes import Pass
-from fastnst.tiling.planning import Plan
+from fastnst.tiling.planning import TilingPlan
 from fastnst.tiling.statistics import Moments, Numbers
 from fastnst.tiling.tileable import Tileable
 from fastnst.tiling.tilegraph import pass_graph
@@ -32,7 +32,7 @@ _SAMPLE_SIDE = 128
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """The tiles of a picture."""
 
     rows: tuple[int, ...]
@@ -42,7 +42,7 @@ class Grid:
     """First column of each tile of a band, and the picture's width."""
 
     @classmethod
-    def over(cls, size: tuple[int, int], cell: tuple[int, int], tile: int, workers: int = 1) -> "Grid":
+    def over(cls, size: tuple[int, int], cell: tuple[int, int], tile: int, workers: int = 1) -> "TileGrid":
         """Divide a picture of `size` into nearly equal tiles of at most `tile` pixels a side, whole cells.
 
         Each band has a multiple of `workers` tiles where it has more than one, so that none waits at its end.
@@ -71,7 +71,14 @@ class Painting:
     """The state of one picture between passes."""
 
     def __init__(
-        self, network: Tileable, plan: Plan, frame: Frame, grid: Grid, *, surface: Surface, fixed: Mapping[str, Array]
+        self,
+        network: Tileable,
+        plan: TilingPlan,
+        frame: Frame,
+        grid: TileGrid,
+        *,
+        surface: Surface,
+        fixed: Mapping[str, Array],
     ) -> None:
         """Prepare.
 

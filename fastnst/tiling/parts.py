@@ -64,7 +64,7 @@ def evaluate(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def count_threads(threads: int | None) -> int:
-    """Threads to use: as many as this process may, unless told."""
+    """Threads to use: as many as this process may, unless a number is given."""
     check_threads(threads)
     return threads or default_threads() or os.cpu_count() or 1
 

@@ -19,7 +19,7 @@ _USUAL_TILE = 256
 
 
 @dataclass
-class Plan:
+class TilingPlan:
     """Passes, and what keeping maps costs."""
 
     passes: list[Pass]
@@ -40,7 +40,7 @@ class Plan:
         return {name: number for number, each in enumerate(self.passes) for name in each.reads}
 
 
-def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measured: bool = False) -> Plan:
+def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measured: bool = False) -> TilingPlan:
     """Find a cheap plan.
 
     Args:
@@ -57,7 +57,7 @@ def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measu
     candidates = passes.candidates()
     sizes = {name: network.density[name] * pixels * MAP_BYTES for name in candidates}
 
-    def price(kept: frozenset[str]) -> Plan:
+    def price(kept: frozenset[str]) -> TilingPlan:
         return _price(passes.keeping(kept), sizes, pixels, room, disk)
 
     singles = [frozenset([name]) for name in candidates]
@@ -70,8 +70,8 @@ def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measu
 
 
 def _improve(
-    price: Callable[[frozenset[str]], Plan], kept: frozenset[str], changes: Sequence[Sequence[frozenset[str]]]
-) -> Plan:
+    price: Callable[[frozenset[str]], TilingPlan], kept: frozenset[str], changes: Sequence[Sequence[frozenset[str]]]
+) -> TilingPlan:
     """Try the first changes as long as one of them helps, then the next ones, then the first again."""
     best = price(kept)
     improved = True
@@ -87,9 +87,9 @@ def _improve(
     return best
 
 
-def _price(passes: list[Pass], sizes: dict[str, float], pixels: int, room: float, disk: float) -> Plan:
+def _price(passes: list[Pass], sizes: dict[str, float], pixels: int, room: float, disk: float) -> TilingPlan:
     """Find a place for the maps that the passes keep, and estimate the time."""
-    plan = Plan(passes)
+    plan = TilingPlan(passes)
     last = plan.last_reads()
     in_memory: set[str] = set()
     on_disk: set[str] = set()

@@ -8,8 +8,8 @@ Values of a graph are of three kinds:
 What an exported file does to make the sides multiples of its stride (Pad by sizes) and to undo it (Slice by sizes) is
 taken out of the graph: `Preparation` says what it was, so that it can be done once, to the whole picture.
 
-Nodes whose names begin with "weave" put a picture together of channels that are its pixels, by moves that are quick but
-say nothing of where a pixel comes from; one DepthToSpace and a Pad take their place here.
+Nodes whose names begin with "weave" shuffle channels into the pixels of a picture, by moves that are quick but say
+nothing of where a pixel comes from; one DepthToSpace and a Pad take their place here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from fastnst.backends.contract import WEAVE
+from fastnst.backends.contract import PIXEL_SHUFFLE
 from fastnst.errors import StyleError
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -86,7 +86,7 @@ def load_graph(path: Path) -> Graph:
     Raises:
         StyleError: it cannot be read, or cannot be painted in tiles.
     """
-    model = _plainly_woven(_read(path))
+    model = _plainly_shuffled(_read(path))
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < MINIMUM_OPSET:
         raise refusal(path, f"it has opset {opset}, and {MINIMUM_OPSET} is needed. Export it again")
@@ -162,22 +162,22 @@ def _read(path: Path) -> ModelProto:
     return model
 
 
-def _plainly_woven(model: ModelProto) -> ModelProto:
-    """Put one DepthToSpace, a Pad and a Transpose in the place of all nodes that weave uint8 (N, H, W, C)."""
-    weave = [node for node in model.graph.node if node.name.startswith(WEAVE)]
-    if not any(node.op_type == "Reshape" for node in weave):
+def _plainly_shuffled(model: ModelProto) -> ModelProto:
+    """Put one DepthToSpace, a Pad and a Transpose in the place of the nodes that shuffle pixels as uint8."""
+    shuffle = [node for node in model.graph.node if node.name.startswith(PIXEL_SHUFFLE)]
+    if not any(node.op_type == "Reshape" for node in shuffle):
         return model
-    first = next(node for node in weave if node.op_type == "Reshape")
+    first = next(node for node in shuffle if node.op_type == "Reshape")
     border = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "weave:border")
     plain = ModelProto()
     plain.CopyFrom(model)
     del plain.graph.node[:]
-    plain.graph.node.extend(node for node in model.graph.node if not node.name.startswith(WEAVE))
+    plain.graph.node.extend(node for node in model.graph.node if not node.name.startswith(PIXEL_SHUFFLE))
     place = next(k for k, node in enumerate(plain.graph.node) if first.input[0] in node.output) + 1
     made = (
-        helper.make_node("DepthToSpace", [first.input[0]], ["weave:inner"], name=WEAVE, blocksize=2),
+        helper.make_node("DepthToSpace", [first.input[0]], ["weave:inner"], name=PIXEL_SHUFFLE, blocksize=2),
         helper.make_node("Pad", ["weave:inner", border.name], ["weave:planes"], mode="edge"),
-        helper.make_node("Transpose", ["weave:planes"], [weave[-1].output[0]], perm=[0, 2, 3, 1]),
+        helper.make_node("Transpose", ["weave:planes"], [shuffle[-1].output[0]], perm=[0, 2, 3, 1]),
     )
     for node in reversed(made):
         plain.graph.node.insert(place, node)

@@ -25,10 +25,10 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
 from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, one_piece_bytes, usable_memory
-from fastnst.tiling.painting import Grid, Painting, Surface
+from fastnst.tiling.painting import Painting, Surface, TileGrid
 from fastnst.tiling.parts import Part, TileProvider, count_threads
 from fastnst.tiling.passes import fullest
-from fastnst.tiling.planning import MAP_BYTES, Plan, make_plan
+from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
 from fastnst.tiling.statistics import Numbers, Statistics
 from fastnst.tiling.tileable import Tileable, evaluate_fixed
 
@@ -41,7 +41,7 @@ DEFAULT_MEMORY = 3 * 2**30
 SMALLEST_TILE = 64
 """Pixels a side; halos would be most of the work in smaller ones."""
 
-Progress = Callable[[float], None]
+OnProgress = Callable[[float], None]
 
 _FLOAT_BYTES = 4
 _HALO_SHARE = 1.2  # a tile with its halo is usually that much wider
@@ -103,7 +103,7 @@ class TiledStylizer:
         style_weights: StyleWeights | None = None,
         strength: float | None = None,
         statistics: Statistics | None = None,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Frame:
         """Paint one picture.
 
@@ -130,24 +130,12 @@ class TiledStylizer:
             return stylized
         return blend(stylized, single, strength)
 
-    def measure(
-        self,
-        frame: Frame,
-        *,
-        style_weights: StyleWeights | None = None,
-        strength: float | None = None,
-        on_progress: Progress | None = None,
-    ) -> Statistics:
-        """Measure a picture's statistics without painting it; arguments and errors as for a call."""
-        extra = extra_feeds(self._network.contract, style_weights, strength)
-        return self._run(self._single(frame), None, extra, None, on_progress)
-
     @property
     def numbers(self) -> float:
         """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
         return fullest(self._network, self._network.graph.nodes, ["stylized"])
 
-    def plan(self, height: int, width: int, *, measured: bool = False) -> Plan:
+    def plan(self, height: int, width: int, *, measured: bool = False) -> TilingPlan:
         """How a prepared picture of that size is painted: passes, and what keeping maps between them takes.
 
         Args:
@@ -161,28 +149,27 @@ class TiledStylizer:
     def _run(
         self,
         frame: Frame,
-        stylized: Frame | None,
+        stylized: Frame,
         extra: dict[str, Array],
         statistics: Statistics | None,
-        on_progress: Progress | None,
-    ) -> Statistics:
+        on_progress: OnProgress | None,
+    ) -> None:
+        """Fill `stylized`, (H, W, 3), pass by pass."""
         network = self._network
         prepared = network.prepare(frame)
         height, width = prepared.shape[:2]
         plan = self.plan(height, width, measured=statistics is not None)
-        passes = plan.passes if stylized is not None else plan.passes[:-1]
-        grid = Grid.over((height, width), network.cell, self._tile, self._workers)
+        grid = TileGrid.over((height, width), network.cell, self._tile, self._workers)
         fixed = evaluate_fixed(network.graph, extra) if extra else network.around.fixed
-        report = _Report(on_progress, sum(each.work for each in passes))
+        report = _Report(on_progress, sum(each.work for each in plan.passes))
         with ThreadPoolExecutor(self._workers) as pool:
             surface = Surface(self._open_part, pool, self._folder)
             with closing(Painting(network, plan, prepared, grid, surface=surface, fixed=fixed)) as painting:
                 if statistics is not None:
                     painting.measured.update(self._by_source(statistics))
-                for number, each in enumerate(passes):
+                for number, each in enumerate(plan.passes):
                     painting.run_pass(number, stylized if not each.norms else None, partial(report, each.work))
                 self._statistics = statistics or self._in_order(painting.measured)
-        return self._statistics
 
     def _open_part(self, model: ModelProto) -> Part:
         return Part(model, self._provider, max(1, self._threads // self._workers))
@@ -235,14 +222,13 @@ def peak_memory(path: str | Path, height: int, width: int) -> int:
 
 
 def _usual_memory() -> int:
-    usable = usable_memory()
-    return DEFAULT_MEMORY if usable is None else min(DEFAULT_MEMORY, usable)
+    return min(DEFAULT_MEMORY, usable_memory())
 
 
 class _Report:
     """Adds up the shares of passes."""
 
-    def __init__(self, on_progress: Progress | None, total: float) -> None:
+    def __init__(self, on_progress: OnProgress | None, total: float) -> None:
         self._on_progress, self._total, self._done = on_progress, total, 0.0
 
     def __call__(self, work: float, share: float) -> None:

@@ -4,13 +4,14 @@ A frame is uint8 (H, W, 3) RGB; its height and width are the crop.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file, quiet_pillow, reason
@@ -20,8 +21,12 @@ from fastnst.io.images import Frame, read_frame
 MIN_SHORT_SIDE = 32
 """Pixels; a smaller picture has too little in it to learn from and is skipped."""
 
-MAX_ZOOM = 1.25
-"""The shorter side is scaled to a random length of 1 to this many crops."""
+MAX_ZOOM = 4.0
+"""The shorter side is scaled to a random length of 1 to this many crops, shorter ones more often: a photograph of many
+megapixels has little detail in a crop's size."""
+
+SMALLEST_CUT = 48
+"""Pixels of a photograph, each way, that a crop shows at least."""
 
 CROP_STREAM = 1
 """Keeps these random numbers apart from others drawn from the same seed."""
@@ -34,6 +39,14 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Damage(NamedTuple):
+    """What is done to a crop, as cameras and video do: `kind` is "jpeg", "noise", "blur" or "" for nothing."""
+
+    kind: str = ""
+    amount: float = 0.0
+    """JPEG quality, standard deviation of the noise in levels of 255, or radius of the blur in pixels."""
+
+
 class Framing(NamedTuple):
     """Which square of a picture is taken: everything in [0, 1] but `zoom`, the shorter side in crops."""
 
@@ -41,6 +54,8 @@ class Framing(NamedTuple):
     across: float = 0.5
     down: float = 0.5
     mirror: bool = False
+    damage: Damage = Damage()
+    noise_seed: int = 0
 
 
 def list_pictures(folder: Path) -> list[str]:
@@ -72,9 +87,20 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def draw_framing(seed: int, n: int) -> Framing:
-    """Zoom, position and mirror of sample n; they do not depend on the file or the crop size."""
-    zoom, across, down, mirror = np.random.default_rng((CROP_STREAM, seed, n)).random(4)
-    return Framing(1 + (MAX_ZOOM - 1) * float(zoom), float(across), float(down), bool(mirror < 0.5))
+    """Zoom, position, mirror and damage of sample n; they do not depend on the file or the crop size."""
+    generator = np.random.default_rng((CROP_STREAM, seed, n))
+    zoom, across, down, mirror, damage, amount = (float(drawn) for drawn in generator.random(6))
+    zoom = 1 + (MAX_ZOOM - 1) * zoom**2
+    return Framing(zoom, across, down, mirror < 0.5, _damage(damage, amount), int(generator.integers(1 << 31)))
+
+
+def _damage(chance: float, amount: float) -> Damage:
+    """Two crops of three are left as they are."""
+    if chance < 0.15:
+        return Damage("jpeg", 15 + 45 * amount)
+    if chance < 0.25:
+        return Damage("noise", 2 + 10 * amount)
+    return Damage("blur", 0.5 + 1.5 * amount) if chance < 0.33 else Damage()
 
 
 def read_square(path: Path, crop: int, framing: Framing) -> Frame:
@@ -113,13 +139,29 @@ def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:
 
 def _cut(picture: Image.Image, crop: int, framing: Framing) -> Frame:
     width, height = picture.size
-    side = min(width, height) / framing.zoom
+    short = min(width, height)
+    side = min(short, max(short / framing.zoom, SMALLEST_CUT))
     left, top = framing.across * (width - side), framing.down * (height - side)
     box = (left, top, left + side, top + side)
     square = picture.resize((crop, crop), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
     if framing.mirror:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.array(square.convert("RGB"))
+    return _damaged(square.convert("RGB"), framing)
+
+
+def _damaged(square: Image.Image, framing: Framing) -> Frame:
+    kind, amount = framing.damage
+    if kind == "jpeg":
+        written = io.BytesIO()
+        square.save(written, "JPEG", quality=round(amount))
+        return np.array(Image.open(written))
+    if kind == "blur":
+        return np.array(square.filter(ImageFilter.GaussianBlur(amount)))
+    frame = np.array(square)
+    if kind == "noise":
+        noise = np.random.default_rng(framing.noise_seed).normal(0, amount, frame.shape)
+        return np.clip(frame + noise, 0, 255).round().astype(np.uint8)
+    return frame
 
 
 def first_usable(

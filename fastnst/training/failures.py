@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fastnst.errors import DivergedError
 from fastnst.io.images import Frame
-from fastnst.metrics.artefacts import PERIODS, blob_share, border_excess, grid_energy
+from fastnst.metrics.artifacts import PERIODS, blob_share, border_excess, grid_energy
 from fastnst.training.monitor import Monitor
 from fastnst.training.objective import TrainingObjective
 from fastnst.training.run import TrainingRun

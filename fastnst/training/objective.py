@@ -6,6 +6,7 @@ Shapes: B batch, H and W height and width. Images are float (B, 3, H, W) RGB in 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from fastnst.models.network import StyleNetwork
 from fastnst.training.conditioning import BatchConditions, draw_conditions, same_conditions
 from fastnst.training.settings import TrainSettings
 from fastnst.training.temporal import EVERY, Moved, changed, draw_change, temporal_loss
+
+_STREAM = 4  # keeps these random numbers apart from others drawn from the same seed
 
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and their conditions (`BatchConditions.inputs`) to stylized
@@ -63,7 +66,7 @@ class TrainingObjective:
     def __call__(self, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
         """Loss of what `paint` makes of the images, and that; `samples` are their numbers in the content sequence.
 
-        What a further term draws at random follows from the seed and those numbers, so that neither going on after
+        What a term draws at random follows from the seed and those numbers, so that neither going on after
         a stop nor several processes change it.
         """
         settings = self.settings
@@ -73,7 +76,15 @@ class TrainingObjective:
             self.lap("network")
             features = self.loss.network(stylized)
             content, style = self.loss.measure_content(images), self._styles_of(conditions)
-            losses = self.loss(stylized, content, style, conditions.style_factors, features=features)
+            drawn = int(np.random.default_rng((_STREAM, settings.seed, samples.start)).integers(1 << 62))
+            losses = self.loss(
+                stylized,
+                content,
+                style,
+                conditions.style_factors,
+                features=features,
+                generator=torch.Generator().manual_seed(drawn),
+            )
             losses = losses.plus(
                 "checkerboard", checkerboard_loss(stylized, self.stride).mean(), settings.checkerboard_weight
             )
@@ -98,7 +109,9 @@ class TrainingObjective:
         with torch.no_grad(), autocast(self.device, self.dtype):
             stylized = paint(image, *conditions.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
-            return stylized, self.loss(stylized, content, self._styles_of(conditions)).floats()
+            always_the_same = torch.Generator().manual_seed(self.settings.seed)
+            losses = self.loss(stylized, content, self._styles_of(conditions), generator=always_the_same)
+            return stylized, losses.floats()
 
     def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""

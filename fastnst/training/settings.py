@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models
-from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, check_fine_tuning
+from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
@@ -71,9 +71,23 @@ class TrainSettings(LossSettings):
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
+    style_weight: float | Literal["auto"] = 3.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-goal whatever the painting."""
+
+    style_statistic: StyleStatistic = "distribution"
+    """What style compares: distribution is how often values of features occur and how strong they are, at
+    --style-scales; the others are those of `fastnst optimize` (gram: Gatys et al., Johnson et al.)."""
+
+    color_weight: float = 0.17
+    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+
+    detail_weight: float = 0.17
+    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    weight."""
+
+    pattern_weight: float = 0.33
+    """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
     content_goal: float = 0.6
     """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
@@ -136,7 +150,7 @@ class TrainSettings(LossSettings):
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
-    style_size: int = 512
+    style_size: int = 1024
     """Long side of the style picture, pixels: the larger, the larger the strokes."""
 
     seed: int = 0
@@ -258,9 +272,12 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings, with what was the default when older ones were saved: random weights, and a johnson of 32."""
+    """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
+    loss without the terms that compare distributions."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
-    return {"init_from": "none", "width": 32 if kind == "johnson" else width, "blocks": blocks} | with_new_names(saved)
+    size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
+    terms = dict.fromkeys(("color_weight", "detail_weight", "pattern_weight"), 0.0)
+    return {"init_from": "none", **size, **terms} | with_new_names(saved)
 
 
 def _option(name: str) -> str:

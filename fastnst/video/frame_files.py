@@ -12,7 +12,7 @@ from fastnst.errors import InputError
 from fastnst.io.folders import READ_SUFFIXES
 from fastnst.io.images import Picture, format_of, read_picture, write_picture
 from fastnst.video.film import Colors, Film, FilmFrame, Span
-from fastnst.video.job import Job, writing
+from fastnst.video.job import JobFolder, writing
 
 _FILM_TOO = {".gif", ".apng"}
 _PLACE = re.compile(r"%(0?\d*)d")
@@ -78,7 +78,7 @@ def read_frame_files(film: Film, span: Span, done: int = 0) -> Iterator[FilmFram
 class FrameFileWriter:
     """Writes frames as picture files into a job's folder, and gives them their names when all are there."""
 
-    def __init__(self, job: Job, pattern: Path) -> None:
+    def __init__(self, job: JobFolder, pattern: Path) -> None:
         """Count what an earlier run left.
 
         Args:

@@ -16,7 +16,9 @@ from av.video.format import VideoFormat
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-PQ, HLG = 16, 18
+PQ = 16
+"""Code point of the transfer function in ITU-T H.273; the other one, HLG, is 18."""
+
 _SOURCE_PEAK = 1000.0
 """Nits. What nearly all films are mastered for; brighter parts become white."""
 

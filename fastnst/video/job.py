@@ -3,7 +3,6 @@
 It is called `.NAME.painting`, where NAME is the output's name, and goes when the output is whole.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -11,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
+
+from filelock import FileLock, Timeout
 
 from fastnst.errors import OutputError
 
@@ -19,10 +20,10 @@ _DESCRIPTION = "job.json"
 _LOCK = "lock"
 
 
-class Job:
+class JobFolder:
     """Use it in a `with` block: leaving removes the folder, unless there is something worth keeping.
 
-    with Job(output, {"film": "...", "style": "..."}) as job:
+    with JobFolder(output, {"film": "...", "style": "..."}) as job:
         ...
         job.publish(job.folder / "whole.mp4")
     """
@@ -42,18 +43,20 @@ class Job:
 
         self._identity = json.dumps(identity, sort_keys=True, default=str)
         self._resume = resume
-        self._lock: IO[bytes] | None = None
+        # The system lets go of it when the process dies.
+        self._lock = FileLock(self.folder / _LOCK, timeout=0)
         self.resumed = False
         """An earlier run with the same identity left something."""
 
     def __enter__(self) -> Self:
         with writing(self.output):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / _LOCK).open("wb")
-            if not _take(lock):
-                lock.close()
-                raise OutputError(f"{self.output}: another fastnst is painting it at this moment")
-            self._lock = lock
+            try:
+                self._lock.acquire()
+            except Timeout as error:
+                raise OutputError(f"{self.output}: another fastnst is painting it at this moment") from error
+            except NotImplementedError:  # some network disks know no locks: then it goes without
+                pass
             try:
                 self._prepare()
             except OSError:
@@ -64,8 +67,7 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.release()
         if not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -116,20 +118,3 @@ def writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
-
-
-def _take(file: IO[bytes]) -> bool:
-    """Take a file for this process until it is closed; the system lets go of it when the process dies."""
-    try:
-        if os.name == "nt":
-            import msvcrt  # noqa: PLC0415 - there on Windows only
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        else:
-            import fcntl  # noqa: PLC0415 - not there on Windows
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network disks know no locks: then it goes without.
-        return error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-    return True

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from fastnst.errors import OutputError, SettingError, nearest_hint
+from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
 from fastnst.machine.cores import check_threads
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder
@@ -32,7 +33,6 @@ CONTAINERS = {
 """FFmpeg's name for the file format of each suffix that is written."""
 
 _GIF_MOST_FPS = 50
-_MOST_STEADY = 0.95
 _LATEST_S = 366 * 24 * 3600  # FFmpeg counts ticks in 64 bits
 
 
@@ -112,7 +112,7 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             "write .webm or .mp4"
         )
     fitting, others = split_by_fit(film, container)
-    # Phones and cameras add tracks of measurements that next to nothing can write or read: these are only told.
+    # Phones and cameras add tracks of measurements that next to nothing can write or read: these are only named.
     missed = [track for track in others if track.kind != "data"]
     if missed and container != "gif" and not settings.drop_tracks:
         names = ", ".join(str(track) for track in missed)
@@ -152,8 +152,7 @@ def _check_settings(settings: VideoSettings) -> None:
         raise SettingError(f"from {start} s to {end} s: expected a start before the end")
     if max(start, end or 0) > _LATEST_S:
         raise SettingError(f"from {float(start):g} s to {end} s: expected at most {_LATEST_S} s, which is a year")
-    if not 0 <= settings.steady <= _MOST_STEADY:
-        raise SettingError(f"steady {settings.steady:g}: expected 0 (each frame for itself) to 0.95 (held tight)")
+    check_steady(settings.steady)
     check_threads(settings.codec_threads, "codec threads")
 
 

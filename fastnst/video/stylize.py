@@ -1,35 +1,39 @@
-"""Painting a film: decoding, painting and encoding overlap, and nothing is lost when it stops half-way.
+"""Stylizing a film: decoding, painting and encoding overlap, and nothing is lost when it stops half-way.
 
 H height, W width in pixels.
 """
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 
-from fastnst.errors import InputError, StyleError
-from fastnst.inference.batch import Painter
-from fastnst.inference.stages import overlap
-from fastnst.inference.steadying import Steadier
+from fastnst.backends.choosing import Choice
+from fastnst.errors import InputError, SettingError
+from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.steadying import Past
+from fastnst.io.images import Frame
 from fastnst.video.assembly import Assembly, assemble
 from fastnst.video.decoder import Damage
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Film, FilmFrame
 from fastnst.video.frame_files import FrameFileWriter, find_frames, read_frame_files
-from fastnst.video.job import Job, left_identity
+from fastnst.video.job import JobFolder, left_identity
 from fastnst.video.orientation import turn_back, turn_upright
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
+from fastnst.video.stages import overlapping
 from fastnst.video.tracks import Cut
 from fastnst.video.writer import SegmentedEncoder
 
 
 @dataclass(frozen=True)
-class Progress:
+class FilmProgress:
     """How far a film is."""
 
     done: int
@@ -49,64 +53,93 @@ class FilmResult:
     resumed: int
     elapsed_s: float
     damage: Damage
+    choice: Choice
+    """What computed."""
 
 
 def stylize_film(
-    painter: Painter,
+    pipeline: StylePipeline,
     plan: FilmPlan,
     *,
-    painter_id: Mapping[str, str] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[FilmProgress], None] = lambda _progress: None,
 ) -> FilmResult:
-    """Paint a film. Decoding, painting and encoding overlap; the output appears when it is whole.
+    """Stylize a film. Decoding, painting and encoding overlap; the output appears when it is whole.
 
     What is painted when something stops it stays beside the output, in `.NAME.painting`, and the next call with the
-    same plan and painter goes on from there.
+    same plan and pipeline goes on from there.
 
     Args:
-        painter: a Stylizer, or anything that turns a frame, uint8 (H, W, 3) RGB, into another of the same size.
+        pipeline: what paints; holds frames to those before as the plan says.
         plan: from `plan_film`.
-        painter_id: what tells this painter from another that would paint otherwise.
         on_progress: called after each painted frame.
 
     Raises:
         InputError: a film that is damaged or changes its size.
         OutputError: no space, or an encoder that fails.
-        StyleError: a painter that changes the size.
+        StyleError: a network that changes the size.
+        SettingError: the provider that a stopped job was begun with is gone, or its precision.
     """
     started, damage = time.perf_counter(), Damage()
-    with Job(plan.output, _identity(plan) | {"painter": dict(painter_id or {})}, resume=_may_resume(plan)) as job:
+    with _as_begun(pipeline, plan) as own, _open_job(own, plan) as job:
         writer = _open_writer(plan, job)
-        steadier = Steadier(plan.settings.steady, writer.past) if plan.settings.steady else None
+        own.steady(plan.settings.steady, writer.past)
         resumed = count = writer.done
-
-        def paint(frame: FilmFrame) -> FilmFrame:
-            nonlocal count
-            painted = _paint(painter, steadier, plan, frame)
-            count += 1
-            if on_progress is not None:
-                on_progress(Progress(count, plan.frames, resumed))
-            return painted
-
         try:
-            overlap(_read(plan, writer.done, writer.last_pts, damage), paint, writer.write)
+            frames = _read(plan, writer.done, writer.last_pts, damage)
+            with overlapping(frames, writer.write) as (read, write):
+                for frame in read:
+                    # Upright, as it is shown: a network has learnt from upright pictures.
+                    painted = own(turn_upright(frame.frame, plan.film.orientation))
+                    if not write(_as_stored(frame, painted, own.past, plan)):
+                        break
+                    count += 1
+                    on_progress(FilmProgress(count, plan.frames, resumed))
             writer.finish()
         finally:
             writer.abandon()
         if count == 0:
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
         _publish(plan, writer, job, damage)
-    return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage)
+    return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage, own.choice)
 
 
-def painter_left(plan: FilmPlan) -> Mapping[str, str] | None:
-    """Say by what painter an earlier run with this plan was stopped; None where there is nothing to go on from."""
+@contextmanager
+def _as_begun(pipeline: StylePipeline, plan: FilmPlan) -> Iterator[StylePipeline]:
+    """Give what stylizes this film: where `auto` chooses, and a job was stopped, what that was begun with.
+
+    `auto` may choose otherwise today, and the film's parts would not match to the last bit.
+    """
+    ours = pipeline.identity
+    begun: dict[str, Any] = _left_pipeline(plan) or {**ours}
+    if pipeline.asked != "auto" or begun == ours or begun.get("look") != ours["look"]:
+        yield pipeline
+        return
+    provider, precision = begun.get("provider", ""), begun.get("precision")
+    try:
+        other = pipeline.on(provider=provider)
+    except SettingError as error:
+        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --fresh paints it anew") from error
+    with other:
+        if other.identity != begun:
+            words = f"was begun on {provider} in {precision}, which is {other.choice.precision} today"
+            raise SettingError(f"{plan.output}: {words}; --fresh paints it anew")
+        yield other
+
+
+def _left_pipeline(plan: FilmPlan) -> dict[str, Any] | None:
+    """Say by what pipeline an earlier run with this plan was stopped; None where there is nothing to go on from."""
     left = left_identity(plan.output) if _may_resume(plan) else None
-    painter = left.pop("painter", None) if left is not None else None
-    return painter if isinstance(painter, dict) and left == _identity(plan) else None
+    pipeline = left.pop("painter", None) if left is not None else None
+    return pipeline if isinstance(pipeline, dict) and left == _identity(plan) else None
 
 
-def _open_writer(plan: FilmPlan, job: Job) -> SegmentedEncoder | FrameFileWriter:
+def _open_job(pipeline: StylePipeline, plan: FilmPlan) -> JobFolder:
+    # The name is that of earlier versions, whose stopped jobs go on.
+    identity = _identity(plan) | {"painter": pipeline.identity}
+    return JobFolder(plan.output, identity, resume=_may_resume(plan))
+
+
+def _open_writer(plan: FilmPlan, job: JobFolder) -> SegmentedEncoder | FrameFileWriter:
     if plan.encoding is None:
         return FrameFileWriter(job, plan.output)
     return SegmentedEncoder(job, plan.encoding, held=plan.settings.steady > 0)
@@ -131,25 +164,15 @@ def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> I
     )
 
 
-def _paint(painter: Painter, steadier: Steadier | None, plan: FilmPlan, read: FilmFrame) -> FilmFrame:
-    """Paint a frame the way up in which it is shown: a network has learnt from upright pictures."""
-    turn = plan.film.orientation
-    upright = turn_upright(read.frame, turn)
-    painted = painter(upright)
-    if painted.shape != upright.shape:
-        raise StyleError(f"the painter turned {upright.shape} into {painted.shape}; expected the same size")
-    if steadier is not None:
-        painted = steadier(upright, painted)
-    past = steadier.past if steadier is not None else None
-    alpha = read.alpha
+def _as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPlan) -> FilmFrame:
+    """Turn a painted frame back as the film stores it, or with its transparency as it is shown."""
+    turn, alpha = plan.film.orientation, read.alpha
     if plan.upright:
-        alpha = None if alpha is None else turn_upright(alpha, turn)
-    else:
-        painted = turn_back(painted, turn)
-    return replace(read, frame=painted, alpha=alpha, past=past)
+        return replace(read, frame=painted, alpha=None if alpha is None else turn_upright(alpha, turn), past=past)
+    return replace(read, frame=turn_back(painted, turn), past=past)
 
 
-def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Job, damage: Damage) -> None:
+def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: JobFolder, damage: Damage) -> None:
     # Settled before the start too; but that may be hours ago, and somebody else may have written there.
     refuse_existing(plan.output, plan.overwrite)
     if isinstance(writer, FrameFileWriter):
@@ -180,7 +203,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
 
 
 def _identity(plan: FilmPlan) -> dict[str, object]:
-    """All but the painter that decides what the painted frames look like, in words."""
+    """All but the pipeline that decides what the painted frames look like, in words."""
     return {
         "film": _fingerprint(plan.film),
         "span": str(plan.span),

@@ -74,7 +74,7 @@ def decode_stamps(shown: Sequence[int], length: int) -> list[int]:
 def steady_grid(shown: Sequence[int], time_base: Fraction, rate: Fraction) -> list[int] | None:
     """Count frames in steps of a steady rate, if that is what their times stand for.
 
-    Matroska counts in milliseconds: 29.97 frames a second can be told there only rounded.
+    Matroska counts in milliseconds: 29.97 frames a second can be stored there only rounded.
 
     Args:
         shown: when frames are shown, ticks of `time_base`, in any order.

@@ -16,14 +16,14 @@ from fastnst.video.decoder import reason
 from fastnst.video.encoder import SEGMENT_FRAMES, Encoding, open_encoder
 from fastnst.video.film import FilmFrame
 from fastnst.video.gif_palette import ToPalette
-from fastnst.video.job import Job, writing
+from fastnst.video.job import JobFolder, writing
 from fastnst.video.segments import EncodedFrame, Segment, SegmentWriter, load_segment
 
 
 class SegmentedEncoder:
     """Encodes frames into a job's folder, `SEGMENT_FRAMES` to a segment; begins after what an earlier run left."""
 
-    def __init__(self, job: Job, encoding: Encoding, *, held: bool = False) -> None:
+    def __init__(self, job: JobFolder, encoding: Encoding, *, held: bool = False) -> None:
         """Load what there is.
 
         Args:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastnst.io.images import Frame
+from fastnst.webcam.inference_thread import StylizedShot
 from fastnst.webcam.keys import help_lines
 from fastnst.webcam.meter import Meter
 from fastnst.webcam.overlay import Panel, dim, write_on
-from fastnst.webcam.painter import Painted
 
 # Numbers that change faster cannot be read.
 _STATUS_S = 0.5
@@ -39,20 +39,20 @@ class Dashboard:
         self._status_until_s = 0.0
 
     def compose(
-        self, painted: Painted | None, now_s: float, *, trouble: str, note: str, recorded_s: float | None
+        self, stylized: StylizedShot | None, now_s: float, *, trouble: str, note: str, recorded_s: float | None
     ) -> Frame:
         """Lay the words over the picture.
 
         Args:
-            painted: the latest picture; None: there is none yet.
+            stylized: the latest picture; None: there is none yet.
             now_s: the time.
             trouble: what is wrong with the camera; the picture is then old and shown dark.
-            note: what the painter has to say; goes before notices.
+            note: what the inference thread has to say; goes before notices.
             recorded_s: length of the recording that runs.
         """
-        picture = np.zeros((*_BLANK_SIZE, 3), np.uint8) if painted is None else painted.picture
-        if painted is not None and now_s >= self._status_until_s:
-            self._status = "   ".join(self._status_words(painted, now_s, recorded_s))
+        picture = np.zeros((*_BLANK_SIZE, 3), np.uint8) if stylized is None else stylized.picture
+        if stylized is not None and now_s >= self._status_until_s:
+            self._status = "   ".join(self._status_words(stylized, now_s, recorded_s))
             self._status_until_s = now_s + _STATUS_S
         middle = help_lines(self._styles) if self.shows_help else ()
         if trouble:
@@ -64,15 +64,15 @@ class Dashboard:
         )
         return write_on(picture, panels)
 
-    def _status_words(self, painted: Painted, now_s: float, recorded_s: float | None) -> list[str]:
-        look, (height, width) = painted.look, painted.size
-        words = [painted.style, f"{self._meter.fps(now_s):.0f} fps", f"{self._meter.latency_ms():.0f} ms"]
+    def _status_words(self, stylized: StylizedShot, now_s: float, recorded_s: float | None) -> list[str]:
+        controls, (height, width) = stylized.controls, stylized.size
+        words = [stylized.style, f"{self._meter.fps(now_s):.0f} fps", f"{self._meter.latency_ms():.0f} ms"]
         words.append(f"{width} x {height}")
-        words += [f"{name} {share:.0%}" for name, share in painted.mixed if share]
-        strength = min(look.strength, painted.most)
+        words += [f"{name} {share:.0%}" for name, share in stylized.mixed if share]
+        strength = min(controls.strength, stylized.most)
         if strength != 1:
             words.append(f"strength {strength:.1f}")
-        if look.keep_colors:
+        if controls.preserve_color:
             words.append("own colours")
         if recorded_s is not None:
             words.append(f"REC {int(recorded_s) // 60}:{int(recorded_s) % 60:02d}")

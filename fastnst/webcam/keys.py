@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from fastnst.webcam.look import MIX_STEP, STRENGTH_STEP, Look
+from fastnst.webcam.controls import MIX_STEP, STRENGTH_STEP, Controls
 
 
 class Action(Enum):
@@ -16,7 +16,7 @@ class Action(Enum):
     MIX_EVEN = auto()
     STRONGER = auto()
     WEAKER = auto()
-    KEEP_COLORS = auto()
+    PRESERVE_COLOR = auto()
     SPLIT = auto()
     SNAPSHOT = auto()
     RECORD = auto()
@@ -46,7 +46,7 @@ BINDINGS = (
     Binding((".",), Action.MIX_ON, "mix towards the network's next style"),
     Binding((",",), Action.MIX_BACK, "mix towards its previous style"),
     Binding(("m",), Action.MIX_EVEN, "mix all its styles alike"),
-    Binding(("c",), Action.KEEP_COLORS, "keep the camera's colours"),
+    Binding(("c",), Action.PRESERVE_COLOR, "keep the camera's colours"),
     Binding(("o",), Action.SPLIT, "original beside the painting"),
     Binding(("s",), Action.SNAPSHOT, "snapshot"),
     Binding(("r",), Action.RECORD, "record, stop recording"),
@@ -69,35 +69,35 @@ def action_of(key: str) -> Action | None:
     return _BY_KEY.get(key.lower())
 
 
-def change_look(look: Look, key: str, styles: int, mixes: int, most: float = 1.0) -> Look:
-    """Return the look after a key was pressed; the same where the key has no say in it.
+def change_controls(controls: Controls, key: str, styles: int, mixes: int, most: float = 1.0) -> Controls:
+    """Return the controls after a key was pressed; the same where the key has no say in them.
 
     Args:
-        look: as it was.
+        controls: as they were.
         key: as `Binding.keys`, or a digit.
         styles: how many styles are installed.
         mixes: how many styles the network can mix.
         most: the largest strength that it takes.
     """
     if key.isdecimal() and 1 <= int(key) <= min(9, styles):
-        return _choose(look, int(key) - 1)
+        return _choose(controls, int(key) - 1)
     action = action_of(key)
     if action in MIXING:
-        return replace(look, mix=_mix(look.mix, action, mixes), shares=None) if mixes > 1 else look
-    changed = look
+        return replace(controls, mix=_mix(controls.mix, action, mixes), weights=None) if mixes > 1 else controls
+    changed = controls
     match action:
         case Action.NEXT_STYLE:
-            changed = _choose(look, (look.style + 1) % styles)
+            changed = _choose(controls, (controls.style + 1) % styles)
         case Action.PREVIOUS_STYLE:
-            changed = _choose(look, (look.style - 1) % styles)
+            changed = _choose(controls, (controls.style - 1) % styles)
         case Action.STRONGER:
-            changed = replace(look, strength=min(most, round(look.strength + STRENGTH_STEP, 3)))
+            changed = replace(controls, strength=min(most, round(controls.strength + STRENGTH_STEP, 3)))
         case Action.WEAKER:
-            changed = replace(look, strength=max(0.0, round(min(look.strength, most) - STRENGTH_STEP, 3)))
-        case Action.KEEP_COLORS:
-            changed = replace(look, keep_colors=not look.keep_colors)
+            changed = replace(controls, strength=max(0.0, round(min(controls.strength, most) - STRENGTH_STEP, 3)))
+        case Action.PRESERVE_COLOR:
+            changed = replace(controls, preserve_color=not controls.preserve_color)
         case Action.SPLIT:
-            changed = replace(look, split=not look.split)
+            changed = replace(controls, split=not controls.split)
     return changed
 
 
@@ -108,8 +108,8 @@ def help_lines(styles: list[str]) -> tuple[str, ...]:
     return (*lines, *numbered)
 
 
-def _choose(look: Look, style: int) -> Look:
-    return look if style == look.style else replace(look, style=style, mix=None, shares=None)
+def _choose(controls: Controls, style: int) -> Controls:
+    return controls if style == controls.style else replace(controls, style=style, mix=None, weights=None)
 
 
 def _mix(mix: float | None, action: Action | None, mixes: int) -> float | None:

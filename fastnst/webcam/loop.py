@@ -1,27 +1,28 @@
-"""A camera painted live: the newest frame wins, so that what is seen is never older than it must be.
+"""A camera stylized live: the newest frame wins, so that what is seen is never older than it must be.
 
 Three threads: one captures, one paints, this one shows and listens to keys; a recording has a fourth. Between them lie
 buffers of one. H height, W width in pixels; times are seconds of one clock.
 """
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TypeAlias
 
-from fastnst.backends.mixing import StyleChoice
-from fastnst.inference.masks import Mask
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.webcam.capture import Camera, Capture
 from fastnst.webcam.dashboard import Dashboard
-from fastnst.webcam.ending import ending_on_signals
-from fastnst.webcam.keys import MIXING, Action, action_of, change_look
-from fastnst.webcam.look import Look
+from fastnst.webcam.inference_thread import InferenceThread, StylizedShot
+from fastnst.webcam.keys import MIXING, Action, action_of, change_controls
 from fastnst.webcam.meter import Meter
 from fastnst.webcam.outlets import Outlets
-from fastnst.webcam.painter import Network, Painted, Painter
 from fastnst.webcam.screen import Screen
+from fastnst.webcam.settings import WebcamResult, WebcamSettings
 from fastnst.webcam.size import SizeKeeper
 
 Clock: TypeAlias = Callable[[], float]
@@ -32,68 +33,9 @@ _POLL_S = 0.01
 _REFRESH_S = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebcamSettings:
-    """What the user asks for."""
-
-    fps: float = 30
-    """Frames a second to hold by painting smaller."""
-
-    long_side: int | None = None
-    """Paint at this size always, pixels; None: as large as the frame rate allows."""
-
-    look: Look = field(default_factory=Look)
-    mask: Mask | None = None
-    """Where the chosen style goes, and after it each of `regional`; None: everywhere."""
-
-    regional: Sequence[StyleChoice] = ()
-    """Styles of regions of the mask."""
-
-    record: Path | None = None
-    """Record into this file from the start."""
-
-    overwrite: bool = False
-    """Replace that file if it is there."""
-
-    folder: Path = Path()
-    """Where snapshots and recordings that keys ask for go."""
-
-    virtual_camera: bool = False
-    frames: int | None = None
-    """End after so many pictures were shown."""
-
-    seconds: float | None = None
-    """End after so long."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebcamResult:
-    """What happened."""
-
-    captured: int
-    """Pictures that the camera gave."""
-
-    shown: int
-    elapsed_s: float
-    latency_ms: float
-    """From capture to screen, median."""
-
-    slow_latency_ms: float
-    """95 of 100 pictures were faster."""
-
-    size: tuple[int, int]
-    """At which the network painted last, (height, width)."""
-
-    files: tuple[Path, ...]
-    """Snapshots and recordings."""
-
-    failures: tuple[str, ...]
-    """Snapshots and recordings that could not be written, each with the reason."""
-
-
 def run_webcam(
     styles: Mapping[str, Path],
-    load: Callable[[Path], Network],
+    open_pipeline: Callable[[], StylePipeline],
     open_camera: Callable[[], Camera],
     screen: Screen,
     settings: WebcamSettings,
@@ -101,11 +43,11 @@ def run_webcam(
     tell: Callable[[str], None] = lambda _words: None,
     clock: Clock = time.perf_counter,
 ) -> WebcamResult:
-    """Paint a camera's pictures until the user quits, Ctrl-C, or the end of a film that stands in for the camera.
+    """Stylize a camera's pictures until the user quits, Ctrl-C, or the end of a film that stands in for the camera.
 
     Args:
         styles: network files by name, for the keys.
-        load: makes a network of a file, such as `Stylizer`.
+        open_pipeline: opens what stylizes, with the network of the style to begin with. Raises FastNSTError.
         open_camera: opens the camera; again when it was lost. Raises InputError.
         screen: where to show.
         settings: what the user asks for.
@@ -119,7 +61,7 @@ def run_webcam(
         SettingError: there is no virtual camera, or a strength or a mix that a network does not take.
     """
     with ExitStack() as stack:
-        ending = stack.enter_context(ending_on_signals())
+        ending = stack.enter_context(_ending_on_signals())
         stack.callback(screen.close)
         outlets = Outlets(settings.folder, settings.fps, tell)
         stack.callback(outlets.close)
@@ -129,26 +71,45 @@ def run_webcam(
             outlets.feed_virtual_camera()
         capture = Capture(open_camera, clock=clock)
         keeper = SizeKeeper(settings.fps, long_side=settings.long_side)
-        painter = Painter(
-            styles,
-            load,
-            capture.newest,
-            keeper,
-            look=settings.look,
-            mask=settings.mask,
-            regional=settings.regional,
-            clock=clock,
-        )
-        stack.callback(painter.stop)
-        painter.start()
+        pipeline = stack.enter_context(open_pipeline())
+        pipeline.steady(settings.steady)
+        controls = replace(settings.controls, weights=pipeline.weights)
+        inference = InferenceThread(pipeline, styles, capture.newest, keeper, controls=controls, clock=clock)
+        stack.callback(inference.stop)
+        inference.start()
         stack.callback(capture.stop)
         capture.start()
-        show = _Show(list(styles), capture, painter, screen=screen, outlets=outlets, tell=tell, clock=clock)
-        while not (ending.wanted or show.over(settings)):
+        show = _Show(list(styles), capture, inference, screen=screen, outlets=outlets, tell=tell, clock=clock)
+        while not (ending.is_set() or show.over(settings)):
             show.step()
         ended_s = clock()
         outlets.close()
-        return show.result(ended_s)
+        return show.result(ended_s, pipeline.choice.provider)
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[threading.Event]:
+    """Give a flag that Ctrl-C and SIGTERM set; a second one ends at once. Unset outside the main thread."""
+    ending = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        ending.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield ending
+    finally:
+        restore()
 
 
 class _Show:
@@ -158,18 +119,18 @@ class _Show:
         self,
         styles: list[str],
         capture: Capture,
-        painter: Painter,
+        inference: InferenceThread,
         *,
         screen: Screen,
         outlets: Outlets,
         tell: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        self._styles, self._capture, self._painter = styles, capture, painter
+        self._styles, self._capture, self._inference = styles, capture, inference
         self._screen, self._outlets, self._tell, self._clock = screen, outlets, tell, clock
         self._meter = Meter()
         self._dashboard = Dashboard(styles, self._meter)
-        self._last: Painted | None = None
+        self._last: StylizedShot | None = None
         self._trouble, self._quit = "", False
         self._started_s = clock()
         self._refreshed_s = self._started_s
@@ -178,7 +139,7 @@ class _Show:
         """Whether nothing more is to be shown."""
         return (
             self._quit
-            or self._painter.painted.ended
+            or self._inference.stylized.ended
             or (settings.frames is not None and self._meter.shown >= settings.frames)
             or (settings.seconds is not None and self._clock() - self._started_s >= settings.seconds)
             # Without a screen a file was all there was to be.
@@ -187,21 +148,21 @@ class _Show:
 
     def step(self) -> None:
         """Show the next picture if there is one, and do what the keys ask for."""
-        painted = self._painter.painted.take(_POLL_S)
+        stylized = self._inference.stylized.take(_POLL_S)
         self._watch()
-        if painted is not None:
-            self._last = painted
-            self._notice(self._outlets.send(painted.picture, painted.shot.captured_s))
+        if stylized is not None:
+            self._last = stylized
+            self._notice(self._outlets.send(stylized.picture, stylized.shot.captured_s))
             self._refresh()
         elif self._clock() - self._refreshed_s > _REFRESH_S:
             self._refresh()
         keys = self._screen.pressed()  # which also draws
-        if painted is not None:
-            self._meter.note(painted.shot.captured_s, self._clock())
+        if stylized is not None:
+            self._meter.note(stylized.shot.captured_s, self._clock())
         for key in keys:
             self._press(key)
 
-    def result(self, ended_s: float) -> WebcamResult:
+    def result(self, ended_s: float, provider: str) -> WebcamResult:
         """Say how it went until `ended_s`."""
         return WebcamResult(
             captured=self._capture.captured,
@@ -212,6 +173,7 @@ class _Show:
             size=self._last.size if self._last else (0, 0),
             files=tuple(self._outlets.files),
             failures=tuple(self._outlets.failures),
+            provider=provider,
         )
 
     def _watch(self) -> None:
@@ -229,7 +191,7 @@ class _Show:
                 self._last,
                 self._refreshed_s,
                 trouble=self._trouble,
-                note=self._painter.note,
+                note=self._inference.note,
                 recorded_s=self._outlets.recorded_s,
             )
             self._screen.show(composed)
@@ -239,7 +201,7 @@ class _Show:
 
     def _press(self, key: str) -> None:
         mixes, most = (len(self._last.mixed), self._last.most) if self._last else (0, 1.0)
-        self._painter.look = change_look(self._painter.look, key, len(self._styles), mixes, most)
+        self._inference.controls = change_controls(self._inference.controls, key, len(self._styles), mixes, most)
         action = action_of(key)
         match action:
             case Action.QUIT:

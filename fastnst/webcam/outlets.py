@@ -13,7 +13,7 @@ from fastnst.io.images import Frame, Picture, write_picture
 from fastnst.webcam.virtual_camera import VirtualCamera, load_package
 
 if TYPE_CHECKING:
-    from fastnst.webcam.recorder import Recorder
+    from fastnst.webcam.recorder import FilmRecorder
 
 
 class Outlets:
@@ -28,7 +28,7 @@ class Outlets:
             tell: called with a line when a file is written or fails.
         """
         self._folder, self._fps, self._tell = folder, fps, tell
-        self._recorder: Recorder | None = None
+        self._recorder: FilmRecorder | None = None
         self._wanted: tuple[Path, bool] | None = None
         self._virtual: VirtualCamera | None = None
         self._wants_virtual = False
@@ -119,12 +119,12 @@ class Outlets:
             self._virtual.close()
             self._virtual = None
 
-    def _begin(self, size: tuple[int, int]) -> "Recorder":
-        from fastnst.webcam.recorder import Recorder  # noqa: PLC0415
+    def _begin(self, size: tuple[int, int]) -> "FilmRecorder":
+        from fastnst.webcam.recorder import FilmRecorder  # noqa: PLC0415
 
         assert self._wanted is not None
         (path, overwrite), self._wanted = self._wanted, None
-        return Recorder(path, size, self._fps, overwrite=overwrite)
+        return FilmRecorder(path, size, self._fps, overwrite=overwrite)
 
     def _free_name(self, style: str, suffix: str) -> Path:
         """A name with the next number that no picture and no film has."""

@@ -15,12 +15,12 @@ import av
 from fastnst.errors import OutputError
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
+from fastnst.io.opencv import resample
 from fastnst.video.codecs import encoder_options
 from fastnst.video.color import FromRgb, encoded_colors
 from fastnst.video.decoder import reason
 from fastnst.video.encoder import Encoding, add_encoder
 from fastnst.video.film import Colors
-from fastnst.webcam.look import resize
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's word for each suffix."""
@@ -35,7 +35,7 @@ _WAIT_S = 0.2
 _RGB = Colors(0, True, 1, 1)
 
 
-class Recorder:
+class FilmRecorder:
     """Encodes pictures with the times at which they were captured (H.264 in MP4, MOV or Matroska)."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, *, overwrite: bool = False) -> None:
@@ -140,7 +140,7 @@ class Recorder:
         height, width = picture.shape[:2]
         if (height // 2 * 2, width // 2 * 2) == self._size:
             return picture[: self._size[0], : self._size[1]]
-        return resize(picture, self._size)
+        return resample(picture, self._size)
 
 
 def check_path(path: Path, *, overwrite: bool) -> None:

@@ -17,8 +17,6 @@ class Newest(Generic[T]):
         self._item: T | None = None
         self._closed = False
         self._error: BaseException | None = None
-        self.replaced = 0
-        """Items that nobody fetched in time."""
 
     @property
     def ended(self) -> bool:
@@ -29,7 +27,6 @@ class Newest(Generic[T]):
     def put(self, item: T) -> None:
         """Lay an item down, in place of the one before if that is still there."""
         with self._changed:
-            self.replaced += self._item is not None
             self._item = item
             self._changed.notify_all()
 

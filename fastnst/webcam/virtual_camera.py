@@ -8,7 +8,7 @@ from typing import Any
 
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.images import Frame
-from fastnst.webcam.look import resize
+from fastnst.io.opencv import resample
 
 
 class VirtualCamera:
@@ -39,7 +39,7 @@ class VirtualCamera:
     def send(self, picture: Frame) -> None:
         """Give a picture to whoever looks. Raises OutputError if the device is gone."""
         try:
-            self._device.send(resize(picture, self._size))
+            self._device.send(resample(picture, self._size))
         except (RuntimeError, OSError) as error:
             raise OutputError(f"the virtual camera {self.name} failed ({error})") from error
 

@@ -13,7 +13,7 @@ from fastnst.backends.backend import UnavailableError
 from fastnst.backends.onnx_cpu import CPU, open_session
 from fastnst.backends.onnx_device import BoundSession, DeviceBackend, left_to_cpu, named_sizes
 from fastnst.errors import SettingError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 
 FRAMES = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
 CONVOLVE = """

@@ -16,7 +16,7 @@ from fastnst.backends import choosing, openvino_cpu
 from fastnst.backends.backend import UnavailableError
 from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
 from fastnst.errors import SettingError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 

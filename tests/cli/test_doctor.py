@@ -8,7 +8,7 @@ import pytest
 
 from fastnst import cli
 from fastnst.diagnosis import examine as examining
-from fastnst.diagnosis.findings import Finding, Report
+from fastnst.diagnosis.findings import Diagnosis, Finding
 
 FINE = Finding("providers", "cpu", "ok")
 ABSENT = Finding("providers", "openvino", "absent", "not installed [yet]", "python -m pip install openvino")
@@ -17,7 +17,7 @@ BROKEN = Finding("versions", "onnxruntime", "broken", "not installed")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *findings: Finding, arguments: tuple[str, ...] = ()) -> int:
-    monkeypatch.setattr(examining, "examine", lambda: Report(findings))
+    monkeypatch.setattr(examining, "examine", lambda: Diagnosis(findings))
     with pytest.raises(SystemExit) as caught:
         cli.main(["doctor", *arguments])
     return int(caught.value.code or 0)

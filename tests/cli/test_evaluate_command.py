@@ -14,7 +14,7 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics.yardstick import Yardstick
+from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.research.evaluation import judge
 from fastnst.research.evaluation.judge import Judge, Loaded, Photo
 
@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LossSettings, Path | No
     def load(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
         calls.append((settings, lpips_weights))
         weights = {"Loss network": "a stand-in", "AlexNet": "left out: no weights"}
-        return Loaded(Yardstick(pooled, "layer", ["layer"]), None, weights)
+        return Loaded(PerceptualMetrics(pooled, "layer", ["layer"]), None, weights)
 
     monkeypatch.setattr(judge, "load_measures", load)
     return calls
@@ -53,7 +53,9 @@ def test_report_and_sheet_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    evaluate(style=[style], style_image=style_picture, photos=(str(photos),), output=out, size=80, limit=3, samples=2)
+    evaluate(
+        style=[style], style_image=style_picture, photos=(str(photos),), output=out, size=(80,), limit=3, samples=2
+    )
     assert sorted(path.name for path in out.iterdir()) == [
         "figures.jsonl",
         "report.html",
@@ -65,10 +67,26 @@ def test_report_and_sheet_are_written(
     ]
     assert read_frame(out / "sheet.png").ndim == 3
     printed = capsys.readouterr()
-    assert "invert" in printed.out and "plain photo" in printed.out and "Yardstick" in printed.out
+    assert "invert" in printed.out and "plain photo" in printed.out and "Appearance" in printed.out
     assert "AlexNet left out: no weights" in printed.err
     assert printed.err.rstrip().endswith("3 photos, 0 left out.")
     assert "a stand-in" in (out / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("asked")
+def test_several_sizes_have_a_table_each(
+    photos: Path, style_picture: Path, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, photo = tmp_path / "out", str(photos / "photo0.png")
+    evaluate(style=[style], style_image=style_picture, photos=(photo,), output=out, size=(80, 100, 80))
+    data = json.loads((out / "report.json").read_text())
+    assert data["size"] == 80
+    assert list(data["sizes"]) == ["100"]
+    assert data["rows"][0]["means"]["octave_2"] != data["sizes"]["100"]["rows"][0]["means"]["octave_2"]
+    assert len((out / "figures.jsonl").read_text().splitlines()) == 2 * 3
+    assert (out / "sheet-100.png").is_file() and (out / "tradeoff-100.png").is_file()
+    assert "Appearance at 100 px" in capsys.readouterr().out
+    assert "## Appearance at 100 px" in (out / "report.md").read_text()
 
 
 def test_weights_are_passed_on(
@@ -79,7 +97,7 @@ def test_weights_are_passed_on(
         style_image=style_picture,
         photos=(str(photos / "photo0.png"),),
         output=tmp_path / "out",
-        size=80,
+        size=(80,),
         samples=0,
         loss_network="vgg19-caffe",
         loss_weights=Path("a"),
@@ -111,7 +129,7 @@ def test_ctrl_c_leaves_a_report_and_resume_goes_on(
 
     def run(*, resume: bool) -> None:
         given = [str(photos / f"photo{number}.png") for number in range(4)]
-        evaluate(style=[style], style_image=style_picture, photos=tuple(given), output=out, size=80, resume=resume)
+        evaluate(style=[style], style_image=style_picture, photos=tuple(given), output=out, size=(80,), resume=resume)
 
     monkeypatch.setattr(Judge, "measure_photo", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -138,7 +156,7 @@ def test_films_add_a_section(
         style_image=style_picture,
         photos=given,
         output=out,
-        size=80,
+        size=(80,),
         samples=0,
         video=(str(clip),),
         video_frames=3,
@@ -156,10 +174,10 @@ def test_films_add_a_section(
 def test_films_alone_need_no_style_image_and_no_weights(style: str, tmp_path: Path) -> None:
     picture = tmp_path / "one.png"
     write_picture(picture, Picture(frame=moved_picture(0)))
-    evaluate(style=[style], output=tmp_path / "out", size=64, video_pictures=(str(picture),), video_frames=2)
+    evaluate(style=[style], output=tmp_path / "out", size=(64,), video_pictures=(str(picture),), video_frames=2)
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["video"]
     assert [row["kind"] for row in rows] == ["synthetic motion"] * 3 + ["noise"]
-    # What only inverts colours is as steady as the picture itself.
+    # What only inverts colors is as steady as the picture itself.
     assert all(abs(row["excess"]) < 1e-6 for row in rows)
 
 
@@ -174,7 +192,7 @@ def test_a_film_that_is_not_there_does_not_cost_the_photos(
             style_image=style_picture,
             photos=given,
             output=tmp_path / "out",
-            size=80,
+            size=(80,),
             video=(str(tmp_path / "none.mp4"),),
         )
     assert json.loads((tmp_path / "out" / "report.json").read_text())["photos"] == ["photo0.png"]

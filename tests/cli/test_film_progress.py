@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fastnst.cli import film_progress as module
 from fastnst.cli.film_progress import film_progress
-from fastnst.video.stylize import Progress
+from fastnst.video.stylize import FilmProgress
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def lines(clock: list[float], *steps: tuple[float, Progress]) -> list[str]:
+def lines(clock: list[float], *steps: tuple[float, FilmProgress]) -> list[str]:
     file = io.StringIO()
     with film_progress("film.mp4", Console(file=file, highlight=False)) as show:
         for at_s, progress in steps:
@@ -30,11 +30,11 @@ def lines(clock: list[float], *steps: tuple[float, Progress]) -> list[str]:
 def test_a_line_a_minute(clock: list[float]) -> None:
     shown = lines(
         clock,
-        (1, Progress(10, 4000, 0)),
-        (59, Progress(590, 4000, 0)),
-        (60, Progress(600, 4000, 0)),
-        (61, Progress(610, 4000, 0)),
-        (125, Progress(1250, 4000, 0)),
+        (1, FilmProgress(10, 4000, 0)),
+        (59, FilmProgress(590, 4000, 0)),
+        (60, FilmProgress(600, 4000, 0)),
+        (61, FilmProgress(610, 4000, 0)),
+        (125, FilmProgress(1250, 4000, 0)),
     )
     assert shown == [
         "film.mp4: 600 of 4000 frames, 10.0 fps, 0:05:40 left",
@@ -43,20 +43,22 @@ def test_a_line_a_minute(clock: list[float]) -> None:
 
 
 def test_frames_of_an_earlier_run_were_not_painted_now(clock: list[float]) -> None:
-    assert lines(clock, (60, Progress(2030, 2330, 2000))) == ["film.mp4: 2030 of 2330 frames, 0.5 fps, 0:10:00 left"]
+    assert lines(clock, (60, FilmProgress(2030, 2330, 2000))) == [
+        "film.mp4: 2030 of 2330 frames, 0.5 fps, 0:10:00 left"
+    ]
 
 
 def test_unknown_length_and_one_that_was_guessed_too_low(clock: list[float]) -> None:
-    assert lines(clock, (60, Progress(600, None, 0))) == ["film.mp4: 600 frames, 10.0 fps"]
-    assert lines(clock, (120, Progress(600, 500, 0))) == ["film.mp4: 600 of 600 frames, 10.0 fps, 0:00:00 left"]
+    assert lines(clock, (60, FilmProgress(600, None, 0))) == ["film.mp4: 600 frames, 10.0 fps"]
+    assert lines(clock, (120, FilmProgress(600, 500, 0))) == ["film.mp4: 600 of 600 frames, 10.0 fps, 0:00:00 left"]
 
 
 def test_bar_on_a_terminal(clock: list[float]) -> None:
     file = io.StringIO()
     with film_progress("[red]film.mp4", Console(file=file, force_terminal=True, width=100)) as show:
-        show(Progress(2001, 2100, 2000))
+        show(FilmProgress(2001, 2100, 2000))
         clock[0] += 2
-        show(Progress(2011, 2100, 2000))
+        show(FilmProgress(2011, 2100, 2000))
     shown = file.getvalue()
     assert "[red]film.mp4" in shown
     assert "2011/2100" in shown

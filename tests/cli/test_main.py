@@ -52,3 +52,23 @@ def test_an_unknown_command_imports_nothing() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("command", ["study", "distill", "bench-optimize"])
+def test_commands_that_moved_go_on_under_their_old_names(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    printed = capfd.readouterr()
+    assert printed.err == f"fastnst {command} is now fastnst research {command}\n"
+    assert f"Usage: fastnst research {command}" in printed.out
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert f" {command} " not in capfd.readouterr().out
+
+
+def test_an_unknown_command_below_research_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["research", "studdy"])
+    assert capfd.readouterr().err == (
+        "fastnst: no command 'studdy' (see fastnst research --help); did you mean 'study'?\n"
+    )

@@ -13,7 +13,7 @@ from fastnst.cli import main
         (
             "bench-optimize --photo a b --style c -o out",
             "'b' is left over: --photo takes one value at a time; write --photo a --photo b. "
-            "See fastnst bench-optimize --help.",
+            "See fastnst research bench-optimize --help.",
         ),
         (
             "webcam --style a b",

@@ -2,10 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -14,13 +13,10 @@ import pytest
 from cyclopts import App
 from PIL import Image
 
-from fastnst.backends import choosing
-from fastnst.backends.backend import UnavailableError
 from fastnst.cli import video as module
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.inference.painter import LookPainter
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES
-from fastnst.video.job import job_folder
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -187,44 +183,14 @@ def test_times_by_hand() -> None:
     assert module._rate("30000/1001") == Fraction(30000, 1001)
 
 
-class Standin:
-    """An accelerator that this computer does not have; it paints one level darker than the CPU does."""
-
-    provider = "openvino"
-    on_cpu = ()
-
-    def __init__(self, precision: str) -> None:
-        self.precision = precision
-
-    def run(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
-        return 254 - np.minimum(feeds["frame"], 254)
-
-
-@pytest.fixture
-def accelerator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put an accelerator of some speed and precision into this computer, or take it out."""
-
-    def install(precision: str | None, *, fast: bool = True) -> None:
-        def opened(_network: choosing.Network, _provider: str) -> Iterator[Any]:
-            if precision is None:
-                raise UnavailableError("it was taken out")
-            yield Standin(precision)
-
-        monkeypatch.setattr(choosing, "candidates", lambda: ("openvino",))
-        monkeypatch.setattr(choosing, "_opened", opened)
-        monkeypatch.setattr(choosing, "_time_all", lambda *_: {"cpu": 0.02, "openvino": 0.01 if fast else 0.03})
-
-    return install
-
-
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a command that is stopped by Ctrl-C after some frames."""
 
     def stop(frames: int, *arguments: object) -> None:
-        paint, calls = LookPainter.__call__, 0
+        paint, calls = StylePipeline.__call__, 0
 
-        def interrupted(self: LookPainter, frame: np.ndarray) -> np.ndarray:
+        def interrupted(self: StylePipeline, frame: np.ndarray) -> np.ndarray:
             nonlocal calls
             calls += 1
             if calls > frames:
@@ -232,7 +198,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return paint(self, frame)
 
         with monkeypatch.context() as patched:
-            patched.setattr(LookPainter, "__call__", interrupted)
+            patched.setattr(StylePipeline, "__call__", interrupted)
             assert run(*arguments) == 130
 
     return stop
@@ -253,69 +219,6 @@ def first_and_last_level(path: Path) -> tuple[int, int]:
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
     assert len(frames) == SEGMENT_FRAMES + 20
     return int(frames[0][24, 32, 2]), int(frames[-1][24, 32, 2])
-
-
-@pytest.mark.parametrize("today", [{"precision": "bfloat16", "fast": False}, {"precision": "bfloat16"}])
-def test_auto_goes_on_with_what_the_film_was_begun_with(
-    style: str,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    accelerator: Callable[..., None],
-    stop_after: Callable[..., None],
-    today: dict[str, Any],
-) -> None:
-    film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mkv"
-    words = (film, "--style", style, "-o", out, "--provider", "auto", "--codec", "ffv1", "--pixel-format", "bgr0")
-    accelerator("bfloat16")
-    stop_after(SEGMENT_FRAMES + 10, *words)
-    accelerator(**today)
-    capfd.readouterr()
-    assert run(*words) == 0
-    err = capfd.readouterr().err
-    assert " fps) on openvino in bfloat16" in err
-    assert err.endswith(f"; {SEGMENT_FRAMES} of them from an earlier run\n")
-    first, last = first_and_last_level(out)
-    assert first == last
-
-
-@pytest.mark.parametrize(
-    ("precision", "words"),
-    [(None, "it was taken out"), ("float16", "begun on openvino in bfloat16, which is float16 today")],
-)
-def test_what_the_film_was_begun_with_is_gone(
-    style: str,
-    tmp_path: Path,
-    accelerator: Callable[..., None],
-    stop_after: Callable[..., None],
-    precision: str | None,
-    words: str,
-) -> None:
-    film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
-    command = (film, "--style", style, "-o", out, "--provider", "auto")
-    accelerator("bfloat16")
-    stop_after(SEGMENT_FRAMES + 10, *command)
-    accelerator(precision)
-    with pytest.raises(SettingError, match=words) as caught:
-        run(*command)
-    assert str(caught.value).endswith("; --fresh paints it anew")
-    assert job_folder(out).exists()
-    assert run(*command, "--fresh") == 0
-    assert not job_folder(out).exists()
-
-
-def test_another_provider_by_name_starts_anew(
-    style: str,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    accelerator: Callable[..., None],
-    stop_after: Callable[..., None],
-) -> None:
-    film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
-    accelerator("bfloat16")
-    stop_after(SEGMENT_FRAMES + 10, film, "--style", style, "-o", out, "--provider", "auto")
-    capfd.readouterr()
-    assert run(film, "--style", style, "-o", out) == 0
-    assert capfd.readouterr().err.endswith(" fps) on cpu\n")
 
 
 def test_a_bad_film_leaves_no_traceback(style: str, tmp_path: Path) -> None:

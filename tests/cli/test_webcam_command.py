@@ -97,7 +97,8 @@ def test_the_first_installed_style_is_the_default(film: Path, style: str, tmp_pa
         (["--backend", "directshow"], 2, "backend"),
         (["--fps", "0"], 2, "fps"),
         (["--strength", "2"], 1, "--strength is 2"),
-        (["--mask", "gone.png"], 1, "gone.png: no such file"),
+        (["--steady", "2"], 1, "steady 2: expected 0"),
+        (["--record", "out.mp4", "--mask", "gone.png"], 1, "gone.png: no such file"),
     ],
 )
 def test_mistakes_get_one_line(
@@ -228,6 +229,5 @@ def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> 
 
 def test_without_a_style_the_one_for_live_pictures_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
-    styles, chosen, mix = _styles(None)
+    styles, chosen = _styles(None)
     assert list(styles)[chosen] == "starry-live"
-    assert mix == ""

@@ -10,7 +10,7 @@ import pytest
 from fastnst.diagnosis import files, installation
 from fastnst.diagnosis.devices import judge_cameras, judge_codecs, judge_providers, providers_of
 from fastnst.diagnosis.files import judge_styles, judge_weights
-from fastnst.diagnosis.findings import Finding, Report
+from fastnst.diagnosis.findings import Diagnosis, Finding
 from fastnst.diagnosis.installation import PACKAGES, judge_installation
 from fastnst.diagnosis.probing import Answer
 
@@ -334,14 +334,14 @@ def test_only_what_is_broken_stops_everything() -> None:
     fine = Finding("providers", "cpu", "ok")
     wrong, broken = Finding("codecs", "av1", "wrong"), Finding("providers", "cpu", "broken")
     absent = Finding("cameras", "cameras", "absent")
-    assert Report((fine, absent, wrong)).works
-    assert Report((fine, absent, wrong)).wrong == [wrong]
-    assert not Report((wrong, broken)).works
-    assert Report((wrong, broken)).wrong == [wrong, broken]
+    assert Diagnosis((fine, absent, wrong)).works
+    assert Diagnosis((fine, absent, wrong)).wrong == [wrong]
+    assert not Diagnosis((wrong, broken)).works
+    assert Diagnosis((wrong, broken)).wrong == [wrong, broken]
 
 
 def test_json() -> None:
-    read = json.loads(Report((Finding("providers", "cpu", "broken", "x", "y"),)).as_json())
+    read = json.loads(Diagnosis((Finding("providers", "cpu", "broken", "x", "y"),)).as_json())
     assert read == {
         "works": False,
         "findings": [{"area": "providers", "name": "cpu", "status": "broken", "detail": "x", "mend": "y"}],

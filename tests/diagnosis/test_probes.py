@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnst.diagnosis import examine as examining
-from fastnst.diagnosis import probes, probing
+from fastnst.diagnosis import probes
 from fastnst.diagnosis.findings import Finding
 from fastnst.diagnosis.probes import probe_cameras, probe_codecs, probe_import, probe_provider, probe_styles
 from fastnst.diagnosis.probing import Answer, probe
@@ -30,9 +30,8 @@ def test_a_probe_answers() -> None:
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have other numbers there")
-def test_ends_of_all_kinds(monkeypatch: pytest.MonkeyPatch, code: str, lines: Any, failure: str | None) -> None:
-    monkeypatch.setattr(probing, "_MODULE", ("-c", code))
-    assert probe("x", timeout_s=6) == Answer(lines, failure)
+def test_ends_of_all_kinds(code: str, lines: Any, failure: str | None) -> None:
+    assert probe("x", timeout_s=6, module=("-c", code)) == Answer(lines, failure)
 
 
 def test_no_answer_is_an_error() -> None:

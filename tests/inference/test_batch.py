@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from fastnst.errors import InputError, OutputError
-from fastnst.inference.batch import Outcome, stylize_files, stylize_picture
-from fastnst.inference.outputs import Job, plan_outputs
-from fastnst.inference.session import Stylizer
+from fastnst.inference.batch import Outcome, reduce_picture, stylize_files
+from fastnst.inference.outputs import PhotoJob, plan_outputs
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, Picture, read_picture
 
 
@@ -70,30 +70,33 @@ def test_folder_of_everything(photos: Path, invert: Path, tmp_path: Path) -> Non
     assert result.elapsed_s > 0
 
 
-def test_stylize_picture_keeps_what_the_network_does_not_paint() -> None:
-    alpha = np.full((4, 6), 9, np.uint8)
-    photo = Picture(frame=noise(4, 6), alpha=alpha, icc_profile=b"profile", exif=b"exif", format="WEBP")
-    painted = stylize_picture(invert_frame, photo)
+def test_what_the_network_does_not_paint_stays(tmp_path: Path) -> None:
+    alpha = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "a"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = Image.fromarray(np.dstack((noise(4, 6), alpha)))
+    photo.save(tmp_path / "in.png", icc_profile=profile, exif=exif)
+    assert not stylize_files(invert_frame, [PhotoJob(tmp_path / "in.png", tmp_path / "out.png")]).failed
+    photo, painted = (read_picture(tmp_path / name) for name in ("in.png", "out.png"))
     np.testing.assert_array_equal(painted.frame, 255 - photo.frame)
-    assert (painted.alpha is alpha, painted.icc_profile, painted.exif, painted.format) == (
-        True, b"profile", b"exif", "WEBP",
-    )  # fmt: skip
-    np.testing.assert_array_equal(photo.frame, noise(4, 6))
+    np.testing.assert_array_equal(painted.alpha, alpha)
+    assert (painted.icc_profile, painted.exif) == (photo.icc_profile, photo.exif)
+    assert photo.icc_profile == profile
 
 
 @pytest.mark.parametrize(("size", "expected"), [(None, (40, 60)), (30, (20, 30)), (60, (40, 60)), (500, (40, 60))])
 def test_size_only_reduces(size: int | None, expected: tuple[int, int]) -> None:
-    photo = Picture(frame=noise(40, 60), alpha=np.zeros((40, 60), np.uint8))
-    painted = stylize_picture(invert_frame, photo, size)
-    assert painted.frame.shape == (*expected, 3)
-    assert painted.alpha is not None
-    assert painted.alpha.shape == expected
+    reduced = reduce_picture(Picture(frame=noise(40, 60), alpha=np.zeros((40, 60), np.uint8)), size)
+    assert reduced.frame.shape == (*expected, 3)
+    assert reduced.alpha is not None
+    assert reduced.alpha.shape == expected
 
 
-def jobs_of_two(tmp_path: Path) -> list[Job]:
+def jobs_of_two(tmp_path: Path) -> list[PhotoJob]:
     for name in ("a.png", "b.png"):
         Image.fromarray(noise(4, 4)).save(tmp_path / name)
-    return [Job(tmp_path / name, tmp_path / "out" / name) for name in ("a.png", "b.png")]
+    return [PhotoJob(tmp_path / name, tmp_path / "out" / name) for name in ("a.png", "b.png")]
 
 
 def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:

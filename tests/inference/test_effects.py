@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from fastnst.errors import SettingError
-from fastnst.inference.effects import LookSettings
+from fastnst.inference.effects import Effects
 
 
 def test_regions_in_the_order_given() -> None:
-    look = LookSettings(mask=Path("m.png"), region=("#00ff00=a.onnx", " red = starry", "rgb(0,0,255)=photo"))
-    assert list(look.regions().items()) == [("#00ff00", "a.onnx"), ("red", "starry"), ("rgb(0,0,255)", "photo")]
+    effects = Effects(mask=Path("m.png"), region=("#00ff00=a.onnx", " red = starry", "rgb(0,0,255)=photo"))
+    assert list(effects.regions().items()) == [("#00ff00", "a.onnx"), ("red", "starry"), ("rgb(0,0,255)", "photo")]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_regions_in_the_order_given() -> None:
 )
 def test_what_cannot_be(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingError, match=words):
-        LookSettings(**settings)
+        Effects(**settings)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_what_cannot_be(settings: dict[str, Any], words: str) -> None:
 )
 def test_regions_that_are_none(region: tuple[str, ...], words: str) -> None:
     with pytest.raises(SettingError, match=words):
-        LookSettings(mask=Path("m"), region=region).regions()
+        Effects(mask=Path("m"), region=region).regions()

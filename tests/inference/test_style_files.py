@@ -8,9 +8,8 @@ import onnx
 import pytest
 
 from fastnst.errors import OutputError, SettingError, StyleError
-from fastnst.inference.session import Stylizer
-from fastnst.inference.style_files import add_style, list_styles, remove_style
-from fastnst.inference.style_sheet import draw_contact_sheet
+from fastnst.inference.style_files import add_style, draw_contact_sheet, list_styles, remove_style
+from fastnst.inference.stylizer import Stylizer
 
 EXTERNAL = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8[3] white = {255, 255, 255}> {
@@ -36,7 +35,7 @@ def test_add_list_use_remove(folders: tuple[Path, Path], invert: Path) -> None:
     assert [path.name for path in own.iterdir()] == ["invert.onnx"]
     (listed,) = list_styles()
     assert listed == added
-    assert (listed.network, listed.licence, listed.size) == ("invert", "MIT", invert.stat().st_size)
+    assert (listed.network, listed.license, listed.size) == ("invert", "MIT", invert.stat().st_size)
     assert Stylizer("invert", provider="cpu")(np.zeros((1, 1, 3), np.uint8)).max() == 255
     assert remove_style("invert") == added.path
     assert list_styles() == []

@@ -142,7 +142,7 @@ def test_files_that_are_no_compact_network(loss_weights: Path, tmp_path: Path) -
     (tmp_path / "text.safetensors").write_text("hello")
     save_file({"a": torch.zeros(1)}, tmp_path / "short.safetensors", {"format": "fastnst compact loss network 1"})
     for path, message in (
-        (loss_weights, "not a compact loss network; expected a file that fastnst distill wrote"),
+        (loss_weights, "not a compact loss network; expected a file that fastnst research distill wrote"),
         (tmp_path / "none.safetensors", "no such file"),
         (tmp_path / "text.safetensors", "not a readable"),
         (tmp_path / "short.safetensors", "not a readable"),

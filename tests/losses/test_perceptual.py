@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fastnst.errors import SettingError
-from fastnst.losses.perceptual import PerceptualLoss, of_each_image
+from fastnst.losses.perceptual import PerceptualLoss, loss_terms, of_each_image
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget, loss_terms
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features, VGGFeatures
 
 LAYERS = ("relu1_1", "relu2_1")

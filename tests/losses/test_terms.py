@@ -11,8 +11,9 @@ from torch.testing import assert_close
 
 from fastnst.errors import SettingError
 from fastnst.losses.losses import STYLE_STATISTICS, channel_deviations, gram_matrix, total_variation_loss
+from fastnst.losses.perceptual import loss_terms
 from fastnst.losses.settings import LossSettings, StyleStatistic
-from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget, loss_terms
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features
 
 LAYERS = ("relu1_1", "relu2_1")
@@ -197,7 +198,8 @@ def test_style_statistics_by_hand(kind: StyleStatistic, expected: list[object]) 
 
 
 def test_every_statistic_that_can_be_asked_for_is_there() -> None:
-    assert set(STYLE_STATISTICS) == set(get_args(StyleStatistic))
+    # A distribution is no statistic of one layer: distribution_terms.py has it.
+    assert {*STYLE_STATISTICS, "distribution"} == set(get_args(StyleStatistic))
 
 
 def test_moments_of_a_flat_map_have_a_finite_gradient() -> None:

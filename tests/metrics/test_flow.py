@@ -19,7 +19,7 @@ def constant(height: int, width: int, across: float, down: float) -> np.ndarray:
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Soft colours, so that a flow can be estimated on it."""
+    """Soft colors, so that a flow can be estimated on it."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 4 + 2, width // 4 + 2, 3))
     fine = np.kron(coarse, np.ones((4, 4, 1)))

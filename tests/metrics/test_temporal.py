@@ -51,7 +51,7 @@ def panned(height: int = 60, width: int = 80) -> Scene:
 
 
 def test_warp_error_by_hand() -> None:
-    # Two pixels, three colours. The first differs by 51 = 0.2 * 255 in red, the second is masked: 0.04 / 3.
+    # Two pixels, three colors. The first differs by 51 = 0.2 * 255 in red, the second is masked: 0.04 / 3.
     first, second = grey(1, 2, 100), grey(1, 2, 100)
     second[0, 0, 0], second[0, 1] = 151, 255
     visible = np.array([[True, False]])
@@ -72,7 +72,7 @@ def test_an_error_without_pixels_to_compare_is_not_a_number() -> None:
 
 def test_measure_by_hand() -> None:
     # Frames of red 0, 51, 153 and half the pixels 0 in green and blue of the last: steps of 0.2 and 0.4 in one
-    # colour of three; the variance is 0 in each frame, for each has one colour only.
+    # color of three; the variance is 0 in each frame, for each has one color only.
     frames = [grey(2, 2, 0) for _ in range(3)]
     frames[1][..., 0], frames[2][..., 0] = 51, 153
     scene = exact_scene("steps", "clip", frames, [still(2, 2)] * 2)
@@ -82,7 +82,7 @@ def test_measure_by_hand() -> None:
 
 
 def test_the_variance_is_within_frames_by_hand() -> None:
-    # Green is 0 and 255 in equal parts: variance 1/4 in one colour of three; the other frame is flat.
+    # Green is 0 and 255 in equal parts: variance 1/4 in one color of three; the other frame is flat.
     striped = grey(2, 2, 0)
     striped[0, :, 1] = 255
     scene = exact_scene("stripes", "clip", [striped, grey(2, 2)], [still(2, 2)])

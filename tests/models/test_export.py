@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.models import export
 from fastnst.models.apply import padded, stylize_frame
 from fastnst.models.architectures import build_network

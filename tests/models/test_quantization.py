@@ -13,25 +13,25 @@ from torch.nn import functional as F
 from fastnst.backends.choosing import psnr_db
 from fastnst.cli.quantize import quantize as command
 from fastnst.errors import InputError, OutputError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics import yardstick as yardstick_module
-from fastnst.metrics.yardstick import Figures, Yardstick
+from fastnst.metrics import perceptual as perceptual_module
+from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.live import LiveNet
 from fastnst.models.quantization import condition_inputs, quantize
 from fastnst.research.evaluation.networks import count_parameters
-from fastnst.research.evaluation.quantization_gate import Comparison, compare_painters
+from fastnst.research.evaluation.quantization_check import QuantizationCheck, compare_painters
 
 
 def pooled(image: Tensor) -> Features:
     return {"layer": F.avg_pool2d(image, 4)}
 
 
-YARDSTICK = Yardstick(pooled, "layer", ["layer"])
+METRICS = PerceptualMetrics(pooled, "layer", ["layer"])
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[LossSettings]:
     calls: list[LossSettings] = []
 
-    def load(settings: LossSettings) -> tuple[Yardstick, str]:
+    def load(settings: LossSettings) -> tuple[PerceptualMetrics, str]:
         calls.append(settings)
-        return YARDSTICK, "a stand-in"
+        return METRICS, "a stand-in"
 
-    monkeypatch.setattr(yardstick_module, "load_yardstick", load)
+    monkeypatch.setattr(perceptual_module, "load_perceptual_metrics", load)
     return calls
 
 
@@ -85,21 +85,21 @@ def test_a_foreign_network_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("after", "psnr", "passed"),
     [
-        (Figures(0.5, 0.2, 0.4), 30.0, True),
-        (Figures(0.514, 0.2, 0.4), 40.0, True),
-        (Figures(0.5, 0.21, 0.3), 40.0, False),
-        (Figures(0.5, 0.2, 0.42), 40.0, False),
-        (Figures(0.5, 0.2, 0.4), 29.9, False),
+        (PerceptualDistances(0.5, 0.2, 0.4), 30.0, True),
+        (PerceptualDistances(0.514, 0.2, 0.4), 40.0, True),
+        (PerceptualDistances(0.5, 0.21, 0.3), 40.0, False),
+        (PerceptualDistances(0.5, 0.2, 0.42), 40.0, False),
+        (PerceptualDistances(0.5, 0.2, 0.4), 29.9, False),
     ],
 )
-def test_the_gate_by_hand(after: Figures, psnr: float, passed: bool) -> None:
-    assert Comparison(Figures(0.5, 0.2, 0.4), after, psnr).passed is passed
+def test_the_gate_by_hand(after: PerceptualDistances, psnr: float, passed: bool) -> None:
+    assert QuantizationCheck(PerceptualDistances(0.5, 0.2, 0.4), after, psnr).passed is passed
 
 
 def test_two_painters_by_hand() -> None:
     photo = np.full((8, 8, 3), 100, np.uint8)
     painting = np.full((8, 8, 3), 50, np.uint8)
-    result = compare_painters(lambda f: f, lambda f: f // 2, [photo], painting, YARDSTICK)
+    result = compare_painters(lambda f: f, lambda f: f // 2, [photo], painting, METRICS)
     # Halved: content (1/2)^2 off; the painting met, in whose Gram matrix all was (4 - 1)^2 off before.
     assert (result.before.content, result.after.content) == pytest.approx((0, 0.25))
     assert (result.before.style, result.after.style) == pytest.approx((9, 0), abs=1e-3)
@@ -131,7 +131,7 @@ def test_the_command_writes_nothing_that_fails(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fastnst.research.evaluation.quantization_gate.LEAST_PSNR", 98.0)
+    monkeypatch.setattr("fastnst.research.evaluation.quantization_check.LEAST_PSNR", 98.0)
     out = tmp_path / "int8.onnx"
     with pytest.raises(StyleError, match=r"paints worse in 8-bit integers .*; nothing was written"):
         command(str(network), photos=(str(photos),), style_image=style_picture, output=out, judged=2)

@@ -13,8 +13,8 @@ from PIL import Image
 from fastnst.report.blocks import (
     Column,
     Facts,
-    Grid,
     Heading,
+    PictureGrid,
     Plot,
     Row,
     Table,
@@ -25,9 +25,8 @@ from fastnst.report.blocks import (
     format_cell,
     png_bytes,
 )
-from fastnst.report.html import render_html
 from fastnst.report.intervals import Interval
-from fastnst.report.markdown import render_table
+from fastnst.report.render import render_html, render_table
 from fastnst.report.report import Report, to_json
 
 PNG = png_bytes(np.zeros((2, 3, 3), np.uint8))
@@ -57,7 +56,7 @@ def report() -> Report:
         Verdicts([Verdict(True, "ours beats theirs", "style"), Verdict(False, "no"), Verdict(None, "unknown")]),
         TABLE,
         Plot("trade", PNG, PNG, "content against style"),
-        Grid(["photo", "ours"], [("cat", [frame, None])], notes=[["a note", ""]]),
+        PictureGrid(["photo", "ours"], [("cat", [frame, None])], notes=[["a note", ""]]),
     )
     built.data = {"rows": [Interval(1.0, math.inf, 1)], "path": Path("a/b")}
     return built
@@ -99,7 +98,7 @@ def test_html_marks_the_best_and_the_baseline(tmp_path: Path) -> None:
 
 def test_grids_keep_their_size_or_fit_the_page() -> None:
     frames = [np.zeros((4, 6, 3), np.uint8)]
-    pages = [render_html("r", "", [Grid(["a"], [("", frames)], fit=fit)]) for fit in (False, True)]
+    pages = [render_html("r", "", [PictureGrid(["a"], [("", frames)], fit=fit)]) for fit in (False, True)]
     assert ['<div class="scroll grid">' in page for page in pages] == [True, False]
     assert '<div class="scroll grid fit">' in pages[1]
 
@@ -165,3 +164,8 @@ def test_cells_as_text(cell: float | str | Interval | None, text: str) -> None:
 
 def test_json_has_no_undefined_numbers() -> None:
     assert json.loads(to_json({"a": [math.nan, 1.5], "b": (2,)})) == {"a": [None, 1.5], "b": [2]}
+
+
+def test_best_is_what_lies_nearest_to_one() -> None:
+    rows = [Row("far above", [1.3]), Row("below", [0.81]), Row("above", [1.19]), Row("baseline", [1.0], baseline=True)]
+    assert best_rows(Table([Column(title="contrast", digits=2, better="near 1")], rows)) == [{1, 2}]

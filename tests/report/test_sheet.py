@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnst.report.blocks import Grid
+from fastnst.report.blocks import PictureGrid
 from fastnst.report.sheet import crop_detail, draw_sheet, thumbnail
 
 
@@ -11,7 +11,7 @@ def plain(height: int, width: int, level: int) -> np.ndarray:
 
 
 def test_pictures_are_where_their_columns_and_rows_are() -> None:
-    grid = Grid(["a", "b"], [("first", [plain(20, 50, 10), None]), ("", [plain(30, 40, 20), plain(30, 60, 30)])])
+    grid = PictureGrid(["a", "b"], [("first", [plain(20, 50, 10), None]), ("", [plain(30, 40, 20), plain(30, 60, 30)])])
     sheet = draw_sheet(grid)
     # Margins of 24; columns of 50 and 60 with 8 between; titles and the label of 21; rows of 20 and 30 with 8 after.
     assert sheet.shape == (2 * 24 + 21 + 21 + 20 + 8 + 30 + 8, 2 * 24 + 50 + 8 + 60, 3)
@@ -23,7 +23,7 @@ def test_pictures_are_where_their_columns_and_rows_are() -> None:
 
 
 def test_titles_are_written_and_do_not_run_into_the_next_column() -> None:
-    grid = Grid(["a title much too long for its column", ""], [("", [plain(9, 60, 0), plain(9, 300, 0)])])
+    grid = PictureGrid(["a title much too long for its column", ""], [("", [plain(9, 60, 0), plain(9, 300, 0)])])
     sheet = draw_sheet(grid)
     title = sheet[24:45] < 128
     assert title[:, 24:84].any()

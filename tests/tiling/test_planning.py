@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper, parser
 
 from fastnst.errors import StyleError
-from fastnst.tiling.painting import Grid
+from fastnst.tiling.painting import TileGrid
 from fastnst.tiling.passes import Passes, norm_levels
-from fastnst.tiling.planning import Plan, make_plan
+from fastnst.tiling.planning import TilingPlan, make_plan
 from fastnst.tiling.tileable import Tileable
 
 # Two normalisations one after the other with a residual sum, and one beside them, at half size.
@@ -51,7 +51,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Tileable:
     return Tileable.load(path)
 
 
-def convolutions(plan: Plan) -> list[list[str]]:
+def convolutions(plan: TilingPlan) -> list[list[str]]:
     return [[node.output[0] for node in each.nodes if node.op_type == "Conv"] for each in plan.passes]
 
 
@@ -129,7 +129,7 @@ def test_a_picture_that_is_not_extended_is_refused(network: Tileable) -> None:
 @pytest.mark.parametrize("size", [(4, 4), (64, 64), (68, 4000), (1000, 1500), (4320, 7680)])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_tiles_cover_the_picture(size: tuple[int, int], workers: int) -> None:
-    grid = Grid.over(size, (4, 4), tile=250, workers=workers)
+    grid = TileGrid.over(size, (4, 4), tile=250, workers=workers)
     for edges, side in ((grid.rows, size[0]), (grid.columns, size[1])):
         widths = np.diff(edges)
         assert (edges[0], edges[-1]) == (0, side)

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.plan import plan_film
 from fastnst.video.settings import VideoSettings
 
@@ -28,7 +29,7 @@ def figures() -> ModuleType:
     return module
 
 
-def test_stages_and_the_whole(figures: ModuleType, tmp_path: Path) -> None:
+def test_stages_and_the_whole(figures: ModuleType, fake_session: type, tmp_path: Path) -> None:
     figures.draw_film(tmp_path / "film.mp4", 30, (32, 48))
     settings = VideoSettings(codec_threads=1, preset="ultrafast", end=Fraction(20, 25), resume=False)
     plan = plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4", settings, overwrite=True)
@@ -39,7 +40,11 @@ def test_stages_and_the_whole(figures: ModuleType, tmp_path: Path) -> None:
         time.sleep(0.01)
         return frame
 
-    taken = figures.measure_stages(paint, plan, rounds=2)
+    (tmp_path / "fake.onnx").touch()
+    pipeline = StylePipeline(
+        str(tmp_path / "fake.onnx"), open_session=lambda path, **_options: fake_session(paint, path=path)
+    )
+    taken = figures.measure_stages(pipeline, plan, rounds=2)
     assert list(taken) == ["reading", "painting", "writing", "one after another", "video"]
     assert len(painted) == 20 + 2 * 3 * 20  # once for the frames to write; alone, one after another, in video
     for name in ("painting", "one after another", "video"):

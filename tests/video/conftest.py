@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.plan import plan_film
 from fastnst.video.settings import VideoSettings
 from fastnst.video.stylize import FilmResult, stylize_film
@@ -270,15 +271,36 @@ Paint = Callable[..., FilmResult]
 
 
 @pytest.fixture
-def paint() -> Paint:
-    """Plan and paint with one thread, by default with a painter that changes nothing."""
+def paint(tmp_path_factory: pytest.TempPathFactory, fake_session: type) -> Paint:
+    """Plan and paint with one thread, by default with a network that changes nothing.
 
-    def run(source: Path, output: Path, painter: Any = None, *, painter_id: str = "", **settings: Any) -> FilmResult:
+    `style` is the network's file, by which a stopped job knows it again; `open_session` opens it on a `provider`.
+    """
+    folder = tmp_path_factory.mktemp("styles")
+
+    def run(
+        source: Path,
+        output: Path,
+        painter: Any = None,
+        *,
+        style: str | Path = "fake",
+        provider: str = "cpu",
+        open_session: Any = None,
+        **settings: Any,
+    ) -> FilmResult:
+        path = style if isinstance(style, Path) else folder / f"{style}.onnx"
+        if not path.exists():
+            path.write_text(str(style))
         overwrite = settings.pop("overwrite", False)
-        on_progress = settings.pop("on_progress", None)
+        on_progress = settings.pop("on_progress", lambda _progress: None)
         chosen = replace(VideoSettings(codec_threads=1), **settings)
         plan = plan_film(source, output, chosen, overwrite=overwrite)
-        return stylize_film(painter or unchanged, plan, painter_id={"name": painter_id}, on_progress=on_progress)
+
+        def opened(path: Path, **_options: object) -> Any:
+            return fake_session(painter or unchanged, path=path)
+
+        with StylePipeline(str(path), provider=provider, open_session=open_session or opened) as pipeline:
+            return stylize_film(pipeline, plan, on_progress=on_progress)
 
     return run
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
+from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
 from fastnst.video import assembly, segments
 from fastnst.video.decoder import Damage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
@@ -35,7 +35,7 @@ def one_line(error: BaseException) -> str:
     return str(error)
 
 
-def test_painter_breaks(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+def test_a_network_breaks(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     source = make_clip("film.mp4", frames=30)
     count = 0
 
@@ -48,12 +48,6 @@ def test_painter_breaks(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> N
 
     with pytest.raises(InputError, match="the network failed"):
         paint(source, tmp_path / "out.mp4", breaks)
-    assert_nothing_written(tmp_path / "out.mp4")
-
-
-def test_painter_changes_the_size(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match=r"turned \(48, 64, 3\) into \(24, 32, 3\); expected the same size"):
-        paint(make_clip("film.mp4"), tmp_path / "out.mp4", lambda frame: frame[::2, ::2])
     assert_nothing_written(tmp_path / "out.mp4")
 
 
@@ -95,7 +89,7 @@ def test_disk_full_while_putting_together(
         with pytest.raises(OutputError, match=r"out\.mp4: cannot be written \(No space left on device\)"):
             paint(source, output)
     assert not output.exists()
-    assert sorted(path.suffix for path in job_folder(output).iterdir()) == ["", ".json", ".segment"]  # kept ...
+    assert {path.suffix for path in job_folder(output).iterdir()} >= {".json", ".segment"}  # kept ...
     calls = 0
 
     def count(frame: np.ndarray) -> np.ndarray:

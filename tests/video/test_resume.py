@@ -11,32 +11,35 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnst.errors import InputError, OutputError
+from fastnst.backends.choosing import Choice
+from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Span
-from fastnst.video.job import Job, job_folder
+from fastnst.video.job import JobFolder, job_folder
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
 from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
+from fastnst.video.stylize import FilmProgress
 
 Fixture = Any
 FRAMES = 5 * SEGMENT_FRAMES + 40
 
-# Paints slowly, and says how far it is.
+# Stylizes slowly, and says how far it is.
 JOB = """
 import sys, time
 from pathlib import Path
 from fastnst.video.plan import plan_film
 from fastnst.video.settings import VideoSettings
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.stylize import stylize_film
 
-def paint(frame):
+def show(progress):
     time.sleep(0.002)
-    return 255 - frame
+    print(progress.done, flush=True)
 
 plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
-name = {"name": "inverted"}
-stylize_film(paint, plan, painter_id=name, on_progress=lambda progress: print(progress.done, flush=True))
+with StylePipeline(sys.argv[3], provider="cpu", threads=1) as pipeline:
+    stylize_film(pipeline, plan, on_progress=show)
 """
 
 
@@ -52,11 +55,13 @@ class Counter:
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
+def test_killed_at_80_percent(
+    make_clip: Fixture, paint: Fixture, read: Fixture, invert: Path, tmp_path: Path, name: str
+) -> None:
     source = make_clip(name, frames=FRAMES, sounds=["eng"], options={"preset": "ultrafast"}, gop=50)
     output, unbroken = tmp_path / f"out-{name}", tmp_path / f"unbroken-{name}"
     job = subprocess.Popen(
-        [sys.executable, "-c", JOB, str(source), str(output)], stdout=subprocess.PIPE, text=True, bufsize=1
+        [sys.executable, "-c", JOB, str(source), str(output), str(invert)], stdout=subprocess.PIPE, text=True, bufsize=1
     )
     assert job.stdout is not None
     for line in job.stdout:
@@ -68,13 +73,13 @@ def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture,
     assert not output.exists()
 
     painter = Counter()
-    result = paint(source, output, painter, painter_id="inverted", preset="ultrafast")
+    result = paint(source, output, painter, style=invert, preset="ultrafast")
     assert result.resumed % SEGMENT_FRAMES == 0
     assert result.resumed >= 3 * SEGMENT_FRAMES
     assert painter.calls == FRAMES - result.resumed
     assert not job_folder(output).exists()
 
-    paint(source, unbroken, Counter(), painter_id="inverted", preset="ultrafast")
+    paint(source, unbroken, Counter(), style=invert, preset="ultrafast")
     resumed, whole = read(output), read(unbroken)
     assert len(resumed.frames) == FRAMES
     assert resumed.stamps == whole.stamps
@@ -97,7 +102,7 @@ def stop_after(frames: int, paint: Fixture, source: Path, output: Path, **settin
         return 255 - frame
 
     with pytest.raises(KeyboardInterrupt):
-        paint(source, output, painter, painter_id="inverted", preset="ultrafast", **settings)
+        paint(source, output, painter, style="inverted", preset="ultrafast", **settings)
 
 
 @pytest.fixture
@@ -110,27 +115,100 @@ def test_interrupted_twice(film: Path, paint: Fixture, read: Fixture, tmp_path: 
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     painter = Counter()
-    assert paint(film, output, painter, painter_id="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
+    assert paint(film, output, painter, style="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
     assert painter.calls == 30
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"painter_id": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
+    [{"style": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
 )
 def test_other_settings_start_anew(film: Path, paint: Fixture, tmp_path: Path, change: dict[str, Any]) -> None:
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
-    settings = {"painter_id": "inverted", "preset": "ultrafast"} | change
+    settings = {"style": "inverted", "preset": "ultrafast"} | change
     assert paint(film, output, Counter(), **settings).resumed == 0
+
+
+@pytest.fixture
+def machine(fake_session: type) -> Fixture:
+    """What opens networks on a computer of some providers; each paints another level.
+
+    The first one is what `auto` takes. A provider that is an error cannot run there.
+    """
+
+    def make(**precisions: str | SettingError) -> Fixture:
+        def opened(path: Path, *, provider: str, **_options: object) -> Any:
+            taken = next(iter(precisions)) if provider == "auto" else provider
+            precision = precisions[taken]
+            if isinstance(precision, SettingError):
+                raise precision
+            level = 10 * len(taken) + len(precision)
+            session = fake_session(lambda frame: np.full_like(frame, level), path=path)
+            session.choice = Choice(taken, precision)  # type: ignore[arg-type]
+            return session
+
+        return opened
+
+    return make
+
+
+@pytest.fixture
+def stopped(film: Path, paint: Fixture, machine: Fixture, tmp_path: Path) -> Path:
+    """The output of a film that `auto` began on OpenVINO in bfloat16, and that was stopped in its second segment."""
+
+    def stop(progress: FilmProgress) -> None:
+        if progress.done > SEGMENT_FRAMES + 10:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "out.mkv"
+    opened = machine(openvino="bfloat16", cpu="float32")
+    with pytest.raises(KeyboardInterrupt):
+        paint(film, output, codec="ffv1", provider="auto", open_session=opened, on_progress=stop)
+    return output
+
+
+def test_auto_goes_on_with_what_the_film_was_begun_with(
+    film: Path, stopped: Path, paint: Fixture, read: Fixture, machine: Fixture
+) -> None:
+    opened = machine(cpu="float32", openvino="bfloat16")
+    result = paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
+    assert (result.resumed, str(result.choice)) == (SEGMENT_FRAMES, "openvino in bfloat16")
+    frames = read(stopped).frames
+    np.testing.assert_array_equal(frames[0], frames[-1])
+
+
+@pytest.mark.parametrize(
+    ("openvino", "words"),
+    [
+        (SettingError("it was taken out"), "was begun elsewhere: it was taken out"),
+        ("float16", "was begun on openvino in bfloat16, which is float16 today"),
+    ],
+)
+def test_what_the_film_was_begun_with_is_gone(
+    film: Path, stopped: Path, paint: Fixture, machine: Fixture, openvino: Any, words: str
+) -> None:
+    opened = machine(cpu="float32", openvino=openvino)
+    with pytest.raises(SettingError) as caught:
+        paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
+    assert str(caught.value) == f"{stopped}: {words}; --fresh paints it anew"
+    assert job_folder(stopped).exists()
+    assert paint(film, stopped, codec="ffv1", provider="auto", open_session=opened, resume=False).resumed == 0
+    assert not job_folder(stopped).exists()
+
+
+def test_another_provider_by_name_starts_anew(film: Path, stopped: Path, paint: Fixture, machine: Fixture) -> None:
+    opened = machine(openvino="bfloat16", cpu="float32")
+    result = paint(film, stopped, codec="ffv1", provider="cpu", open_session=opened)
+    assert (result.resumed, str(result.choice)) == (0, "cpu")
 
 
 def test_changed_film_starts_anew(film: Path, paint: Fixture, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     os.utime(film, (time.time() + 5, time.time() + 5))
-    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == 0
+    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == 0
 
 
 def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
@@ -140,7 +218,7 @@ def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixt
     content = bytearray(second.read_bytes())
     content[len(content) // 2] ^= 255
     second.write_bytes(content)
-    assert paint(film, output, Counter(), painter_id="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
+    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 
@@ -150,25 +228,25 @@ def test_damaged_film_goes_on_with_damaged_skip(make_clip: Fixture, paint: Fixtu
     source.write_bytes(content[: len(content) * 9 // 10])
     output = tmp_path / "out.mkv"
     with pytest.raises(InputError, match=r"readable frame\(s\); --damaged skip"):
-        paint(source, output, Counter(), painter_id="inverted")
+        paint(source, output, Counter(), style="inverted")
     assert job_folder(output).exists()
-    assert paint(source, output, Counter(), painter_id="inverted", damaged="skip").resumed == SEGMENT_FRAMES
+    assert paint(source, output, Counter(), style="inverted", damaged="skip").resumed == SEGMENT_FRAMES
 
 
 def test_only_one_job_at_a_time(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
-    with Job(output, {"style": "a"}):
-        with pytest.raises(OutputError, match="another fastnst is painting it"), Job(output, {"style": "a"}):
+    with JobFolder(output, {"style": "a"}):
+        with pytest.raises(OutputError, match="another fastnst is painting it"), JobFolder(output, {"style": "a"}):
             pass
         assert job_folder(output).exists()
-    with Job(output, {"style": "a"}):
+    with JobFolder(output, {"style": "a"}):
         pass
     assert not job_folder(output).exists()
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"), Job(tmp_path / "file" / "out.mp4", {}):
+    with pytest.raises(OutputError, match="cannot be written"), JobFolder(tmp_path / "file" / "out.mp4", {}):
         pass
 
 

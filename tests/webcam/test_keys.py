@@ -1,9 +1,9 @@
-"""What each key does to the look."""
+"""What each key does to the controls."""
 
 import pytest
 
-from fastnst.webcam.keys import BINDINGS, Action, action_of, change_look, help_lines
-from fastnst.webcam.look import Look
+from fastnst.webcam.controls import Controls
+from fastnst.webcam.keys import BINDINGS, Action, action_of, change_controls, help_lines
 
 
 @pytest.mark.parametrize(
@@ -11,70 +11,70 @@ from fastnst.webcam.look import Look
     [("n", 1), ("nn", 2), ("nnn", 0), ("p", 2), ("3", 2), ("4", 0), ("0", 0), ("3p", 1), ("N", 1), ("²", 0)],
 )
 def test_styles(keys: str, style: int) -> None:
-    look = Look()
+    controls = Controls()
     for key in keys:
-        look = change_look(look, key, styles=3, mixes=1)
-    assert look.style == style
+        controls = change_controls(controls, key, styles=3, mixes=1)
+    assert controls.style == style
 
 
 def test_arrows() -> None:
-    assert change_look(Look(), "right", 3, 1).style == 1
-    assert change_look(Look(), "left", 3, 1).style == 2
+    assert change_controls(Controls(), "right", 3, 1).style == 1
+    assert change_controls(Controls(), "left", 3, 1).style == 2
 
 
 def test_strength_stays_between_nothing_and_full() -> None:
-    look = Look()
-    assert change_look(look, "+", 1, 1).strength == 1
+    controls = Controls()
+    assert change_controls(controls, "+", 1, 1).strength == 1
     for _ in range(3):
-        look = change_look(look, "-", 1, 1)
-    assert look.strength == 0.7
+        controls = change_controls(controls, "-", 1, 1)
+    assert controls.strength == 0.7
     for _ in range(20):
-        look = change_look(look, "-", 1, 1)
-    assert look.strength == 0
-    assert change_look(look, "=", 1, 1).strength == 0.1
+        controls = change_controls(controls, "-", 1, 1)
+    assert controls.strength == 0
+    assert change_controls(controls, "=", 1, 1).strength == 0.1
 
 
 def test_networks_that_take_more_than_the_full_strength() -> None:
-    look = Look()
+    controls = Controls()
     for _ in range(7):
-        look = change_look(look, "+", 1, 1, most=1.5)
-    assert look.strength == 1.5
+        controls = change_controls(controls, "+", 1, 1, most=1.5)
+    assert controls.strength == 1.5
     # Another network, which ends at 1, is chosen.
-    assert change_look(look, "-", 1, 1).strength == 0.9
-    assert change_look(look, "+", 1, 1).strength == 1
+    assert change_controls(controls, "-", 1, 1).strength == 0.9
+    assert change_controls(controls, "+", 1, 1).strength == 1
 
 
 def test_mixing() -> None:
-    look = change_look(Look(), ".", 1, mixes=3)
-    assert look.mix == 0
-    look = change_look(look, ".", 1, mixes=3)
-    assert look.mix == 0.25
-    look = change_look(change_look(look, ",", 1, mixes=3), ",", 1, mixes=3)
-    assert look.mix == 2.75
-    assert change_look(look, "m", 1, mixes=3).mix is None
-    assert change_look(Look(), ".", 1, mixes=1).mix is None
+    controls = change_controls(Controls(), ".", 1, mixes=3)
+    assert controls.mix == 0
+    controls = change_controls(controls, ".", 1, mixes=3)
+    assert controls.mix == 0.25
+    controls = change_controls(change_controls(controls, ",", 1, mixes=3), ",", 1, mixes=3)
+    assert controls.mix == 2.75
+    assert change_controls(controls, "m", 1, mixes=3).mix is None
+    assert change_controls(Controls(), ".", 1, mixes=1).mix is None
     # What was asked for at the start ends with the first such key, and with another style.
-    named = Look(shares={"munch": 1})
-    assert change_look(named, ".", 1, mixes=3) == Look(mix=0)
-    assert change_look(named, "m", 1, mixes=3) == Look()
-    assert change_look(named, "+", 1, mixes=3, most=1.5).shares == {"munch": 1}
-    assert change_look(named, "n", 2, mixes=3).shares is None
+    named = Controls(weights={"munch": 1})
+    assert change_controls(named, ".", 1, mixes=3) == Controls(mix=0)
+    assert change_controls(named, "m", 1, mixes=3) == Controls()
+    assert change_controls(named, "+", 1, mixes=3, most=1.5).weights == {"munch": 1}
+    assert change_controls(named, "n", 2, mixes=3).weights is None
 
 
 def test_another_style_is_not_mixed_as_the_one_before() -> None:
-    assert change_look(Look(mix=1.5), "n", 2, 3).mix is None
-    assert change_look(Look(mix=1.5), "1", 2, 3).mix == 1.5
+    assert change_controls(Controls(mix=1.5), "n", 2, 3).mix is None
+    assert change_controls(Controls(mix=1.5), "1", 2, 3).mix == 1.5
 
 
 def test_switches() -> None:
-    assert change_look(Look(), "c", 1, 1).keep_colors
-    assert not change_look(Look(keep_colors=True), "C", 1, 1).keep_colors
-    assert change_look(Look(), "o", 1, 1).split
+    assert change_controls(Controls(), "c", 1, 1).preserve_color
+    assert not change_controls(Controls(preserve_color=True), "C", 1, 1).preserve_color
+    assert change_controls(Controls(), "o", 1, 1).split
 
 
 def test_other_keys_change_no_look() -> None:
     for key in ("x", "q", "escape", "s", "r", "f", "h", "?", "i", ""):
-        assert change_look(Look(), key, 3, 3) == Look()
+        assert change_controls(Controls(), key, 3, 3) == Controls()
 
 
 def test_no_key_has_two_meanings() -> None:

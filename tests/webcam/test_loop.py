@@ -12,38 +12,15 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import capture as capture_module
 from fastnst.webcam.capture import CameraLostError, SourceEndedError
-from fastnst.webcam.look import Look
-from fastnst.webcam.loop import WebcamResult, WebcamSettings, run_webcam
+from fastnst.webcam.controls import Controls
+from fastnst.webcam.loop import run_webcam
+from fastnst.webcam.settings import WebcamResult, WebcamSettings
 
 SIZE = (96, 128)
-
-
-class Invert:
-    """255 minus the frame; `slow_s` for each."""
-
-    style_names, takes_strength = ("invert",), False
-
-    def __init__(self, slow_s: float = 0, error: Exception | None = None) -> None:
-        self.slow_s, self.error = slow_s, error
-
-    def __call__(
-        self, frames: Frame, *, style_weights: Sequence[float] | None = None, strength: float | None = None
-    ) -> Frame:
-        if strength is not None:
-            raise SettingError("no such input")
-        time.sleep(self.slow_s)
-        if self.error is not None:
-            raise self.error
-        return 255 - frames
-
-    def check(self, style_weights: object, strength: float | None) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class FakeCamera:
@@ -90,19 +67,44 @@ class FakeScreen:
         self.closed = True
 
 
-def run(
-    camera: "FakeCamera | Callable[[], FakeCamera]",
-    screen: FakeScreen | None = None,
-    network: Invert | None = None,
-    *,
-    tell: Callable[[str], None] = lambda _words: None,
-    **settings: object,
-) -> WebcamResult:
-    opener = camera if not isinstance(camera, FakeCamera) else lambda: camera
-    asked = WebcamSettings(**settings)  # type: ignore[arg-type]
-    painted_by = network or Invert()
-    styles = {"invert": Path("invert.onnx"), "other": Path("other.onnx")}
-    return run_webcam(styles, lambda _path: painted_by, opener, screen or FakeScreen(), asked, tell=tell)
+Run = Callable[..., WebcamResult]
+
+
+@pytest.fixture
+def run(tmp_path: Path, fake_session: type) -> Run:
+    """Run with two styles that `paint`, by default 255 minus the frame."""
+
+    def start(
+        camera: FakeCamera | Callable[[], FakeCamera],
+        screen: FakeScreen | None = None,
+        paint: Callable[[Frame], Frame] = lambda frame: 255 - frame,
+        *,
+        tell: Callable[[str], None] = lambda _words: None,
+        **settings: object,
+    ) -> WebcamResult:
+        opener = camera if not isinstance(camera, FakeCamera) else lambda: camera
+        folder = tmp_path / "styles"
+        folder.mkdir(exist_ok=True)
+        styles = {name: folder / f"{name}.onnx" for name in ("invert", "other")}
+        for path in styles.values():
+            path.touch()
+
+        def pipeline() -> StylePipeline:
+            return StylePipeline(
+                str(styles["invert"]),
+                provider="cpu",
+                open_session=lambda path, **_options: fake_session(paint, path=path),
+            )
+
+        asked = WebcamSettings(**settings)  # type: ignore[arg-type]
+        return run_webcam(styles, pipeline, opener, screen or FakeScreen(), asked, tell=tell)
+
+    return start
+
+
+def slowly(frame: Frame) -> Frame:
+    time.sleep(0.05)
+    return 255 - frame
 
 
 def corner(picture: Frame) -> int:
@@ -110,7 +112,7 @@ def corner(picture: Frame) -> int:
     return int(picture[85, 120, 0])
 
 
-def test_pictures_are_painted_and_shown() -> None:
+def test_pictures_are_painted_and_shown(run: Run) -> None:
     screen, camera = FakeScreen(), FakeCamera()
     result = run(camera, screen, frames=5)
     assert result.shown == 5
@@ -123,22 +125,22 @@ def test_pictures_are_painted_and_shown() -> None:
     assert camera.closed
 
 
-def test_the_newest_picture_wins() -> None:
-    result = run(FakeCamera(pictures=60), network=Invert(slow_s=0.05))
+def test_the_newest_picture_wins(run: Run) -> None:
+    result = run(FakeCamera(pictures=60), paint=slowly)
     assert result.captured == 60
     assert 1 < result.shown < 30
     # A queue would let pictures grow older and older; here none waits longer than one is painted.
     assert result.slow_latency_ms < 500
 
 
-def test_a_film_ends_by_itself_and_its_last_picture_is_shown() -> None:
+def test_a_film_ends_by_itself_and_its_last_picture_is_shown(run: Run) -> None:
     screen = FakeScreen()
     result = run(FakeCamera(pictures=7), screen)
     assert result.captured == 7
     assert corner(screen.shown[-1]) == 255 - 7
 
 
-def test_seconds_end_it() -> None:
+def test_seconds_end_it(run: Run) -> None:
     started = time.perf_counter()
     result = run(FakeCamera(), seconds=0.2)
     assert result.elapsed_s >= 0.2
@@ -146,11 +148,11 @@ def test_seconds_end_it() -> None:
 
 
 @pytest.mark.parametrize("key", ["q", "escape"])
-def test_quit_by_key(key: str) -> None:
+def test_quit_by_key(run: Run, key: str) -> None:
     assert run(FakeCamera(), FakeScreen({3: key})).shown == 3
 
 
-def test_keys_change_what_is_seen(tmp_path: Path) -> None:
+def test_keys_change_what_is_seen(run: Run, tmp_path: Path) -> None:
     screen = FakeScreen({2: "-", 4: "o", 6: "f", 8: "2", 12: "q"})
     run(FakeCamera(every_s=0.01), screen)
     assert screen.full
@@ -161,7 +163,7 @@ def test_keys_change_what_is_seen(tmp_path: Path) -> None:
     assert 130 < corner(last) < 240
 
 
-def test_help_and_status_can_be_switched() -> None:
+def test_help_and_status_can_be_switched(run: Run) -> None:
     screen = FakeScreen({3: "i", 6: "h", 20: "q"})
     run(FakeCamera(every_s=0.02), screen)
     assert (screen.shown[2][:20, :60] != screen.shown[2][50, 120]).any()  # status
@@ -169,7 +171,7 @@ def test_help_and_status_can_be_switched() -> None:
     assert (screen.shown[-1][20:80, 20:100] != screen.shown[-1][90, 120]).any()  # help
 
 
-def test_snapshot_has_the_picture_without_words(tmp_path: Path) -> None:
+def test_snapshot_has_the_picture_without_words(run: Run, tmp_path: Path) -> None:
     told: list[str] = []
     result = run(FakeCamera(), FakeScreen({3: "s", 5: "q"}), tell=told.append, folder=tmp_path)
     snapshot = read_frame(tmp_path / "invert-0001.png")
@@ -183,13 +185,13 @@ def frames_of(path: Path) -> int:
         return sum(1 for _ in film.decode(video=0))
 
 
-def test_record_by_key(tmp_path: Path) -> None:
+def test_record_by_key(run: Run, tmp_path: Path) -> None:
     result = run(FakeCamera(every_s=0.01), FakeScreen({3: "r", 9: "r", 12: "q"}), folder=tmp_path)
     assert result.files == (tmp_path / "invert-0001.mp4",)
     assert 2 <= frames_of(tmp_path / "invert-0001.mp4") <= 6
 
 
-def test_record_without_a_screen(tmp_path: Path) -> None:
+def test_record_without_a_screen(run: Run, tmp_path: Path) -> None:
     screen = FakeScreen(visible=False)
     result = run(FakeCamera(pictures=20, every_s=0.01), screen, record=tmp_path / "film.mp4")
     assert screen.shown == []
@@ -198,7 +200,7 @@ def test_record_without_a_screen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_recordings_are_finished(number: int, tmp_path: Path) -> None:
+def test_interrupted_recordings_are_finished(run: Run, number: int, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     threading.Timer(0.5, os.kill, [os.getpid(), number]).start()
     result = run(FakeCamera(every_s=0.01), record=tmp_path / "film.mp4")
@@ -207,7 +209,7 @@ def test_interrupted_recordings_are_finished(number: int, tmp_path: Path) -> Non
     assert signal.getsignal(number) is before
 
 
-def test_unplugged_and_plugged_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unplugged_and_plugged_in_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_module, "RETRY_S", 0.3)
     told: list[str] = []
     screen = FakeScreen()
@@ -228,7 +230,7 @@ def test_unplugged_and_plugged_in_again(monkeypatch: pytest.MonkeyPatch) -> None
     assert (dark[-1][30:66] > 150).any()
 
 
-def test_a_camera_that_stops_delivering_is_told_and_seen_within_two_seconds() -> None:
+def test_a_camera_that_stops_delivering_is_told_and_seen_within_two_seconds(run: Run) -> None:
     told: list[tuple[float, str]] = []
     screen, gate = FakeScreen(), threading.Event()
     camera = FakeCamera(3)
@@ -252,7 +254,7 @@ def test_a_camera_that_stops_delivering_is_told_and_seen_within_two_seconds() ->
     assert told[0][0] - stopped[0] < 2.5  # 1.5 s, and a busy machine
 
 
-def test_no_camera_is_an_error_at_once_and_nothing_is_left_open() -> None:
+def test_no_camera_is_an_error_at_once_and_nothing_is_left_open(run: Run) -> None:
     screen = FakeScreen()
 
     def opener() -> FakeCamera:
@@ -261,71 +263,91 @@ def test_no_camera_is_an_error_at_once_and_nothing_is_left_open() -> None:
     with pytest.raises(InputError, match="cannot be opened"):
         run(opener, screen)
     assert screen.closed
-    assert not any(thread.name in {"painter", "capture"} for thread in threading.enumerate())
+    assert not any(thread.name in {"inference", "capture"} for thread in threading.enumerate())
 
 
 def test_a_style_that_cannot_be_loaded_is_an_error_before_the_camera_is_opened() -> None:
-    def load(_path: Path) -> Invert:
+    def pipeline() -> StylePipeline:
         raise StyleError("bad.onnx: not a readable ONNX network")
 
     def opener() -> FakeCamera:
         raise AssertionError
 
     with pytest.raises(StyleError, match="not a readable"):
-        run_webcam({"bad": Path("bad.onnx")}, load, opener, FakeScreen(), WebcamSettings())
+        run_webcam({"bad": Path("bad.onnx")}, pipeline, opener, FakeScreen(), WebcamSettings())
 
 
-def test_a_network_that_breaks_ends_it_with_its_error_and_a_whole_recording(tmp_path: Path) -> None:
-    class Breaks(Invert):
-        calls = 0
+def test_a_network_that_breaks_ends_it_with_its_error_and_a_whole_recording(run: Run, tmp_path: Path) -> None:
+    calls = 0
 
-        def __call__(self, frames: Frame, **options: object) -> Frame:
-            self.calls += 1
-            if self.calls > 10:
-                raise InputError("invert failed on 1 picture(s)")
-            time.sleep(0.05)  # for the picture to be recorded
-            return 255 - frames
+    def breaks(frame: Frame) -> Frame:
+        nonlocal calls
+        calls += 1
+        if calls > 10:
+            raise InputError("invert failed on 1 picture(s)")
+        return slowly(frame)  # for the picture to be recorded
 
     camera = FakeCamera()
     with pytest.raises(InputError, match="invert failed"):
-        run(camera, network=Breaks(), record=tmp_path / "film.mp4")
+        run(camera, paint=breaks, record=tmp_path / "film.mp4")
     assert frames_of(tmp_path / "film.mp4") > 0
     assert camera.closed
 
 
-def test_a_film_that_cannot_be_read_on_ends_it_with_its_error() -> None:
+def test_a_film_that_cannot_be_read_on_ends_it_with_its_error(run: Run) -> None:
     with pytest.raises(InputError, match=r"film\.mp4: changes from"):
         run(FakeCamera(5, then=InputError("film.mp4: changes from 4x4 to 8x8")))
 
 
-def test_a_recording_that_fails_ends_a_run_without_a_screen(tmp_path: Path) -> None:
+def test_a_recording_that_fails_ends_a_run_without_a_screen(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(FakeCamera(), FakeScreen(visible=False), record=tmp_path / "file" / "film.mp4")
     assert len(result.failures) == 1
     assert "cannot be written" in result.failures[0]
 
 
-def test_with_a_screen_it_goes_on(tmp_path: Path) -> None:
+def test_with_a_screen_it_goes_on(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(FakeCamera(), record=tmp_path / "file" / "film.mp4", frames=10)
     assert len(result.failures) == 1
     assert result.shown == 10
 
 
-def test_a_recordings_name_that_cannot_be_is_an_error_at_once(tmp_path: Path) -> None:
+def test_a_recordings_name_that_cannot_be_is_an_error_at_once(run: Run, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="suffix"):
         run(FakeCamera(), record=tmp_path / "film.gif")
 
 
-def test_the_look_to_begin_with() -> None:
+def test_the_controls_to_begin_with(run: Run) -> None:
     screen = FakeScreen()
-    run(FakeCamera(), screen, frames=2, look=Look(style=1, strength=0))
+    run(FakeCamera(), screen, frames=2, controls=Controls(style=1, strength=0))
     assert corner(screen.shown[-1]) < 100  # the photo
 
 
-def test_it_runs_outside_the_main_thread() -> None:
+def test_it_runs_outside_the_main_thread(run: Run) -> None:
     results: list[WebcamResult] = []
     thread = threading.Thread(target=lambda: results.append(run(FakeCamera(), frames=2)))
     thread.start()
     thread.join(30)
     assert results[0].shown == 2
+
+
+def test_pictures_are_held_steady(run: Run) -> None:
+    # Each is painted 40 levels brighter than the one before. Held at 0.95 they stay near the first.
+    texture = np.random.default_rng(0).integers(60, 200, (*SIZE, 3), np.uint8)
+
+    class Still(FakeCamera):
+        def read(self) -> Frame:
+            super().read()
+            return texture
+
+    shown: dict[float, int] = {}
+    for steady in (0.0, 0.95):
+        levels = iter(range(20, 250, 40))
+        screen = FakeScreen()
+        run(Still(), screen, lambda frame, levels=levels: np.full_like(frame, next(levels)), frames=4, steady=steady)
+        shown[steady] = corner(screen.shown[-1])
+    assert shown[0.0] >= 20 + 3 * 40
+    assert 20 <= shown[0.95] < 40
+    with pytest.raises(SettingError, match=r"steady 2: expected 0 .* to 0\.95"):
+        WebcamSettings(steady=2)

@@ -15,7 +15,7 @@ from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import recorder as recorder_module
 from fastnst.webcam import virtual_camera
 from fastnst.webcam.outlets import Outlets
-from fastnst.webcam.recorder import Recorder
+from fastnst.webcam.recorder import FilmRecorder
 
 
 def picture(level: int, size: tuple[int, int] = (48, 64)) -> Frame:
@@ -30,7 +30,7 @@ def decode(path: Path) -> list[tuple[Fraction, Frame]]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_pictures_and_the_times_of_their_capture(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"film{suffix}"
-    recorder = Recorder(path, (48, 64), 30)
+    recorder = FilmRecorder(path, (48, 64), 30)
     times = [10.0, 10.05, 10.1, 11.0, 11.02]
     for number, time_s in enumerate(times):
         recorder.write(picture(40 * number), time_s)
@@ -45,7 +45,7 @@ def test_pictures_and_the_times_of_their_capture(suffix: str, tmp_path: Path) ->
 
 def test_colours_are_right_and_said(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
-    recorder = Recorder(path, (48, 64), 30)
+    recorder = FilmRecorder(path, (48, 64), 30)
     recorder.write(np.full((48, 64, 3), (200, 60, 30), np.uint8), 0)
     recorder.finish()
     with av.open(str(path)) as film:
@@ -56,7 +56,7 @@ def test_colours_are_right_and_said(tmp_path: Path) -> None:
 
 def test_odd_sizes_lose_a_row_and_other_sizes_are_fitted(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
-    recorder = Recorder(path, (49, 65), 30)
+    recorder = FilmRecorder(path, (49, 65), 30)
     recorder.write(picture(50, (49, 65)), 0)
     recorder.write(picture(90, (96, 128)), 1)
     recorder.finish()
@@ -66,7 +66,7 @@ def test_odd_sizes_lose_a_row_and_other_sizes_are_fitted(tmp_path: Path) -> None
 
 
 def test_equal_and_falling_times_do_not_break_a_film(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "film.mp4", (48, 64), 30)
+    recorder = FilmRecorder(tmp_path / "film.mp4", (48, 64), 30)
     for time_s in (5.0, 5.0, 4.0, 6.0):
         recorder.write(picture(0), time_s)
     recorder.finish()
@@ -75,14 +75,14 @@ def test_equal_and_falling_times_do_not_break_a_film(tmp_path: Path) -> None:
 
 def test_a_slow_encoder_never_holds_up_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
-    fit = Recorder._fit
+    fit = FilmRecorder._fit
 
-    def slow(self: Recorder, frame: Frame) -> Frame:
+    def slow(self: FilmRecorder, frame: Frame) -> Frame:
         gate.wait(20)
         return fit(self, frame)
 
-    monkeypatch.setattr(Recorder, "_fit", slow)
-    recorder = Recorder(tmp_path / "film.mp4", (48, 64), 30)
+    monkeypatch.setattr(FilmRecorder, "_fit", slow)
+    recorder = FilmRecorder(tmp_path / "film.mp4", (48, 64), 30)
     for number in range(100):
         recorder.write(picture(0), number / 30)
     gate.set()
@@ -94,15 +94,15 @@ def test_a_slow_encoder_never_holds_up_the_screen(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("name", ["film.gif", "film"])
 def test_other_suffixes_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"expected a film to record into: \.mp4, \.mov or \.mkv"):
-        Recorder(tmp_path / name, (48, 64), 30)
+        FilmRecorder(tmp_path / name, (48, 64), 30)
 
 
 def test_a_film_that_is_there_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_text("mine")
     with pytest.raises(OutputError, match="--overwrite"):
-        Recorder(path, (48, 64), 30)
-    recorder = Recorder(path, (48, 64), 30, overwrite=True)
+        FilmRecorder(path, (48, 64), 30)
+    recorder = FilmRecorder(path, (48, 64), 30, overwrite=True)
     recorder.write(picture(0), 0)
     assert path.read_text() == "mine"
     recorder.finish()
@@ -112,15 +112,15 @@ def test_a_film_that_is_there_is_kept_unless_it_may_be_replaced(tmp_path: Path) 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        Recorder(tmp_path / "file" / "film.mp4", (48, 64), 30)
+        FilmRecorder(tmp_path / "file" / "film.mp4", (48, 64), 30)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
         raise av.error.OSError(28, "No space left on device")
 
-    recorder = Recorder(tmp_path / "film.mp4", (48, 64), 30)
-    monkeypatch.setattr(Recorder, "_fit", full)
+    recorder = FilmRecorder(tmp_path / "film.mp4", (48, 64), 30)
+    monkeypatch.setattr(FilmRecorder, "_fit", full)
     with pytest.raises(OutputError, match=r"film\.mp4: cannot be written \(No space left on device\)"):
         for number in range(6_000):  # a busy computer may let the writing thread wait for seconds
             recorder.write(picture(0), number / 30)
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_recording_without_pictures_is_no_file(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "film.mp4", (48, 64), 30)
+    recorder = FilmRecorder(tmp_path / "film.mp4", (48, 64), 30)
     with pytest.raises(OutputError, match="not one picture"):
         recorder.finish()
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +202,7 @@ def test_a_recording_that_fails_half_way_is_told_once(tmp_path: Path, monkeypatc
     made = Outlets(tmp_path, 30, lambda _words: None)
     made.toggle_recording("wave")
     made.send(picture(1), 0)
-    monkeypatch.setattr(Recorder, "_fit", full)
+    monkeypatch.setattr(FilmRecorder, "_fit", full)
     give_up = time.monotonic() + 20
     while not made.send(picture(1), 1):
         assert time.monotonic() < give_up

@@ -1,1 +1,1 @@
-"""How long networks and optimisations take, in processes of their own."""
+"""How long networks and optimizations take, in processes of their own."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from fastnst.machine.hardware import describe_machine
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
 
-_WORKER = ("-m", "fastnst.research.benchmarks.benchmark_worker")
+WORKER = ("-m", "fastnst.research.benchmarks.benchmark_worker")
+"""What Python is called with for a case."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def run_benchmark(
     runs: int = 15,
     threads: int | None = None,
     on_run: Callable[[], None] | None = None,
+    warm_up: int = WARM_UP,
+    open_case: "OpenCase | None" = None,
 ) -> Benchmark:
     """Time all cases. Those of one size take turns (A B A B), so that what else the computer does strikes all alike.
 
@@ -121,28 +124,41 @@ def run_benchmark(
         cases: what to time; the first of each size is what the others are compared with.
         runs: runs of each that count.
         threads: threads on the CPU; None: one for each physical core that may be used.
-        on_run: called after each run, `(runs + WARM_UP) * len(cases)` times, for failed cases at once.
+        on_run: called after each run, `(runs + warm_up) * len(cases)` times, for failed cases at once.
+        warm_up: runs of each before.
+        open_case: opens a case, given with the threads and the file for its picture; by default `CaseProcess`.
     """
     check_threads(threads)
     machine = describe_machine()
     measured: dict[int, Measurement] = {}
     for size in dict.fromkeys(case.size for case in cases):
         group = {index: case for index, case in enumerate(cases) if case.size == size}
-        measured |= zip(group, _measure_in_turns(list(group.values()), runs, threads, on_run or _ignore), strict=True)
+        measured |= zip(
+            group,
+            _measure_in_turns(
+                list(group.values()), (warm_up, runs), threads, on_run or _ignore, open_case or CaseProcess
+            ),
+            strict=True,
+        )
     return Benchmark(tuple(measured[index] for index in sorted(measured)), runs, threads, machine)
 
 
 def _measure_in_turns(
-    cases: Sequence[Case], runs: int, threads: int | None, on_run: Callable[[], None]
+    cases: Sequence[Case],
+    turns: tuple[int, int],
+    threads: int | None,
+    on_run: Callable[[], None],
+    open_case: "OpenCase",
 ) -> list[Measurement]:
     with TemporaryDirectory() as folder, ExitStack() as stack:
         results = [Path(folder) / f"{number}.npy" for number in range(len(cases))]
         workers = [
-            stack.enter_context(_Worker(case, threads, result)) for case, result in zip(cases, results, strict=True)
+            stack.enter_context(open_case(case, threads, result)) for case, result in zip(cases, results, strict=True)
         ]
-        for turn in range(WARM_UP + runs):
+        warm_up, runs = turns
+        for turn in range(warm_up + runs):
             for worker in workers:
-                worker.run(counts=turn >= WARM_UP)
+                worker.run(counts=turn >= warm_up)
                 on_run()
         measured = _compare([worker.finish() for worker in workers], results)
     base = measured[0]
@@ -168,16 +184,35 @@ def _compare(measured: Sequence[Measurement], results: Sequence[Path]) -> list[M
     return compared
 
 
-class _Worker:
+class OpenedCase(Protocol):
+    """A case that is ready to run; closed by `with`."""
+
+    def run(self, *, counts: bool) -> None:
+        """Run once; of those before the first that counts nothing is kept."""
+        ...
+
+    def finish(self) -> Measurement:
+        """What was measured; the picture is in the file."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
+OpenCase: TypeAlias = Callable[[Case, int | None, Path], OpenedCase]
+
+
+class CaseProcess:
     """One case in its process: benchmark_worker.py. A case that fails stays failed and costs no other."""
 
-    def __init__(self, case: Case, threads: int | None, result: Path) -> None:
+    def __init__(self, case: Case, threads: int | None, result: Path, command: Sequence[str] = WORKER) -> None:
         self._case = case
         self._error: str | None = None
         self._times: list[float] = []
         self._cpu_times: list[float] = []
         self._process = subprocess.Popen(
-            [sys.executable, *_WORKER],
+            [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -189,12 +224,14 @@ class _Worker:
         self._ran_on = str(self._ask(json.dumps(asked)).get("ran_on", ""))
 
     def run(self, *, counts: bool) -> None:
+        """Run once."""
         answer = self._ask("run")
         if counts and self._error is None:
             self._times.append(answer["elapsed_ms"])
             self._cpu_times.append(answer["cpu_ms"])
 
     def finish(self) -> Measurement:
+        """What was measured."""
         peak = self._ask("finish").get("peak_memory_mb")
         if self._error is not None:
             return Measurement(self._case, self._error)

@@ -15,11 +15,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from fastnst.backends.backend import Array, Precision, Provider, first_line
-from fastnst.backends.choosing import Network, choose_backend, draw_picture, test_picture
+from fastnst.backends.choosing import NetworkFile, choose_backend, draw_picture, test_picture
 from fastnst.backends.contract import Port
 from fastnst.backends.onnx_cpu import OnnxBackend
 from fastnst.errors import FastNSTError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, resize_frame
 from fastnst.machine.memory import peak_memory_mb
 
@@ -85,7 +85,7 @@ class ForeignNetwork:
             if fixed not in {None, asked}:
                 height, width = self._fixed
                 raise StyleError(f"{path}: takes pictures of {width}x{height} only")
-        network = Network(path, self.feed, cpu.outputs[0].name, threads)
+        network = NetworkFile(path, self.feed, cpu.outputs[0].name, threads)
         expected = cpu.run(self.feed(test_picture()))
         self._backend, choice = choose_backend(network, cpu, expected, provider)
         self.ran_on = _in_words(choice.provider, choice.precision)

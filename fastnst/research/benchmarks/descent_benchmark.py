@@ -1,4 +1,4 @@
-"""How much sooner `fastnst optimize` reaches the loss that plain L-BFGS ends with: `fastnst bench-optimize`.
+"""How much sooner `fastnst optimize` reaches the loss that plain L-BFGS ends with: `fastnst research bench-optimize`.
 
 Each contender runs in a process of its own; seconds count from asking for the process, so imports, loading the loss
 network, references and all levels of a pyramid are in. All are judged alike and afterwards: the picture as it would be
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
-class Point:
+class DescentPoint:
     """A picture on the way."""
 
     step: int
@@ -54,22 +54,22 @@ class Curve:
     photo: str
     style: str
     contender: str
-    points: tuple[Point, ...]
+    points: tuple[DescentPoint, ...]
     threads: int
     machine: Mapping[str, Any]
 
     @property
-    def last(self) -> Point:
+    def last(self) -> DescentPoint:
         """The last picture."""
         return self.points[-1]
 
-    def first_below(self, total: float) -> Point | None:
+    def first_below(self, total: float) -> DescentPoint | None:
         """The first picture that is at least as good."""
         return next((point for point in self.points if point.total <= total), None)
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """A photo and the painting it is painted like."""
 
     photo: Path
@@ -84,18 +84,26 @@ class Pair:
 class DescentBenchmark:
     """Runs contenders on pairs, one after the other, and judges them."""
 
-    def __init__(self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500) -> None:
+    def __init__(
+        self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500, work: "Work | None" = None
+    ) -> None:
         """Take where results are kept and what is minimised.
 
         Args:
             folder: for curves, pictures and the report.
             settings: loss, size and loss network of all contenders; total variation has no weight.
             baseline_steps: evaluations of the baseline.
+            work: does a job; by default `work_in_process`.
         """
+        self._work = work or work_in_process
         self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
 
     def run(
-        self, pair: Pair, contender: str, changes: Mapping[str, Any], on_step: Callable[[int], None] | None = None
+        self,
+        pair: PicturePair,
+        contender: str,
+        changes: Mapping[str, Any],
+        on_step: Callable[[int], None] | None = None,
     ) -> Curve:
         """A contender's curve on a pair: the one kept from before, or a new one.
 
@@ -124,7 +132,7 @@ class DescentBenchmark:
             "settings": wanted,
         }
         machine = describe_machine()
-        told, threads = _have_done(job, on_step or (lambda _: None))
+        told, threads = self._work(job, on_step or (lambda _: None))
         points = self._judge(pair, told, path.with_suffix(""))
         curve = Curve(pair.photo.stem, pair.style.stem, contender, tuple(points), threads, machine)
         write_atomically(path, (json.dumps({"asked": asked, "curve": asdict(curve)}, indent=1) + "\n").encode())
@@ -142,9 +150,9 @@ class DescentBenchmark:
         if kept["asked"] != json.loads(json.dumps(asked)):
             raise InputError(f"{path}: was measured with other settings; remove it or choose another folder")
         curve = kept["curve"]
-        return Curve(**(curve | {"points": tuple(Point(**point) for point in curve["points"])}))
+        return Curve(**(curve | {"points": tuple(DescentPoint(**point) for point in curve["points"])}))
 
-    def _judge(self, pair: Pair, told: Sequence[dict[str, Any]], pictures: Path) -> list[Point]:
+    def _judge(self, pair: PicturePair, told: Sequence[dict[str, Any]], pictures: Path) -> list[DescentPoint]:
         """Judge the pictures of full size; smaller ones, of a pyramid's first levels, are passed over."""
         network, _ = load_loss_network(self.settings)
         subject = Subject(read_frame(pair.photo), read_frame(pair.style), self.settings)
@@ -156,13 +164,17 @@ class DescentBenchmark:
         for answer in told:
             frame = np.load(picture_file(pictures, answer["step"]))
             if max(frame.shape) == self.settings.size:
-                points.append(Point(**answer, **_judged(objective.judge(to_image(frame)))))
+                points.append(DescentPoint(**answer, **_judged(objective.judge(to_image(frame)))))
         if frame is not None:
             write_picture(self.folder / f"{pictures.name}.png", Picture(frame=frame))
         return points
 
 
-def _have_done(job: dict[str, Any], on_step: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
+Work: TypeAlias = Callable[[dict[str, Any], Callable[[int], None]], tuple[list[dict[str, Any]], int]]
+"""Does a job of descent_worker.py, calls with each kept step, and gives what was said of each and the threads."""
+
+
+def work_in_process(job: dict[str, Any], on_step: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
     """Let a process do a job; what it told of each kept step, and its number of threads."""
     told: list[dict[str, Any]] = []
     command = [sys.executable, "-m", "fastnst.research.benchmarks.descent_worker"]

@@ -1,4 +1,4 @@
-"""What `fastnst bench-optimize` says: loss against seconds, and how much sooner the baseline's loss is reached."""
+"""What `fastnst research bench-optimize` says: loss against seconds, how much sooner the baseline's is reached."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -88,8 +88,8 @@ def loss_plot(curves: Sequence[Curve]) -> Plot:
 
 
 def _draw_curve(panel: "Axes", curve: Curve, number: int, theme: Theme) -> None:
-    colour = theme.series[number % len(theme.series)]
+    color = theme.series[number % len(theme.series)]
     seconds, totals = [point.elapsed_s for point in curve.points], [point.total for point in curve.points]
-    panel.plot(seconds, totals, color=colour, label=curve.contender, marker=MARKERS[number], markersize=3, markevery=6)
+    panel.plot(seconds, totals, color=color, label=curve.contender, marker=MARKERS[number], markersize=3, markevery=6)
     if curve.contender == BASELINE:
-        panel.axhline(curve.last.total, color=colour, linestyle="--", linewidth=1)
+        panel.axhline(curve.last.total, color=color, linestyle="--", linewidth=1)

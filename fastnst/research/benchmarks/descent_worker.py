@@ -1,4 +1,4 @@
-"""One contender of `fastnst bench-optimize` in a process of its own, so that all it needs is counted: imports too.
+"""One contender of `fastnst research bench-optimize` in a process of its own, so that all it needs is counted.
 
 Reads a job as JSON from standard input; after each kept step writes the picture to a folder, and a line of JSON to
 standard output. Pictures are judged afterwards, by another process: that time is nobody's.
@@ -28,7 +28,7 @@ from fastnst.losses.weights import load_loss_network
 
 
 @dataclass(frozen=True)
-class Job:
+class DescentJob:
     """What a contender has to do."""
 
     method: Literal["baseline", "fastnst"]
@@ -51,7 +51,7 @@ def kept_steps(steps: int) -> list[int]:
     return kept
 
 
-def settings_of(job: Job) -> OptimizeSettings:
+def settings_of(job: DescentJob) -> OptimizeSettings:
     """The job's settings; paths and tuples come out of JSON as texts and lists."""
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in job.settings.items()
@@ -70,7 +70,7 @@ def picture_file(folder: Path, step: int) -> Path:
 class Keeper:
     """Takes pictures on the way, with the seconds since the process was asked for."""
 
-    def __init__(self, job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, job: DescentJob, tell: Callable[[dict[str, Any]], None]) -> None:
         self._job, self._tell = job, tell
         self._kept = set(kept_steps(job.steps))
         self._folder = Path(job.pictures)
@@ -116,7 +116,7 @@ def run_fastnst(content: Frame, style: Frame, settings: OptimizeSettings, keep: 
     optimize(content, style, settings, callback=callback)
 
 
-def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
+def work(job: DescentJob, tell: Callable[[dict[str, Any]], None]) -> None:
     """Do a job; errors are answers too."""
     keep = Keeper(job, tell)
     try:
@@ -132,4 +132,4 @@ def work(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
 
 
 if __name__ == "__main__":
-    work(Job(**json.loads(sys.stdin.readline())), lambda answer: print(json.dumps(answer), flush=True))
+    work(DescentJob(**json.loads(sys.stdin.readline())), lambda answer: print(json.dumps(answer), flush=True))

@@ -22,8 +22,15 @@ from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.weights import load_loss_network
-from fastnst.research.comparison.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
-from fastnst.research.evaluation.networks import Network, Painter, StylePainter
+from fastnst.research.comparison.comparison import (
+    CompareSettings,
+    Comparison,
+    CurvePoint,
+    Judged,
+    judged_steps,
+    shown_steps,
+)
+from fastnst.research.evaluation.networks import EvaluatedNetwork, StylePainter, StylizeFrame
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
 _WARM_UPS, _LEAST_RUNS, _MOST_RUNS, _RUNS_S = 2, 5, 50, 1.0
@@ -38,7 +45,7 @@ OnStep: TypeAlias = Callable[[str, int, int, int], None]
 class Comparer:
     """Compares one network with the exact method for one style image; loads the loss network once."""
 
-    def __init__(self, network: Network, style: Frame, settings: CompareSettings) -> None:
+    def __init__(self, network: EvaluatedNetwork, style: Frame, settings: CompareSettings) -> None:
         """Prepare the loss.
 
         Args:
@@ -97,7 +104,7 @@ class Comparer:
         fast, fast_s = time_painting(self.network.paint, content)
         settings, trace = self.settings.exact(size), Trace()
         objective.evaluate(image)  # warms up, as the fast network is
-        recorder = Recorder(objective, settings.steps, None if on_step is None else _bound(on_step, name, size))
+        recorder = CurveRecorder(objective, settings.steps, None if on_step is None else _bound(on_step, name, size))
         minimize(objective, initial_image(image, settings), settings, trace, recorder)
         if trace.interrupted:
             raise KeyboardInterrupt
@@ -115,7 +122,7 @@ class Comparer:
         )
 
 
-class Recorder:
+class CurveRecorder:
     """A callback of the exact method that keeps the losses of its pictures, and the time without its own."""
 
     def __init__(
@@ -125,7 +132,7 @@ class Recorder:
         self._judged, self._shown = judged_steps(steps), set(shown_steps(steps))
         self._resumed = time.perf_counter()
         self._elapsed = 0.0
-        self.curve: list[Point] = []
+        self.curve: list[CurvePoint] = []
         self.frames: dict[int, Frame] = {}
         self.durations: list[float] = []
 
@@ -136,7 +143,9 @@ class Recorder:
         step = progress.last.step
         if step in self._judged:
             frame = to_frame(progress.best_image)
-            self.curve.append(Point(step, self._elapsed, judge(self._objective, frame, progress.best_image.device)))
+            self.curve.append(
+                CurvePoint(step, self._elapsed, judge(self._objective, frame, progress.best_image.device))
+            )
             if step in self._shown:
                 self.frames[step] = frame
         if self._on_step is not None:
@@ -149,7 +158,7 @@ def judge(objective: PixelObjective, frame: Frame, device: torch.device) -> Judg
     return Judged(**objective.judge(to_image(frame).to(device)))
 
 
-def time_painting(paint: Painter, frame: Frame) -> tuple[Frame, float]:
+def time_painting(paint: StylizeFrame, frame: Frame) -> tuple[Frame, float]:
     """Paint a frame and return it with the median seconds of several runs after warming up."""
     for _ in range(_WARM_UPS):
         painted = paint(frame)

@@ -61,12 +61,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """The exact method after a step."""
 
     step: int
     elapsed_s: float
-    """Seconds of optimisation alone, the judging left out."""
+    """Seconds of optimization alone, the judging left out."""
 
     losses: Judged
     """Of the best picture so far."""
@@ -94,16 +94,16 @@ class Comparison:
     exact: dict[int, Frame]
     """The exact method's pictures by step."""
 
-    curve: Sequence[Point]
+    curve: Sequence[CurvePoint]
     step_s: float
     """Median seconds of one exact step."""
 
     @property
-    def matched(self) -> Point | None:
+    def matched(self) -> CurvePoint | None:
         """Where the exact method's total first falls to the fast one's; None: not within the steps that were run."""
         return next((point for point in self.curve if point.losses.total <= self.fast_losses.total), None)
 
-    def at(self, step: int) -> Point | None:
+    def at(self, step: int) -> CurvePoint | None:
         """The exact method after a step; None where that step was not judged."""
         index = bisect_left(self.curve, step, key=lambda point: point.step)
         return self.curve[index] if index < len(self.curve) and self.curve[index].step == step else None

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastnst.io.images import Frame, resize_frame
-from fastnst.report.blocks import Grid, Plot
+from fastnst.report.blocks import PictureGrid, Plot
 from fastnst.report.plots import Theme, draw_plot
 from fastnst.report.sheet import crop_detail, draw_sheet
-from fastnst.research.comparison.comparison import Comparison, Judged, Point
+from fastnst.research.comparison.comparison import Comparison, CurvePoint, Judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,15 +23,15 @@ CELL_WIDTH = 288
 
 
 def loss_plot(comparisons: Sequence[Comparison]) -> Plot:
-    """Total loss against steps and against seconds at one size, the fast network as a line; photos by colour."""
+    """Total loss against steps and against seconds at one size, the fast network as a line; photos by color."""
 
     def draw(axes: "list[Axes]", theme: Theme) -> None:
         _draw_panel(axes[0], theme, comparisons, lambda point: point.step)
         _draw_panel(axes[1], theme, comparisons, lambda point: point.elapsed_s)
         for number, comparison in enumerate(comparisons):
-            colour = theme.series[number % len(theme.series)]
+            color = theme.series[number % len(theme.series)]
             total = comparison.fast_losses.total
-            axes[1].plot([comparison.fast_s], [total], "*", markersize=11, color=colour)
+            axes[1].plot([comparison.fast_s], [total], "*", markersize=11, color=color)
         axes[0].set_title("by steps")
         axes[0].set_xlabel("exact steps")
         axes[0].set_ylabel("total loss")
@@ -50,16 +50,18 @@ def loss_plot(comparisons: Sequence[Comparison]) -> Plot:
     )
 
 
-def _draw_panel(axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], place: Callable[[Point], float]) -> None:
+def _draw_panel(
+    axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], place: Callable[[CurvePoint], float]
+) -> None:
     for number, comparison in enumerate(comparisons):
-        colour = theme.series[number % len(theme.series)]
+        color = theme.series[number % len(theme.series)]
         places = [place(point) for point in comparison.curve]
         totals = [point.losses.total for point in comparison.curve]
-        axes.plot(places, totals, color=colour, label=comparison.photo)
-        axes.axhline(comparison.fast_losses.total, color=colour, linestyle="--", linewidth=1.2)
+        axes.plot(places, totals, color=color, label=comparison.photo)
+        axes.axhline(comparison.fast_losses.total, color=color, linestyle="--", linewidth=1.2)
         found = comparison.matched
         if found is not None:
-            axes.plot([place(found)], [found.losses.total], "o", color=colour, markersize=6)
+            axes.plot([place(found)], [found.losses.total], "o", color=color, markersize=6)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter("{x:g}")
@@ -69,7 +71,7 @@ def _draw_panel(axes: "Axes", theme: Theme, comparisons: Sequence[Comparison], p
     axes.grid(which="minor", axis="y", alpha=0.12, color=theme.muted)
 
 
-def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -> Grid:
+def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -> PictureGrid:
     """Content, style, fast and exact pictures of one photo, whole and below that a crop where there is most detail.
 
     Args:
@@ -85,7 +87,7 @@ def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -
     losses = [None, None, comparison.fast_losses, *(_losses_at(comparison, step) for step in comparison.exact)]
     notes = [f"total {judged.total:.3f}" if judged else "" for judged in losses]
     titles = ["content", "style", "fast", *(f"exact ({step})" for step in comparison.exact)]
-    return Grid(
+    return PictureGrid(
         titles,
         [("whole", _fit(whole, cell)), ("crop", _fit(crops, cell))],
         caption=f"{comparison.photo}, {comparison.content.shape[1]} x {comparison.content.shape[0]} px; below, a "

@@ -1,6 +1,6 @@
-"""Pictures optimised through the compact network, stopped at all stages of it.
+"""Pictures optimized through the compact network, stopped at all stages of it.
 
-An optimiser finds what a loss network is blind to, and goes there; so the network is fitted again to what its teacher
+An optimizer finds what a loss network is blind to, and goes there; so the network is fitted again to what its teacher
 says of such pictures (the idea of Ross et al. 2011, "A reduction of imitation learning and structured prediction to
 no-regret online learning").
 
@@ -29,8 +29,8 @@ _SETTINGS = LossSettings(loss_network="compact", style_weight=1.0)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a picture is optimised from and for; all is drawn within what users ask for and beyond."""
+class DescentPlan:
+    """What a picture is optimized from and for; all is drawn within what users ask for and beyond."""
 
     photo: Tensor
     start: Tensor
@@ -41,10 +41,10 @@ class Plan:
     steps: int
 
 
-def draw_plan(pictures: Pictures, rng: np.random.Generator) -> Plan:
+def draw_plan(pictures: Pictures, rng: np.random.Generator) -> DescentPlan:
     """Draw photograph, first image, style, weights, learning rate and number of steps."""
     photo = pictures.photo(rng)
-    return Plan(
+    return DescentPlan(
         photo=photo,
         start=_start(photo, pictures, rng),
         style=pictures.style(rng),
@@ -54,13 +54,15 @@ def draw_plan(pictures: Pictures, rng: np.random.Generator) -> Plan:
     )
 
 
-class Descent:
+class PictureDescent:
     """A picture on its way down the loss by the compact network.
 
     Each step goes through the network as it then stands; photograph and style are measured once, at the beginning.
     """
 
-    def __init__(self, network: LossNetwork, plan: Plan, device: torch.device, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, network: LossNetwork, plan: DescentPlan, device: torch.device, dtype: torch.dtype | None
+    ) -> None:
         """Measure what is aimed at. `device` is where the network is; `dtype` its arithmetic, None is float32."""
         self.image = plan.start.to(device)
         """Where it stands, (1, 3, H, W)."""
@@ -75,7 +77,7 @@ class Descent:
         self.adam = torch.optim.Adam([self.pixels], lr=plan.learning_rate, betas=(0.9, 0.99), eps=1e-12)
 
 
-def advance(network: LossNetwork, descents: Sequence[Descent], steps: int, dtype: torch.dtype | None) -> Tensor:
+def advance(network: LossNetwork, descents: Sequence[PictureDescent], steps: int, dtype: torch.dtype | None) -> Tensor:
     """Go that many steps with each, or as many as it has left; returns where they stand then, (B, 3, H, W).
 
     They go through the network together, which a GPU is hardly slower for. `dtype`: arithmetic, None is float32.
@@ -108,8 +110,8 @@ def advance(network: LossNetwork, descents: Sequence[Descent], steps: int, dtype
 def draw_descent(
     network: LossNetwork, pictures: Pictures, rng: np.random.Generator, device: torch.device, dtype: torch.dtype | None
 ) -> Tensor:
-    """Optimise one picture for a random number of steps."""
-    descent = Descent(network, draw_plan(pictures, rng), device, dtype)
+    """Optimize one picture for a random number of steps."""
+    descent = PictureDescent(network, draw_plan(pictures, rng), device, dtype)
     return advance(network, [descent], descent.left, dtype)
 
 

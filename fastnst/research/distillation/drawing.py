@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from fastnst.research.distillation.descents import Plan, draw_plan
+from fastnst.research.distillation.descents import DescentPlan, draw_plan
 from fastnst.research.distillation.pictures import Pictures
 from fastnst.training.loader import start_worker, worker_context
 
@@ -29,8 +29,8 @@ def near_pairs(pictures: Pictures, seed: int, count: int, workers: int) -> Itera
     return _drawn(_Pairs(pictures, seed, count), workers)
 
 
-def plans(pictures: Pictures, seed: int, workers: int) -> Iterator[Plan]:
-    """Endlessly: pictures to be optimised."""
+def plans(pictures: Pictures, seed: int, workers: int) -> Iterator[DescentPlan]:
+    """Endlessly: pictures to be optimized."""
     return _drawn(_Plans(pictures, seed), workers)
 
 
@@ -64,11 +64,11 @@ class _Pairs(Dataset[Tensor]):
 
 
 @dataclass(frozen=True)
-class _Plans(Dataset[Plan]):
+class _Plans(Dataset[DescentPlan]):
     pictures: Pictures
     seed: int
 
-    def __getitem__(self, number: int) -> Plan:
+    def __getitem__(self, number: int) -> DescentPlan:
         return draw_plan(self.pictures, np.random.default_rng((_PLANS, self.seed, number)))
 
 

@@ -17,16 +17,16 @@ _PRIVATE = ("paintings", "content", "loss_weights", "start")
 
 
 @dataclass(frozen=True)
-class Files:
+class DistilledFiles:
     """Where the results of a distillation lie."""
 
     weights: Path
     card: Path
 
 
-def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Files:
+def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> DistilledFiles:
     """Write compact.safetensors and compact.md into `folder`; raises OutputError where that fails."""
-    files = Files(folder / "compact.safetensors", folder / "compact.md")
+    files = DistilledFiles(folder / "compact.safetensors", folder / "compact.md")
     shown = {name: value for name, value in asdict(settings).items() if name not in _PRIVATE}
     training = {
         "settings": shown,

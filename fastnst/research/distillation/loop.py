@@ -1,4 +1,4 @@
-"""Making the compact loss network: rounds of fitting, each to pictures optimised through the network before it too.
+"""Making the compact loss network: rounds of fitting, each to pictures optimized through the network before it too.
 
 Images are float32 (1, 3, H, W) RGB in [0, 1].
 """
@@ -40,13 +40,13 @@ _NOISE = (0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Something was done: a picture was optimised, a layer was fitted, or the network was refined by a step."""
+class DistillProgress:
+    """Something was done: a picture was optimized, a layer was fitted, or the network was refined by a step."""
 
     round: int
     rounds: int
     descents: int
-    """Pictures optimised for this round so far."""
+    """Pictures optimized for this round so far."""
 
     fit: Fit | None = None
 
@@ -57,7 +57,7 @@ class Progress:
     """Errors before its last step, by layer."""
 
 
-Callback: TypeAlias = Callable[[Progress], None]
+Callback: TypeAlias = Callable[[DistillProgress], None]
 
 
 @dataclass
@@ -128,14 +128,14 @@ def distill(
         if state.round:
             for count in range(1, settings.descents + 1):
                 state.descents.append(draw_descent(state.network, pictures, rng, device, dtype))
-                tell(Progress(number, settings.rounds, count))
+                tell(DistillProgress(number, settings.rounds, count))
         drawn = [_draw(pictures, rng, n).to(device) for n in range(settings.samples)]
         fitter = Fitter(state.network, teacher, drawn + [image.to(device) for image in state.descents], dtype)
         state.fits = []
         for name in SHAPES:
             fit = fitter.fit(name)
             state.fits.append(dataclasses.asdict(fit))
-            tell(Progress(number, settings.rounds, settings.descents, fit))
+            tell(DistillProgress(number, settings.rounds, settings.descents, fit))
         state.round, state.elapsed_s = number, time.monotonic() - started
         save_state(checkpoint, state, settings)
     if state.refined < settings.refine_steps:
@@ -152,7 +152,11 @@ def distill(
             seed=settings.seed + state.refined,
         )
         for missed in _refine(state, refiner, settings, started, checkpoint):
-            tell(Progress(settings.rounds, settings.rounds, settings.descents, refined=state.refined, missed=missed))
+            tell(
+                DistillProgress(
+                    settings.rounds, settings.rounds, settings.descents, refined=state.refined, missed=missed
+                )
+            )
     return DistillResult(
         state.network, weights.provenance, state.fits, state.missed, state.elapsed_s, hardware(device, dtype)
     )

@@ -1,4 +1,4 @@
-"""What the compact network learns from: photographs, paintings, distorted ones, noise and flat colour.
+"""What the compact network learns from: photographs, paintings, distorted ones, noise and flat color.
 
 Images are float32 (1, 3, H, W) RGB in [0, 1]; all that is drawn comes from the generator that is handed in.
 """
@@ -58,7 +58,7 @@ class Pictures:
         return self._distorted(rng) if kind < 0.85 else self.noise(rng)
 
     def noise(self, rng: np.random.Generator) -> Tensor:
-        """Noise of some grain, contrast and colour, down to a flat colour."""
+        """Noise of some grain, contrast and color, down to a flat color."""
         grain = int(rng.choice([1, 2, 4, 8, 16]))
         cells = self.crop // grain + 1
         values = _uniform(rng, 1, 3, cells, cells)

@@ -2,7 +2,7 @@
 
 A loss network serves by its gradient, so that it is not enough to answer a picture as VGG does: the answer must change
 as VGG's does when the picture changes a little (the aim of Czarnecki et al. 2017, "Sobolev training for neural
-networks"). The network is shown pairs of near pictures: two stages of a picture that is being optimised through the
+networks"). The network is shown pairs of near pictures: two stages of a picture that is being optimized through the
 network as it stands, a picture with and without noise, and one that is moved towards another. Differences of responses
 need no second derivative.
 
@@ -25,7 +25,7 @@ from fastnst.losses.losses import gram_matrix
 from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
-from fastnst.research.distillation.descents import Descent, advance
+from fastnst.research.distillation.descents import PictureDescent, advance
 from fastnst.research.distillation.drawing import draw, near_pairs, plans
 from fastnst.research.distillation.fitting import principal_basis, regress
 from fastnst.research.distillation.pictures import Pictures
@@ -76,7 +76,7 @@ class Refiner:
             pictures: what is looked at.
             learning_rate: Adam's at its highest; it falls to 0 along half a cosine.
             steps: how many there will be.
-            pairs: of near pictures in each; half of them are stages of optimisations.
+            pairs: of near pictures in each; half of them are stages of optimizations.
             workers: processes that draw pictures, twice.
             dtype: arithmetic of both networks; None is float32.
             seed: of all that is drawn.
@@ -137,8 +137,8 @@ class Refiner:
         first, second = next(self._near).to(self.device).chunk(2)
         return torch.cat([after, first, *before, second])
 
-    def _descent(self) -> Descent:
-        return Descent(self.network, next(self._plans), self.device, self.dtype)
+    def _descent(self) -> PictureDescent:
+        return PictureDescent(self.network, next(self._plans), self.device, self.dtype)
 
     @torch.no_grad()
     def _teach(self, images: Tensor) -> dict[str, Tensor]:

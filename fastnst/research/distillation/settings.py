@@ -28,13 +28,13 @@ class DistillSettings:
     """Terms under which the weights may be used; written into the files."""
 
     rounds: int = 3
-    """Times that the network is fitted; from the second on also to pictures optimised through the one before."""
+    """Times that the network is fitted; from the second on also to pictures optimized through the one before."""
 
     samples: int = 120
     """Pictures that each round looks at."""
 
     descents: int = 60
-    """Pictures that are optimised through the network between two rounds; they are kept for all later ones."""
+    """Pictures that are optimized through the network between two rounds; they are kept for all later ones."""
 
     crop: int = 192
     """Side of the square pictures, pixels; a multiple of 16."""
@@ -56,7 +56,7 @@ class DistillSettings:
     """Pairs of near pictures that each of those looks at, at least 2. A GPU takes hardly longer for 32."""
 
     workers: int = 2
-    """Processes that draw pictures for those: so many for pairs, and so many for pictures to be optimised."""
+    """Processes that draw pictures for those: so many for pairs, and so many for pictures to be optimized."""
 
     checkpoint_every_s: float = 300.0
     """Seconds between two checkpoints of those."""

@@ -1,19 +1,21 @@
-"""Several networks over several photos, with the plain and the recoloured photo as what they must beat.
+"""Several networks over several photos, with the plain and the recolored photo as what they must beat.
 
 Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.report.blocks import Column
 from fastnst.report.intervals import Interval, mean_interval
-from fastnst.research.evaluation.judge import Judge
-from fastnst.research.evaluation.kept import Kept
-from fastnst.research.evaluation.networks import Network
+from fastnst.research.evaluation.cache import MeasurementCache
+from fastnst.research.evaluation.judge import MEDIANS, Judge
+from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, MeasuredPhoto, Rows
 
 
@@ -34,11 +36,12 @@ class Evaluated:
         return self.parameters is None
 
     def interval(self, measure: str) -> Interval:
-        """Mean over photos of one measure, with its 95 % interval."""
-        return mean_interval(self.values[measure])
+        """Mean over photos of one measure, with its 95 % interval; of some the median, without one."""
+        values = self.values[measure]
+        return Interval(median(values), math.inf, len(values)) if measure in MEDIANS else mean_interval(values)
 
     def means(self) -> dict[str, float]:
-        """Mean over photos of every measure."""
+        """Mean, or median, over photos of every measure."""
         return {measure: self.interval(measure).mean for measure in self.values}
 
     def add(self, values: dict[str, float]) -> None:
@@ -48,7 +51,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SamplePhoto:
     """A photo with what each row made of it, to look at."""
 
     name: str
@@ -61,6 +64,9 @@ class Evaluation:
     """What was measured."""
 
     measures: dict[str, Column]
+    size: int
+    """Long side of the photos, pixels."""
+
     rows: list[Evaluated]
     """Networks in the order given, then the two rows to beat."""
 
@@ -68,7 +74,7 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
     """Photos that could not be used, with the reason."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[SamplePhoto] = field(default_factory=list)
     interrupted: bool = False
     """Ctrl-C ended it before the last photo."""
 
@@ -87,39 +93,39 @@ class Evaluation:
             row.add(measured.values[row.name])
         self.photos.append(path.name)
         if len(self.samples) < samples:
-            self.samples.append(Sample(path.stem, measured.frames))
+            self.samples.append(SamplePhoto(path.stem, measured.frames))
 
 
 def evaluate(
-    networks: Sequence[Network],
+    networks: Sequence[EvaluatedNetwork],
     style: Frame,
     photos: Sequence[Path],
     judge: Judge,
     *,
     size: int = 512,
     samples: int = 4,
-    kept: Kept | None = None,
+    cache: MeasurementCache | None = None,
     on_photo: Callable[[Path], None] = lambda _path: None,
 ) -> Evaluation:
     """Measure networks and the two rows to beat over photos; Ctrl-C ends it with the photos done until then.
 
     Args:
         networks: to compare; their names must differ.
-        style: style image, for the photo in its colours.
+        style: style image, for the photo in its colors.
         photos: picture files; one that cannot be used is skipped.
         judge: measures against the same style image.
         size: long side that photos are scaled to, pixels.
         samples: photos whose pictures are kept, the first ones.
-        kept: figures of an earlier run, taken over, and where new ones are written.
+        cache: figures of an earlier run, taken over, and where new ones are written.
         on_photo: called after each photo, skipped or not.
 
     Raises:
         InputError: not a single photo could be used.
         KeyboardInterrupt: Ctrl-C before the first photo was done.
     """
-    result = Evaluation(judge.measures, [Evaluated(network.name, network.parameters) for network in networks])
+    result = Evaluation(judge.measures, size, [Evaluated(network.name, network.parameters) for network in networks])
     result.rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]
-    rows = Rows(networks, style, judge, size=size, kept=kept)
+    rows = Rows(networks, style, judge, size=size, cache=cache)
     try:
         for path in photos:
             try:
@@ -138,6 +144,37 @@ def evaluate(
             f"none of {len(photos)} photos could be used; {next(iter(result.skipped.values()), 'none given')}"
         )
     return result
+
+
+def measure_sizes(
+    networks: Sequence[EvaluatedNetwork],
+    style: Frame,
+    photos: Sequence[Path],
+    judge: Judge,
+    *,
+    sizes: Sequence[int],
+    samples: int = 4,
+    open_cache: Callable[[int], MeasurementCache] | None = None,
+    on_photo: Callable[[Path], None] = lambda _path: None,
+) -> list[Evaluation]:
+    """Evaluate at several sizes, one after the other; Ctrl-C ends it with what is done until then.
+
+    `open_cache` gives each size its figures of an earlier run; otherwise as `evaluate`, which see.
+    """
+    results: list[Evaluation] = []
+    for size in sizes:
+        cache = open_cache(size) if open_cache else None
+        try:
+            results.append(
+                evaluate(networks, style, photos, judge, size=size, samples=samples, cache=cache, on_photo=on_photo)
+            )
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            results[-1].interrupted = True
+        if results[-1].interrupted:
+            break
+    return results
 
 
 def choose_evenly(photos: Sequence[Path], limit: int | None) -> list[Path]:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError, WeightsError
-from fastnst.io.images import Frame
+from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.alexnet import SMALLEST_SIDE
-from fastnst.metrics.artefacts import find_artefacts
-from fastnst.metrics.palette import palette_of
+from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
+from fastnst.metrics.artifacts import find_artifacts
+from fastnst.metrics.color import palette_of
+from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualFeatures, PerceptualMetrics, load_perceptual_metrics
 from fastnst.metrics.similarity import AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
-from fastnst.metrics.yardstick import Measured, Yardstick, load_yardstick
 from fastnst.report.blocks import Column
 
-YARDSTICK = {
+PERCEPTUAL = {
     "content": Column(
         title="content",
         better="lower",
@@ -54,7 +55,7 @@ SECOND_OPINION = {
 SIMILARITY = {
     "ssim": Column(title="SSIM", better="higher", meaning="Structural similarity to the photo's luma: 1 equal."),
 }
-ARTEFACTS = {
+ARTIFACTS = {
     "border": Column(
         title="border",
         digits=2,
@@ -73,15 +74,49 @@ ARTEFACTS = {
         better="lower",
         meaning="Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none.",
     ),
-    "colour": Column(
-        title="colour",
+    "color": Column(
+        title="color",
         digits=1,
         better="lower",
-        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colours.",
+        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colors.",
     ),
 }
-MEASURES = YARDSTICK | SECOND_OPINION | SIMILARITY | ARTEFACTS
+APPEARANCE = {
+    "contrast": Column(
+        title="contrast",
+        digits=2,
+        better="near 1",
+        meaning="Standard deviation of luma over the painting's: below 1 paler.",
+    ),
+    "chroma": Column(
+        title="chroma",
+        digits=2,
+        better="near 1",
+        meaning="Standard deviation of the two color differences over the painting's: below 1 greyer.",
+    ),
+    **{
+        f"octave_{size}": Column(
+            title=f"{size} px",
+            digits=2,
+            better="near 1",
+            meaning=f"Strength of what is about {size} px large in luma, over the painting's: below 1 softer, above "
+            "harsher.",
+        )
+        for size in OCTAVES
+    },
+    "pattern": Column(
+        title="pattern",
+        digits=1,
+        better="lower",
+        meaning="How much one direction and period prevails, of 2.5 to 20 px, beyond what painting and photo have: 1 "
+        "not at all, above 3 stripes or a grid are seen. The median over photos.",
+    ),
+}
+MEASURES = PERCEPTUAL | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTIFACTS
 """Every measure by its key."""
+
+MEDIANS = frozenset({"pattern"})
+"""Measures of which the median over photos counts: one striped facade is no fault of the network."""
 
 SMALLEST = 48
 """Pixels of the shorter side below which a photo says nothing: VGG's last style layer would be 3 px."""
@@ -92,17 +127,30 @@ class Photo:
     """A photo, measured."""
 
     frame: Frame
-    vgg: Measured
+    vgg: PerceptualFeatures
+    appearance: Appearance
     alexnet: SecondOpinion | None
 
 
 class Judge:
     """Measures pictures against one style image."""
 
-    def __init__(self, style: Frame, yardstick: Yardstick, alexnet: AlexNetMetrics | None) -> None:
-        self._yardstick, self._alexnet = yardstick, alexnet
+    def __init__(
+        self, style: Frame, metrics: PerceptualMetrics, alexnet: AlexNetMetrics | None, style_size: int = STYLE_SIZE
+    ) -> None:
+        """Measure the painting.
+
+        Args:
+            style: style image.
+            metrics: content and style by VGG-19.
+            alexnet: the second opinion; None: left out.
+            style_size: the painting's long side where appearances are compared, pixels: its strokes as large as the
+                network's are meant to be.
+        """
+        self._perceptual, self._alexnet = metrics, alexnet
+        self._appearance = measure_appearance(resize_frame(style, fit_long_side(style.shape[:2], style_size)))
         self._palette = palette_of(style)
-        self._style = yardstick.measure_style(style)
+        self._style = metrics.measure_style(style)
         self._alexnet_style = alexnet.measure_style(style) if alexnet else None
 
     @property
@@ -118,33 +166,40 @@ class Judge:
         if min(frame.shape[:2]) < max(SMALLEST, SMALLEST_SIDE):
             height, width = frame.shape[:2]
             raise InputError(f"a picture of {width}x{height}; expected sides of at least {SMALLEST} px")
-        return Photo(frame, self._yardstick.measure(frame), self._alexnet.measure(frame) if self._alexnet else None)
+        opinion = self._alexnet.measure(frame) if self._alexnet else None
+        return Photo(frame, self._perceptual.measure(frame), measure_appearance(frame), opinion)
 
     def measure(self, stylized: Frame, photo: Photo) -> dict[str, float]:
         """All measures of a stylized picture by key."""
-        own = photo.vgg if stylized is photo.frame else self._yardstick.measure(stylized)
-        values = dict(vars(self._yardstick.compare(own, photo.vgg, self._style)))
+        own = photo.vgg if stylized is photo.frame else self._perceptual.measure(stylized)
+        values = dict(vars(self._perceptual.compare(own, photo.vgg, self._style)))
+        values |= self._compare_appearance(stylized, photo)
         if self._alexnet and self._alexnet_style and photo.alexnet:
             opinion = self._alexnet.measure(stylized)
             figures = self._alexnet.figures(opinion, photo.alexnet, self._alexnet_style)
             values |= {f"alexnet_{key}": value for key, value in vars(figures).items()}
             values["lpips"] = self._alexnet.lpips(opinion, photo.alexnet)
         values["ssim"] = ssim(stylized, photo.frame)
-        return values | vars(find_artefacts(stylized, photo.frame, self._palette))
+        return values | vars(find_artifacts(stylized, photo.frame, self._palette))
+
+    def _compare_appearance(self, stylized: Frame, photo: Photo) -> dict[str, float]:
+        figures = compare_appearance(measure_appearance(stylized), photo.appearance, self._appearance)
+        octaves = {f"octave_{size}": value for size, value in zip(OCTAVES, figures.octaves, strict=True)}
+        return {"contrast": figures.contrast, "chroma": figures.chroma, **octaves, "pattern": figures.pattern}
 
 
 @dataclass(frozen=True)
 class Loaded:
     """What measures, and which weights it has, for the report."""
 
-    yardstick: Yardstick
+    metrics: PerceptualMetrics
     alexnet: AlexNetMetrics | None
     weights: dict[str, str]
     """Loss network and AlexNet: their weights in words."""
 
-    def judge(self, style: Frame) -> Judge:
-        """A judge of pictures in one style."""
-        return Judge(style, self.yardstick, self.alexnet)
+    def judge(self, style: Frame, style_size: int = STYLE_SIZE) -> Judge:
+        """A judge of pictures in one style; `style_size` as of `Judge`."""
+        return Judge(style, self.metrics, self.alexnet, style_size)
 
 
 def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
@@ -155,11 +210,11 @@ def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> 
 
     Raises WeightsError.
     """
-    yardstick, provenance = load_yardstick(settings)
+    metrics, provenance = load_perceptual_metrics(settings)
     try:
         alexnet, opinion = load_alexnet_metrics(lpips_weights)
     except WeightsError as error:
         if lpips_weights is not None:
             raise
-        return Loaded(yardstick, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
-    return Loaded(yardstick, alexnet, {"Loss network": provenance, "AlexNet": opinion})
+        return Loaded(metrics, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
+    return Loaded(metrics, alexnet, {"Loss network": provenance, "AlexNet": opinion})

@@ -15,15 +15,15 @@ import onnxruntime
 
 from fastnst.backends.mixing import MIX_SIGN, StyleChoice, StyleWeights, choose_style
 from fastnst.errors import SettingError, StyleError
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-from fastnst.research.evaluation.kept import digest
+from fastnst.research.evaluation.cache import digest
 
 MULTIPLE = 4
 """Sides of the float form are padded to a multiple of this: usual networks halve them twice."""
 
 
-class Painter(Protocol):
+class StylizeFrame(Protocol):
     """Paints a frame; the result has its size."""
 
     def __call__(self, frame: Frame, /) -> Frame:
@@ -32,12 +32,12 @@ class Painter(Protocol):
 
 
 @dataclass(frozen=True)
-class Network:
+class EvaluatedNetwork:
     """A network to evaluate."""
 
     name: str
     path: Path
-    paint: Painter
+    paint: StylizeFrame
     parameters: int
     """Trained numbers in the file."""
 
@@ -86,7 +86,7 @@ class FloatNetwork:
 
 def open_network(
     style: str | Path, *, name: str | None = None, strength: float | None = None, threads: int | None = None
-) -> Network:
+) -> EvaluatedNetwork:
     """Open a network: an installed style's name or an ONNX file, ours or of the float form.
 
     Args:
@@ -107,7 +107,7 @@ def open_network(
     if any(port.name == "frame" for port in inputs):
         # ONNX Runtime in float32, as for the others: what is fastest here may compute in bfloat16.
         painter = StylePainter(Stylizer(path, provider="cpu", threads=threads), choice.weights, strength)
-        return Network(name, path, painter, count_parameters(model), variant)
+        return EvaluatedNetwork(name, path, painter, count_parameters(model), variant)
     if variant:
         raise SettingError(f"{path}: not a network of ours, it takes neither a mix nor a strength")
     if len(inputs) != 1 or _form(inputs[0]) != (onnx.TensorProto.FLOAT, 4, 3):
@@ -122,16 +122,16 @@ def open_network(
         raise StyleError(f"{path}: cannot be run ({str(error).splitlines()[0][:160]})") from error
     if tried.shape != (34, 37, 3):
         raise StyleError(f"{path}: turns a picture of 37x34 into one of {tried.shape[1]}x{tried.shape[0]}")
-    return Network(name, path, foreign, count_parameters(model))
+    return EvaluatedNetwork(name, path, foreign, count_parameters(model))
 
 
-def open_networks(styles: Sequence[str | Path], *, strength: float | None = None) -> list[Network]:
+def open_networks(styles: Sequence[str | Path], *, strength: float | None = None) -> list[EvaluatedNetwork]:
     """Open several networks under different names: a file's name and mix, with its folder's where two are alike.
 
     Raises StyleError and SettingError as `open_network`, and StyleError for the same one twice.
     """
     choices = [choose_style(style) for style in styles]
-    networks: list[Network] = []
+    networks: list[EvaluatedNetwork] = []
     for style, choice in zip(styles, choices, strict=True):
         name = _name(choice)
         if [_name(other) for other in choices].count(name) > 1:

@@ -1,17 +1,17 @@
 """An evaluation as a report: tables, plot, verdicts, pictures, and all of it as data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnst.io.images import Frame, fit_long_side, resize_frame
-from fastnst.metrics.yardstick import STYLE_SIZE
-from fastnst.report.blocks import Column, Facts, Grid, Heading, Plot, Row, Table, Text, Verdict, Verdicts
+from fastnst.metrics.perceptual import STYLE_SIZE
+from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
 from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.report.report import Report
 from fastnst.report.sheet import crop_detail, thumbnail
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.research.evaluation.gate import THRESHOLDS
-from fastnst.research.evaluation.judge import ARTEFACTS, SECOND_OPINION, SIMILARITY, YARDSTICK
+from fastnst.research.evaluation.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
 from fastnst.research.evaluation.rows import MATCHED, PLAIN
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
@@ -22,43 +22,52 @@ CROP = (176, 256)
 """Height and width of the crops shown at 1:1, pixels."""
 
 
-def summarise(result: Evaluation, *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
+def summarize(results: Sequence[Evaluation], *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
     """Build the report of an evaluation.
 
     Args:
-        result: what was measured.
+        results: what was measured, at one size or at several; the first one's figures lead.
         style: style image.
         style_name: its name for titles.
         facts: what was measured with what: weights, sizes.
     """
-    count, photos = len(result.networks), len(result.photos)
+    first = results[0]
+    count, photos = len(first.networks), len(first.photos)
     networks = "1 network" if count == 1 else f"{count} networks"
-    ended = "; stopped before the last" if result.interrupted else ""
-    summary = f"{networks} over {photos} photo{'s' if photos > 1 else ''}, {len(result.skipped)} left out{ended}."
+    ended = "; stopped before the last" if any(result.interrupted for result in results) else ""
+    summary = f"{networks} over {photos} photo{'s' if photos > 1 else ''}, {len(first.skipped)} left out{ended}."
     report = Report(f"Evaluation on {style_name}", summary)
     explained = {
-        "Figures": "mean over photos ± half the 95 % interval (Student's t)",
-        "Recoloured photo": "the photo with the mean and the covariance of the painting's colours",
+        "Figures": "mean over photos ± half the 95 % interval (Student's t); of pattern the median",
+        "Recolored photo": "the photo with the mean and the covariance of the painting's colors",
     }
     report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **explained}))
-    verdicts = _verdicts(result)
-    for title, table in tables(result).items():
-        report.add(Heading(title), table)
-        if title == "Yardstick":
-            report.add(_plot(result))
-    for title, lines in verdicts.items():
-        report.add(Heading(title), Text(_EXPLANATIONS[title]), Verdicts(lines))
-    report.add(Heading("Pictures"), picture_grid(result, style))
-    report.data = _data(result, style_name, facts, verdicts)
+    for result in results:
+        _add_size(report, result, style, f" at {result.size} px" if len(results) > 1 else "")
+    further = {str(result.size): _data(result) for result in results[1:]}
+    report.data = {"style_image": style_name, "facts": facts, **_data(first)} | ({"sizes": further} if further else {})
     return report
+
+
+def _add_size(report: Report, result: Evaluation, style: Frame, where: str) -> None:
+    for title, table in tables(result).items():
+        report.add(Heading(title + where), table)
+        if title == "Content and style":
+            report.add(_plot(result, where))
+    for title, lines in _verdicts(result).items():
+        report.add(Heading(title + where), Text(_EXPLANATIONS[title]), Verdicts(lines))
+    report.add(Heading("Pictures" + where), picture_grid(result, style))
 
 
 _EXPLANATIONS = {
     "Against the photo itself": "A stylizer must come closer to the painting than the photo does, and than the photo "
-    "does once its colours are matched.",
-    "Acceptance gate": f"What a shipped style must reach: content at most {THRESHOLDS.content}, style at most "
-    f"{THRESHOLDS.style}, centred at most {THRESHOLDS.centred_share:.0%} of the recoloured photo's, border at most "
-    f"{THRESHOLDS.border}, grid at most {THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}.",
+    "does once its colors are matched.",
+    "Acceptance gate": f"What a shipped style must reach: style at most {THRESHOLDS.style}, centred at most "
+    f"{THRESHOLDS.centred_share:.0%} of the recolored photo's, border at most {THRESHOLDS.border}, grid at most "
+    f"{THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}, all these at 512 px; and at every size contrast from "
+    f"{THRESHOLDS.contrast[0]} to {THRESHOLDS.contrast[1]}, chroma from {THRESHOLDS.chroma[0]} to "
+    f"{THRESHOLDS.chroma[1]}, each octave from 2 to 32 px from {THRESHOLDS.octaves[0]} to {THRESHOLDS.octaves[1]}, "
+    f"pattern at most {THRESHOLDS.pattern}.",
     "Which network beats which": "A network beats another if it is lower beyond doubt (95 % interval of the "
     "differences photo by photo) on style and centred, by VGG-19 and by AlexNet, and no worse on content by either.",
 }
@@ -67,14 +76,15 @@ _EXPLANATIONS = {
 def tables(result: Evaluation) -> dict[str, Table]:
     """The tables of an evaluation by title."""
     groups = {
-        "Yardstick": YARDSTICK,
+        "Content and style": PERCEPTUAL,
+        "Appearance": APPEARANCE,
         "Second opinion": SECOND_OPINION | SIMILARITY,
-        "Artefacts": ARTEFACTS,
+        "Artifacts": ARTIFACTS,
     }
-    return {title: _table(result, group, sizes=title == "Yardstick") for title, group in groups.items()}
+    return {title: _table(result, group, sizes=title == "Content and style") for title, group in groups.items()}
 
 
-def picture_grid(result: Evaluation, style: Frame) -> Grid:
+def picture_grid(result: Evaluation, style: Frame) -> PictureGrid:
     """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
     order = [PLAIN, *(row.name for row in result.networks), MATCHED]
     painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
@@ -83,7 +93,9 @@ def picture_grid(result: Evaluation, style: Frame) -> Grid:
         frames = [sample.frames[name] for name in order]
         rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
         rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
-    return Grid(["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px.")
+    return PictureGrid(
+        ["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px."
+    )
 
 
 def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:
@@ -105,7 +117,7 @@ def _verdicts(result: Evaluation) -> dict[str, list[Verdict]]:
     return {title: lines for title, lines in verdicts.items() if lines}
 
 
-def _plot(result: Evaluation) -> Plot:
+def _plot(result: Evaluation, where: str) -> Plot:
     def draw(panels: "list[Axes]", theme: Theme) -> None:
         for axes, measure in zip(panels, ("style", "centred"), strict=True):
             for index, row in enumerate(result.rows):
@@ -120,12 +132,13 @@ def _plot(result: Evaluation) -> Plot:
             figure.legend(handles, names, loc="outside lower center", ncols=3)
 
     caption = "Closer to the lower left corner is better. Bars: 95 % intervals of the means."
-    return draw_plot("tradeoff", draw, caption=caption, panels=2, size=(10, 5))
+    name = f"tradeoff-{result.size}" if where else "tradeoff"
+    return draw_plot(name, draw, caption=caption, panels=2, size=(10, 5))
 
 
 def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: Theme) -> None:
     content, other = row.interval("content"), row.interval(measure)
-    colour = theme.muted if row.baseline else theme.series[index % len(theme.series)]
+    color = theme.muted if row.baseline else theme.series[index % len(theme.series)]
     several = content.count > 1
     axes.errorbar(
         content.mean,
@@ -133,9 +146,9 @@ def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: The
         xerr=content.margin if several else None,
         yerr=other.margin if several else None,
         fmt=MARKERS[index % len(MARKERS)],
-        color=colour,
-        mfc=theme.paper if row.baseline else colour,
-        mec=colour,
+        color=color,
+        mfc=theme.paper if row.baseline else color,
+        mec=color,
         markersize=8,
         elinewidth=1,
         label=row.name,
@@ -148,12 +161,9 @@ def _plain_number(value: float, _position: float) -> str:
     return f"{value:g}" if leading in "125" else ""
 
 
-def _data(
-    result: Evaluation, style_name: str, facts: Mapping[str, str], verdicts: Mapping[str, list[Verdict]]
-) -> dict[str, Any]:
+def _data(result: Evaluation) -> dict[str, Any]:
     return {
-        "style_image": style_name,
-        "facts": facts,
+        "size": result.size,
         "photos": result.photos,
         "skipped": result.skipped,
         "rows": [
@@ -165,5 +175,5 @@ def _data(
             }
             for row in result.rows
         ],
-        "verdicts": {title: [vars(verdict) for verdict in lines] for title, lines in verdicts.items()},
+        "verdicts": {title: [vars(verdict) for verdict in lines] for title, lines in _verdicts(result).items()},
     }

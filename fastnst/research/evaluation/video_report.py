@@ -12,7 +12,7 @@ from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.metrics.flow import warp
 from fastnst.metrics.scenes import Kind, Scene
 from fastnst.metrics.temporal import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
-from fastnst.report.blocks import Block, Cell, Column, Facts, Grid, Heading, Plot, Row, Table, Text
+from fastnst.report.blocks import Block, Cell, Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text
 from fastnst.report.intervals import mean_interval
 from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.report.report import Report
@@ -138,7 +138,7 @@ def error_table(rows: Sequence[Steadiness]) -> Table:
         columns,
         [*lines, Row(UNPAINTED, floor, baseline=True)],
         corner="E_warp x 1000",
-        caption="Mean squared change of a pixel along its way, colours in 0..1, times 1000. Less contrast makes this "
+        caption="Mean squared change of a pixel along its way, colors in 0..1, times 1000. Less contrast makes this "
         "smaller; the table above does not reward it.",
     )
 
@@ -169,14 +169,14 @@ def excess_plot(rows: Sequence[Steadiness]) -> Plot:
     return draw_plot("steadiness", draw, caption="One point a scene; 0 is as steady as the film itself.", size=(9, 4.4))
 
 
-def example_grid(scene: Scene, networks: Mapping[str, Painter]) -> Grid:
+def example_grid(scene: Scene, networks: Mapping[str, Painter]) -> PictureGrid:
     """Two frames and what changed between them, unstylized and painted by each network."""
     painters: dict[str, Painter] = {UNPAINTED: lambda frame: frame, **networks}
     lines = []
     for name, paint in painters.items():
         first, second = paint(scene.frames[0]), paint(scene.frames[1])
         lines.append((name, [_small(first), _small(second), _small(change_picture(scene, first, second))]))
-    return Grid(
+    return PictureGrid(
         ["a frame", "the next one", f"what changed, {_GAIN} times brighter"],
         lines,
         caption=f"{scene.name}: the last column shows the difference after the next frame is brought back along the "

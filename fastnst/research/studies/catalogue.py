@@ -12,7 +12,7 @@ from fastnst.errors import InputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
-from fastnst.research.studies.plan import Cell, Given, Job, Named, Plan, job
+from fastnst.research.studies.plan import Cell, Given, Named, StudyPlan, StudyRun, job
 
 StudyName: TypeAlias = Literal[
     "content-layers",
@@ -36,7 +36,7 @@ StudyName: TypeAlias = Literal[
 _DEPTHS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def content_layers(given: Given) -> Plan:
+def content_layers(given: Given) -> StudyPlan:
     """Content reconstructed from one layer alone, from noise (Gatys et al. 2015, figure 1; e4040, figure 1)."""
     rows = []
     for photo in given.photos:
@@ -46,10 +46,10 @@ def content_layers(given: Given) -> Plan:
         ]
         cells = [Cell(job(photo, given.styles[:1], one)) for one in settings]
         rows.append((photo.name, [Cell(shown=photo.frame), *cells]))
-    return Plan("Content reconstructed from one layer", ["photo", *_DEPTHS, "relu4_2"], rows)
+    return StudyPlan("Content reconstructed from one layer", ["photo", *_DEPTHS, "relu4_2"], rows)
 
 
-def style_layers(given: Given) -> Plan:
+def style_layers(given: Given) -> StudyPlan:
     """Style reconstructed from ever more layers, from noise (Gatys et al. 2015, figure 1)."""
     rows = []
     for style in given.styles:
@@ -60,31 +60,31 @@ def style_layers(given: Given) -> Plan:
         cells = [Cell(job(given.photos[0], [style], one)) for one in settings]
         rows.append((style.name, [Cell(shown=style.frame), *cells]))
     titles = [_DEPTHS[0], *(f"up to {layer}" for layer in _DEPTHS[1:])]
-    return Plan("Style reconstructed from its layers", ["style", *titles], rows)
+    return StudyPlan("Style reconstructed from its layers", ["style", *titles], rows)
 
 
-def grid(given: Given) -> Plan:
+def grid(given: Given) -> StudyPlan:
     """Depth of the style layers against the ratio of content to style (gatys2015, rows A to E)."""
     ratios = (1e-5, 1e-4, 1e-3, 1e-2)
     rows = []
     for depth in range(1, len(_DEPTHS) + 1):
         changes = [{"style_layers": _DEPTHS[:depth], "content_weight": ratio, "style_weight": 1.0} for ratio in ratios]
         rows.append((f"{'ABCDE'[depth - 1]} up to {_DEPTHS[depth - 1]}", _cells(given, changes)))
-    return Plan("Style depth against alpha / beta", [f"{ratio:.0e}" for ratio in ratios], rows)
+    return StudyPlan("Style depth against alpha / beta", [f"{ratio:.0e}" for ratio in ratios], rows)
 
 
-def content_weight(given: Given) -> Plan:
+def content_weight(given: Given) -> StudyPlan:
     """Weight of the content (cs229, figure 1)."""
     weights = (1e-2, 1e-3, 1e-4, 1e-8)
     return _variations(given, "Content weight", [(f"{w:.0e}", {"content_weight": w}) for w in weights])
 
 
-def pooling(given: Given) -> Plan:
+def pooling(given: Given) -> StudyPlan:
     """Average and max pooling (e4040, figure 7)."""
     return _variations(given, "Pooling", [(pool, {"pool": pool}) for pool in ("average", "max")])
 
 
-def total_variation(given: Given) -> Plan:
+def total_variation(given: Given) -> StudyPlan:
     """With and without total variation, in both forms (e4040, figure 8)."""
     weight = given.settings.tv_weight or 1.0
     return _variations(
@@ -98,7 +98,7 @@ def total_variation(given: Given) -> Plan:
     )
 
 
-def init(given: Given) -> Plan:
+def init(given: Given) -> StudyPlan:
     """What the picture starts from: the photo, as in e4040, or noise, as in Gatys et al."""
     other = given.settings.seed + 1
     return _variations(
@@ -112,7 +112,7 @@ def init(given: Given) -> Plan:
     )
 
 
-def optimizers(given: Given) -> Plan:
+def optimizers(given: Given) -> StudyPlan:
     """L-BFGS and Adam after 100, 300 and 500 steps (gatys2015)."""
     steps = sorted({max(1, round(given.settings.steps * share)) for share in (0.2, 0.6, 1)})
     rows = []
@@ -120,25 +120,25 @@ def optimizers(given: Given) -> Plan:
         for photo, style in _pairs(given):
             run = job(photo, [style], _changed(given, optimizer=optimizer, learning_rate=None))
             rows.append((f"{optimizer}: {photo.name}, {style.name}", [Cell(run, step) for step in steps]))
-    return Plan("L-BFGS and Adam", [f"step {step}" for step in steps], rows)
+    return StudyPlan("L-BFGS and Adam", [f"step {step}" for step in steps], rows)
 
 
-def statistics(given: Given) -> Plan:
+def statistics(given: Given) -> StudyPlan:
     """What style compares: the Gram matrix, its diagonal, the rest of it, and others (Li et al. 2017)."""
     kinds = ("gram", "diagonal", "off-diagonal", "moments", "covariance")
     return _variations(given, "Style statistics", [(kind, {"style_statistic": kind}) for kind in kinds])
 
 
-def gallery(given: Given) -> Plan:
+def gallery(given: Given) -> StudyPlan:
     """Each style on each photo (e4040, figure 4; cs229, figure 2; kmit, figures 10 and 13)."""
     rows: list[tuple[str, list[Cell | None]]] = [("", [None, *(Cell(shown=style.frame) for style in given.styles)])]
     for photo in given.photos:
         cells = [Cell(job(photo, [style], given.settings)) for style in given.styles]
         rows.append((photo.name, [Cell(shown=photo.frame), *cells]))
-    return Plan("Styles on photos", ["", *(style.name for style in given.styles)], rows)
+    return StudyPlan("Styles on photos", ["", *(style.name for style in given.styles)], rows)
 
 
-def masks(given: Given) -> Plan:
+def masks(given: Given) -> StudyPlan:
     """Without and with spatial control (cs229, figures 3 and 4), and without the guard at the borders."""
     if len(given.photos) != len(given.styles):
         raise InputError(
@@ -157,10 +157,10 @@ def masks(given: Given) -> Plan:
         ]
         shown = [Cell(shown=frame) for frame in (photo.frame, photo.mask, style.frame, style.mask)]
         rows.append((f"{photo.name}, {style.name}", [*shown, *(Cell(run) for run in runs)]))
-    return Plan("Regions", ["photo", "", "style", "", "no masks", "masks, no guard", "masks"], rows)
+    return StudyPlan("Regions", ["photo", "", "style", "", "no masks", "masks, no guard", "masks"], rows)
 
 
-def library(given: Given) -> Plan:
+def library(given: Given) -> StudyPlan:
     """The document's own method beside a trained network's (aradwad-gauri: "library function output").
 
     Each style alone, then all of them in one picture, in equal parts.
@@ -194,10 +194,10 @@ def library(given: Given) -> Plan:
             )
             for photo in given.photos
         ]
-    return Plan("Beside a library", ["photo", "style", f"network: {given.network}", "exact"], rows)
+    return StudyPlan("Beside a library", ["photo", "style", f"network: {given.network}", "exact"], rows)
 
 
-def blend(given: Given) -> Plan:
+def blend(given: Given) -> StudyPlan:
     """From one style to the next in five steps, blended in each way."""
     if len(given.styles) < 2:
         raise InputError("a strip between styles wants two or more: --style a.jpg --style b.jpg")
@@ -209,7 +209,7 @@ def blend(given: Given) -> Plan:
                 settings = _changed(given, style_blend=how)
                 cells = [
                     Cell(
-                        Job(
+                        StudyRun(
                             photo,
                             [Style(first.frame, 1 - share), Style(second.frame, share)],
                             [f"{first.name}:{1 - share:g}", f"{second.name}:{share:g}"],
@@ -219,26 +219,26 @@ def blend(given: Given) -> Plan:
                     for share in shares
                 ]
                 rows.append((f"{how}: {photo.name}, {first.name} to {second.name}", cells))
-    return Plan("Between styles", [f"{share:.0%}" for share in shares], rows)
+    return StudyPlan("Between styles", [f"{share:.0%}" for share in shares], rows)
 
 
-def scale(given: Given) -> Plan:
+def scale(given: Given) -> StudyPlan:
     """Size of the strokes."""
     return _variations(given, "Style scale", [(f"{s:g}", {"style_scale": s}) for s in (0.5, 1.0, 2.0)])
 
 
-def colour(given: Given) -> Plan:
+def colour(given: Given) -> StudyPlan:
     """Whose colours."""
     kinds = ("style", "luminance", "match", "histogram", "chroma")
     return _variations(given, "Colours", [(kind, {"color": kind}) for kind in kinds])
 
 
-def strength(given: Given) -> Plan:
+def strength(given: Given) -> StudyPlan:
     """How much of the photo is given up."""
     return _variations(given, "Strength", [(f"{s:g}", {"strength": s}) for s in (0.2, 0.35, 0.5, 0.7)])
 
 
-STUDIES: Mapping[StudyName, Callable[[Given], Plan]] = {
+STUDIES: Mapping[StudyName, Callable[[Given], StudyPlan]] = {
     "content-layers": content_layers,
     "style-layers": style_layers,
     "grid": grid,
@@ -287,10 +287,10 @@ def _cells(given: Given, changes: Sequence[Mapping[str, Any]]) -> list[Cell]:
     return [Cell(job(photo, [style], _changed(given, **change))) for change in changes]
 
 
-def _variations(given: Given, title: str, variations: Sequence[tuple[str, Mapping[str, Any]]]) -> Plan:
+def _variations(given: Given, title: str, variations: Sequence[tuple[str, Mapping[str, Any]]]) -> StudyPlan:
     """A row for each pair of photo and style, a column for each variation of the settings."""
     rows = []
     for photo, style in _pairs(given):
         runs = [job(photo, [style], _changed(given, **change)) for _, change in variations]
         rows.append((f"{photo.name}, {style.name}", [Cell(run) for run in runs]))
-    return Plan(title, [name for name, _ in variations], rows)
+    return StudyPlan(title, [name for name, _ in variations], rows)

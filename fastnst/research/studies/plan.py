@@ -35,7 +35,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyRun:
     """One run of the exact method."""
 
     photo: Named
@@ -49,7 +49,7 @@ class Job:
 class Cell:
     """One picture of a sheet: of a run, as it is after a step; or a given one, shown as it is."""
 
-    job: Job | None = None
+    job: StudyRun | None = None
     step: int | None = None
     """None: the run's result."""
 
@@ -59,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """A study: labelled rows of cells, one cell for each column."""
 
     title: str
@@ -69,9 +69,9 @@ class Plan:
     """Further numbers for the JSON file."""
 
 
-def job(photo: Named, styles: Sequence[Named], settings: OptimizeSettings, *, masks: bool = False) -> Job:
+def job(photo: Named, styles: Sequence[Named], settings: OptimizeSettings, *, masks: bool = False) -> StudyRun:
     """A run on a photo with styles of equal weight, with their masks or without."""
-    return Job(
+    return StudyRun(
         photo,
         [Style(style.frame, mask=style.mask if masks else None) for style in styles],
         [style.name for style in styles],

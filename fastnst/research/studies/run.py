@@ -18,19 +18,19 @@ from fastnst.exact.engine import optimize
 from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
-from fastnst.report.blocks import Grid
+from fastnst.report.blocks import PictureGrid
 from fastnst.report.plots import MARKERS, Theme, draw_plot
 from fastnst.report.report import to_json
 from fastnst.report.sheet import draw_sheet, thumbnail
-from fastnst.research.evaluation.networks import Network, open_network
-from fastnst.research.studies.plan import Cell, Job, Plan
+from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
+from fastnst.research.studies.plan import Cell, StudyPlan, StudyRun
 
 OnStep: TypeAlias = Callable[[int, int, int, int], None]
 """Called with the run's number, how many runs there are, the step and the number of steps of the run."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class StudyCache:
     """A run as it lies in the folder."""
 
     frames: Mapping[int | None, Frame]
@@ -40,7 +40,7 @@ class Kept:
     """The exact method's report: settings, losses, history, hardware."""
 
 
-def run_study(plan: Plan, folder: Path, *, size: int, on_step: OnStep | None = None) -> list[Path]:
+def run_study(plan: StudyPlan, folder: Path, *, size: int, on_step: OnStep | None = None) -> list[Path]:
     """Paint what is not painted yet, and write sheet.png, curves.png and study.json; the runs are kept in runs/.
 
     Args:
@@ -60,7 +60,7 @@ def run_study(plan: Plan, folder: Path, *, size: int, on_step: OnStep | None = N
     _check_folder(folder / "runs")
     names = dict.fromkeys(cell.network for _, cells in plan.rows for cell in cells if cell is not None and cell.network)
     networks = {name: open_network(name) for name in names}
-    kept: dict[str, Kept] = {}
+    kept: dict[str, StudyCache] = {}
     for number, (key, (one, steps)) in enumerate(runs.items(), start=1):
         tell = None if on_step is None else _numbered(on_step, number, len(runs))
         kept[key] = _load(folder / "runs", key, steps) or _paint(folder / "runs", key, one, steps, tell)
@@ -79,9 +79,9 @@ def _check_folder(folder: Path) -> None:
         ) from error
 
 
-def _runs(plan: Plan) -> dict[str, tuple[Job, list[int | None]]]:
+def _runs(plan: StudyPlan) -> dict[str, tuple[StudyRun, list[int | None]]]:
     """The runs that a plan needs, each once, with the steps that are shown of it."""
-    runs: dict[str, tuple[Job, list[int | None]]] = {}
+    runs: dict[str, tuple[StudyRun, list[int | None]]] = {}
     for _, cells in plan.rows:
         for cell in cells:
             if cell is not None and cell.job is not None:
@@ -91,7 +91,7 @@ def _runs(plan: Plan) -> dict[str, tuple[Job, list[int | None]]]:
     return runs
 
 
-def run_key(one: Job) -> str:
+def run_key(one: StudyRun) -> str:
     """A name for a run that no other run has: of its pictures, settings and masks."""
     digest = hashlib.sha256(json.dumps(asdict(one.settings), sort_keys=True, default=str).encode())
     frames = [one.photo.frame, one.content_mask, *(part for style in one.styles for part in (style.frame, style.mask))]
@@ -105,7 +105,7 @@ def _bytes(frame: Frame) -> bytes:
     return repr(frame.shape).encode() + np.ascontiguousarray(frame).tobytes()
 
 
-def _load(folder: Path, key: str, steps: list[int | None]) -> Kept | None:
+def _load(folder: Path, key: str, steps: list[int | None]) -> StudyCache | None:
     files = {step: folder / _picture_name(key, step) for step in steps}
     told = folder / f"{key}.json"
     if not told.is_file() or not all(file.is_file() for file in files.values()):
@@ -113,14 +113,14 @@ def _load(folder: Path, key: str, steps: list[int | None]) -> Kept | None:
     try:
         report = json.loads(told.read_text(encoding="utf-8"))
         report["history"][-1]["content"], report["history"][-1]["style"]  # what is drawn of it
-        return Kept({step: read_frame(file) for step, file in files.items()}, report)
+        return StudyCache({step: read_frame(file) for step, file in files.items()}, report)
     except (InputError, ValueError, KeyError, TypeError, IndexError):
         return None  # damaged: it is painted again
 
 
 def _paint(
-    folder: Path, key: str, one: Job, steps: list[int | None], on_step: Callable[[int, int], None] | None
-) -> Kept:
+    folder: Path, key: str, one: StudyRun, steps: list[int | None], on_step: Callable[[int, int], None] | None
+) -> StudyCache:
     frames: dict[int | None, Frame] = {}
 
     def watch(progress: OptimizeProgress) -> None:
@@ -141,10 +141,10 @@ def _paint(
         write_picture(folder / _picture_name(key, step), Picture(frame=frame))
     # Last, since it says that the run is whole.
     write_atomically(folder / f"{key}.json", to_json(told).encode())
-    return Kept(frames, told)
+    return StudyCache(frames, told)
 
 
-def _told(result: OptimizeResult, one: Job) -> dict[str, Any]:
+def _told(result: OptimizeResult, one: StudyRun) -> dict[str, Any]:
     return {"photo": one.photo.name, "styles": list(one.style_names)} | report(result, one.settings)
 
 
@@ -153,17 +153,19 @@ def _picture_name(key: str, step: int | None) -> str:
 
 
 def _write(
-    plan: Plan, folder: Path, kept: Mapping[str, Kept], networks: Mapping[str, Network], size: int
+    plan: StudyPlan, folder: Path, kept: Mapping[str, StudyCache], networks: Mapping[str, EvaluatedNetwork], size: int
 ) -> list[Path]:
     rows = [(label, [_frame(cell, kept, networks, size) for cell in cells]) for label, cells in plan.rows]
     sheet, curves, numbers = folder / "sheet.png", folder / "curves.png", folder / "study.json"
-    write_picture(sheet, Picture(frame=draw_sheet(Grid(plan.columns, rows))))
+    write_picture(sheet, Picture(frame=draw_sheet(PictureGrid(plan.columns, rows))))
     write_atomically(curves, _curves(plan, kept))
     write_atomically(numbers, to_json(_numbers(plan, kept)).encode())
     return [sheet, curves, numbers]
 
 
-def _frame(cell: Cell | None, kept: Mapping[str, Kept], networks: Mapping[str, Network], size: int) -> Frame | None:
+def _frame(
+    cell: Cell | None, kept: Mapping[str, StudyCache], networks: Mapping[str, EvaluatedNetwork], size: int
+) -> Frame | None:
     if cell is None:
         return None
     if cell.job is not None:
@@ -173,7 +175,7 @@ def _frame(cell: Cell | None, kept: Mapping[str, Kept], networks: Mapping[str, N
     return networks[cell.network].paint(fitted) if cell.network else fitted
 
 
-def _numbers(plan: Plan, kept: Mapping[str, Kept]) -> dict[str, Any]:
+def _numbers(plan: StudyPlan, kept: Mapping[str, StudyCache]) -> dict[str, Any]:
     """Everything of the sheet as numbers: the settings, losses and history of each run, and which cell shows it."""
     cells = [
         {"row": label, "column": column, "run": run_key(cell.job), "step": cell.step}
@@ -189,7 +191,7 @@ def _numbers(plan: Plan, kept: Mapping[str, Kept]) -> dict[str, Any]:
     }
 
 
-def _curves(plan: Plan, kept: Mapping[str, Kept]) -> bytes:
+def _curves(plan: StudyPlan, kept: Mapping[str, StudyCache]) -> bytes:
     """Loss against steps of every run, as a PNG: content on the left, style on the right."""
     names = {
         run_key(cell.job): f"{label} {column}".strip()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fastnst.research.benchmarks import benchmark
-from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement, run_benchmark
+from fastnst.research.benchmarks.benchmark import Benchmark, Case, CaseProcess, Measurement, run_benchmark
 from fastnst.research.benchmarks.benchmark_worker import ForeignNetwork, serve
 
 INVERT = """
@@ -65,10 +65,8 @@ class Standin:
 
 
 @pytest.fixture
-def standin(monkeypatch: pytest.MonkeyPatch) -> type[Standin]:
+def standin() -> type[Standin]:
     Standin.ran = []
-    monkeypatch.setattr(benchmark, "_Worker", Standin)
-    monkeypatch.setattr(benchmark, "WARM_UP", 1)
     return Standin
 
 
@@ -77,7 +75,7 @@ def case(name: str, size: tuple[int, int] = (8, 16), provider: Any = "cpu") -> C
 
 
 def test_cases_of_one_size_take_turns(standin: type[Standin]) -> None:
-    run_benchmark([case("a"), case("b"), case("c", (4, 4))], runs=2)
+    run_benchmark([case("a"), case("b"), case("c", (4, 4))], runs=2, warm_up=1, open_case=standin)
     assert standin.ran == [
         *("open a", "open b", "(a)", "(b)", "a", "b", "a", "b", "close b", "close a"),
         *("open c", "(c)", "c", "c", "close c"),
@@ -86,7 +84,7 @@ def test_cases_of_one_size_take_turns(standin: type[Standin]) -> None:
 
 def test_ratios_are_to_the_first_of_the_same_size(standin: type[Standin]) -> None:
     cases = [case("aa"), case("a", (4, 4)), case("bbb"), case("bad"), case("cccc", (4, 4))]
-    measured = run_benchmark(cases, runs=3).measurements
+    measured = run_benchmark(cases, runs=3, warm_up=1, open_case=standin).measurements
     assert [row.case for row in measured] == cases
     assert [row.ratio for row in measured] == [1, 1, 1.5, None, 4]
     assert measured[3].error == "it failed"
@@ -94,7 +92,9 @@ def test_ratios_are_to_the_first_of_the_same_size(standin: type[Standin]) -> Non
 
 def test_difference_from_the_same_network_on_the_cpu(standin: type[Standin]) -> None:
     cases = [case("a", provider="openvino"), case("a"), case("a", provider="cuda"), case("b", provider="openvino")]
-    measured = run_benchmark([*cases, case("a", (4, 4), "openvino"), case("bad")], runs=1).measurements
+    measured = run_benchmark(
+        [*cases, case("a", (4, 4), "openvino"), case("bad")], runs=1, warm_up=1, open_case=standin
+    ).measurements
     assert [row.largest_difference for row in measured] == [1, None, 0, None, None, None]
     # 255^2 = 48.13 dB
     assert measured[0].psnr_db == pytest.approx(48.131, abs=0.001)
@@ -104,12 +104,14 @@ def test_difference_from_the_same_network_on_the_cpu(standin: type[Standin]) -> 
 
 
 def test_no_ratios_where_the_first_failed(standin: type[Standin]) -> None:
-    assert [row.ratio for row in run_benchmark([case("bad"), case("a")], runs=1).measurements] == [None, None]
+    assert [
+        row.ratio for row in run_benchmark([case("bad"), case("a")], runs=1, warm_up=1, open_case=standin).measurements
+    ] == [None, None]
 
 
 def test_progress_counts_every_run(standin: type[Standin]) -> None:
     calls: list[None] = []
-    run_benchmark([case("a"), case("bad")], runs=3, on_run=lambda: calls.append(None))
+    run_benchmark([case("a"), case("bad")], runs=3, on_run=lambda: calls.append(None), warm_up=1, open_case=standin)
     assert len(calls) == 8
 
 
@@ -151,9 +153,9 @@ def test_really_run(write: Any) -> None:
     assert measured[2].error == f"{ours.with_name('gone.onnx')}: no such file; expected a style's .onnx"
 
 
-def test_a_worker_that_dies(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_WORKER", ("-c", "import os; input(); os._exit(3)"))
-    (row,) = run_benchmark([case("a")], runs=1).measurements
+def test_a_worker_that_dies() -> None:
+    dying = partial(CaseProcess, command=("-c", "import os; input(); os._exit(3)"))
+    (row,) = run_benchmark([case("a")], runs=1, open_case=dying).measurements
     assert row.error == "its process ended with status 3; was there memory enough?"
 
 

@@ -12,9 +12,9 @@ from fastnst.cli import main
 from fastnst.errors import FastNSTError, InputError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.research.benchmarks import descent_benchmark
-from fastnst.research.benchmarks.descent_benchmark import BASELINE, Curve, DescentBenchmark, Pair, Point
+from fastnst.research.benchmarks.descent_benchmark import BASELINE, Curve, DescentBenchmark, DescentPoint, PicturePair
 from fastnst.research.benchmarks.descent_report import as_json, loss_plot, mean_ratios, rows
-from fastnst.research.benchmarks.descent_worker import Job, kept_steps, settings_of, work
+from fastnst.research.benchmarks.descent_worker import DescentJob, kept_steps, settings_of, work
 
 
 @pytest.fixture
@@ -30,25 +30,29 @@ def settings(loss_weights: Path) -> OptimizeSettings:
 
 
 @pytest.fixture
-def pair(photos: Path, style_picture: Path) -> Pair:
-    return Pair(photos / "photo0.png", style_picture)
+def pair(photos: Path, style_picture: Path) -> PicturePair:
+    return PicturePair(photos / "photo0.png", style_picture)
 
 
 def curve(contender: str, *points: tuple[int, float, float, float], photo: str = "cat") -> Curve:
     """A curve of (step, seconds, processor seconds, total)."""
-    made = tuple(Point(step, elapsed, cpu, total, total / 2, total / 10) for step, elapsed, cpu, total in points)
+    made = tuple(DescentPoint(step, elapsed, cpu, total, total / 2, total / 10) for step, elapsed, cpu, total in points)
     return Curve(photo, "waves", contender, made, 2, {"processors": 2, "processor": "some", "load_before": 0.0})
 
 
 def in_this_process(job: dict[str, Any], on_step: Any) -> tuple[list[dict[str, Any]], int]:
     """What a process of its own would tell, without one."""
     told: list[dict[str, Any]] = []
-    work(Job(started=0.0, **job), told.append)
+    work(DescentJob(started=0.0, **job), told.append)
     if "error" in told[-1]:
         raise FastNSTError(told[-1]["error"])
     for answer in told[:-1]:
         on_step(answer["step"])
     return told[:-1], told[-1]["threads"]
+
+
+def fail(job: dict[str, Any], on_step: Any) -> tuple[list[dict[str, Any]], int]:
+    raise AssertionError("it is run again")
 
 
 def test_kept_steps_grow_apart() -> None:
@@ -106,15 +110,12 @@ def test_settings_survive_json(settings: OptimizeSettings, tmp_path: Path) -> No
             settings, init=init, loss_network="compact", fine_tune=1, fine_tune_weights=tmp_path / "vgg.pth"
         )
         values = json.loads(json.dumps(descent_benchmark._plain(asdict(asked))))
-        job = Job("fastnst", "a", "b", "c", 0.0, 3, values)
+        job = DescentJob("fastnst", "a", "b", "c", 0.0, 3, values)
         assert settings_of(job) == asked
 
 
-def test_contenders_are_judged_alike(
-    settings: OptimizeSettings, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
-    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=8)
+def test_contenders_are_judged_alike(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
+    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=8, work=in_this_process)
     steps: list[int] = []
     baseline = benchmark.run(pair, BASELINE, {}, steps.append)
     ours = benchmark.run(pair, "fastnst", {})
@@ -134,9 +135,9 @@ def test_contenders_are_judged_alike(
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".png", ".png"]
 
 
-def test_the_baseline_is_plain_lbfgs(settings: OptimizeSettings, pair: Pair, tmp_path: Path) -> None:
+def test_the_baseline_is_plain_lbfgs(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     # Its first step goes against the gradient, of length 1 in the sum of absolute values, as torch's always does.
-    job = Job("baseline", str(pair.photo), str(pair.style), str(tmp_path / "a"), 0.0, 1, _values(settings))
+    job = DescentJob("baseline", str(pair.photo), str(pair.style), str(tmp_path / "a"), 0.0, 1, _values(settings))
     told: list[dict[str, Any]] = []
     work(job, told.append)
     assert [answer.get("step") for answer in told] == [1, None]
@@ -146,26 +147,21 @@ def test_the_baseline_is_plain_lbfgs(settings: OptimizeSettings, pair: Pair, tmp
     assert 0 < change.sum() < 1.5
 
 
-def test_a_small_level_is_not_judged(
-    settings: OptimizeSettings, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
+def test_a_small_level_is_not_judged(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     levels = {"scales": 2, "steps": 4}
-    curve = DescentBenchmark(tmp_path, replace(settings, size=48), baseline_steps=2).run(pair, "pyramid", levels)
+    benchmark = DescentBenchmark(tmp_path, replace(settings, size=48), baseline_steps=2, work=in_this_process)
+    curve = benchmark.run(pair, "pyramid", levels)
     assert [point.step for point in curve.points] == [5, 6]
 
 
-def test_the_compact_network_is_polished(
-    settings: OptimizeSettings, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
+def test_the_compact_network_is_polished(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     changes = {
         "loss_network": "compact",
         "loss_weights": None,
         "fine_tune": 2,
         "fine_tune_weights": settings.loss_weights,
     }
-    benchmark = DescentBenchmark(tmp_path, settings)
+    benchmark = DescentBenchmark(tmp_path, settings, work=in_this_process)
     assert benchmark.steps_of("compact", changes) == 6
     assert benchmark.steps_of(BASELINE, changes) == 500
     curve = benchmark.run(pair, "compact", changes)
@@ -174,25 +170,22 @@ def test_the_compact_network_is_polished(
     assert curve.last.total < curve.points[3].total
 
 
-def test_what_is_kept_is_not_run_again(
-    settings: OptimizeSettings, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent_benchmark, "_have_done", in_this_process)
-    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=2)
+def test_what_is_kept_is_not_run_again(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
+    benchmark = DescentBenchmark(tmp_path, settings, baseline_steps=2, work=in_this_process)
     first = benchmark.run(pair, BASELINE, {})
-    monkeypatch.delattr(descent_benchmark, "_have_done")
-    assert benchmark.run(pair, BASELINE, {}) == first
+    again = DescentBenchmark(tmp_path, settings, baseline_steps=2, work=fail)
+    assert again.run(pair, BASELINE, {}) == first
     # Other ways down have the same baseline; another loss has not.
     lighter = replace(settings, steps=3, history=5, precision="float32", scales=1)
-    assert DescentBenchmark(tmp_path, lighter, baseline_steps=2).run(pair, BASELINE, {}) == first
-    other = DescentBenchmark(tmp_path, replace(settings, style_weight=7.0), baseline_steps=2)
+    assert DescentBenchmark(tmp_path, lighter, baseline_steps=2, work=in_this_process).run(pair, BASELINE, {}) == first
+    other = DescentBenchmark(tmp_path, replace(settings, style_weight=7.0), baseline_steps=2, work=in_this_process)
     with pytest.raises(InputError, match=r"baseline.json: was measured with other settings; remove it or choose"):
         other.run(pair, BASELINE, {})
 
 
-def test_what_goes_wrong_is_told(settings: OptimizeSettings, pair: Pair, tmp_path: Path) -> None:
+def test_what_goes_wrong_is_told(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
-    job = Job("fastnst", str(tmp_path / "gone.png"), str(pair.style), "a.npz", 0.0, 1, _values(settings))
+    job = DescentJob("fastnst", str(tmp_path / "gone.png"), str(pair.style), "a.npz", 0.0, 1, _values(settings))
     work(job, told.append)
     assert told == [{"error": f"{tmp_path / 'gone.png'}: no such file"}]
 
@@ -201,7 +194,7 @@ def _values(settings: OptimizeSettings) -> dict[str, Any]:
     return json.loads(json.dumps(descent_benchmark._plain(asdict(settings))))
 
 
-def test_the_command(pair: Pair, loss_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "bench-optimize",
         *("--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path / "bench")),
@@ -232,7 +225,7 @@ def test_the_command(pair: Pair, loss_weights: Path, tmp_path: Path, capsys: pyt
     ],
 )
 def test_what_is_wrong_is_told_before_the_baseline_runs(
-    changes: list[str], message: str, pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    changes: list[str], message: str, pair: PicturePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(["bench-optimize", "--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path), *changes])

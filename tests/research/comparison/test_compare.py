@@ -14,19 +14,26 @@ import torch
 from fastnst.errors import SettingError
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
-from fastnst.inference.session import Stylizer
+from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import gram_matrix, relative_error
 from fastnst.losses.weights import load_loss_network
 from fastnst.research.comparison.compare import Comparer, time_painting
-from fastnst.research.comparison.comparison import CompareSettings, Comparison, Judged, Point, judged_steps, shown_steps
-from fastnst.research.evaluation.networks import Network, StylePainter, open_network
+from fastnst.research.comparison.comparison import (
+    CompareSettings,
+    Comparison,
+    CurvePoint,
+    Judged,
+    judged_steps,
+    shown_steps,
+)
+from fastnst.research.evaluation.networks import EvaluatedNetwork, StylePainter, open_network
 
 
 @pytest.fixture
-def inverter(tmp_path: Path) -> Network:
-    """A network of the contract that turns each colour round."""
+def inverter(tmp_path: Path) -> EvaluatedNetwork:
+    """A network of the contract that turns each color round."""
     model = onnx.parser.parse_model(
         """<ir_version: 9, opset_import: ["" : 17]>
         invert (uint8[N,H,W,3] frame) => (uint8[N,H,W,3] stylized)
@@ -74,7 +81,7 @@ def comparison(totals: dict[int, float], fast: float, step_s: float = 2.0, fast_
         fast_losses=losses(fast),
         fast_s=fast_s,
         exact={},
-        curve=[Point(step, step_s * step, losses(total)) for step, total in totals.items()],
+        curve=[CurvePoint(step, step_s * step, losses(total)) for step, total in totals.items()],
         step_s=step_s,
     )
 
@@ -87,12 +94,12 @@ def test_the_first_match_is_the_first_step_at_or_below_the_fast_total() -> None:
     assert found is not None
     assert (found.step, found.elapsed_s) == (4, 8)
     assert comparison({1: 5, 2: 3}, fast=2.9).matched is None
-    assert comparison({1: 5, 2: 3}, fast=6).matched == Point(1, 2.0, losses(5))
+    assert comparison({1: 5, 2: 3}, fast=6).matched == CurvePoint(1, 2.0, losses(5))
 
 
 def test_speed_up_by_hand() -> None:
     made = comparison({1: 5, 100: 1}, fast=2)
-    made = dataclasses.replace(made, curve=[made.curve[0], Point(100, 150.0, losses(1))])
+    made = dataclasses.replace(made, curve=[made.curve[0], CurvePoint(100, 150.0, losses(1))])
     # 100 steps took 150 s; 300 were not run: 300 times the median step of 2 s.
     assert made.exact_s(100) == 150
     assert made.speed_up(100) == 300
@@ -127,7 +134,7 @@ def test_shown_steps(steps: int, expected: list[int]) -> None:
 
 
 def test_the_fast_picture_is_judged_by_the_same_loss_by_hand(
-    inverter: Network, settings: CompareSettings, photo: Frame, painting: Frame
+    inverter: EvaluatedNetwork, settings: CompareSettings, photo: Frame, painting: Frame
 ) -> None:
     made = Comparer(inverter, painting, settings).compare("photo0", photo, 48)
     assert made.content.shape == (35, 48, 3)
@@ -147,7 +154,7 @@ def test_the_fast_picture_is_judged_by_the_same_loss_by_hand(
 
 
 def test_the_exact_picture_is_what_optimize_paints(
-    inverter: Network, settings: CompareSettings, photo: Frame, painting: Frame
+    inverter: EvaluatedNetwork, settings: CompareSettings, photo: Frame, painting: Frame
 ) -> None:
     made = Comparer(inverter, painting, settings).compare("photo0", photo, 48)
     own = optimize(photo, painting, settings.exact(48), device=torch.device("cpu"))
@@ -159,7 +166,11 @@ def test_the_exact_picture_is_what_optimize_paints(
 
 
 def test_judging_costs_no_time(
-    inverter: Network, settings: CompareSettings, photo: Frame, painting: Frame, monkeypatch: pytest.MonkeyPatch
+    inverter: EvaluatedNetwork,
+    settings: CompareSettings,
+    photo: Frame,
+    painting: Frame,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quick, judge = Comparer(inverter, painting, settings), PixelObjective.judge
 
@@ -176,7 +187,7 @@ def test_judging_costs_no_time(
 
 
 def test_photos_and_sizes_are_compared_one_by_one(
-    inverter: Network, settings: CompareSettings, photo: Frame, painting: Frame
+    inverter: EvaluatedNetwork, settings: CompareSettings, photo: Frame, painting: Frame
 ) -> None:
     seen: list[tuple[str, int, int, int]] = []
     run = Comparer(inverter, painting, settings).run(
@@ -189,7 +200,7 @@ def test_photos_and_sizes_are_compared_one_by_one(
 
 
 def test_ctrl_c_in_the_exact_method_ends_the_comparison(
-    inverter: Network, settings: CompareSettings, photo: Frame, painting: Frame
+    inverter: EvaluatedNetwork, settings: CompareSettings, photo: Frame, painting: Frame
 ) -> None:
     def stop(_name: str, _size: int, step: int, _steps: int) -> None:
         if step == 3:
@@ -200,7 +211,7 @@ def test_ctrl_c_in_the_exact_method_ends_the_comparison(
 
 
 def test_what_computes_is_said(
-    inverter: Network, settings: CompareSettings, painting: Frame, monkeypatch: pytest.MonkeyPatch
+    inverter: EvaluatedNetwork, settings: CompareSettings, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparer = Comparer(inverter, painting, settings)
     assert isinstance(comparer.network.paint, StylePainter)

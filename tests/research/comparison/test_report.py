@@ -12,7 +12,7 @@ import pytest
 from fastnst.io.images import read_frame
 from fastnst.report.intervals import Interval
 from fastnst.research.comparison.compare import Comparer
-from fastnst.research.comparison.comparison import CompareSettings, Comparison, Judged, Point
+from fastnst.research.comparison.comparison import CompareSettings, Comparison, CurvePoint, Judged
 from fastnst.research.comparison.pictures import picture_grid
 from fastnst.research.comparison.report import compare_report, summary, write_comparison
 from fastnst.research.comparison.tables import in_words, loss_table, match_table, speed_table
@@ -27,7 +27,9 @@ def losses(total: float) -> Judged:
 
 def made(photo: str = "a", size: int = 60, fast: float = 1.0, fast_s: float = 0.25) -> Comparison:
     """120 steps of half a second; the loss is 4, 2, 1, 0.5 after 1, 40, 80 and 120 steps."""
-    curve = [Point(step, step / 2, losses(total)) for step, total in ((1, 4), (40, 2), (80, 1), (100, 0.8), (120, 0.5))]
+    curve = [
+        CurvePoint(step, step / 2, losses(total)) for step, total in ((1, 4), (40, 2), (80, 1), (100, 0.8), (120, 0.5))
+    ]
     return Comparison(
         photo=photo,
         size=size,

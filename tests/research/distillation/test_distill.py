@@ -17,7 +17,7 @@ from fastnst.losses.weights import load_loss_network
 from fastnst.research.distillation import loop
 from fastnst.research.distillation.descents import draw_descent
 from fastnst.research.distillation.finish import finish
-from fastnst.research.distillation.loop import CHECKPOINT, Progress, distill, load_state
+from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, load_state
 from fastnst.research.distillation.pictures import Pictures
 from fastnst.research.distillation.settings import DistillSettings
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
 
 
 def test_rounds_descents_and_files(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[DistillProgress] = []
     result = distill(settings, photos, tmp_path, on_progress=told.append, device=CPU)
     assert [entry.descents for entry in told if entry.round == 2 and entry.fit is None] == [1, 2]
     assert sum(entry.fit is not None for entry in told) == 2 * len(SHAPES)

@@ -13,10 +13,10 @@ from fastnst.losses.compact import LAYERS, CompactFeatures
 from fastnst.losses.compact_weights import load_compact
 from fastnst.losses.settings import LossSettings
 from fastnst.research.distillation import refining
-from fastnst.research.distillation.descents import Descent, advance, draw_plan
+from fastnst.research.distillation.descents import PictureDescent, advance, draw_plan
 from fastnst.research.distillation.drawing import near_pairs, plans
 from fastnst.research.distillation.finish import finish
-from fastnst.research.distillation.loop import CHECKPOINT, Progress, distill, load_state, save_state
+from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, load_state, save_state
 from fastnst.research.distillation.pictures import Pictures
 from fastnst.research.distillation.settings import DistillSettings
 
@@ -45,7 +45,7 @@ def test_a_refinement_lowers_both_errors(
     refined: DistillSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refining, "_STYLE", 0.0)  # of three channels it would drown the others
-    told: list[Progress] = []
+    told: list[DistillProgress] = []
     longer = replace(refined, refine_steps=60, refine_rate=3e-3)
     distill(longer, photos, tmp_path, on_progress=told.append, device=CPU)
     steps = [progress.missed for progress in told if progress.missed is not None]
@@ -60,7 +60,7 @@ def test_a_refinement_lowers_both_errors(
 
 def test_goes_on_where_a_refinement_was_stopped(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
     distill(refined, photos, tmp_path, device=CPU)
-    told: list[Progress] = []
+    told: list[DistillProgress] = []
     longer = replace(refined, refine_steps=5)
     result = distill(longer, photos, tmp_path, resume=True, on_progress=told.append, device=CPU)
     assert [progress.refined for progress in told] == [3, 4, 5]
@@ -97,7 +97,7 @@ def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
 def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
     fitted = distill(replace(refined, refine_steps=0), photos, tmp_path / "fitted", device=CPU)
     files = finish(fitted, refined, tmp_path / "fitted")
-    told: list[Progress] = []
+    told: list[DistillProgress] = []
     started = replace(refined, start=files.weights)
     result = distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
     assert [progress.fit for progress in told] == [None, None]
@@ -123,8 +123,8 @@ def test_a_descent_in_parts_is_the_same_descent(photos: Path, style_picture: Pat
     torch.manual_seed(0)
     network = CompactFeatures()
 
-    def new() -> Descent:
-        return Descent(network, draw_plan(pictures, np.random.default_rng(3)), CPU, None)
+    def new() -> PictureDescent:
+        return PictureDescent(network, draw_plan(pictures, np.random.default_rng(3)), CPU, None)
 
     whole, parts = new(), new()
     steps = whole.left
@@ -141,9 +141,9 @@ def test_descents_together_go_as_each_alone(photos: Path, style_picture: Path) -
     torch.manual_seed(0)
     network = CompactFeatures()
 
-    def new(number: int) -> Descent:
+    def new(number: int) -> PictureDescent:
         plan = replace(draw_plan(pictures, np.random.default_rng(number)), steps=2 + number)
-        return Descent(network, plan, CPU, None)
+        return PictureDescent(network, plan, CPU, None)
 
     alone = [advance(network, [new(number)], 3, None) for number in range(3)]
     together = [new(number) for number in range(3)]

@@ -1,6 +1,7 @@
 """Networks over photos: rows, skipped photos, samples, verdicts, report and sheet."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.errors import InputError
-from fastnst.io.color_transfer import match_colours
+from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
-from fastnst.metrics.yardstick import Yardstick
+from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.report.sheet import draw_sheet
-from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate
-from fastnst.research.evaluation.judge import MEASURES, YARDSTICK, Judge
-from fastnst.research.evaluation.kept import Kept
-from fastnst.research.evaluation.networks import Network
+from fastnst.research.evaluation.cache import MeasurementCache
+from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate, measure_sizes
+from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
+from fastnst.research.evaluation.networks import EvaluatedNetwork
 from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
-from fastnst.research.evaluation.summary import picture_grid, summarise
+from fastnst.research.evaluation.summary import picture_grid, summarize
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
 
@@ -32,7 +33,10 @@ def invert(frame: Frame) -> Frame:
     return 255 - frame
 
 
-NETWORKS = [Network("inverted", Path("a.onnx"), invert, 7), Network("same", Path("b.onnx"), np.copy, 0)]
+NETWORKS = [
+    EvaluatedNetwork("inverted", Path("a.onnx"), invert, 7),
+    EvaluatedNetwork("same", Path("b.onnx"), np.copy, 0),
+]
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def style(style_picture: Path) -> Frame:
 
 @pytest.fixture
 def judge(style: Frame) -> Judge:
-    return Judge(style, Yardstick(pooled, "layer", ["layer"]), None)
+    return Judge(style, PerceptualMetrics(pooled, "layer", ["layer"]), None)
 
 
 def test_rows_are_the_networks_and_what_they_must_beat(photos: Path, style: Frame, judge: Judge) -> None:
@@ -64,10 +68,26 @@ def test_values_are_those_of_the_judge(photos: Path, style: Frame, judge: Judge)
     result = evaluate(NETWORKS, style, [path], judge, size=80)
     photo = judge.measure_photo(read_sized(path, 80))
     assert result.row("inverted").means() == judge.measure(invert(photo.frame), photo)
-    assert result.row(MATCHED).means() == judge.measure(match_colours(photo.frame, style), photo)
+    assert result.row(MATCHED).means() == judge.measure(match_colors(photo.frame, style), photo)
     assert result.row("same").means() == result.row(PLAIN).means()
     assert result.row(PLAIN).means()["content"] == 0
     np.testing.assert_array_equal(result.samples[0].frames["inverted"], 255 - photo.frame)
+
+
+def test_of_patterns_the_median_counts() -> None:
+    row = evaluated("net", pattern=[1.0, 1.5, 30.0], contrast=[0.5, 1.0, 1.5])
+    assert row.means()["pattern"] == 1.5
+    assert row.interval("pattern").margin == math.inf
+    assert row.means()["contrast"] == pytest.approx(1)
+
+
+def test_at_other_sizes_the_gate_asks_for_the_appearance_alone() -> None:
+    result = evaluation(good("ours"), evaluated("pale", style=[0.1] * 3, contrast=[0.7] * 3))
+    result.size = 1024
+    assert [verdict.holds for verdict in gate_verdicts(result)] == [True, False]
+    assert [verdict.reason for verdict in gate_verdicts(result)] == ["", "contrast 0.7, 0.85 to 1.15"]
+    result.row("ours").values["grid"] = [0.5] * 3
+    assert gate_verdicts(result)[0].holds
 
 
 def test_photos_are_scaled_to_the_size(photos: Path) -> None:
@@ -93,21 +113,21 @@ def test_nothing_but_broken_photos(style: Frame, judge: Judge, tmp_path: Path) -
         evaluate(NETWORKS, style, [tmp_path / "broken.png"], judge)
 
 
-def opened(file: Path, style: Frame) -> Kept:
-    return Kept(file, resume=True, given={}, style=style)
+def opened(file: Path, style: Frame) -> MeasurementCache:
+    return MeasurementCache(file, resume=True, given={}, style=style)
 
 
 def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     painted: list[str] = []
 
-    def network(name: str) -> Network:
+    def network(name: str) -> EvaluatedNetwork:
         (tmp_path / name).write_text(name)
-        return Network(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
+        return EvaluatedNetwork(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
 
     paths, file = sorted(photos.iterdir())[:3], tmp_path / "figures.jsonl"
-    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, kept=opened(file, style))
+    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, cache=opened(file, style))
     networks = [network("a"), network("b")]
-    second = evaluate(networks, style, paths, judge, size=80, samples=0, kept=opened(file, style))
+    second = evaluate(networks, style, paths, judge, size=80, samples=0, cache=opened(file, style))
     assert painted == ["a", "a", "b", "b", "a", "b"]
     assert second.rows == evaluate(networks, style, paths, judge, size=80, samples=0).rows
     assert second.row("a").values["style"][:2] == first.row("a").values["style"]
@@ -116,10 +136,10 @@ def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, ju
 def test_pictures_are_painted_again_to_be_shown(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     path, file = photos / "photo1.png", tmp_path / "figures.jsonl"
     (tmp_path / "a.onnx").write_text("a")
-    networks = [Network("inverted", tmp_path / "a.onnx", invert, 7)]
-    evaluate(networks, style, [path], judge, size=80, samples=0, kept=opened(file, style))
+    networks = [EvaluatedNetwork("inverted", tmp_path / "a.onnx", invert, 7)]
+    evaluate(networks, style, [path], judge, size=80, samples=0, cache=opened(file, style))
     lines = file.read_text()
-    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, kept=opened(file, style)).samples
+    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, cache=opened(file, style)).samples
     assert list(sample.frames) == ["inverted", PLAIN, MATCHED]
     np.testing.assert_array_equal(sample.frames["inverted"], 255 - sample.frames[PLAIN])
     assert file.read_text() == lines
@@ -131,7 +151,7 @@ def test_ctrl_c_ends_with_what_is_done(photos: Path, style: Frame, judge: Judge)
             raise KeyboardInterrupt
         return frame
 
-    networks = [Network("patient", Path("a.onnx"), paint, 1)]
+    networks = [EvaluatedNetwork("patient", Path("a.onnx"), paint, 1)]
     result = evaluate(networks, style, sorted(photos.iterdir()), judge, size=80)
     assert result.interrupted
     assert result.photos == ["photo0.png", "photo1.png"]
@@ -149,9 +169,11 @@ def test_limit_spreads_over_the_list() -> None:
 
 
 def evaluated(name: str, parameters: int | None = 5, **values: list[float]) -> Evaluated:
-    """A row that has 0.5 in all figures but those given, and clean artefacts, over three photos."""
+    """A row that has 0.5 in all figures but those given, and clean artifacts, over three photos."""
     row = Evaluated(name, parameters, {measure: [0.5, 0.5, 0.5] for measure in MEASURES})
     row.values |= {"border": [1.0] * 3, "grid": [0.0] * 3, "blobs": [0.0] * 3} | values
+    appearance = {key: [1.0] * 3 for key in APPEARANCE}
+    row.values |= {key: same for key, same in appearance.items() if key not in values}
     return row
 
 
@@ -163,7 +185,7 @@ def good(name: str) -> Evaluated:
 def evaluation(*rows: Evaluated) -> Evaluation:
     plain = evaluated(PLAIN, None, content=[0.0] * 3, style=[2.0, 2.1, 2.2], centred=[3.0, 3.1, 3.2])
     matched = evaluated(MATCHED, None, content=[0.3] * 3, style=[0.6, 0.7, 0.8], centred=[1.0, 1.1, 1.2])
-    return Evaluation(dict(MEASURES), [*rows, plain, matched], photos=["a.jpg", "b.jpg", "c.jpg"])
+    return Evaluation(dict(MEASURES), 512, [*rows, plain, matched], photos=["a.jpg", "b.jpg", "c.jpg"])
 
 
 def test_a_network_beats_another_on_both_networks_and_all_figures() -> None:
@@ -230,7 +252,7 @@ def test_the_gate_is_in_the_report() -> None:
 def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=80, samples=1)
     result.skipped["x.jpg"] = "broken"
-    report = summarise(result, style=style, style_name="waves.png", facts={"Loss network": "tiny"})
+    report = summarize([result], style=style, style_name="waves.png", facts={"Loss network": "tiny"})
     files = {file.name: file for file in report.write(tmp_path)}
     assert list(files) == ["report.html", "report.md", "report.json", "tradeoff.png", "tradeoff-dark.png"]
     data = json.loads(files["report.json"].read_text("utf-8"))
@@ -247,13 +269,13 @@ def test_report_of_an_evaluation(photos: Path, style: Frame, judge: Judge, tmp_p
     page = files["report.html"].read_text("utf-8")
     assert "tiny" in page and "1 left out" in page and "same beats" in page
     text = files["report.md"].read_text("utf-8")
-    assert all(column.title in text for column in YARDSTICK.values())
+    assert all(column.title in text for column in PERCEPTUAL.values())
 
 
 def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, judge: Judge) -> None:
     result = evaluate(NETWORKS, style, sorted(photos.iterdir())[:2], judge, size=300, samples=2)
     grid = picture_grid(result, style)
-    assert grid.columns == ["painting", "plain photo", "inverted", "same", "recoloured photo"]
+    assert grid.columns == ["painting", "plain photo", "inverted", "same", "recolored photo"]
     assert [label for label, _ in grid.rows] == ["photo0", "", "photo1", ""]
     _, crops = grid.rows[1]
     painting, photo, inverted = crops[:3]
@@ -261,3 +283,17 @@ def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, jud
     assert painting.shape == photo.shape == (176, 256, 3)
     np.testing.assert_array_equal(inverted, 255 - photo)
     assert draw_sheet(grid).shape[1] > 5 * 256
+
+
+def test_ctrl_c_at_the_second_size_leaves_the_first(photos: Path, style: Frame, judge: Judge) -> None:
+    def paint(frame: Frame) -> Frame:
+        if max(frame.shape) == 90:
+            raise KeyboardInterrupt
+        return frame
+
+    networks, paths = [EvaluatedNetwork("patient", Path("a.onnx"), paint, 1)], sorted(photos.iterdir())[:2]
+    results = measure_sizes(networks, style, paths, judge, sizes=[80, 90, 70])
+    assert [result.size for result in results] == [80]
+    assert results[0].interrupted
+    assert len(results[0].photos) == 2
+    assert [result.size for result in measure_sizes(networks, style, paths, judge, sizes=[70, 80])] == [70, 80]

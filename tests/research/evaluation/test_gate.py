@@ -8,10 +8,10 @@ import pytest
 
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.yardstick import load_yardstick
+from fastnst.metrics.perceptual import load_perceptual_metrics
 from fastnst.research.evaluation.evaluate import choose_evenly, evaluate
-from fastnst.research.evaluation.gate import THRESHOLDS, Thresholds, check_gate, style_images
-from fastnst.research.evaluation.judge import Judge
+from fastnst.research.evaluation.gate import Thresholds, check_appearance, check_gate, style_images
+from fastnst.research.evaluation.judge import APPEARANCE, Judge
 from fastnst.research.evaluation.networks import open_network
 from fastnst.research.evaluation.rows import MATCHED
 
@@ -20,11 +20,23 @@ SHARED = ROOT.parent / "shared"
 OF_EACH = 4
 """Photos for each style of a network that knows several, to save time."""
 
+TRAINED_BEFORE = {"starry", "starry-live", "gallery"}
+"""Networks older than the limits of the appearance: they are pale, and must pass the others until they are replaced."""
+
 EXPORTS = sorted((ROOT / "exports").glob("*.onnx"))
 PAINTINGS = (SHARED / "styles", ROOT / "data" / "style")
 
 MATCHED_MEANS = {"centred": 1.0}
-GOOD = {"content": 0.7, "style": 0.15, "centred": 0.45, "border": 1.1, "grid": 0.01, "blobs": 0.0, "colour": 8.0}
+LOOKS = dict.fromkeys(APPEARANCE, 1.0)
+GOOD = LOOKS | {
+    "content": 0.8,
+    "style": 0.15,
+    "centred": 0.45,
+    "border": 1.1,
+    "grid": 0.01,
+    "blobs": 0.0,
+    "color": 8.0,
+}
 
 
 def test_a_good_style_passes() -> None:
@@ -32,21 +44,40 @@ def test_a_good_style_passes() -> None:
 
 
 def test_limits_themselves_pass() -> None:
-    limits = {"content": 0.75, "style": 0.2, "centred": 0.5, "border": 2.0, "grid": 0.02, "blobs": 0.005}
+    limits = LOOKS | {"style": 0.2, "centred": 0.5, "border": 2.0, "grid": 0.02, "blobs": 0.005}
+    limits |= {"contrast": 0.85, "chroma": 1.2, "octave_2": 0.8, "octave_32": 1.25, "pattern": 3.0}
     assert check_gate(limits, MATCHED_MEANS) == []
+    assert check_gate(limits | {"contrast": 1.15, "chroma": 0.85}, MATCHED_MEANS) == []
 
 
-@pytest.mark.parametrize("measure", ["content", "style", "centred", "border", "grid", "blobs"])
+@pytest.mark.parametrize("measure", ["style", "centred", "border", "grid", "blobs"])
 def test_each_threshold_can_be_missed(measure: str) -> None:
     [missed] = check_gate(GOOD | {measure: 3.0}, MATCHED_MEANS)
     assert missed.startswith(f"{measure} 3, at most ")
 
 
+@pytest.mark.parametrize(
+    ("measure", "low", "high"),
+    [("contrast", 0.85, 1.15), ("chroma", 0.85, 1.2), ("octave_2", 0.8, 1.25), ("octave_32", 0.8, 1.25)],
+)
+def test_the_appearance_can_miss_on_either_side(measure: str, low: float, high: float) -> None:
+    for value in (low - 0.01, high + 0.01):
+        missed = [f"{measure} {value:.4g}, {low:g} to {high:g}"]
+        assert check_gate(GOOD | {measure: value}, MATCHED_MEANS) == missed
+        assert check_appearance(GOOD | {measure: value}) == missed
+
+
+def test_patterns_are_limited_and_the_coarsest_octave_and_content_are_not() -> None:
+    assert check_appearance(GOOD | {"pattern": 3.2}) == ["pattern 3.2, at most 3"]
+    assert check_gate(GOOD | {"octave_64": 0.5, "content": 2.0}, MATCHED_MEANS) == []
+
+
 def test_undefined_figures_do_not_pass() -> None:
     assert check_gate(GOOD | {"style": float("nan")}, MATCHED_MEANS) == ["style nan, at most 0.2"]
+    assert check_appearance(GOOD | {"chroma": float("nan")}) == ["chroma nan, 0.85 to 1.2"]
 
 
-def test_centred_is_held_against_the_recoloured_photo() -> None:
+def test_centred_is_held_against_the_recolored_photo() -> None:
     assert check_gate(GOOD, {"centred": 0.8}) == ["centred 0.45, at most 0.4"]
     assert check_gate(GOOD, {"centred": 0.8}, Thresholds(centred_share=0.6)) == []
 
@@ -89,7 +120,9 @@ def test_every_shipped_style_passes(export: Path, style: str, name: str, photos:
     if not weights.is_file() or painting is None or not paths:
         pytest.skip(f"needs {weights.name}, {name} and pictures")
     picture = read_frame(painting)
-    judge = Judge(picture, load_yardstick(LossSettings(loss_weights=weights))[0], None)
+    judge = Judge(picture, load_perceptual_metrics(LossSettings(loss_weights=weights))[0], None)
     network = open_network(f"{export}@{style}" if style else export)
     result = evaluate([network], picture, paths, judge, samples=0)
-    assert check_gate(result.networks[0].means(), result.row(MATCHED).means(), THRESHOLDS) == []
+    means = result.networks[0].means()
+    excused = check_appearance(means) if export.stem in TRAINED_BEFORE else []
+    assert [missed for missed in check_gate(means, result.row(MATCHED).means()) if missed not in excused] == []

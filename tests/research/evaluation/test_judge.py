@@ -12,8 +12,8 @@ from fastnst.errors import InputError, WeightsError
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
 from fastnst.metrics.alexnet import AlexNetFeatures
+from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.metrics.similarity import AlexNetMetrics
-from fastnst.metrics.yardstick import Yardstick
 from fastnst.research.evaluation import judge as module
 from fastnst.research.evaluation.judge import MEASURES, SECOND_OPINION, Judge, load_measures
 
@@ -25,7 +25,7 @@ def pooled(image: Tensor) -> Features:
     return {"layer": F.avg_pool2d(image, 4)}
 
 
-YARDSTICK = Yardstick(pooled, "layer", ["layer"])
+METRICS = PerceptualMetrics(pooled, "layer", ["layer"])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def alexnet() -> AlexNetMetrics:
 
 
 def test_every_measure_is_taken(alexnet: AlexNetMetrics) -> None:
-    judge = Judge(STYLE, YARDSTICK, alexnet)
+    judge = Judge(STYLE, METRICS, alexnet)
     values = judge.measure(OTHER, judge.measure_photo(PHOTO))
     assert list(values) == list(MEASURES) == list(judge.measures)
     assert all(np.isfinite(value) for value in values.values())
@@ -43,7 +43,7 @@ def test_every_measure_is_taken(alexnet: AlexNetMetrics) -> None:
 
 
 def test_the_photo_itself(alexnet: AlexNetMetrics) -> None:
-    judge = Judge(STYLE, YARDSTICK, alexnet)
+    judge = Judge(STYLE, METRICS, alexnet)
     photo = judge.measure_photo(PHOTO)
     values = judge.measure(photo.frame, photo)
     assert [values[key] for key in ("content", "alexnet_content", "lpips", "ssim", "blobs")] == [0, 0, 0, 1, 0]
@@ -51,14 +51,14 @@ def test_the_photo_itself(alexnet: AlexNetMetrics) -> None:
 
 
 def test_without_alexnet_its_measures_are_left_out() -> None:
-    judge = Judge(STYLE, YARDSTICK, None)
+    judge = Judge(STYLE, METRICS, None)
     values = judge.measure(OTHER, judge.measure_photo(PHOTO))
     assert list(values) == list(judge.measures) == [key for key in MEASURES if key not in SECOND_OPINION]
 
 
 def test_a_photo_too_narrow_to_be_judged() -> None:
     with pytest.raises(InputError, match=r"a picture of 200x47; expected sides of at least 48 px"):
-        Judge(STYLE, YARDSTICK, None).measure_photo(np.zeros((47, 200, 3), np.uint8))
+        Judge(STYLE, METRICS, None).measure_photo(np.zeros((47, 200, 3), np.uint8))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(file: Path | None) -> None:
         raise WeightsError(f"cannot be fetched, {file}")
 
-    monkeypatch.setattr(module, "load_yardstick", lambda settings: (YARDSTICK, "vgg19"))
+    monkeypatch.setattr(module, "load_perceptual_metrics", lambda settings: (METRICS, "vgg19"))
     monkeypatch.setattr(module, "load_alexnet_metrics", fail)
 
 

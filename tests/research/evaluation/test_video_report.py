@@ -10,7 +10,7 @@ import pytest
 from fastnst.metrics.flow import still
 from fastnst.metrics.scenes import Scene
 from fastnst.metrics.temporal import Steadiness
-from fastnst.report.blocks import Facts, Grid, Heading, Plot, Table
+from fastnst.report.blocks import Facts, Heading, PictureGrid, Plot, Table
 from fastnst.report.intervals import Interval
 from fastnst.report.report import Report
 from fastnst.research.evaluation.video_report import (
@@ -93,7 +93,7 @@ def test_the_section_holds_tables_a_plot_and_pictures_and_can_be_written(tmp_pat
     blocks = video_blocks(ROWS, [scene], {"a": lambda frame: 255 - frame})
     facts = next(block for block in blocks if isinstance(block, Facts))
     assert "2 scenes: one, two" in facts.facts["clip"]
-    grid = next(block for block in blocks if isinstance(block, Grid))
+    grid = next(block for block in blocks if isinstance(block, PictureGrid))
     assert [label for label, _ in grid.rows] == ["unstylized", "a"]
     assert sum(isinstance(block, Plot) for block in blocks) == 1
     report = Report("Steady", blocks=blocks, data={"video": video_data(ROWS)})

@@ -8,7 +8,7 @@ from fastnst.errors import InputError
 from fastnst.exact.presets import preset_settings
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, StudyName
-from fastnst.research.studies.plan import Given, Named, Plan
+from fastnst.research.studies.plan import Given, Named, StudyPlan
 
 
 def named(name: str, seed: int) -> Named:
@@ -21,11 +21,11 @@ def given() -> Given:
     return Given([named("bridge", 0), named("cat", 1)], [named("waves", 2), named("scream", 3)], OptimizeSettings())
 
 
-def plan_of(name: StudyName, given: Given) -> Plan:
+def plan_of(name: StudyName, given: Given) -> StudyPlan:
     return STUDIES[name](replace(given, network="starry"))
 
 
-def settings_of(plan: Plan) -> list[list[OptimizeSettings | None]]:
+def settings_of(plan: StudyPlan) -> list[list[OptimizeSettings | None]]:
     return [
         [None if cell is None or cell.job is None else cell.job.settings for cell in cells] for _, cells in plan.rows
     ]

@@ -7,6 +7,7 @@ and the caller gets the error of the stage that failed.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -68,19 +69,29 @@ class Channel(Generic[T]):
             raise self._error
 
 
-def overlap(source: Iterable[A], work: Callable[[A], B], sink: Callable[[B], None], *, depth: int = 4) -> None:
-    """Run `sink(work(item))` over all items: reading in one thread, work in the caller's, the sink in a third.
+@contextmanager
+def overlapping(
+    source: Iterable[A], sink: Callable[[B], None], *, depth: int = 4
+) -> Iterator[tuple[Iterable[A], Callable[[B], bool]]]:
+    """Read in one thread and write in another, while the block works in the caller's, so that Ctrl-C reaches it.
 
-    Order is kept. Everything that `source` gave before it failed still goes through `work` and `sink`.
+        with overlapping(frames, writer.write) as (read, write):
+            for frame in read:
+                if not write(work(frame)):
+                    break
+
+    Order is kept. All that `source` gave before it failed still comes to the block, and what that writes to `sink`.
 
     Args:
         source: iterated in its own thread; a generator is also closed there.
-        work: called in the caller's thread, so Ctrl-C reaches it.
         sink: called in its own thread.
         depth: items that wait between two stages at most.
 
+    Yields:
+        What was read, and what hands an item to `sink`: False means that it has failed, and the block should end.
+
     Raises:
-        Exception: what `work` or `source` raised, else what `sink` raised.
+        Exception: what the block or `source` raised, else what `sink` raised.
     """
     read: Channel[A] = Channel(depth)
     done: Channel[B] = Channel(depth)
@@ -92,9 +103,7 @@ def overlap(source: Iterable[A], work: Callable[[A], B], sink: Callable[[B], Non
     for thread in threads:
         thread.start()
     try:
-        for item in read:
-            if not done.put(work(item)):
-                break
+        yield read, done.put
     finally:
         read.abandon()
         done.finish()

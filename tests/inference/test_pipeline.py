@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,8 +11,9 @@ from PIL import Image
 
 from fastnst.backends.mixing import StyleChoice
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.inference.effects import LookSettings
-from fastnst.inference.painter import LookPainter, compose, read_look
+from fastnst.inference.effects import Effects, read_effects
+from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.session import StyleSession
 from fastnst.io.images import Frame
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -51,8 +53,8 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
 
 
 def paint(style: str | None, **settings: object) -> Frame:
-    with LookPainter(style, LookSettings(**settings), provider="cpu") as painter:  # type: ignore[arg-type]
-        return painter(PHOTO)
+    with StylePipeline(style, Effects(**settings), provider="cpu") as pipeline:  # type: ignore[arg-type]
+        return pipeline(PHOTO)
 
 
 def test_plain(style: Write) -> None:
@@ -86,15 +88,24 @@ def test_a_mix_of_styles(style: Write, mix: str) -> None:
         paint(mix, mix="3")
     with pytest.raises(SettingError, match="knows one style"):
         paint(style(INVERT, "invert"), mix="munch")
-    with LookPainter(mix, LookSettings(mix="monet:0.5"), provider="cpu") as painter:
-        assert painter.style == "mix@monet:0.5"
+    with StylePipeline(mix, Effects(mix="monet:0.5"), provider="cpu") as pipeline:
+        assert pipeline.style == "mix@monet:0.5"
 
 
 def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) -> None:
     painted = paint(mix, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
     assert painted[0, [0, 39], 0].tolist() == [40, 200]
-    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}@monet",)), provider="cpu") as painter:
-        assert len(painter._networks) == 1  # opened once
+    opened: list[Path] = []
+
+    def count(path: Path, **options: object) -> StyleSession:
+        opened.append(path)
+        return StyleSession(path, **options)  # type: ignore[arg-type]
+
+    effects = Effects(mask=halves, region=(f"blue={mix}@monet",))
+    with StylePipeline(mix, effects, provider="cpu", open_session=count) as pipeline:
+        # Weights for the call go to the style itself, not to the regions that the same network paints.
+        assert pipeline(PHOTO, style_weights={"munch": 1})[0, [0, 39], 0].tolist() == [40, 200]
+    assert opened == [Path(mix)]
     with pytest.raises(SettingError, match="--mix is given without --style"):
         paint(None, mix="munch", mask=halves, region=(f"blue={mix}@monet",))
 
@@ -102,18 +113,55 @@ def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) ->
 def test_styles_that_nobody_mixed_are_said_once(
     mix: str, halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LookPainter(mix, LookSettings(mask=halves, region=(f"blue={mix}",)), provider="cpu") as painter:
-        assert painter.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
+    with StylePipeline(mix, Effects(mask=halves, region=(f"blue={mix}",)), provider="cpu") as pipeline:
+        assert pipeline.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
-    with LookPainter("mix", LookSettings(), provider="cpu") as painter:
-        assert painter.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
-    with LookPainter(f"{mix}@monet", LookSettings(), provider="cpu") as painter:
-        assert painter.notes == []
+    with StylePipeline("mix", Effects(), provider="cpu") as pipeline:
+        assert pipeline.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
+    with StylePipeline(f"{mix}@monet", Effects(), provider="cpu") as pipeline:
+        assert pipeline.notes == []
+
+
+def test_switching_reuses_the_provider_and_frees_what_no_region_needs(
+    tmp_path: Path, halves: Path, fake_session: type
+) -> None:
+    sessions: list[Any] = []
+    asked: list[tuple[str, str | None]] = []
+
+    def opened(path: Path, *, provider: str, prefer: str | None, **_options: object) -> Any:
+        asked.append((provider, prefer))
+        sessions.append(fake_session(lambda frame: np.full_like(frame, 10 * len(path.stem)), path=path))
+        return sessions[-1]
+
+    one, two, three = (tmp_path / f"{name}.onnx" for name in ("a", "bb", "ccc"))
+    for path in (one, two, three):
+        path.touch()
+    effects = Effects(mask=halves, region=(f"blue={one}",))
+    with StylePipeline(str(two), effects, open_session=opened) as pipeline:
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [20, 10]
+        pipeline.switch(one)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [10, 10]
+        assert [session.closed for session in sessions] == [True, False]
+        pipeline.switch(three)
+        assert pipeline(PHOTO)[0, [0, 39], 0].tolist() == [30, 10]
+        assert [session.closed for session in sessions] == [True, False, False]
+    assert all(session.closed for session in sessions)
+    assert asked == [("auto", None), ("auto", "cpu"), ("auto", "cpu")]
+
+
+def test_painted_at_another_size_photo_and_painting_meet_at_the_photos(style: Write) -> None:
+    photo = np.zeros((20, 40, 3), np.uint8)
+    photo[:, ::2] = 200
+    with StylePipeline(style(INVERT, "invert"), Effects(strength=0.5), provider="cpu") as pipeline:
+        stylized = pipeline(photo, size=(10, 20))
+    # Half the size, all is 100, and painted 155: half of that, and half of each column of the photo.
+    np.testing.assert_allclose(stylized[0, :2, 0], [177.5, 77.5], atol=0.5)
+    assert stylized.shape == photo.shape
 
 
 def test_more_than_its_full_strength(style: Write) -> None:
     with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
-        LookPainter(style(INVERT, "invert"), LookSettings(strength=1.2), provider="cpu")
+        StylePipeline(style(INVERT, "invert"), Effects(strength=1.2), provider="cpu")
 
 
 def test_colors_kept(style: Write) -> None:
@@ -152,19 +200,20 @@ def test_the_rest_gets_the_style_or_stays(style: Write, halves: Path) -> None:
 
 def test_a_style_named_twice_is_loaded_once(style: Write, halves: Path) -> None:
     invert, black = style(INVERT, "invert"), style(BLACK, "black")
-    networks, mask = read_look(invert, LookSettings(mask=halves, region=(f"red={black}", f"blue={black}")))
+    networks, mask = read_effects(invert, Effects(mask=halves, region=(f"red={black}", f"blue={black}")))
     assert networks == [StyleChoice(Path(invert)), StyleChoice(Path(black))]
     assert mask is not None
     assert [int(weights[0, 0]) for weights in mask.weights((20, 40))] == [0, 255]
 
 
-def test_paintings_without_a_pixel_are_not_painted(halves: Path, tmp_path: Path, style: Write) -> None:
-    _, mask = read_look(style(INVERT, "invert"), LookSettings(mask=halves, region=("red=photo", "blue=photo")))
+def test_paintings_without_a_pixel_are_not_painted(halves: Path, style: Write) -> None:
+    class Fails(StyleSession):
+        def __call__(self, frames: Frame, **options: object) -> Frame:
+            raise AssertionError
 
-    def fail(_photo: Frame) -> Frame:
-        raise AssertionError
-
-    np.testing.assert_array_equal(compose(PHOTO, [fail], mask, preserve_color=False), PHOTO)
+    effects = Effects(mask=halves, region=("red=photo", "blue=photo"))
+    with StylePipeline(style(INVERT, "invert"), effects, provider="cpu", open_session=Fails) as pipeline:
+        np.testing.assert_array_equal(pipeline(PHOTO), PHOTO)
 
 
 def test_strength_and_colors_go_with_regions(style: Write, halves: Path) -> None:
@@ -179,18 +228,18 @@ def test_strength_and_colors_go_with_regions(style: Write, halves: Path) -> None
 def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
     model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]>' + INVERT)
     onnx.save(model, tmp_path / "new.onnx")
-    settings = LookSettings(strength=0.5)
-    with LookPainter(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as painter:
-        np.testing.assert_allclose(painter(PHOTO), 127.5, atol=1)
-        assert painter.in_tiles == 1
-        assert (painter.style, painter.tile_provider) == ("new", "cpu")
-        assert str(painter.choice) == "cpu"
+    settings = Effects(strength=0.5)
+    with StylePipeline(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as pipeline:
+        np.testing.assert_allclose(pipeline(PHOTO), 127.5, atol=1)
+        assert pipeline.in_tiles == 1
+        assert (pipeline.style, pipeline.session.tiles.provider) == ("new", "cpu")
+        assert str(pipeline.choice) == "cpu"
 
 
 def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves: Path) -> None:
-    def identity(path: str, **settings: object) -> str:
-        with LookPainter(path, LookSettings(**settings), provider="cpu") as painter:  # type: ignore[arg-type]
-            return painter.identity
+    def identity(path: str, **settings: object) -> dict[str, str]:
+        with StylePipeline(path, Effects(**settings), provider="cpu") as pipeline:  # type: ignore[arg-type]
+            return pipeline.identity
 
     invert = style(INVERT, "invert")
     identities = [
@@ -204,20 +253,20 @@ def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves
         identity(mix, mix="munch"),
         identity(f"{mix}@monet"),
     ]
-    assert len(set(identities)) == len(identities)
+    assert len({each["look"] for each in identities}) == len(identities)
     assert identity(invert) == identities[0]
 
 
 def test_what_cannot_be(style: Write, halves: Path) -> None:
     with pytest.raises(SettingError, match="--style is missing"):
-        LookPainter(None, LookSettings())
+        StylePipeline(None, Effects())
     with pytest.raises(SettingError, match="--style is missing"):
-        LookPainter(None, LookSettings(mask=halves, region=("red=photo",)))
+        StylePipeline(None, Effects(mask=halves, region=("red=photo",)))
     with pytest.raises(StyleError, match="no style 'nonsuch'"):
-        LookPainter(None, LookSettings(mask=halves, region=("red=nonsuch",)))
+        StylePipeline(None, Effects(mask=halves, region=("red=nonsuch",)))
     with pytest.raises(InputError, match=r"gone\.png: no such file"):
-        LookPainter(style(INVERT, "invert"), LookSettings(mask=Path("gone.png")))
+        StylePipeline(style(INVERT, "invert"), Effects(mask=Path("gone.png")))
     words = "is not the shape of the picture, 64x64"
-    painter = LookPainter(style(INVERT, "invert"), LookSettings(mask=halves), provider="cpu")
-    with painter, pytest.raises(InputError, match=words):
-        painter(np.zeros((64, 64, 3), np.uint8))
+    pipeline = StylePipeline(style(INVERT, "invert"), Effects(mask=halves), provider="cpu")
+    with pipeline, pytest.raises(InputError, match=words):
+        pipeline(np.zeros((64, 64, 3), np.uint8))

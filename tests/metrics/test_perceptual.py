@@ -1,4 +1,4 @@
-"""The yardstick: values worked by hand, and what it is measured with."""
+"""Content, style and centred: values worked by hand, and what they are measured with."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from torch import Tensor
 from fastnst.io.images import Frame
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics import yardstick as module
-from fastnst.metrics.yardstick import STYLE_LAYERS, Yardstick, load_yardstick
+from fastnst.metrics import perceptual as module
+from fastnst.metrics.perceptual import STYLE_LAYERS, PerceptualMetrics, load_perceptual_metrics
 
 
 def red_green_and_blue(image: Tensor) -> Features:
@@ -18,18 +18,18 @@ def red_green_and_blue(image: Tensor) -> Features:
 
 
 def frame(red: list[int], green: list[int], blue: list[int]) -> Frame:
-    """One column of pixels, colours 0 or 1."""
+    """One column of pixels, colors 0 or 1."""
     return np.array([red, green, blue], np.uint8).T[:, None] * np.uint8(255)
 
 
-YARDSTICK = Yardstick(red_green_and_blue, "first", ["first", "second"])
+METRICS = PerceptualMetrics(red_green_and_blue, "first", ["first", "second"])
 STYLIZED = frame(red=[1, 1], green=[0, 1], blue=[1, 0])
 PHOTO = frame(red=[1, 0], green=[0, 1], blue=[0, 0])
 STYLE = frame(red=[0, 1], green=[1, 0], blue=[1, 1])
 
 
 def test_figures_by_hand() -> None:
-    figures = YARDSTICK.compare(YARDSTICK.measure(STYLIZED), YARDSTICK.measure(PHOTO), YARDSTICK.measure(STYLE))
+    figures = METRICS.compare(METRICS.measure(STYLIZED), METRICS.measure(PHOTO), METRICS.measure(STYLE))
     # Content: (1 1 0 1) - (1 0 0 1) = (0 1 0 0), 1 over the photo's 2.
     assert figures.content == pytest.approx(1 / 2)
     # Grams of the first layer: (1 .5; .5 .5) and (.5 0; 0 .5), so (.25 + .25 + .25 + 0) / .5; of the second: 1 and 1.
@@ -39,19 +39,19 @@ def test_figures_by_hand() -> None:
 
 
 def test_a_photo_is_no_distance_from_itself() -> None:
-    photo = YARDSTICK.measure(PHOTO)
-    assert YARDSTICK.compare(photo, photo, YARDSTICK.measure(STYLE)).content == 0
+    photo = METRICS.measure(PHOTO)
+    assert METRICS.compare(photo, photo, METRICS.measure(STYLE)).content == 0
 
 
 def test_the_style_image_is_no_distance_from_itself() -> None:
-    figures = YARDSTICK.compare(YARDSTICK.measure(STYLE), YARDSTICK.measure(PHOTO), YARDSTICK.measure(STYLE))
+    figures = METRICS.compare(METRICS.measure(STYLE), METRICS.measure(PHOTO), METRICS.measure(STYLE))
     assert (figures.style, figures.centred) == (0, 0)
 
 
-def test_centred_does_not_see_a_shift_of_all_colours() -> None:
+def test_centred_does_not_see_a_shift_of_all_colors() -> None:
     rng = np.random.default_rng(0)
     dark = rng.integers(0, 100, (6, 5, 3), np.uint8)
-    figures = YARDSTICK.compare(*map(YARDSTICK.measure, (dark + np.uint8(100), dark, dark)))
+    figures = METRICS.compare(*map(METRICS.measure, (dark + np.uint8(100), dark, dark)))
     assert figures.style > 1
     assert figures.centred == pytest.approx(0, abs=1e-6)
 
@@ -63,12 +63,12 @@ def test_style_image_is_measured_at_512() -> None:
         seen.append(tuple(image.shape))
         return red_green_and_blue(image)
 
-    measured = Yardstick(network, "first", ["first"]).measure_style(np.zeros((30, 60, 3), np.uint8))
+    measured = PerceptualMetrics(network, "first", ["first"]).measure_style(np.zeros((30, 60, 3), np.uint8))
     assert seen == [(1, 3, 256, 512)]
     assert measured.content.numel() == 0
 
 
-def test_the_yardstick_is_the_one_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metrics_are_those_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load(settings: LossSettings) -> tuple[object, str]:
@@ -76,7 +76,9 @@ def test_the_yardstick_is_the_one_of_the_docs(monkeypatch: pytest.MonkeyPatch) -
         return torch.nn.Identity(), "which weights"
 
     monkeypatch.setattr(module, "load_loss_network", load)
-    _, provenance = load_yardstick(LossSettings(loss_network="vgg19-caffe", pool="max", content_layers=("relu1_1",)))
+    _, provenance = load_perceptual_metrics(
+        LossSettings(loss_network="vgg19-caffe", pool="max", content_layers=("relu1_1",))
+    )
     assert provenance == "which weights"
     assert (asked[0].loss_network, asked[0].pool, asked[0].content_layers) == ("vgg19-caffe", "average", ("relu4_2",))
     assert asked[0].style_layers == STYLE_LAYERS == ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

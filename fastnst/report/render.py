@@ -1,28 +1,58 @@
-"""A report as Markdown, for README files and notes; plots and the sheet lie beside it as PNGs."""
+"""Blocks as a page: one HTML file that needs nothing beside it, or Markdown for README files and notes."""
 
+import base64
 from collections.abc import Sequence
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from fastnst.report.blocks import (
     Block,
     Facts,
-    Grid,
     Heading,
+    PictureGrid,
     Plot,
     Table,
     Text,
     Verdicts,
     best_rows,
     format_cell,
+    png_bytes,
 )
 
 
+def render_html(title: str, summary: str, blocks: Sequence[Block]) -> str:
+    """The whole page; it loads nothing from elsewhere."""
+    kinds = [(type(block).__name__, block) for block in blocks]
+    return _page().render(title=title, summary=summary, blocks=kinds).lstrip()
+
+
 def render_markdown(title: str, summary: str, blocks: Sequence[Block]) -> str:
-    """The whole document. Grids of pictures are left to the HTML file and the sheet."""
+    """The whole document. Grids of pictures are left to the HTML file and the sheet; plots are files beside it."""
     parts = [f"# {_escape(title)}"]
     if summary:
         parts.append(_escape(summary))
-    parts += [_block(block) for block in blocks if not isinstance(block, Grid)]
+    parts += [_block(block) for block in blocks if not isinstance(block, PictureGrid)]
     return "\n\n".join(parts) + "\n"
+
+
+@cache
+def _page() -> Template:
+    environment = Environment(
+        loader=PackageLoader("fastnst.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "best_rows": best_rows,
+        "format_cell": format_cell,
+        "png_bytes": png_bytes,
+        "data_url": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
+    }
+    return environment.get_template("page.html.jinja")
 
 
 def _block(block: Block) -> str:  # noqa: PLR0911 - one for each kind of block
@@ -47,7 +77,7 @@ def _block(block: Block) -> str:  # noqa: PLR0911 - one for each kind of block
                 f'<picture><source media="(prefers-color-scheme: dark)" srcset="{block.name}-dark.png">'
                 f'<img src="{block.name}.png" alt="{block.caption or block.name}"></picture>'
             )
-        case Grid():
+        case PictureGrid():
             return ""
 
 

@@ -7,10 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from fastnst.backends.onnx_cpu import OnnxBackend
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.inference import fitting
-from fastnst.inference.fitting import FittingStylizer
-from fastnst.inference.session import Stylizer
+from fastnst.inference import tile_policy
+from fastnst.inference.session import StyleSession
 from fastnst.tiling import memory
 
 # Convolution, normalisation over the whole picture, and back to levels.
@@ -54,20 +54,20 @@ def in_one_piece(path: Path, frame: np.ndarray) -> np.ndarray:
 
 def test_small_pictures_in_one_piece(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 1)
-    with FittingStylizer(network, provider="cpu") as stylizer:
-        stylizer(draw(200, 300))
-        assert stylizer.in_tiles == 0
+    with StyleSession(network, provider="cpu", tile="auto") as session:
+        session(draw(200, 300))
+        assert session.tiles.pictures == 0
 
 
 def test_tiles_where_memory_is_short(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame, shares = draw(1000, 1200), []
-    with FittingStylizer(network, provider="cpu") as stylizer:
-        stylizer(frame)
-        assert stylizer.in_tiles == 0
-        monkeypatch.setattr(fitting, "one_piece_limit", lambda: 2**20)
-        stylizer.on_progress = shares.append
-        painted = stylizer(frame)
-        assert stylizer.in_tiles == 1
+    with StyleSession(network, provider="cpu", tile="auto") as session:
+        session(frame)
+        assert session.tiles.pictures == 0
+        monkeypatch.setattr(tile_policy, "one_piece_limit", lambda: 2**20)
+        session.tiles.on_progress = shares.append
+        painted = session(frame)
+        assert session.tiles.pictures == 1
     expected = in_one_piece(network, frame)
     assert np.abs(painted.astype(int) - expected).max() <= 1
     assert shares[-1] == pytest.approx(1)
@@ -78,8 +78,6 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory.one_piece_limit() == 4 * 2**30
     monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
     assert memory.one_piece_limit() == int(0.7 * 2**30)
-    monkeypatch.setattr(memory, "available_memory", lambda: None)
-    assert memory.one_piece_limit() == 4 * 2**30
 
 
 def test_estimates_by_hand() -> None:
@@ -90,66 +88,58 @@ def test_estimates_by_hand() -> None:
 
 
 def test_off_and_always(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "one_piece_limit", lambda: 2**20)
+    monkeypatch.setattr(tile_policy, "one_piece_limit", lambda: 2**20)
     frame = draw(1000, 1010)
-    with FittingStylizer(network, provider="cpu", tile="off") as stylizer:
-        stylizer(frame)
-        assert stylizer.in_tiles == 0
-    with FittingStylizer(network, provider="cpu", tile=64) as stylizer:
-        np.testing.assert_allclose(stylizer(frame[:70, :90]), in_one_piece(network, frame[:70, :90]), atol=1)
-        assert stylizer.in_tiles == 1
+    with StyleSession(network, provider="cpu", tile="off") as session:
+        session(frame)
+        assert session.tiles.pictures == 0
+    with StyleSession(network, provider="cpu", tile=64) as session:
+        np.testing.assert_allclose(session(frame[:70, :90]), in_one_piece(network, frame[:70, :90]), atol=1)
+        assert session.tiles.pictures == 1
 
 
 def test_networks_without_tiles_stay_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, frame = write(tmp_path / "old.onnx", opset=17), draw(1000, 1010)
-    monkeypatch.setattr(fitting, "one_piece_limit", lambda: 2**20)
-    with FittingStylizer(old, provider="cpu") as stylizer:
-        np.testing.assert_array_equal(stylizer(frame), in_one_piece(old, frame))
-        assert stylizer.in_tiles == 0
+    monkeypatch.setattr(tile_policy, "one_piece_limit", lambda: 2**20)
+    with StyleSession(old, provider="cpu", tile="auto") as session:
+        np.testing.assert_array_equal(session(frame), in_one_piece(old, frame))
+        assert session.tiles.pictures == 0
     with pytest.raises(StyleError, match="cannot be painted in tiles: it has opset 17"):
-        FittingStylizer(old, provider="cpu", tile=64)
+        StyleSession(old, provider="cpu", tile=64)
 
 
 def test_tiles_when_one_piece_fails(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_self: Stylizer, *_frames: object, **_options: object) -> np.ndarray:
-        raise InputError("no memory")
+    def fail(*_arguments: object) -> np.ndarray:
+        raise MemoryError
 
-    monkeypatch.setattr(Stylizer, "__call__", fail)
     frame = draw(70, 90)
-    with FittingStylizer(network, provider="cpu") as stylizer:
-        np.testing.assert_allclose(stylizer(frame), in_one_piece(network, frame), atol=1)
-        assert stylizer.in_tiles == 1
-    with FittingStylizer(network, provider="cpu", tile="off") as stylizer, pytest.raises(InputError, match="no memory"):
-        stylizer(frame)
-
-
-def test_a_second_style_runs_where_the_first_does(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise AssertionError
-
-    with Stylizer(network, provider="cpu") as first:
-        monkeypatch.setattr("fastnst.backends.choosing.candidates", fail)
-        with FittingStylizer(network, like=first, tile=64) as second:
-            assert second.stylizer.provider == "cpu"
-        with pytest.raises(AssertionError):
-            FittingStylizer(network)
+    with StyleSession(network, provider="cpu", tile="auto") as session, monkeypatch.context() as patched:
+        patched.setattr(OnnxBackend, "run", fail)
+        np.testing.assert_allclose(session(frame), in_one_piece(network, frame), atol=1)
+        assert session.tiles.pictures == 1
+        with pytest.raises(InputError, match=r"failed on 2 picture\(s\) of 90x70 \(MemoryError\)"):
+            session(np.stack([frame, frame]))
+    with StyleSession(network, provider="cpu") as session, monkeypatch.context() as patched:
+        patched.setattr(OnnxBackend, "run", fail)
+        with pytest.raises(InputError, match=r"failed on 1 picture\(s\) of 90x70 \(MemoryError\)"):
+            session(frame)
 
 
 def test_mistakes(network: Path) -> None:
     with pytest.raises(SettingError, match="tile 32; expected at least 64"):
-        FittingStylizer(network, provider="cpu", tile=32)
-    with FittingStylizer(network, provider="cpu") as stylizer, pytest.raises(InputError, match="float64"):
-        stylizer(np.zeros((8, 8, 3)))
+        StyleSession(network, provider="cpu", tile=32)
+    with StyleSession(network, provider="cpu", tile="auto") as session, pytest.raises(InputError, match="float64"):
+        session(np.zeros((8, 8, 3)))
 
 
 def test_a_provider_without_tiles(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     with pytest.raises(SettingError, match="--tile 64: provider openvino paints no tiles; cpu, cuda and auto do"):
-        FittingStylizer(network, provider="openvino", tile=64)
-    monkeypatch.setattr(fitting, "one_piece_limit", lambda: 2**20)
-    with FittingStylizer(network, provider="openvino") as stylizer:
-        stylizer(draw(1000, 1010))
-        assert stylizer.in_tiles == 0
+        StyleSession(network, provider="openvino", tile=64)
+    monkeypatch.setattr(tile_policy, "one_piece_limit", lambda: 2**20)
+    with StyleSession(network, provider="openvino", tile="auto") as session:
+        session(draw(1000, 1010))
+        assert session.tiles.pictures == 0
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
@@ -163,14 +153,14 @@ def test_memory_of_large_pictures_is_given_back(network: Path, provider: str) ->
 
     if not Path("/proc/self/status").exists():
         pytest.skip("reads Linux's own files")
-    with Stylizer(network, provider=provider) as stylizer:  # type: ignore[arg-type]
+    with StyleSession(network, provider=provider) as session:  # type: ignore[arg-type]
         # Maps of 75 MB: the C library keeps what is smaller than 32 MB for itself.
         small, large = draw(64, 64), draw(2500, 2500)
-        stylizer(small)
+        session(small)
         before = resident()
-        stylizer(large)
+        session(large)
         held = resident() - before
-        stylizer(small)
+        session(small)
         left = resident() - before
     assert held > 100
     assert left < held / 2

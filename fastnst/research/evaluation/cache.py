@@ -17,7 +17,7 @@ FILE = "figures.jsonl"
 """Name in the folder of the report."""
 
 
-class Kept:
+class MeasurementCache:
     """Figures by row and photo, both known by their content: a file that was changed is measured anew."""
 
     def __init__(self, file: Path, *, resume: bool, given: Mapping[str, str], style: Frame) -> None:

@@ -1,4 +1,4 @@
-"""The yardstick: how much of the photo is left, how much of the painting is in. Free of units, 0 best.
+"""Distances by a loss network: how much of the photo is left, how much of the painting is in. No units, 0 best.
 
 Shapes: H and W height and width, C channels of a layer. Frames are uint8 (H, W, 3) RGB. "Features" are a network's
 activations by layer name, (1, C, H, W). docs/evaluation.md says what each figure means.
@@ -34,7 +34,7 @@ class FeatureNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Measured:
+class PerceptualFeatures:
     """What one picture looks like to a network."""
 
     content: Tensor
@@ -48,7 +48,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Figures:
+class PerceptualDistances:
     """Relative squared errors: 0 equal, 1 as far off as nothing at all."""
 
     content: float
@@ -61,49 +61,51 @@ class Figures:
     """Distance of the covariances to the painting's, mean over layers: texture."""
 
 
-class Yardstick:
+class PerceptualMetrics:
     """Measures pictures through one network and compares them."""
 
     def __init__(self, network: FeatureNetwork, content_layer: str, style_layers: Sequence[str]) -> None:
         self._network, self._content_layer, self._style_layers = network, content_layer, tuple(style_layers)
 
-    def measure(self, frame: Frame) -> Measured:
+    def measure(self, frame: Frame) -> PerceptualFeatures:
         """Measure a photo, a stylized picture, or a style image as it is."""
         with torch.inference_mode():
             features = self._network(to_image(frame))
             styles = [features[layer] for layer in self._style_layers]
-            return Measured(
+            return PerceptualFeatures(
                 features[self._content_layer],
                 tuple(gram_matrix(layer) for layer in styles),
                 tuple(covariance_matrix(layer) for layer in styles),
             )
 
-    def measure_style(self, frame: Frame) -> Measured:
+    def measure_style(self, frame: Frame) -> PerceptualFeatures:
         """Measure a style image, scaled to a long side of 512 px; its content is dropped."""
         measured = self.measure(resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)))
         return replace(measured, content=torch.empty(0))
 
     @staticmethod
-    def compare(stylized: Measured, photo: Measured, style: Measured) -> Figures:
+    def compare(
+        stylized: PerceptualFeatures, photo: PerceptualFeatures, style: PerceptualFeatures
+    ) -> PerceptualDistances:
         """Compare a stylized picture with the photo it was made from, of the same size, and with the style image."""
-        return Figures(
+        return PerceptualDistances(
             relative_error(stylized.content, photo.content).item(),
             _mean_error(stylized.grams, style.grams),
             _mean_error(stylized.covariances, style.covariances),
         )
 
 
-def load_yardstick(settings: LossSettings) -> tuple[Yardstick, str]:
-    """Build the yardstick of docs/evaluation.md, and say which weights it has.
+def load_perceptual_metrics(settings: LossSettings) -> tuple[PerceptualMetrics, str]:
+    """Build the metrics of docs/evaluation.md on VGG, and say which weights they have.
 
     Args:
-        settings: `loss_network` and `loss_weights` choose the weights; layers and pooling are the yardstick's own.
+        settings: `loss_network` and `loss_weights` choose the weights; layers and pooling are the metrics' own.
 
     Raises WeightsError where no weights can be had.
     """
     fixed = replace(settings, content_layers=(CONTENT_LAYER,), style_layers=STYLE_LAYERS, pool="average")
     network, provenance = load_loss_network(fixed)
-    return Yardstick(network, CONTENT_LAYER, STYLE_LAYERS), provenance
+    return PerceptualMetrics(network, CONTENT_LAYER, STYLE_LAYERS), provenance
 
 
 def _mean_error(given: Sequence[Tensor], reference: Sequence[Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""How the painted picture is to look, and the steps from what the network gives to what is shown.
+"""What the keys set, and the steps from the stylized picture to what is shown.
 
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB; none is changed.
 """
@@ -6,9 +6,7 @@ H height, W width in pixels. Frames are uint8 (H, W, 3) RGB; none is changed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
+from fastnst.backends.mixing import even_weights, to_shares
 from fastnst.io.images import Frame
 
 MIX_STEP = 0.25
@@ -18,7 +16,7 @@ STRENGTH_STEP = 0.1
 
 
 @dataclass(frozen=True)
-class Look:
+class Controls:
     """What the keys set."""
 
     style: int = 0
@@ -28,16 +26,24 @@ class Look:
     """0 leaves the photo, 1 is the full style; more for networks that take a strength."""
 
     mix: float | None = None
-    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: as `shares` says."""
+    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: by `weights`."""
 
-    shares: Mapping[str, float] | None = None
+    weights: Mapping[str, float] | None = None
     """The same by the styles' names; None: all alike."""
 
-    keep_colors: bool = False
+    preserve_color: bool = False
     """Only brightness is painted."""
 
     split: bool = False
     """The left half shows the photo."""
+
+    def shares(self, names: tuple[str, ...]) -> tuple[float, ...] | None:
+        """Shares of the styles of these names, whose sum is 1; None for a network that knows but one."""
+        if len(names) < 2:
+            return None
+        if self.mix is not None:
+            return mix_weights(self.mix, len(names))
+        return even_weights(len(names)) if self.weights is None else to_shares(names, self.weights)
 
 
 def mix_weights(mix: float, styles: int) -> tuple[float, ...]:
@@ -47,15 +53,6 @@ def mix_weights(mix: float, styles: int) -> tuple[float, ...]:
     weights[first] += 1 - share
     weights[(first + 1) % styles] += share
     return tuple(weights)
-
-
-def resize(frame: Frame, size: tuple[int, int]) -> Frame:
-    """Resample a frame to size = (height, width): averages when it shrinks, in straight lines when it grows."""
-    if frame.shape[:2] == size:
-        return frame
-    shrinks = size[0] * size[1] < frame.shape[0] * frame.shape[1]
-    filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=filtering), np.uint8)
 
 
 def split_view(painted: Frame, photo: Frame) -> Frame:

@@ -9,21 +9,21 @@ from statistics import fmean
 
 from fastnst.backends.choosing import psnr_db
 from fastnst.io.images import Frame
-from fastnst.metrics.yardstick import Figures, Yardstick
+from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 
 LARGEST_LOSS = 0.03
-"""A figure of the yardstick may be larger than before by that share, mean over photos."""
+"""Content, style or centred may be larger than before by that share, mean over photos."""
 
 LEAST_PSNR = 30.0
 """Peak signal to noise ratio, dB, between what both paint, mean over photos."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class QuantizationCheck:
     """Two networks over the same photos."""
 
-    before: Figures
-    after: Figures
+    before: PerceptualDistances
+    after: PerceptualDistances
     psnr: float
     """Mean over photos, dB."""
 
@@ -51,20 +51,20 @@ def compare_painters(
     after: Callable[[Frame], Frame],
     photos: Sequence[Frame],
     painting: Frame,
-    yardstick: Yardstick,
-) -> Comparison:
+    metrics: PerceptualMetrics,
+) -> QuantizationCheck:
     """Let two networks paint the same photos and measure both."""
-    style = yardstick.measure_style(painting)
-    figures: tuple[list[Figures], list[Figures]] = ([], [])
+    style = metrics.measure_style(painting)
+    figures: tuple[list[PerceptualDistances], list[PerceptualDistances]] = ([], [])
     ratios = []
     for photo in photos:
-        measured = yardstick.measure(photo)
+        measured = metrics.measure(photo)
         painted = before(photo), after(photo)
         for rows, frame in zip(figures, painted, strict=True):
-            rows.append(yardstick.compare(yardstick.measure(frame), measured, style))
+            rows.append(metrics.compare(metrics.measure(frame), measured, style))
         ratios.append(psnr_db(*painted))
-    return Comparison(_mean(figures[0]), _mean(figures[1]), fmean(ratios))
+    return QuantizationCheck(_mean(figures[0]), _mean(figures[1]), fmean(ratios))
 
 
-def _mean(rows: Sequence[Figures]) -> Figures:
-    return Figures(*(fmean(values) for values in zip(*map(astuple, rows), strict=True)))
+def _mean(rows: Sequence[PerceptualDistances]) -> PerceptualDistances:
+    return PerceptualDistances(*(fmean(values) for values in zip(*map(astuple, rows), strict=True)))

@@ -2,17 +2,25 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from fastnst.inference.stages import Channel, overlap
+from fastnst.video.stages import Channel, overlapping
 
 WITHIN_S = 5
 
 
 class BrokenError(Exception):
     pass
+
+
+def overlap(source: Iterable[Any], work: Callable[[Any], Any], sink: Callable[[Any], None], depth: int = 4) -> None:
+    with overlapping(source, sink, depth=depth) as (read, write):
+        for item in read:
+            if not write(work(item)):
+                break
 
 
 def run_in_time(action: object) -> BaseException | None:

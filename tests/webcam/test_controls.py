@@ -1,9 +1,9 @@
-"""Splitting, mixing and resizing: values by hand."""
+"""Splitting and mixing: values by hand."""
 
 import numpy as np
 import pytest
 
-from fastnst.webcam.look import mix_weights, resize, split_view
+from fastnst.webcam.controls import mix_weights, split_view
 
 
 def flat(*colour: int) -> np.ndarray:
@@ -30,11 +30,3 @@ def test_split_view_shows_the_photo_on_the_left() -> None:
     np.testing.assert_array_equal(row[:, 0], [0, 0, 255, 255, 200, 200])
     np.testing.assert_array_equal(row[:, 2], [200, 200, 255, 255, 0, 0])
     assert painted.max() == 200  # not changed
-
-
-def test_resize_averages_when_it_shrinks() -> None:
-    stripes = np.zeros((4, 8, 3), np.uint8)
-    stripes[:, ::4] = 200
-    assert resize(stripes, (2, 2)).tolist() == [[[50] * 3] * 2] * 2
-    assert resize(stripes, (8, 16)).shape == (8, 16, 3)
-    assert resize(stripes, (4, 8)) is stripes

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from fastnst.errors import OutputError
-from fastnst.research.evaluation.kept import Kept, digest
+from fastnst.research.evaluation.cache import MeasurementCache, digest
 
 STYLE = np.zeros((2, 3, 3), np.uint8)
 VALUES = {"content": 0.25, "style": 1 / 3}
 
 
-def opened(file: Path, *, resume: bool = True, size: str = "512", style: np.ndarray = STYLE) -> Kept:
-    return Kept(file, resume=resume, given={"size": size}, style=style)
+def opened(file: Path, *, resume: bool = True, size: str = "512", style: np.ndarray = STYLE) -> MeasurementCache:
+    return MeasurementCache(file, resume=resume, given={"size": size}, style=style)
 
 
 @pytest.fixture

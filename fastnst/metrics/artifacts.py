@@ -1,4 +1,4 @@
-"""Artefacts of feed-forward networks, each as one number: borders, grids, blobs, colours that the painting lacks.
+"""Artifacts of feed-forward networks, each as one number: borders, grids, blobs, colors that the painting lacks.
 
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB. None of these is from a paper; docs/evaluation.md says how
 they were chosen and what they read on clean pictures.
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.io.images import Frame
-from fastnst.metrics.palette import Colours, distance_to_palette
+from fastnst.metrics.color import Colors, distance_to_palette
 
 Plane = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,8 +31,8 @@ _FLAT, _SMOOTH = 2, 8
 
 
 @dataclass(frozen=True)
-class Artefacts:
-    """Artefacts of one stylized picture; all but the colour are measured against its photo."""
+class Artifacts:
+    """Artifacts of one stylized picture; all but the color are measured against its photo."""
 
     border: float
     """Lines and bands along the edges against what runs across the picture; about 1 where edges are like the rest."""
@@ -43,13 +43,13 @@ class Artefacts:
     blobs: float
     """Share of the picture that is flat where the photo is not smooth, or saturated where it is not; 0 none."""
 
-    colour: float
-    """Mean distance of the colours to the painting's, CIELAB units; 0 all are the painting's."""
+    color: float
+    """Mean distance of the colors to the painting's, CIELAB units; 0 all are the painting's."""
 
 
-def find_artefacts(stylized: Frame, photo: Frame, palette: Colours) -> Artefacts:
-    """Measure all artefacts of a picture, given its photo of the same size and the painting's palette (colours, 3)."""
-    return Artefacts(
+def find_artifacts(stylized: Frame, photo: Frame, palette: Colors) -> Artifacts:
+    """Measure all artifacts of a picture, given its photo of the same size and the painting's palette (colors, 3)."""
+    return Artifacts(
         border_excess(stylized, photo),
         max(grid_energy(stylized, period) for period in PERIODS),
         blob_share(stylized, photo),
@@ -60,8 +60,8 @@ def find_artefacts(stylized: Frame, photo: Frame, palette: Colours) -> Artefacts
 def border_excess(stylized: Frame, photo: Frame) -> float:
     """Lines and bands along the edges: steps between rows there, over the steps further in.
 
-    Each row parallel to an edge is averaged to one colour. Strokes average out, what runs along the whole edge stays.
-    The figure is the root mean square step between neighbouring rows within 8 px of the four edges, over the same from
+    Each row parallel to an edge is averaged to one color. Strokes average out, what runs along the whole edge stays.
+    The figure is the root mean square step between neighboring rows within 8 px of the four edges, over the same from
     there to a quarter of the side; divided by the photo's own figure where that is above 1, as of a framed one.
     """
     return _edge_ratio(stylized) / max(1.0, _edge_ratio(photo))
@@ -71,7 +71,7 @@ def grid_energy(frame: Frame, period: int) -> float:
     """Share of the energy of fine detail in peaks at multiples of 1/period cycles a pixel.
 
     The power spectrum of luma is averaged over tiles of 128 px (Welch 1967), so a pattern counts also where its
-    strength or sign changes from place to place. Of each peak the power of its neighbourhood is taken off: what is left
+    strength or sign changes from place to place. Of each peak the power of its neighborhood is taken off: what is left
     repeats exactly. Fine detail is what changes faster than once in two periods.
     """
     tile = min(_TILE, min(frame.shape[:2]) // (2 * period) * 2 * period)
@@ -135,9 +135,9 @@ def _lattice(tile: int, period: int) -> list[tuple[int, int]]:
 
 
 def _peak(power: Plane, row: int, column: int) -> float:
-    """Energy of a peak and its opposite above the neighbourhood: Hann's window spreads a line over 3 x 3 bins.
+    """Energy of a peak and its opposite above the neighborhood: Hann's window spreads a line over 3 x 3 bins.
 
-    The neighbourhood is what lies around, or above and below, or at both sides, whichever is strongest: straight edges,
+    The neighborhood is what lies around, or above and below, or at both sides, whichever is strongest: straight edges,
     as of a horizon, fill whole rows or columns of the spectrum, and that is no peak.
     """
     reach = np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
@@ -156,7 +156,7 @@ def _even(frame: Frame, levels: int) -> Mask:
 
 
 def _saturated(frame: Frame) -> Mask:
-    """Squares of 7 px, by their upper left corner, with nothing but black, white and full colours."""
+    """Squares of 7 px, by their upper left corner, with nothing but black, white and full colors."""
     whole: Mask = _windows(np.logical_and.reduce((frame <= _FLAT) | (frame >= 255 - _FLAT), axis=-1), np.logical_and)
     return whole
 

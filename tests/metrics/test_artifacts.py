@@ -1,4 +1,4 @@
-"""Artefact measures: each fires on a picture with that artefact planted and is silent on the clean one."""
+"""Artifact measures: each fires on a picture with that artifact planted and is silent on the clean one."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from fastnst.io.images import Frame
-from fastnst.metrics.artefacts import (
+from fastnst.metrics.artifacts import (
     blob_share,
     border_excess,
-    find_artefacts,
+    find_artifacts,
     grid_energy,
 )
-from fastnst.metrics.palette import palette_of
+from fastnst.metrics.color import palette_of
 from fastnst.research.evaluation.gate import THRESHOLDS
 from fastnst.research.evaluation.rows import read_sized
 
@@ -124,15 +124,15 @@ def test_blobs_are_silent_on_clean_pictures() -> None:
     assert blob_share(CLEAN, PHOTO) == 0
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (90, 120, 60)])
-def test_blobs_fire_on_a_dead_square(colour: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (90, 120, 60)])
+def test_blobs_fire_on_a_dead_square(color: tuple[int, int, int]) -> None:
     picture = CLEAN.copy()
-    picture[50:80, 100:140] = colour
+    picture[50:80, 100:140] = color
     # All of the square: a square that is flat is covered by squares of 7 px that are.
     assert blob_share(picture, PHOTO) == 30 * 40 / (200 * 260)
 
 
-def test_blobs_are_counted_where_saturated_colours_alternate() -> None:
+def test_blobs_are_counted_where_saturated_colors_alternate() -> None:
     picture = CLEAN.copy()
     picture[50:80:2, 100:140] = (255, 0, 0)
     picture[51:80:2, 100:140] = (0, 0, 255)
@@ -170,24 +170,24 @@ def test_a_picture_too_small_for_a_square_has_no_blobs() -> None:
     assert blob_share(np.zeros((5, 90, 3), np.uint8), np.zeros((5, 90, 3), np.uint8)) == 0
 
 
-def test_colour_is_silent_in_the_paintings_colours_and_fires_on_a_tint() -> None:
+def test_color_is_silent_in_the_paintings_colors_and_fires_on_a_tint() -> None:
     painting = clouds(5) // 2 + np.array([90, 40, 10], np.uint8)
     palette = palette_of(painting)
     inside = painting[::-1, ::-1]
     tinted = add(inside.astype(int), np.array([-60, 0, 60]))
-    silent, loud = (find_artefacts(picture, PHOTO, palette).colour for picture in (inside, tinted))
+    silent, loud = (find_artifacts(picture, PHOTO, palette).color for picture in (inside, tinted))
     assert silent < 6 < 12 < loud
 
 
 def test_all_measures_at_once() -> None:
-    artefacts = find_artefacts(CLEAN, PHOTO, palette_of(CLEAN))
-    assert artefacts.border == border_excess(CLEAN, PHOTO)
-    assert artefacts.grid == max(grid_energy(CLEAN, 4), grid_energy(CLEAN, 8))
-    assert artefacts.blobs == 0
+    artifacts = find_artifacts(CLEAN, PHOTO, palette_of(CLEAN))
+    assert artifacts.border == border_excess(CLEAN, PHOTO)
+    assert artifacts.grid == max(grid_energy(CLEAN, 4), grid_energy(CLEAN, 8))
+    assert artifacts.blobs == 0
 
 
 def planted(photo: Frame) -> dict[str, Frame]:
-    """The photo with a little noise, which is clean, and with an artefact that each measure is to find."""
+    """The photo with a little noise, which is clean, and with an artifact that each measure is to find."""
     clean = np.clip(np.rint(photo + np.random.default_rng(0).normal(0, 3, photo.shape)), 3, 252).astype(np.uint8)
     lines, grid, dead = np.zeros(photo.shape), np.zeros(photo.shape), clean.copy()
     lines[[1, -2]] = lines[:, [1, -2]] = -60
@@ -199,21 +199,21 @@ def planted(photo: Frame) -> dict[str, Frame]:
         "border": add(clean, lines),
         "grid": add(clean, grid),
         "blobs": dead,
-        "colour": add(clean, np.array([-60, 0, 60])),
+        "color": add(clean, np.array([-60, 0, 60])),
     }
 
 
 @pytest.mark.real
-def test_measures_fire_on_real_photos_where_an_artefact_is_planted_and_only_there() -> None:
+def test_measures_fire_on_real_photos_where_an_artifact_is_planted_and_only_there() -> None:
     if not PHOTOS.is_dir():
         pytest.skip(f"needs {PHOTOS}")
     found: dict[str, list[dict[str, float]]] = {}
     for name in REAL:
         photo = read_sized(PHOTOS / f"{name}.jpg", 512)
-        for artefact, picture in planted(photo).items():
-            found.setdefault(artefact, []).append(vars(find_artefacts(picture, photo, palette_of(photo))))
-    limits = {"border": THRESHOLDS.border, "grid": THRESHOLDS.grid, "blobs": THRESHOLDS.blobs, "colour": 6.0}
-    for artefact, each in found.items():
+        for artifact, picture in planted(photo).items():
+            found.setdefault(artifact, []).append(vars(find_artifacts(picture, photo, palette_of(photo))))
+    limits = {"border": THRESHOLDS.border, "grid": THRESHOLDS.grid, "blobs": THRESHOLDS.blobs, "color": 6.0}
+    for artifact, each in found.items():
         for measure, limit in limits.items():
             values = [values[measure] for values in each]
-            assert (min(values) > limit) == (max(values) > limit) == (measure == artefact), (artefact, measure, values)
+            assert (min(values) > limit) == (max(values) > limit) == (measure == artifact), (artifact, measure, values)

@@ -1,0 +1,178 @@
+"""Distributions in pictures: of features and colors, and of detail by its size, direction and period.
+
+A Gram matrix or a covariance is matched best by a picture that is too pale: where a network cannot find the painting's
+structure, the least squared error is that of less structure. What stands here compares how often values occur, and how
+strong they are apart from how they are arranged, so that contrast, palette and the sizes of strokes come out as they
+are in the painting.
+
+Shapes: B batch, C channels, H and W height and width, N positions, K directions, Q quantiles. Every loss returns one
+value per image, (B,).
+"""
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LEVELS = 5
+"""Bands of the pyramid: detail of about 2, 4, ... 32 pixels."""
+
+PERIODS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
+"""Edges of the rings of periods in which patterns are looked for, pixels."""
+
+SECTORS = 18
+"""Directions in which they are looked for, 10 degrees each."""
+
+WINDOW = 64
+"""Side of the windows whose spectra are taken, pixels; they overlap by half."""
+
+TOLERANCE = 1.5
+"""How many times its allowed share of the energy a direction may have before it counts as a pattern."""
+
+_BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid as a compact image code"
+_LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
+_EPSILON = 1e-6
+
+
+# Values: how often each occurs.
+
+
+def projections(features: Tensor, directions: Tensor) -> Tensor:
+    """Each position's features seen along directions, (K, C): (B, C, N) -> (B, K, N)."""
+    return directions @ features
+
+
+@cache
+def random_directions(channels: int, count: int) -> Tensor:
+    """Unit vectors evenly spread over all directions, always the same ones: (count, channels)."""
+    drawn = torch.randn(count, channels, generator=torch.Generator().manual_seed(channels))
+    return F.normalize(drawn, dim=1)
+
+
+def quantiles(values: Tensor, count: int) -> Tensor:
+    """Values at `count` evenly spaced probabilities, (i + 0.5) / count, linear in between: (..., N) -> (..., count)."""
+    ordered, last = values.sort(-1).values, values.shape[-1] - 1
+    place = (torch.arange(count, device=values.device) + 0.5) / count * values.shape[-1] - 0.5
+    place = place.clamp(0, last)
+    below = place.floor().long()
+    above = (below + 1).clamp(max=last)
+    return ordered[..., below].lerp(ordered[..., above], place - below)
+
+
+def sliced_wasserstein(given: Tensor, reference: Tensor) -> Tensor:
+    """Squared Wasserstein distance along each direction, a mean over directions, over the reference's variance.
+
+    Heitz et al. (2021, "A sliced Wasserstein loss for neural texture synthesis", eq. 4). Differs from them: relative,
+    so that layers and paintings compare.
+
+    Args:
+        given: quantiles, (B, K, Q).
+        reference: quantiles at the same or more probabilities, (B or 1, K, Q').
+    """
+    if reference.shape[-1] != given.shape[-1]:
+        reference = quantiles(reference, given.shape[-1])
+    spread = (reference - reference.mean(-1, keepdim=True)).square().mean((1, 2))
+    return (given - reference).square().mean((1, 2)) / (spread + _EPSILON)
+
+
+# Strength: how far values are spread, apart from how they are arranged.
+
+
+def log_ratio_loss(given: Tensor, reference: Tensor) -> Tensor:
+    """Squared logarithm of a ratio of energies or deviations, (...); 0 equal. Twice and half as much cost the same."""
+    ratio = given / (reference + _EPSILON)
+    return ((ratio + _LEAST_SHARE) / (1 + _LEAST_SHARE)).log().square()
+
+
+# Detail: its sizes, directions and periods.
+
+
+def luma_chroma(image: Tensor) -> Tensor:
+    """Y, Cb and Cr of ITU-R BT.601: (B, 3, H, W) in [0, 1] -> (B, 3, H, W); Cb and Cr around 0."""
+    rows = [[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]]
+    return torch.einsum("kc,bchw->bkhw", image.new_tensor(rows), image)
+
+
+def band_deviations(image: Tensor, levels: int = LEVELS) -> Tensor:
+    """Standard deviations of the bands of a pyramid, finest first, and of what is left: -> (B, 3, levels + 1).
+
+    Of Y, Cb and Cr of images, (B, 3, H, W) in [0, 1]. A band is a level less its own blurred copy. Heeger and Bergen
+    (1995, "Pyramid-based texture analysis/synthesis") match the bands of such a pyramid.
+    """
+    level, deviations = luma_chroma(image), []
+    for _ in range(levels):
+        if min(level.shape[2:]) <= len(_BINOMIAL) // 2:
+            break  # too small a picture to be halved further
+        blurred = _blurred(level)
+        deviations.append((level - blurred).flatten(2).std(-1))
+        level = blurred[..., ::2, ::2]
+    rest = level.flatten(2).std(-1, correction=0)
+    return torch.stack([*deviations, *[rest] * (levels + 1 - len(deviations))], dim=-1)
+
+
+def _blurred(image: Tensor) -> Tensor:
+    channels = image.shape[1]
+    row = image.new_tensor(_BINOMIAL) / sum(_BINOMIAL)
+    kernel = torch.outer(row, row).expand(channels, 1, -1, -1)
+    return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), kernel, groups=channels)
+
+
+def oriented_energies(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean power of Y, Cb and Cr in each ring of periods and sector of directions, and in each ring.
+
+    (B, 3, H, W) in [0, 1] -> (B, 3, rings, sectors), (B, 3, rings, 1): means over windows under Hann's window (Welch
+    1967). Pictures smaller than a window are mirrored to its size.
+    """
+    short = [max(0, WINDOW - side) for side in image.shape[2:]]
+    if any(short):
+        image = F.pad(image, (0, short[1], 0, short[0]), mode="replicate")
+    windows = luma_chroma(image).unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)
+    hann = torch.hann_window(WINDOW, device=image.device)
+    windows = (windows - windows.mean((-1, -2), keepdim=True)) * torch.outer(hann, hann)
+    spectrum = torch.fft.rfft2(windows)
+    power = (spectrum.real.square() + spectrum.imag.square()).mean((2, 3)).flatten(2)
+    bins, counts = (part.to(image.device) for part in _bins())
+    rings = len(PERIODS) - 1
+    sums = power.new_zeros(*power.shape[:2], rings * SECTORS + 1).index_add(2, bins, power)[..., :-1]
+    sums = sums.view(*power.shape[:2], rings, SECTORS)
+    return sums / counts.clamp(min=1), sums.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True)
+
+
+@cache
+def _bins() -> tuple[Tensor, Tensor]:
+    """For each frequency of a window its ring and sector as one number; one beyond all for the rest. Their counts."""
+    down, across = torch.meshgrid(torch.fft.fftfreq(WINDOW), torch.fft.rfftfreq(WINDOW), indexing="ij")
+    period = 1 / torch.hypot(down, across).clamp(min=1e-9)
+    rings = len(PERIODS) - 1
+    ring = torch.bucketize(period, torch.tensor(PERIODS), right=True) - 1
+    angle = torch.remainder(torch.atan2(down, across), math.pi)
+    sector = (angle / math.pi * SECTORS).long().clamp(max=SECTORS - 1)
+    inside = (ring >= 0) & (ring < rings)
+    bins = torch.where(inside, ring * SECTORS + sector, rings * SECTORS).flatten()
+    counts = torch.bincount(bins, minlength=rings * SECTORS + 1)[:-1].view(rings, SECTORS)
+    return bins, counts
+
+
+def oriented_shares(image: Tensor) -> Tensor:
+    """Each sector's share of the power of its ring, 1 where none prevails: (B, 3, H, W) -> (B, 3, rings, sectors)."""
+    energies, rings = oriented_energies(image)
+    return energies / (rings + _EPSILON)
+
+
+def pattern_loss(image: Tensor, allowed: Tensor, painting: Tensor) -> Tensor:
+    """Energy in one direction and period beyond its allowed share of its ring, over the painting's energy there.
+
+    Feed-forward networks meet the energy of fine detail in the cheapest way, by one grating over the whole picture;
+    Liu et al. (2016, "Texture synthesis through convolutional neural networks and spectrum constraints") constrain the
+    whole spectrum instead.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        allowed: shares that are no pattern, (B, 3, rings, sectors): those of the photo, of the painting, or 1.
+        painting: the painting's energy in each ring, (B or 1, 3, rings, 1).
+    """
+    energies, rings = oriented_energies(image)
+    beyond = (energies - TOLERANCE * allowed * rings).relu() / (painting + _EPSILON)
+    return beyond.sum((-1, -2)).mean(1) / SECTORS

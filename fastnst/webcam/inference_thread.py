@@ -1,0 +1,142 @@
+"""The thread that stylizes the newest picture, with the style and the controls that are chosen at that moment.
+
+Frames are uint8 (H, W, 3) RGB; sizes are (height, width).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastnst.backends.feeds import MAX_STRENGTH
+from fastnst.errors import FastNSTError
+from fastnst.inference.pipeline import StylePipeline
+from fastnst.io.images import Frame
+from fastnst.webcam.capture import Shot
+from fastnst.webcam.controls import Controls, split_view
+from fastnst.webcam.size import SizeKeeper
+from fastnst.webcam.slot import Newest
+
+# How often a thread that waits for pictures looks whether it should end.
+_WAIT_S = 0.2
+_JOIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class StylizedShot:
+    """A picture ready to be shown."""
+
+    shot: Shot
+    picture: Frame
+    """As large as the camera's."""
+
+    size: tuple[int, int]
+    """At which the network painted."""
+
+    controls: Controls
+    style: str
+    """Name of the style that painted it."""
+
+    mixed: tuple[tuple[str, float], ...] = ()
+    """Styles that its network can mix, each with its share; none where it knows one style."""
+
+    most: float = 1.0
+    """The largest strength that its network takes."""
+
+
+class InferenceThread(threading.Thread):
+    """Stylizes what `shots` holds; `stylized` holds its latest picture."""
+
+    def __init__(
+        self,
+        pipeline: StylePipeline,
+        styles: Mapping[str, Path],
+        shots: Newest[Shot],
+        keeper: SizeKeeper,
+        *,
+        controls: Controls,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            pipeline: what stylizes, with the network of the style that `controls` name.
+            styles: network files by name, for the controls.
+            shots: where pictures come from.
+            keeper: chooses the size to paint at.
+            controls: what to begin with.
+            clock: seconds.
+        """
+        super().__init__(name="inference", daemon=True)
+        self.stylized: Newest[StylizedShot] = Newest()
+        self.controls = controls
+        """What is asked for; set by the caller at any time."""
+
+        self.note = ""
+        """What the viewer should know: a style that is being loaded, or cannot be."""
+
+        self._pipeline, self._shots, self._keeper, self._clock = pipeline, shots, keeper, clock
+        self._names, self._paths = list(styles), list(styles.values())
+        self._style, self._tried = self._names[controls.style], controls.style
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        """Stylize until there are no more pictures; what goes wrong is raised in whoever takes from `stylized`."""
+        error: BaseException | None = None
+        try:
+            while not (self._ending.is_set() or self._shots.ended):
+                shot = self._shots.take(_WAIT_S)
+                if shot is None:
+                    continue
+                controls = self.controls
+                if controls.style != self._tried:
+                    self._try_switch(controls.style)
+                started = self._clock()
+                self._keeper.fit((shot.frame.shape[0], shot.frame.shape[1]))
+                size, shares = self._keeper.size, controls.shares(self._pipeline.session.style_names)
+                picture = self._pipeline(
+                    shot.frame,
+                    size=size,
+                    style_weights=shares,
+                    strength=controls.strength,
+                    preserve_color=controls.preserve_color,
+                )
+                picture = split_view(picture, shot.frame) if controls.split else picture
+                self._keeper.note((self._clock() - started) * 1000, self._clock())
+                self.stylized.put(self._describe(shot, picture, size, controls, shares))
+        except BaseException as caught:
+            error = caught
+        finally:
+            self.stylized.close(error)
+
+    def stop(self) -> None:
+        """End the thread after the picture at hand."""
+        self._ending.set()
+        if self.is_alive():
+            self.join(_JOIN_S)
+
+    def _describe(
+        self,
+        shot: Shot,
+        picture: Frame,
+        size: tuple[int, int],
+        controls: Controls,
+        shares: tuple[float, ...] | None,
+    ) -> StylizedShot:
+        session = self._pipeline.session
+        mixed = tuple(zip(session.style_names, shares or (), strict=False))
+        most = MAX_STRENGTH if session.takes_strength else 1.0
+        return StylizedShot(shot, picture, size, controls, self._style, mixed, most)
+
+    def _try_switch(self, style: int) -> None:
+        """Load another style; if that fails, say so and go on with the one there is."""
+        self._tried = style
+        self.note = f"loading {self._names[style]}"
+        try:
+            self._pipeline.switch(self._paths[style])
+        except FastNSTError as error:
+            self.note = str(error)
+        else:
+            self.note, self._style = "", self._names[style]
+            self._keeper.restart()
