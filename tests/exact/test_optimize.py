@@ -14,7 +14,7 @@ from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Step, Trace, report
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.inference import session
+from fastnst.inference import stylizer
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
@@ -154,7 +154,7 @@ def test_init_from_a_trained_network(settings: OptimizeSettings, photo: Frame, m
         def __call__(self, frame: Frame) -> Frame:
             return 255 - frame
 
-    monkeypatch.setattr(session, "Stylizer", Negative)
+    monkeypatch.setattr(stylizer, "Stylizer", Negative)
     frame = to_frame_of(photo)
     start = initial_image(to_image(frame), replace(settings, init=Path("fast:starry")))
     assert torch.equal(start, to_image(255 - frame))
