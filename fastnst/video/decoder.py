@@ -36,7 +36,7 @@ _DECODE_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @dataclass
-class Damage:
+class FilmDamage:
     """What went wrong while a film was decoded, counted."""
 
     undecodable: int = 0
@@ -148,7 +148,7 @@ class FilmDecoder:
         stream: VideoStream,
         *,
         tolerate: bool,
-        damage: Damage,
+        damage: FilmDamage,
         wanted: int | None = None,
     ) -> None:
         """Prepare.

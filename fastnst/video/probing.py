@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.video.color import read_colors
-from fastnst.video.decoder import Damage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
+from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
 from fastnst.video.fields import first_field
 from fastnst.video.film import Film, Orientation
 from fastnst.video.orientation import read_orientation
@@ -100,7 +100,7 @@ def _bits_per_pixel(container: InputContainer, stream: VideoStream, rate: Fracti
 
 
 def _leniently(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    return iter(FilmDecoder(container, stream, tolerate=True, damage=Damage()))
+    return iter(FilmDecoder(container, stream, tolerate=True, damage=FilmDamage()))
 
 
 def _count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:

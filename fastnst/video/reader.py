@@ -11,7 +11,7 @@ from av.codec.context import ThreadType
 
 from fastnst.errors import InputError
 from fastnst.video.color import ToRgb
-from fastnst.video.decoder import Damage, DamagedError, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.decoder import DamagedError, FilmDamage, FilmDecoder, SeekMissedError, main_video, open_film, seek
 from fastnst.video.fields import deinterlaced
 from fastnst.video.film import Film, FilmFrame, Span
 
@@ -30,7 +30,7 @@ def read_frames(
     done: int = 0,
     last_done: int | None = None,
     tolerate: bool = False,
-    damage: Damage | None = None,
+    damage: FilmDamage | None = None,
     threads: int | None = None,
     deinterlace: bool = True,
 ) -> Iterator[FilmFrame]:
@@ -49,7 +49,7 @@ def read_frames(
     Raises:
         InputError: damage, or pictures that change their size.
     """
-    reader = _Reader(film, span, done, tolerate, damage or Damage(), threads, deinterlace)
+    reader = _Reader(film, span, done, tolerate, damage or FilmDamage(), threads, deinterlace)
     jump = last_done if last_done is not None else span.start
     if jump is not None and film.container.startswith(_JUMPABLE):
         try:
@@ -69,7 +69,7 @@ class _Reader:
     """Frames of the span so far."""
 
     tolerate: bool
-    damage: Damage
+    damage: FilmDamage
     threads: int | None
     deinterlace: bool
 
