@@ -77,12 +77,13 @@ def video(
         h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
         h264_videotoolbox). By default h264, in .webm vp9.
     quality:
-        Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1.
+        Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1, and up to 10 more for
+        films that are compressed hard themselves.
     preset:
         Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
         proxy, lt, standard, hq, 4444 (prores).
     pixel_format:
-        How colours are stored: yuv420p is shown by every player. By default as in the source.
+        How colours are stored: yuv420p is shown by every player. By default as --compatible says.
     compatible:
         In .mp4 and .mov, store H.264 and HEVC so that phones and browsers show them: 4:2:0, H.264 with 8 bits.
         --no-compatible keeps the source's form.
@@ -98,7 +99,7 @@ def video(
     fps:
         Frames a second of numbered pictures, 25 by default: 24, 29.97, 30000/1001.
     drop_tracks:
-        Leave out tracks that the output cannot hold.
+        Leave out tracks that the output cannot hold, instead of encoding sound and subtitles anew.
     damaged:
         Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
     fresh:

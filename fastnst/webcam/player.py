@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastnst.errors import InputError
-from fastnst.io.images import Frame
+from fastnst.io.images import Frame, over_white
 from fastnst.io.opencv import resample
 from fastnst.video.film import FilmFrame, Span
 from fastnst.video.orientation import turn_upright
@@ -77,11 +77,11 @@ class FilmPlayer:
 
     def _as_shown(self, frame: FilmFrame) -> Frame:
         """Upright and with square pixels, as cameras give pictures."""
-        film = self._film
-        size = film.size
+        film, size = self._film, self._film.size
+        picture = frame.frame if frame.alpha is None else over_white(frame.frame, frame.alpha)
         if film.pixel_aspect is not None:
             size = (size[0], max(1, round(size[1] * film.pixel_aspect)))
-        return turn_upright(resample(frame.frame, size) if size != film.size else frame.frame, film.orientation)
+        return turn_upright(resample(picture, size), film.orientation)
 
     def close(self) -> None:
         """Close the file."""

@@ -184,7 +184,7 @@ def test_film_cut_short(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_p
 def test_film_without_its_index(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     content = make_clip("film.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])  # the index is at the end
-    with pytest.raises(InputError, match=r"cut\.mp4: not a film that can be read"):
+    with pytest.raises(InputError, match=r"cut\.mp4: has no index"):
         paint(tmp_path / "cut.mp4", tmp_path / "out.mp4")
 
 

@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastnst.errors import InputError, OutputError
+from fastnst.errors import InputError, OutputError, StyleError
+from fastnst.inference.session import StyleSession
+from fastnst.io.images import read_picture
 from fastnst.video.codecs import fitted_quality
+from fastnst.video.film import Span
 from fastnst.video.matroska import display_size
 from fastnst.video.names import name_outputs
 from fastnst.video.plan import plan_film
+from fastnst.video.probing import probe
+from fastnst.video.reader import read_frames
 from fastnst.video.settings import VideoSettings
 
 Fixture = Any
@@ -162,10 +167,10 @@ def test_tone_mapped_films_have_8_bits(make_clip: Fixture, paint: Fixture, tmp_p
 
 
 def test_quality_follows_the_sources_bits() -> None:
-    # 0.1 bits a pixel and more: 16; then 2.5 steps for each half, 10 at most.
+    # 0.1 bits a pixel and more: 16; then 3.5 steps for each half, 10 at most.
     bits = [None, 1.0, 0.1, 0.05, 0.025, 0.01, 0.0001]
-    assert [fitted_quality("libx264", each) for each in bits] == [16, 16, 16, 18, 21, 24, 26]
-    assert fitted_quality("libx265", 0.025) == 23
+    assert [fitted_quality("libx264", each) for each in bits] == [16, 16, 16, 20, 23, 26, 26]
+    assert fitted_quality("libx265", 0.025) == 25
     assert fitted_quality("ffv1", 0.01) is None
 
 
@@ -254,3 +259,71 @@ def test_what_cannot_say_fields_is_refused(make_clip: Fixture, tmp_path: Path) -
     for output, codec in (("out.gif", None), ("out.webm", "vp9"), ("out.mkv", "hevc"), ("out.mkv", "av1")):
         with pytest.raises(OutputError, match="interlaced"):
             plan_film(source, tmp_path / output, VideoSettings(codec=codec, interlaced="keep"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x20ftypisom",
+        b"\0\0\0\x14ftypqt  ",
+        b"\x1a\x45\xdf\xa3",
+        b"RIFF\0\0\0\0AVI LIST",
+        b"FLV\x01",
+        b"\0\0\1\xba",
+    ],
+)
+def test_a_film_given_as_a_picture_is_named(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "IMG_0001.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError, match=r"is a film; fastnst video stylizes films"):
+        read_picture(tmp_path / "IMG_0001.jpg")
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypheic", b"\0\0\0\x20ftypmif1", b"RIFF\0\0\0\0WEBP"])
+def test_pictures_in_the_format_of_films_are_no_films(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "IMG_0001.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError) as caught:
+        read_picture(tmp_path / "IMG_0001.jpg")
+    assert "film" not in str(caught.value)
+
+
+def test_a_network_that_is_a_git_lfs_pointer(tmp_path: Path) -> None:
+    (tmp_path / "starry.onnx").write_text("version https://git-lfs.github.com/spec/v1\nsize 1234567\n")
+    with pytest.raises(StyleError, match=r"starry\.onnx: is a Git LFS pointer"):
+        StyleSession(tmp_path / "starry.onnx", provider="cpu")
+
+
+def test_vp9_with_alpha_goes_on_after_a_stop(paint: Fixture, tmp_path: Path) -> None:
+    # The opacity of finished segments is kept with them.
+    frames = [Image.new("RGBA", (32, 32), (200, 60, number % 250, 255 if number % 2 else 0)) for number in range(130)]
+    frames[0].save(tmp_path / "in.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    paint(tmp_path / "in.webp", tmp_path / "whole.webm")
+    count = 0
+
+    def breaks(frame: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        if count == 126:
+            raise KeyboardInterrupt
+        return frame
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(tmp_path / "in.webp", tmp_path / "out.webm", breaks)
+    assert paint(tmp_path / "in.webp", tmp_path / "out.webm").resumed == 120
+    assert opacities(tmp_path / "out.webm") == opacities(tmp_path / "whole.webm")
+
+
+def opacities(path: Path) -> list[bytes]:
+    with av.open(str(path)) as film:
+        return [
+            bytes(packet.get_sidedata("matroska_block_additional")) for packet in film.demux(video=0) if packet.size
+        ]
+
+
+def test_deinterlaced_frames_are_the_same_after_a_jump(make_clip: Fixture) -> None:
+    film = probe(make_clip("film.mkv", frames=60, options={"x264-params": "tff=1", "flags": "+ildct"}))
+    assert film.fields == "top"
+    whole = list(read_frames(film, Span(), threads=1))
+    assert len(whole) == 60
+    rest = list(read_frames(film, Span(), done=30, last_done=whole[29].pts, threads=1))
+    assert [frame.pts for frame in rest] == [frame.pts for frame in whole[30:]]
+    assert all(np.array_equal(one.frame, two.frame) for one, two in zip(rest, whole[30:], strict=True))
