@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # FFmpeg's own limits (fftools/ffmpeg_demux.c): dts_delta_threshold, and the tenth of a second that it grants stamps.
 _FORWARD_S = Fraction(10)
 _BACKWARD_S = Fraction(1, 10)
+# And dts_error_threshold, for formats whose clock does not begin anew.
+_ABSURD_S = Fraction(30 * 3600)
 # Stamps of one recording lie this close together in the file, whatever their tracks.
 _TOGETHER_S = Fraction(5)
 _MOST_WAITING = 500
@@ -51,9 +53,10 @@ class MendedClock:
 
     def __init__(self, container: InputContainer, main: VideoStream) -> None:
         """Prepare for a film that is read from its start; `main` is its pictures."""
-        # Other formats have no clock that can begin anew: what looks like it there is a gap, or damage.
+        # Other formats have no clock that can begin anew: what looks like it there is a gap, or damage; but not days.
         joinable: Any = Flags.ts_discont.value  # PyAV's type hints say otherwise
-        self._may_jump = bool(container.format.flags & joinable)
+        self._joinable = bool(container.format.flags & joinable)
+        self._forward_s = _FORWARD_S if self._joinable else _ABSURD_S
         self._main = main.index
         self._frame_s = 1 / (main.average_rate or Fraction(25))
         self._parts: list[_Part] = []
@@ -67,9 +70,6 @@ class MendedClock:
 
     def mend(self, packets: "Iterable[AnyPacket]") -> "Iterator[AnyPacket]":
         """Give the packets of all tracks, in the order of the file, with mended stamps."""
-        if not self._may_jump:
-            yield from packets
-            return
         waiting: list[AnyPacket] = []
         for packet in packets:
             waiting.append(packet)
@@ -91,7 +91,7 @@ class MendedClock:
 
     def _repair_seam(self, packet: "AnyPacket") -> None:
         """FFmpeg's readers show the last picture before a jump by the clock after it: give it the usual delay."""
-        if packet.pts is None or packet.dts is None:
+        if packet.pts is None or packet.dts is None or not self._joinable:
             return
         delay_s = (packet.pts - packet.dts) * packet.time_base
         if 0 <= delay_s <= _TOGETHER_S:
@@ -110,6 +110,9 @@ class MendedClock:
             return self._parts[self._latest_near(at_s, len(self._parts) - 1)].shift_s
         part = self._part(packet, at_s)
         length_s = packet.duration * packet.time_base if packet.duration else self._frame_s
+        if length_s > self._forward_s:
+            length_s = self._frame_s
+            packet.duration = round(length_s / packet.time_base)
         self._paces[index] = _Pace(part, at_s + length_s)
         self._parts[part].latest_s = at_s
         return self._parts[part].shift_s
@@ -134,7 +137,9 @@ class MendedClock:
         if at_s is None or pace is None or not _is_steady(packet):
             return False
         ahead_s = at_s - pace.following_s
-        return ahead_s < -_BACKWARD_S or (ahead_s > _FORWARD_S and not self._near(at_s, pace.part))
+        if ahead_s < -_BACKWARD_S:
+            return self._joinable
+        return ahead_s > self._forward_s and not self._near(at_s, pace.part)
 
     def _near(self, at_s: Fraction, part: int) -> bool:
         return abs(at_s - self._parts[part].latest_s) <= _TOGETHER_S

@@ -253,7 +253,7 @@ def _form(film: Film, encoding: Encoding, settings: VideoSettings) -> str:
 def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> list[str]:
     notes = []
     if film.is_hdr:
-        notes.append("the colours are HDR; they are tone-mapped to BT.709")
+        notes.append("the colours are HDR; they are tone-mapped to BT.709 with 8 bits")
     if film.fields and settings.interlaced == "deinterlace":
         kept = "" if encoding is None else "; --interlaced keep keeps its fields"
         notes.append(f"the film is interlaced; its frames are turned into whole pictures{kept}")

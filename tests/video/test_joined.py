@@ -134,3 +134,14 @@ def test_frames_without_a_time_are_counted_back(
     monkeypatch.setattr(reader, "FilmDecoder", Forgetful)
     paint(source, tmp_path / "out.mp4")
     assert read(tmp_path / "out.mp4").stamps == tuple(number / RATE for number in range(20))
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.mkv"])
+def test_ten_days_between_two_frames_are_no_pause(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, output: str
+) -> None:
+    # The seventh of 12 frames says 900,000 s later; MP4 could not even hold that.
+    stamps = [40 * number + 900_000_000 * (number > 5) for number in range(12)]
+    source = make_clip("gap.mkv", frames=12, stamps=stamps, options={"bf": "0"})
+    paint(source, tmp_path / output)
+    assert read(tmp_path / output).duration_s < 1
