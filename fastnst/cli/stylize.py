@@ -93,7 +93,7 @@ def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
     """What a user should know of a picture before all are done; the error of a lone one is raised at the end."""
     if outcome.error is not None:
         return [] if lone else [f"failed: {outcome.error}"]
-    return [f"{outcome.job.source}: animated; its first picture was painted"] if outcome.animated else []
+    return [f"{outcome.job.source}: {note}" for note in outcome.notes]
 
 
 def _summary(result: "BatchResult", pipeline: "StylePipeline", output: Path) -> str:
