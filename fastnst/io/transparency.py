@@ -26,8 +26,8 @@ def fill_hidden(frame: Levels, alpha: Levels) -> Levels:
         return frame
     height, width = alpha.shape
     opacity = alpha / np.float32(255)
-    sums = [Image.fromarray(frame[..., channel] * opacity).reduce(_SQUARE) for channel in range(3)]
-    coarse = _pull(np.dstack(sums), np.asarray(Image.fromarray(opacity).reduce(_SQUARE))[..., None])
+    sums = np.dstack([_average(frame[..., channel] * opacity) for channel in range(3)])
+    coarse = _pull(sums, _average(opacity)[..., None])
     colors = np.rint(coarse.clip(0, 255)).astype(np.uint8)
     spread = Image.fromarray(colors).resize((width, height), Image.Resampling.BILINEAR)
     return np.where(hidden[..., None], np.asarray(spread), frame)
@@ -48,6 +48,11 @@ def resize_visible(frame: Levels, alpha: Levels, size: tuple[int, int]) -> tuple
         smaller[..., channel] = np.rint(colors.clip(0, 255))
     levels: Levels = np.rint(opacity.clip(0, 1) * 255).astype(np.uint8)
     return fill_hidden(smaller, levels), levels
+
+
+def _average(plane: Floats) -> Floats:
+    """Averages of squares."""
+    return np.asarray(Image.fromarray(plane.astype(np.float32, copy=False)).reduce(_SQUARE), np.float32)
 
 
 def _pull(sums: Floats, weights: Floats) -> Floats:
