@@ -64,9 +64,13 @@ def stylize(
     from fastnst.inference.batch import stylize_files  # noqa: PLC0415
     from fastnst.inference.outputs import plan_outputs  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+    from fastnst.io.folders import name_left_out  # noqa: PLC0415
 
-    jobs = plan_outputs(photos, output, overwrite=overwrite)
+    left_out: list[Path] = []
+    jobs = plan_outputs(photos, output, overwrite=overwrite, left_out=left_out)
     console = Console(stderr=True, highlight=False)
+    for line in name_left_out(left_out):
+        console.print(line, markup=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
         for note in pipeline.notes:
