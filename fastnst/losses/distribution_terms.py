@@ -127,7 +127,8 @@ class ColorLoss(LossTerm):
     def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
         """Quantiles of colors along directions, (1, K, Q) for each scale."""
         _whole(positions)
-        return {self.name: tuple(_color_quantiles(style.image, scale) for scale in COLOR_SCALES)}
+        # As many of a small picture too, so that the references of several styles are of one shape.
+        return {self.name: tuple(_color_quantiles(style.image, scale, COLOR_QUANTILES) for scale in COLOR_SCALES)}
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
@@ -140,10 +141,10 @@ class ColorLoss(LossTerm):
         return torch.stack(losses).sum(0)
 
 
-def _color_quantiles(image: Tensor, scale: int) -> Tensor:
+def _color_quantiles(image: Tensor, scale: int, count: int | None = None) -> Tensor:
     colors = F.avg_pool2d(image, min(scale, *image.shape[2:])).flatten(2)
     directions = random_directions(3, COLOR_DIRECTIONS).to(image.device)
-    return quantiles(projections(colors, directions), min(COLOR_QUANTILES, colors.shape[-1]))
+    return quantiles(projections(colors, directions), count or min(COLOR_QUANTILES, colors.shape[-1]))
 
 
 @dataclass(frozen=True)

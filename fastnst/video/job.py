@@ -55,7 +55,7 @@ class JobFolder:
                 self._lock.acquire()
             except Timeout as error:
                 raise OutputError(f"{self.output}: another fastnst is painting it at this moment") from error
-            except NotImplementedError:  # some network disks know no locks: then it goes without
+            except (NotImplementedError, OSError):  # some network disks know no locks: then it goes without
                 pass
             try:
                 self._prepare()
