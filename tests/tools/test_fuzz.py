@@ -59,6 +59,6 @@ def test_faults_are_found(tool: dict[str, Any], way: str, tmp_path: Path, monkey
 @pytest.mark.parametrize("kind", ["pictures", "networks"])
 def test_the_commands_withstand_damaged_files(kind: str) -> None:
     command = [sys.executable, TOOL, "--only", kind, "--inputs", "60", "--minutes", "4"]
-    finished = subprocess.run(command, capture_output=True, text=True)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stdout
     assert "60 inputs from seed 0: 0 not withstood" in finished.stdout
