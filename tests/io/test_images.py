@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 
 from fastnst.errors import InputError, OutputError
 from fastnst.io.decoding import reason
@@ -292,6 +292,19 @@ def test_heic(tmp_path: Path) -> None:
     assert picture.frame.shape == (48, 64, 3)
     np.testing.assert_allclose(picture.frame[20, 20], (200, 100, 50), atol=4)
     assert not picture.animated
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif_for_bright_screens_is_brought_to_an_ordinary_one(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (130, 130, 130)).save(tmp_path / "a.avif", quality=95)
+    assert read_picture(tmp_path / "a.avif").notes == ()
+    content = (tmp_path / "a.avif").read_bytes()
+    place = content.index(b"colrnclx") + 8
+    (tmp_path / "a.avif").write_bytes(content[:place] + struct.pack(">HH", 9, 16) + content[place + 4 :])
+    picture = read_picture(tmp_path / "a.avif")
+    assert picture.notes == ("HDR (PQ): its colours were brought to an ordinary screen's",)
+    # 130 of 255 in PQ are 102 nits, half of white at 203: 188 in sRGB, a little less after the roll-off.
+    assert 170 <= picture.frame[16, 16, 0] <= 192
 
 
 def test_a_picture_without_room_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
