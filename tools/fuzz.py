@@ -108,6 +108,8 @@ def networks(rng: random.Random, folder: Path) -> Made:
     else:
         content = _damage(rng, model.SerializeToString())
     (folder / "net.onnx").write_bytes(content)
+    if rng.random() < 0.3:
+        return ["styles", "add", str(folder / "net.onnx"), "--name", "fuzzed"], folder / "styles" / "fuzzed.onnx"
     Image.fromarray(_noise(rng, rng.randint(1, 60), rng.randint(1, 60))).save(folder / "photo.png")
     output = folder / "out.png"
     style = ["--style", str(folder / "net.onnx"), "--provider", "cpu", "--threads", "1"]
@@ -211,6 +213,7 @@ def run_one(kind: str, seed: int, folder: Path) -> dict[str, object]:
     from fastnst.cli import main  # noqa: PLC0415 - in the other process
 
     arguments, output = KINDS[kind](random.Random(f"{kind} {seed}"), folder)
+    os.environ["FASTNST_STYLES"] = str(folder / "styles")
     before = _digests(folder)
     said = io.StringIO()
     status: object = 0
@@ -256,14 +259,13 @@ def serve() -> None:
 class Worker:
     """The other process."""
 
-    def __init__(self, home: Path) -> None:
-        environment = os.environ | {"FASTNST_STYLES": str(home), "PYTHONWARNINGS": "default"}
+    def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=os.environ | {"PYTHONWARNINGS": "default"},
             text=True,
         )
         self.answers: queue.Queue[str] = queue.Queue()
@@ -306,7 +308,7 @@ def fuzz(kinds: list[str], inputs: int, minutes: float, seed: int) -> int:
                 break
             kind, own_seed = kinds[number % len(kinds)], seed + number // len(kinds)
             fresh = worker is None
-            worker = worker or Worker(Path(home) / "styles")
+            worker = worker or Worker()
             with tempfile.TemporaryDirectory(dir=home) as folder:
                 # The first one also waits for imports.
                 answer = worker.ask(kind, own_seed, Path(folder), LIMIT_S + (90 if fresh else 0))

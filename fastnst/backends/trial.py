@@ -59,14 +59,12 @@ def try_network(path: Path, *, limit_s: float | None = None, memory: int | None 
 
 
 def _size_with_data(path: Path) -> int:
-    """Bytes of the file, and of those beside it that begin with its name: weights, perhaps."""
+    """Bytes of the file, and of weights beside it: files of the same name that end in data, weights or bin."""
     with contextlib.suppress(OSError):
-        return sum(file.stat().st_size for file in path.parent.glob(f"{_escaped(path.stem)}*") if file.is_file())
+        beside = (file for file in path.parent.iterdir() if file.name.startswith(path.stem))
+        weights = [file for file in beside if file.name.endswith(("data", ".weights", ".bin")) and file != path]
+        return sum(file.stat().st_size for file in (path, *weights) if file.is_file())
     return 0
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 class _Worker:

@@ -23,8 +23,8 @@ def test_a_seed_makes_the_same_input(tool: dict[str, Any], kind: str, tmp_path: 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         arguments, output = tool["KINDS"][kind](random.Random(7), tmp_path / name)
-        assert output.parent == tmp_path / name
-        assert arguments[0] == "stylize"
+        assert tmp_path / name in output.parents
+        assert arguments[0] in {"stylize", "styles"}
         contents.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
     assert contents[0] == contents[1]
 
