@@ -13,8 +13,8 @@ _BELOW_THE_COMMANDS = {"io", "machine", "report", "losses", "backends", "models"
 _BELOW_THE_COMMANDS |= {"video", "webcam", "training", "exact"}
 
 MAY_IMPORT = {
-    "io": set(),
     "machine": set(),
+    "io": {"machine"},
     "report": {"io"},
     "losses": {"io"},
     "backends": {"io", "machine"},

@@ -4,6 +4,7 @@ ONNX Runtime on the CPU: onnx_cpu.py; on an accelerator: onnx_device.py; OpenVIN
 choosing.py.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -42,8 +43,13 @@ class Backend(Protocol):
         ...
 
 
+# A line of ONNX Runtime's own sources, and the function that stands there.
+_SOURCE_PLACE = re.compile(r"^/?\S+\.(?:cc|cpp|h):\d+ (?:[\w:<>~ ,*&]+\(.*?\)(?: const)? )?")
+
+
 def first_line(error: BaseException) -> str:
     """Say what went wrong in one line: back-ends' errors run over many, with source files and stack traces."""
     text = str(error).strip()
     words = text.splitlines()[0] if text else type(error).__name__
-    return words.rsplit("failed:", 1)[-1].removeprefix("[ONNXRuntimeError] : ").strip()[:160]
+    words = words.rsplit("failed:", 1)[-1].removeprefix("[ONNXRuntimeError] : ")
+    return _SOURCE_PLACE.sub("", words).strip()[:300]

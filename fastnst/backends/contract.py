@@ -15,6 +15,9 @@ FORMAT = 2
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 
+MAX_STYLES = 4096
+"""Most styles that a network may say it mixes; each takes weights in the file, and a number for every picture."""
+
 PIXEL_SHUFFLE = "weave"
 """How the names of the nodes begin that shuffle channels into the pixels of a picture (Shi et al. 2016)."""
 
@@ -85,7 +88,8 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     stylized = next((port for port in outputs if port.name == "stylized"), None)
     extra = taken.keys() - _OPTIONAL_INPUTS - {"frame"}
     if layout is None or not _fits(stylized, layout) or extra:
-        raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}")
+        hint = ". Keep inputs and outputs as they were when converting to float16" if _takes_half(inputs) else ""
+        raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}{hint}")
     styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
     return Contract(layout, styles, strength, known)
 
@@ -112,6 +116,8 @@ def _count_styles(path: Path, port: Port | None) -> int | None:
     styles = port.shape[0] if len(port.shape) == 1 else None
     if styles is None or styles < 1 or port.dtype != "float32":
         raise StyleError(f"{path}: has the input {port}; expected float32 (S,) with S, the number of styles, fixed")
+    if styles > MAX_STYLES:
+        raise StyleError(f"{path}: says that it mixes {styles} styles; expected at most {MAX_STYLES}")
     return styles
 
 
@@ -125,6 +131,10 @@ def _found(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
     first = [_printable(str(port)) for port in inputs[:4]]
     last = [_printable(str(port)) for port in outputs[:4]]
     return f"it takes {', '.join(first) or 'nothing'} and gives {', '.join(last) or 'nothing'}"
+
+
+def _takes_half(inputs: Sequence[Port]) -> bool:
+    return any(port.dtype == "float16" for port in inputs)
 
 
 def _printable(text: str) -> str:

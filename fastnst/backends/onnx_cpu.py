@@ -1,8 +1,10 @@
 """A network in ONNX Runtime on the CPU, and how ONNX Runtime's sessions are opened for any provider."""
 
 import math
+import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +23,8 @@ CPU: ProviderEntry = ("CPUExecutionProvider", {})
 _DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
 # ONNX Runtime's levels of severity: it writes to stderr itself, past every Python hook.
 _WARNING, _FATAL = 2, 4
+# How long Ctrl-C waits for the operator that runs.
+_LAST_OPERATOR_S = 2.0
 
 
 class OnnxBackend:
@@ -64,9 +68,35 @@ class OnnxBackend:
             self._largest = size
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         with _ended_after(limit_s, options):
-            result: Array = self._session.run([self._output], dict(feeds), options)[0]
+            result = _interruptible(lambda: self._session.run([self._output], dict(feeds), options)[0], options)
         # ONNX Runtime's array lies inside its working memory and keeps all of that alive (3 GB for a 4K picture).
         return result.copy()
+
+
+def _interruptible(run: Callable[[], Array], options: onnxruntime.RunOptions) -> Array:
+    """Run in another thread, so that Ctrl-C does not wait for a large picture; a run goes on to its next operator.
+
+    Only in the main thread, which alone gets Ctrl-C, and only where a new thread takes over how numbers next to zero
+    are treated: on POSIX systems it does.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        return run()
+    done: Future[Array] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(run())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=work, name="network", daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        options.terminate = True
+        thread.join(_LAST_OPERATOR_S)
+        raise
 
 
 @contextmanager

@@ -8,7 +8,10 @@ from typing import Any
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
-from fastnst.errors import SettingError, nearest_hint
+from fastnst.errors import InputError, SettingError, nearest_hint
+from fastnst.io.decoding import check_file
+
+_MOST_BYTES = 1_000_000
 
 
 def fill_settings(
@@ -45,8 +48,17 @@ def read_recipe(path: Path) -> dict[str, Any]:
     Raises SettingError where it is none.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        check_file(path, "recipe")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) <= _MOST_BYTES:
+            return tomllib.loads(content.decode("utf-8"))
+    except InputError as error:
+        raise SettingError(str(error)) from error
     except OSError as error:
         raise SettingError(f"{path}: cannot be read as a recipe ({error.strerror})") from error
+    except RecursionError as error:
+        raise SettingError(f"{path}: not a recipe (its brackets are nested too deep)") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path}: not a TOML file ({error})") from error
+    raise SettingError(f"{path}: is longer than {_MOST_BYTES} bytes; expected a recipe, some lines of TOML")

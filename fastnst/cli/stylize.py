@@ -64,9 +64,13 @@ def stylize(
     from fastnst.inference.batch import stylize_files  # noqa: PLC0415
     from fastnst.inference.outputs import plan_outputs  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+    from fastnst.io.folders import name_left_out  # noqa: PLC0415
 
-    jobs = plan_outputs(photos, output, overwrite=overwrite)
+    left_out: list[Path] = []
+    jobs = plan_outputs(photos, output, overwrite=overwrite, left_out=left_out)
     console = Console(stderr=True, highlight=False)
+    for line in name_left_out(left_out):
+        console.print(line, markup=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
         for note in pipeline.notes:
@@ -93,7 +97,7 @@ def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
     """What a user should know of a picture before all are done; the error of a lone one is raised at the end."""
     if outcome.error is not None:
         return [] if lone else [f"failed: {outcome.error}"]
-    return [f"{outcome.job.source}: animated; its first picture was painted"] if outcome.animated else []
+    return [f"{outcome.job.source}: {note}" for note in outcome.notes]
 
 
 def _summary(result: "BatchResult", pipeline: "StylePipeline", output: Path) -> str:

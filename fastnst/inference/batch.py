@@ -9,6 +9,7 @@ from pathlib import Path
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.outputs import PhotoJob
 from fastnst.io.images import Frame, Picture, fit_long_side, read_picture, resize_frame, write_picture
+from fastnst.io.transparency import resize_visible
 
 # After one of these every further picture would fail too, each after the network has done its work.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -24,6 +25,9 @@ class Outcome:
 
     animated: bool = False
     """The file held more pictures; only the first was painted."""
+
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the file was read, each to stand behind its name."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def stylize_files(
     started = time.perf_counter()
     outcomes: list[Outcome] = []
     for job in jobs:
-        error, animated = None, False
+        error: FastNSTError | None = None
+        animated = False
+        notes: tuple[str, ...] = ()
         try:
             photo = reduce_picture(read_picture(job.source), size)
             painted = replace(photo, frame=stylize(photo.frame))
@@ -79,10 +85,10 @@ def stylize_files(
             if not overwrite and job.output.exists():
                 raise OutputError(f"{job.output}: is there already; --overwrite replaces it")
             write_picture(job.output, painted)
-            animated = photo.animated
+            animated, notes = photo.animated, photo.notes
         except FastNSTError as caught:
             error = caught
-        outcomes.append(Outcome(job, error, animated))
+        outcomes.append(Outcome(job, error, animated, notes))
         on_done(outcomes[-1])
         if _is_no_room(error):
             break
@@ -94,8 +100,10 @@ def reduce_picture(picture: Picture, size: int | None) -> Picture:
     if size is None or max(picture.frame.shape[:2]) <= size:
         return picture
     smaller = fit_long_side((picture.frame.shape[0], picture.frame.shape[1]), size)
-    alpha = None if picture.alpha is None else resize_frame(picture.alpha, smaller)
-    return replace(picture, frame=resize_frame(picture.frame, smaller), alpha=alpha)
+    if picture.alpha is None:
+        return replace(picture, frame=resize_frame(picture.frame, smaller))
+    frame, alpha = resize_visible(picture.frame, picture.alpha, smaller)
+    return replace(picture, frame=frame, alpha=alpha)
 
 
 def _is_no_room(error: FastNSTError | None) -> bool:

@@ -21,7 +21,9 @@ class PhotoJob:
     """The file to write."""
 
 
-def plan_outputs(photos: Sequence[str | Path], output: Path, *, overwrite: bool = False) -> list[PhotoJob]:
+def plan_outputs(
+    photos: Sequence[str | Path], output: Path, *, overwrite: bool = False, left_out: list[Path] | None = None
+) -> list[PhotoJob]:
     """Find the photos and give each its output file.
 
     One photo and an output with a picture's suffix: that file. Otherwise output is a folder: sub-folders, names and
@@ -32,12 +34,13 @@ def plan_outputs(photos: Sequence[str | Path], output: Path, *, overwrite: bool 
         output: a file or a folder; it need not exist.
         overwrite: replace files that are there. A photo is never replaced by its own painting, nor is any other
             photo of the batch.
+        left_out: gets the pictures in folders of a kind that is not read here, see `name_left_out`.
 
     Raises:
         InputError: no photos.
         OutputError: two photos for one file, a file that is there already, a photo that would be overwritten.
     """
-    found = find_pictures(photos, skip=output)
+    found = find_pictures(photos, skip=output, left_out=left_out)
     if not found:
         raise OutputError(f"{output}: no photos were given to paint")
     jobs = _name_outputs(found, output, lone=len(photos) == 1 and not Path(photos[0]).is_dir())

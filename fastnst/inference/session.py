@@ -16,15 +16,15 @@ from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_
 from fastnst.backends.contract import Contract, read_contract
 from fastnst.backends.feeds import as_batch, extra_feeds, from_layout, to_layout
 from fastnst.backends.mixing import StyleWeights
-from fastnst.backends.onnx_cpu import OnnxBackend
+from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_on_cpu, run_test_picture
+from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.tile_policy import TileChoice, TilePolicy
-from fastnst.io.decoding import LFS_POINTER, is_lfs_pointer
 from fastnst.io.images import Frame
+from fastnst.io.styles import bundled_styles_folder
 from fastnst.machine.cores import check_threads
 
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
-_MOST_POINTER_BYTES = 1000
 _PATIENCE_S = 60.0
 
 
@@ -120,7 +120,8 @@ class StyleSession:
             return self._run_in_tiles(frames, style_weights, strength)
         self._holds_memory |= self.tiles.is_large(frames)
         try:
-            painted = from_layout(backend.run({"frame": to_layout(batch, self._contract)} | feeds), self._contract)
+            feeds["frame"] = to_layout(batch, self._contract)
+            painted = backend.run(feeds)
         except Exception as error:  # the back-ends' errors have no common base
             if self.tiles.possible(frames):  # no memory after all, or none on the device
                 return self._run_in_tiles(frames, style_weights, strength)
@@ -129,9 +130,16 @@ class StyleSession:
                 f"{self.style} failed on {len(batch)} picture(s) of {width}x{height} "
                 f"({first_line(error)}); if memory ran out, make them smaller"
             ) from error
-        if painted.shape != batch.shape:
-            raise StyleError(f"{self.style}: turned {batch.shape} into {painted.shape}; expected the same size")
-        return painted.reshape(frames.shape)
+        if painted.shape != feeds["frame"].shape:
+            shapes = f"{feeds['frame'].shape} into {painted.shape}"
+            raise StyleError(f"{self.style}: turned {shapes}; expected the same size")
+        if not all_finite(self.path, painted, feeds):
+            raise StyleError(
+                f"{self.style}: painted numbers that are none (NaN or infinity) on a picture of "
+                f"{batch.shape[2]}x{batch.shape[1]} on {backend.provider} in {backend.precision}; nothing is written. "
+                "Its weights are damaged, or leave the range of these numbers: try --provider cpu, or another network"
+            )
+        return from_layout(painted, self._contract).reshape(frames.shape)
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
         """Raise SettingError for weights or a strength that this network, or a painting laid over the photo, lacks."""
@@ -168,35 +176,18 @@ def _load(
     path: Path, provider: ProviderChoice, threads: int | None, prefer: Provider | None
 ) -> tuple[Backend, Choice, Contract]:
     """Open a network file, check it against the contract, and choose what runs it."""
-    cpu = _open_on_cpu(path, threads)
+    check_style_file(path)
+    if path.parent != bundled_styles_folder():  # what comes with fastnst is known to load
+        try_network(path)
+    cpu = open_on_cpu(path, threads)
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
 
     def feed(frames: Frame) -> dict[str, Array]:
-        return {"frame": to_layout(frames, contract)} | extra_feeds(contract, None, None)
+        return feeds_of(contract, frames)
 
-    painted = _run_test_picture(path, cpu, feed(test_picture()))
+    painted = run_test_picture(path, cpu, feed(test_picture()), limit_s=_PATIENCE_S)
     network = NetworkFile(path, feed, threads=threads)
     if provider == "auto" and prefer is not None:
         with suppress(SettingError):  # what runs one network may not run another
             return *choose_backend(network, cpu, painted, prefer), contract
     return *choose_backend(network, cpu, painted, provider), contract
-
-
-def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
-    try:
-        return OnnxBackend(path, threads)
-    except Exception as error:  # ONNX Runtime's errors have no common base
-        if path.is_file() and path.stat().st_size < _MOST_POINTER_BYTES and is_lfs_pointer(path.read_bytes()):
-            raise StyleError(f"{path}: {LFS_POINTER}") from error
-        raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
-
-
-def _run_test_picture(path: Path, cpu: OnnxBackend, feeds: Mapping[str, Array]) -> Array:
-    """Run a network once: only that shows that it runs. What it makes of the picture, others are compared with."""
-    try:
-        painted = cpu.run(feeds, limit_s=_PATIENCE_S)
-    except Exception as error:
-        raise StyleError(f"{path}: fails on a test picture ({first_line(error)})") from error
-    if painted.shape != feeds["frame"].shape:
-        raise StyleError(f"{path}: turns {feeds['frame'].shape} into {painted.shape}; expected the same size")
-    return painted

@@ -1,14 +1,23 @@
-"""Guards between Pillow and files that anybody may have made: size, kind, warnings, words for errors, EXIF."""
+"""Guards between Pillow and files that anybody may have made: size, kind, warnings, words for errors, EXIF.
+
+H height, W width in pixels; sizes are (height, width).
+"""
 
 import errno
+import importlib
+import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fastnst.errors import InputError
+from fastnst.io.png import PngHeader
+from fastnst.machine.memory import available_memory
 
 MAX_PIXELS = 1_000_000_000
 """Largest picture that is read. Pillow takes anything above 89 megapixels for an attack; cameras are past that."""
@@ -16,6 +25,19 @@ MAX_PIXELS = 1_000_000_000
 # Read by what is in the file, whatever its name. Others that Pillow knows are left out on purpose: PostScript, for
 # one, starts another program.
 _READ_FORMATS = frozenset(["PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "TGA"])
+_READ_FORMATS |= {"HEIF", "JXL"}
+# Compressed as well as these formats can: deflate makes 1032 bytes of one; JPEG takes a bit at least for 64 pixels.
+_MOST_DEFLATED, _MOST_JPEG_PIXELS = 1040, 1024
+# What reading takes: Pillow's picture, ours, and what turns the one into the other.
+_BYTES_PER_PIXEL = 8
+
+# How files begin that take a package of their own, with it.
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_JXL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
+EXTRA_READERS = {"HEIC": "pillow_heif", "JPEG XL": "pillow_jxl"}
+"""Formats that Pillow reads with another package, and the package's module."""
+
+EXTRA_HINT = "pip install 'fastnst[heif]' lets it be read"
 # Who and when. Not carried on: the orientation (already applied), the thumbnail (it shows the photo as it was), sizes
 # (they may change) and the place.
 _EXIF_KEPT = (
@@ -81,9 +103,90 @@ def check_header(path: Path, picture: Image.Image) -> None:
     """Raise InputError for an opened, not yet decoded picture of a format or size that is not read."""
     if picture.format not in _READ_FORMATS:
         raise InputError(f"{path}: {picture.format} pictures are not read; save it as PNG, JPEG, WebP or TIFF")
-    if picture.width * picture.height > MAX_PIXELS:
+    check_size(path, (picture.height, picture.width))
+
+
+def check_size(path: Path, size: tuple[int, int], bytes_per_pixel: int = _BYTES_PER_PIXEL) -> None:
+    """Raise InputError for a size = (height, width) that is not read, or for which there is no memory."""
+    height, width = size
+    if width * height > MAX_PIXELS:
+        words = f"{width}x{height} is more than the {MAX_PIXELS // 10**6} megapixels that are read"
+        raise InputError(f"{path}: {words}; reduce it")
+    needed, free = width * height * bytes_per_pixel, available_memory()
+    if needed > free:
+        words = f"{width}x{height} takes {needed / 1e9:.1f} GB of memory to read, and {free / 1e9:.1f} GB are free"
+        raise InputError(f"{path}: {words}; reduce it")
+
+
+def check_claim(path: Path, picture: Image.Image, png: PngHeader | None) -> None:
+    """Raise InputError for a header that claims more pixels than so short a file can hold."""
+    length = path.stat().st_size
+    if png is not None:
+        lies = png.decoded_bytes > length * _MOST_DEFLATED
+    else:
+        lies = picture.format in {"JPEG", "MPO"} and picture.width * picture.height > length * _MOST_JPEG_PIXELS
+    if lies:
         size = f"{picture.width}x{picture.height}"
-        raise InputError(f"{path}: {size} is more than the {MAX_PIXELS // 10**6} megapixels that are read; reduce it")
+        raise InputError(f"{path}: is damaged or cut short ({length} bytes cannot hold the {size} pixels it claims)")
+
+
+def load_extra_reader(path: Path) -> None:
+    """Let Pillow read HEIC or JPEG XL, where the file is one; raises InputError where the package is missing."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        kind = "HEIC"
+    elif start.startswith(_JXL_STARTS):
+        kind = "JPEG XL"
+    else:
+        return
+    try:
+        reader = importlib.import_module(EXTRA_READERS[kind])
+    except ImportError as error:
+        raise InputError(f"{path}: is {kind}, which is not read without another package; {EXTRA_HINT}") from error
+    if kind == "HEIC":
+        reader.register_heif_opener()
+
+
+def open_without_end(path: Path) -> Image.Image | None:
+    """Decode a JPEG file whose pixels are all there and only the marker of its end is not; None for any other file.
+
+    Whether they are all there shows when something is put behind them: another filling must not change a pixel.
+    """
+    content = path.read_bytes().rstrip(b"\xff")  # half of the marker; among pixels, ff is never the last byte
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    decoded = []
+    with suppress(Exception):  # damaged files make Pillow's readers raise nearly anything
+        for filling in (b"\x00", b"\xaa"):
+            decoded.append(Image.open(io.BytesIO(content + filling * 4096 + b"\xff\xd9"), formats=["JPEG"]))
+            decoded[-1].load()
+        if np.array_equal(np.asarray(decoded[0]), np.asarray(decoded[1])):
+            return decoded[0]
+    return None
+
+
+def resolution(picture: Image.Image) -> tuple[float, float] | None:
+    """Dots per inch across and down; None where the file does not say, or says what cannot be, as a filler of 1."""
+    with suppress(Exception):  # whatever a damaged file says
+        across, down = (float(value) for value in picture.info["dpi"])
+        if all(math.isfinite(value) and 1 < value <= 65535 for value in (across, down)):
+            return across, down
+    return None
+
+
+def color_codes(path: Path, picture: Image.Image, png: PngHeader | None) -> tuple[int, int] | None:
+    """Primaries and transfer function by ITU-T H.273, where the file has them; None where it does not say."""
+    if png is not None:
+        return png.color_codes
+    if picture.format not in {"AVIF", "HEIF"}:
+        return None
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    place = head.find(b"colrnclx")  # a box of ISO/IEC 23008-12; the first one is the picture's
+    if place < 0 or len(head) < place + 12:
+        return None
+    return int.from_bytes(head[place + 8 : place + 10], "big"), int.from_bytes(head[place + 10 : place + 12], "big")
 
 
 def exif_to_keep(picture: Image.Image) -> bytes | None:
@@ -114,7 +217,7 @@ def quiet_pillow() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """Say in a few words why a picture could not be read."""
     if isinstance(error, UnidentifiedImageError):
-        return "is not a picture, or of a format that is not read (PNG, JPEG, WebP, TIFF, BMP and GIF are)"
+        return "is not a picture, or of a format that is not read (PNG, JPEG, WebP, AVIF, TIFF, BMP and GIF are)"
     if isinstance(error, Image.DecompressionBombError):
         return f"is more than the {MAX_PIXELS // 10**6} megapixels that are read; reduce it"
     if isinstance(error, MemoryError):

@@ -1,13 +1,19 @@
 """Finding pictures: from files, folders and patterns to a list, each with its place below what was asked for."""
 
 import glob
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError
+from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS
 from fastnst.io.images import WRITE_FORMATS
+from fastnst.io.tiff import RAW_SUFFIXES
+
+_EXTRA_SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL"}
+_INSTALLED = {kind for kind, module in EXTRA_READERS.items() if importlib.util.find_spec(module) is not None}
 
 READ_SUFFIXES = frozenset(WRITE_FORMATS) | {
     ".apng",
@@ -20,8 +26,12 @@ READ_SUFFIXES = frozenset(WRITE_FORMATS) | {
     ".pnm",
     ".ppm",
     ".tga",
+    *(suffix for suffix, kind in _EXTRA_SUFFIXES.items() if kind in _INSTALLED),
 }
-"""Files that a search takes for pictures."""
+"""Files that a search takes for pictures: those that can be read here."""
+
+_NOT_READ = RAW_SUFFIXES | _EXTRA_SUFFIXES.keys() - READ_SUFFIXES
+"""Pictures too, which a search leaves out."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,9 @@ class Found:
     """The same below the folder that was searched, so that results can mirror it; for a lone file, its name."""
 
 
-def find_pictures(paths: Sequence[str | Path], skip: Path | None = None) -> list[Found]:
+def find_pictures(
+    paths: Sequence[str | Path], skip: Path | None = None, left_out: list[Path] | None = None
+) -> list[Found]:
     """List the pictures meant by files, folders (searched to the bottom) and patterns such as `photos/**/*.jpg`.
 
     Folders and patterns give files with a picture's suffix only, hidden ones left out. A file named outright is listed
@@ -44,6 +56,7 @@ def find_pictures(paths: Sequence[str | Path], skip: Path | None = None) -> list
     Args:
         paths: what the user gave, in any mixture.
         skip: a folder whose pictures are not listed when it lies inside a searched folder: earlier results.
+        left_out: gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
 
     Returns:
         Found pictures in the order of `paths`, sorted within each folder or pattern.
@@ -52,41 +65,78 @@ def find_pictures(paths: Sequence[str | Path], skip: Path | None = None) -> list
         InputError: a folder or a pattern without a single picture.
     """
     found: dict[str, Found] = {}
+    left_out = [] if left_out is None else left_out
     for path in paths:
-        for picture in _find(path, skip):
+        for picture in _find(path, skip, left_out):
             found.setdefault(os.path.realpath(picture.path), picture)
     return list(found.values())
 
 
-def _find(path: str | Path, skip: Path | None) -> list[Found]:
+def name_left_out(left_out: Sequence[Path]) -> list[str]:
+    """Say how many pictures of which kind a search left out, the first one's name, and what helps."""
+    lines = []
+    for kind in sorted({_kind_of(path) for path in left_out}):
+        mine = [path for path in left_out if _kind_of(path) == kind]
+        remedy = "export them as TIFF, PNG or JPEG" if kind == "raw" else EXTRA_HINT.replace("it be", "them be")
+        counted = f"1 {kind} file is" if len(mine) == 1 else f"{len(mine)} {kind} files are"
+        lines.append(f"{counted} left out, {mine[0]}{'' if len(mine) == 1 else ' first'}; {remedy}")
+    return lines
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Go through a folder and those below it, linked ones too: place, names of folders, names of files, both sorted.
+
+    Hidden ones are passed over, and folders that were seen under another name: a link to a folder above has no end.
+    Names taken out of the list of folders are not gone into.
+    """
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # Assigning to the slice keeps os.walk out of the folders that are left out.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
+
+
+def _kind_of(path: Path) -> str:
+    return _EXTRA_SUFFIXES.get(path.suffix.lower(), "raw")
+
+
+def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> list[Found]:
     if path == "":  # Path would take it for the working folder
         raise InputError("one of the names is empty; expected a picture, a folder or a pattern")
     path = Path(path)
     if path.is_dir():
-        pictures = sorted(_search(path, path, skip), key=lambda picture: picture.relative)
+        others: list[Path] = []
+        pictures = sorted(_search(path, path, skip, others), key=lambda picture: picture.relative)
         if not pictures:
-            raise InputError(f"{path}: no pictures in this folder")
+            raise InputError("; ".join([f"{path}: no pictures in this folder", *name_left_out(sorted(others))]))
+        left_out += sorted(others)
         return pictures
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [Found(path, Path(path.name))]
-    pictures = sorted(_match(path, skip), key=lambda picture: picture.relative)
+    pictures = sorted(_match(path, skip, left_out), key=lambda picture: picture.relative)
     if not pictures:
         raise InputError(f"{path}: no picture matches this pattern")
     return pictures
 
 
-def _search(folder: Path, root: Path, skip: Path | None) -> Iterator[Found]:
+def _search(folder: Path, root: Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
     results = None if skip is None else _real(skip)
-    for place, names, files in os.walk(folder):
-        # Assigning to the slice keeps os.walk out of the folders that are left out.
-        names[:] = [name for name in names if not name.startswith(".") and _real(Path(place, name)) != results]
+    for place, names, files in walk(folder):
+        names[:] = [name for name in names if _real(place / name) != results]
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in READ_SUFFIXES:
-                path = Path(place, name)
+            path = place / name
+            if path.suffix.lower() in READ_SUFFIXES:
                 yield Found(path, path.relative_to(root))
+            elif path.suffix.lower() in _NOT_READ:
+                left_out.append(path)
 
 
-def _match(pattern: Path, skip: Path | None) -> Iterator[Found]:
+def _match(pattern: Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
     plain = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
     root = Path(*pattern.parts[:plain])
     results = None if skip is None else _real(skip)
@@ -99,9 +149,11 @@ def _match(pattern: Path, skip: Path | None) -> Iterator[Found]:
         if path.is_dir():
             # `**` lists the folders themselves and then their files; only other patterns leave searching to us.
             if "**" not in pattern.parts:
-                yield from _search(path, root, skip)
+                yield from _search(path, root, skip, left_out)
         elif path.suffix.lower() in READ_SUFFIXES:
             yield Found(path, path.relative_to(root))
+        elif path.suffix.lower() in _NOT_READ:
+            left_out.append(path)
 
 
 def _real(path: Path) -> Path:

@@ -12,12 +12,27 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fastnst.errors import InputError, OutputError
-from fastnst.io.decoding import check_file, check_header, exif_to_keep, quiet_pillow, reason
+from fastnst.io.decoding import (
+    check_claim,
+    check_file,
+    check_header,
+    color_codes,
+    exif_to_keep,
+    load_extra_reader,
+    open_without_end,
+    quiet_pillow,
+    reason,
+    resolution,
+)
 from fastnst.io.files import write_atomically
 from fastnst.io.pixels import to_rgb_and_alpha
+from fastnst.io.png import PngHeader, mend_transparent_color, read_png_header, sixteen_bits
+from fastnst.io.tiff import check_not_raw, open_deep_tiff
+from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
+from fastnst.io.transparency import fill_hidden
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 
@@ -66,19 +81,33 @@ class Picture:
     animated: bool = False
     """The file holds more pictures; this is the first."""
 
+    dpi: tuple[float, float] | None = None
+    """Resolution in print, dots per inch across and down; None where the file does not say."""
+
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the file was read, each to stand behind its name."""
+
 
 def read_picture(path: str | Path) -> Picture:
     """Read a picture file of any format and colour mode, its EXIF orientation applied.
+
+    Pictures for bright screens (PQ, HLG) and of wide gamuts that are coded by number come as sRGB. What full
+    transparency hides is replaced by the colours of what is visible beside it.
 
     Raises:
         InputError: the file is missing, empty, damaged, cut short, too large or no picture.
     """
     path = Path(path)
     check_file(path)
+    check_not_raw(path)
     try:
-        with quiet_pillow(), Image.open(path) as picture:
-            check_header(path, picture)
-            return _decode(picture)
+        with quiet_pillow():
+            deep = open_deep_tiff(path)
+            if deep is not None:
+                return _to_picture(path, deep, None)
+            load_extra_reader(path)
+            with Image.open(path) as picture:
+                return _decode(path, picture)
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
@@ -155,17 +184,83 @@ def _over_white(frame: Frame, alpha: Frame) -> Image.Image:
     return paper
 
 
-def _decode(picture: Image.Image) -> Picture:
+def _decode(path: Path, picture: Image.Image) -> Picture:
+    png = read_png_header(path) if picture.format == "PNG" else None
+    check_header(path, picture)
+    check_claim(path, picture, png)
+    try:
+        picture.load()
+    except OSError:
+        whole = open_without_end(path)
+        if whole is None:
+            raise
+        return _to_picture(path, whole, png, "ends without JPEG's end marker; its pixels are all there")
+    if png is not None:
+        picture = mend_transparent_color(path, picture, png)
+    return _to_picture(path, picture, png)
+
+
+def _to_picture(path: Path, picture: Image.Image, png: PngHeader | None, *notes: str) -> Picture:
     kind = picture.format or "PNG"
     # A phone's JPEG with a depth map beside it (MPO) is one picture to its owner.
-    animated = kind != "MPO" and bool(getattr(picture, "is_animated", False))
-    picture.load()
+    several = kind != "MPO" and bool(getattr(picture, "is_animated", False))
+    animated = several and kind not in {"TIFF", "HEIF"}
+    if animated:
+        notes = (*notes, "animated; its first picture was painted")
+    elif several:
+        notes = (*notes, f"holds {getattr(picture, 'n_frames', 'several')} pictures; the first was painted")
+    if kind in {"JPEG", "MPO"} and _has_gain_map(picture):
+        notes = (*notes, "its gain map for bright screens is left out; the ordinary picture was painted")
     profile, exif = picture.info.get("icc_profile") or None, exif_to_keep(picture)
+    codes = color_codes(path, picture, png)
+    if codes is not None and not is_srgb(*codes):
+        picture, note = _in_srgb(path, picture, codes)
+        profile, notes = None, (*notes, note)
     with suppress(Exception):  # damaged EXIF: the picture is taken as upright
         ImageOps.exif_transpose(picture, in_place=True)
     frame, alpha, profile = to_rgb_and_alpha(picture, profile)
-    kind = "JPEG" if kind == "MPO" else kind
-    return Picture(frame=frame, alpha=alpha, icc_profile=profile, exif=exif, format=kind, animated=animated)
+    return Picture(
+        frame=frame if alpha is None else fill_hidden(frame, alpha),
+        alpha=alpha,
+        icc_profile=profile,
+        exif=exif,
+        format="JPEG" if kind == "MPO" else kind,
+        animated=animated,
+        dpi=resolution(picture),
+        notes=notes,
+    )
+
+
+def _has_gain_map(picture: Image.Image) -> bool:
+    """Android's and Apple's JPEG files for bright screens: an ordinary picture, and how much brighter it may be."""
+    packet = picture.info.get("xmp", b"")
+    return isinstance(packet, bytes) and (b"hdr-gain-map" in packet or b"HDRGainMap" in packet)
+
+
+def _in_srgb(path: Path, picture: Image.Image, codes: tuple[int, int]) -> tuple[Image.Image, str]:
+    """Convert a decoded picture from the colours that its file names by code points (ITU-T H.273), and say so."""
+    primaries, transfer = codes
+    if transfer in {PQ, HLG} and primaries == 2:
+        primaries = BT2020  # not said; nothing else is in use
+    if not is_known(primaries, transfer):
+        raise InputError(
+            f"{path}: its colours (primaries {primaries}, transfer function {transfer} of ITU-T H.273) are not read; "
+            "save it as sRGB"
+        )
+    levels: np.ndarray[Any, Any] | None = sixteen_bits(path, picture) if picture.format == "PNG" else None
+    shown = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    if levels is None:
+        levels = np.asarray(shown)
+    converted = Image.fromarray(to_srgb(levels[..., :3], primaries, transfer))
+    if shown.mode == "RGBA":
+        converted.putalpha(shown.getchannel("A"))
+    converted.format, converted.info = picture.format, {**picture.info}
+    converted.info.pop("transparency", None)
+    orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    if orientation is not None:
+        converted.getexif()[ExifTags.Base.Orientation] = orientation
+    bright = {PQ: "HDR (PQ): ", HLG: "HDR (HLG): "}.get(transfer, "of a wide gamut: ")
+    return converted, f"{bright}its colours were brought to an ordinary screen's"
 
 
 def _to_pillow(picture: Picture, kind: str) -> Image.Image:
@@ -176,7 +271,8 @@ def _to_pillow(picture: Picture, kind: str) -> Image.Image:
     return Image.fromarray(np.dstack((picture.frame, picture.alpha)))
 
 
-def _kept(picture: Picture, kind: str) -> dict[str, bytes]:
-    """The profile and the EXIF block as arguments of Pillow's save; BMP holds neither."""
-    extras = {"icc_profile": picture.icc_profile, "exif": picture.exif}
-    return {name: value for name, value in extras.items() if value and kind != "BMP"}
+def _kept(picture: Picture, kind: str) -> dict[str, Any]:
+    """The profile, the EXIF block and the resolution as arguments of Pillow's save, where the format holds them."""
+    extras = {"icc_profile": picture.icc_profile, "exif": picture.exif, "dpi": picture.dpi}
+    left_out = {"BMP": {"icc_profile", "exif"}, "WEBP": {"dpi"}}.get(kind, set())
+    return {name: value for name, value in extras.items() if value and name not in left_out}

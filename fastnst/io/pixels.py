@@ -30,7 +30,11 @@ def to_rgb_and_alpha(picture: Image.Image, profile: bytes | None) -> tuple[Level
     """
     if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
         grey = _grey_levels(picture)
-        return np.repeat(grey[..., None], 3, axis=2), None, None
+        frame = np.repeat(grey[..., None], 3, axis=2)
+        key = picture.info.get("transparency")  # a grey that means "transparent", in the file's own levels
+        if not isinstance(key, int):
+            return frame, None, None
+        return frame, np.where(np.asarray(picture) == key, 0, 255).astype(np.uint8), None
     if picture.has_transparency_data:
         frame, alpha = _convert_rows(picture, lambda rows: rows.convert("RGBA"))
         return frame, alpha, _rgb_only(profile)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     state, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trained network of fastnst; expected a file that `fastnst train` wrote")
+    check_finite(path, state)
     try:
         description = json.loads(metadata["info"])
         info = ModelInfo(**_renamed(description) | {"styles": tuple(description.get("styles", ()))})
@@ -76,6 +78,16 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
 def _renamed(description: dict[str, Any]) -> dict[str, Any]:
     """A description under today's names; version 0.1 wrote "licence"."""
     return {"license" if name == "licence" else name: value for name, value in description.items()}
+
+
+def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for weights that are no numbers: the training had diverged, or the file is damaged."""
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{path}: {name} holds numbers that are none (NaN or infinity); it is damaged, or its training "
+                "diverged. Take an earlier file, or train again"
+            )
 
 
 def find_model(given: Path) -> Path:

@@ -17,6 +17,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from fastnst.backends.backend import first_line
+from fastnst.backends.opening import check_style_file
+from fastnst.backends.trial import try_network
 from fastnst.errors import StyleError
 from fastnst.io.images import Frame
 
@@ -63,6 +65,7 @@ def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
     Raises:
         StyleError: no file of ours, or one that is quantized already.
     """
+    check_style_file(path)
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's and onnx's errors have no common base
@@ -74,6 +77,7 @@ def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
         )
     if PRECISION_KEY in metadata:
         raise StyleError(f"{path}: holds {metadata[PRECISION_KEY]} already; give the float32 file")
+    try_network(path)
     with tempfile.TemporaryDirectory() as folder:
         prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         logging.getLogger("root").setLevel(logging.ERROR)  # it warns of steps that were left out on purpose

@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
 from fastnst.backends.accelerators import Accelerator, prepare, provider_entries, why_not_loaded
 from fastnst.backends.backend import Array, UnavailableError, first_line
 from fastnst.backends.onnx_cpu import CPU, ProviderEntry
-from fastnst.errors import InputError, SettingError
+from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.machine.cores import check_threads, default_threads
 
 TileProvider: TypeAlias = Literal["cpu", "cuda"]
@@ -50,11 +51,17 @@ class Part:
 
         Raises:
             InputError: ONNX Runtime failed: memory ran out, most likely.
+            StyleError: it gave NaN, which would end as a black picture.
         """
         try:
             values = self._session.run(self._outputs, dict(feeds))
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise InputError(f"a tile failed ({first_line(error)}); if memory ran out, take smaller tiles") from error
+        if any(value.dtype.kind == "f" and np.isnan(value).any() for value in values):
+            raise StyleError(
+                "the network gave numbers that are none (NaN) on a part of this picture; nothing is written. Its "
+                "weights are damaged, or leave the range of these numbers: try another network"
+            )
         return dict(zip(self._outputs, values, strict=True))
 
 

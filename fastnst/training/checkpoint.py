@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
-from fastnst.models.checkpoint import read_safetensors
+from fastnst.models.checkpoint import check_finite, read_safetensors
 from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 from fastnst.training.state import TrainState
 
@@ -73,6 +73,7 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint; expected the checkpoint.safetensors of a training folder")
+    check_finite(path, {**_below("network.", tensors), **_below("ema.", tensors)})
     try:
         state.network.load_state_dict(_below("network.", tensors))
         if state.ema is not None:  # version 0.1 called it average

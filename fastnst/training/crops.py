@@ -5,8 +5,7 @@ A frame is uint8 (H, W, 3) RGB; its height and width are the crop.
 
 import contextlib
 import io
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file, quiet_pillow, reason
-from fastnst.io.folders import READ_SUFFIXES
+from fastnst.io.folders import READ_SUFFIXES, walk
 from fastnst.io.images import Frame, read_frame
 
 MIN_SHORT_SIDE = 32
@@ -67,23 +66,15 @@ def list_pictures(folder: Path) -> list[str]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"
         raise InputError(f"{folder}: {found}; expected a folder of photographs, nested or not")
-    names = [name for name in _walk(folder) if Path(name).suffix.lower() in READ_SUFFIXES]
+    names = [
+        (place / name).relative_to(folder).as_posix()
+        for place, _, files in walk(folder)
+        for name in files
+        if Path(name).suffix.lower() in READ_SUFFIXES
+    ]
     if not names:
         raise InputError(f"{folder}: no pictures in it or below; expected JPEG, PNG, WebP ... files")
     return sorted(names)
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(parent).relative_to(folder)
-        yield from ((below / name).as_posix() for name in files if not name.startswith("."))
 
 
 def draw_framing(seed: int, n: int) -> Framing:

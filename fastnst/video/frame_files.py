@@ -15,7 +15,7 @@ from fastnst.video.film import Colors, Film, FilmFrame, Span
 from fastnst.video.job import JobFolder, writing
 
 _FILM_TOO = {".gif", ".apng"}
-_PLACE = re.compile(r"%(0?\d*)d")
+_PLACE = re.compile(r"%(0?\d{0,2})d")  # no name of a file has more than 255 letters
 
 
 def is_pattern(path: Path) -> bool:

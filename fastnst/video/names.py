@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError, OutputError
-from fastnst.io.folders import READ_SUFFIXES
+from fastnst.io.folders import READ_SUFFIXES, walk
 from fastnst.video.frame_files import is_pattern
 from fastnst.video.plan import CONTAINERS
 
@@ -124,12 +124,9 @@ def _find(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
 
 def _search(folder: Path, output: Path) -> Iterator[Path]:
     results = os.path.realpath(output)
-    for place, names, files in os.walk(folder):
-        # Assigning to the slice keeps os.walk out of earlier results and hidden folders.
-        names[:] = [name for name in names if name[0] != "." and os.path.realpath(Path(place, name)) != results]
-        for name in files:
-            if name[0] != "." and Path(name).suffix.lower() in FILM_SUFFIXES:
-                yield Path(place, name)
+    for place, names, files in walk(folder):
+        names[:] = [name for name in names if os.path.realpath(place / name) != results]
+        yield from (place / name for name in files if Path(name).suffix.lower() in FILM_SUFFIXES)
 
 
 def _written_name(path: Path, relative: Path) -> Path:

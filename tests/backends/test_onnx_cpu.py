@@ -1,5 +1,9 @@
 """ONNX Runtime's sessions: options that change no pixel of a tiny network are read back."""
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +72,25 @@ def test_older_versions_cannot_tell_where_operators_are(monkeypatch: pytest.Monk
 def test_libraries_that_are_not_there_are_no_news(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
     open_session(invert, [("CUDAExecutionProvider", {})])
     assert capfd.readouterr() == ("", "")
+
+
+ENDLESS = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64 many = {9000000000000000000}, bool yes = {1}> {
+    stylized = Loop (many, yes, frame) <body = b (int64 i, bool c, uint8[N, H, W, 3] x)
+        => (bool c2, uint8[N, H, W, 3] y) { c2 = Identity(c)  y = Identity(x) }>
+}"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing there")
+def test_ctrl_c_does_not_wait_for_a_network(write_network: Any) -> None:
+    backend = OnnxBackend(write_network(ENDLESS), 1)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        backend.run({"frame": np.zeros((1, 4, 6, 3), np.uint8)})
+    assert time.monotonic() - started < 10
+
+
+def test_errors_of_a_run_reach_the_caller(invert: Path) -> None:
+    with pytest.raises(Exception, match="Invalid rank for input"):
+        OnnxBackend(invert).run({"frame": np.zeros((4, 6, 3), np.uint8)})

@@ -71,7 +71,7 @@ def test_folder_of_everything(photos: Path, invert: Path, tmp_path: Path) -> Non
 
 
 def test_what_the_network_does_not_paint_stays(tmp_path: Path) -> None:
-    alpha = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    alpha = np.arange(1, 25, dtype=np.uint8).reshape(4, 6)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "a"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -192,7 +192,7 @@ def test_embedders_layout(write_network: Any) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a network at all", b"\x08\x07\x12\x04junk"])
 def test_malformed_file_is_one_line(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(StyleError, match="not a readable ONNX network") as caught:
+    with pytest.raises(StyleError, match=r"not a readable ONNX network|is empty") as caught:
         Stylizer(tmp_path / "a.onnx")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -240,17 +240,19 @@ def test_a_loop_without_end_is_given_up(write_network: Any, monkeypatch: pytest.
                 y = Identity(x)
             }>
     }"""
-    monkeypatch.setattr("fastnst.inference.session._PATIENCE_S", 1)
+    monkeypatch.setattr("fastnst.backends.trial._LIMIT_S", 1)
     started = time.monotonic()
-    with pytest.raises(StyleError, match=r"fails on a test picture \(no result within 1 s\)"):
+    with pytest.raises(StyleError, match="has not loaded and painted a test picture within 1 s"):
         Stylizer(write_network(graph), provider="cpu")
     assert time.monotonic() - started < 60
 
 
 def test_failure_on_one_size_names_the_size(write_network: Any, capfd: pytest.CaptureFixture[str]) -> None:
     graph = """
-    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64[4] size = {1, 67, 65, 3}> {
-        stylized = Reshape(frame, size)
+    g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64[1] sixtieth = {60}> {
+        row = Gather<axis = 1>(frame, sixtieth)
+        none = Sub(row, row)
+        stylized = Add(frame, none)
     }"""
     with pytest.raises(InputError, match=r"1 picture\(s\) of 7x5") as caught:
         Stylizer(write_network(graph), provider="cpu")(FRAME)
@@ -352,7 +354,7 @@ def test_stream_of_a_closed_stylizer(invert: Path) -> None:
 def test_public_names_need_no_torch(invert: Path) -> None:
     code = (
         "import sys, fastnst; assert 'onnxruntime' not in sys.modules; from fastnst import Stylizer; import numpy;"
-        f"Stylizer({str(invert)!r})(numpy.zeros((2, 2, 3), 'uint8'));"
+        f"Stylizer({str(invert)!r})(numpy.arange(12, dtype='uint8').reshape(2, 2, 3));"
         "assert not {'torch', 'cv2', 'onnx'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

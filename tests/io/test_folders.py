@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fastnst.errors import InputError
-from fastnst.io.folders import find_pictures
+from fastnst.io import folders
+from fastnst.io.folders import find_pictures, name_left_out, walk
 
 
 @pytest.fixture
@@ -78,6 +79,32 @@ def test_folder_and_pattern_without_pictures(tmp_path: Path) -> None:
 def test_links_in_a_circle_end(photos: Path) -> None:
     (photos / "trip" / "back").symlink_to(photos)
     assert len(find_pictures([photos])) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")
+def test_linked_folders_are_followed(photos: Path, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    (album / "linked").symlink_to(photos / "trip")
+    assert relative(find_pictures([album])) == ["linked/c.jpeg", "linked/deep/d.webp"]
+    assert [place.relative_to(album).as_posix() for place, _, _ in walk(album)] == [".", "linked", "linked/deep"]
+
+
+def test_pictures_that_are_not_read_are_counted_and_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "READ_SUFFIXES", folders.READ_SUFFIXES - {".heic"})
+    monkeypatch.setattr(folders, "_NOT_READ", folders._NOT_READ | {".heic"})
+    for name in ("x.HEIC", "y.heic", "z.CR2"):
+        (photos / name).touch()
+    left_out: list[Path] = []
+    assert len(find_pictures([photos], left_out=left_out)) == 4
+    assert name_left_out(left_out) == [
+        f"2 HEIC files are left out, {photos / 'x.HEIC'} first; pip install 'fastnst[heif]' lets them be read",
+        f"1 raw file is left out, {photos / 'z.CR2'}; export them as TIFF, PNG or JPEG",
+    ]
+    for name in ("a.PNG", "b.jpg"):
+        (photos / name).unlink()
+    with pytest.raises(InputError, match=r"no pictures in this folder; 2 HEIC files are left out, .*pip install"):
+        find_pictures([photos / "trip" / "..", photos], skip=photos / "trip")
 
 
 def test_an_empty_name_is_not_the_working_folder() -> None:

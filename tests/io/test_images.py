@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 
 from fastnst.errors import InputError, OutputError
 from fastnst.io.decoding import reason
@@ -147,7 +147,7 @@ def test_float_tiff_finds_its_white(tmp_path: Path, values: list[list[float]], l
 
 
 def test_alpha_stands_beside_the_colours(tmp_path: Path) -> None:
-    alpha = np.array([[0, 128, 255], [1, 2, 3]], np.uint8)
+    alpha = np.array([[4, 128, 255], [1, 2, 3]], np.uint8)
     Image.fromarray(np.dstack((PIXELS, alpha))).save(tmp_path / "a.png")
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.frame, PIXELS)
@@ -167,7 +167,7 @@ def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
     indexed.putpixel((1, 0), 1)
     indexed.save(tmp_path / "a.png", transparency=1)
     picture = read_picture(tmp_path / "a.png")
-    np.testing.assert_array_equal(picture.frame, [[[255, 0, 0], [0, 0, 255]]])
+    np.testing.assert_array_equal(picture.frame, [[[255, 0, 0], [255, 0, 0]]])  # blue is hidden
     np.testing.assert_array_equal(picture.alpha, [[255, 0]])
 
 
@@ -229,11 +229,89 @@ def test_first_picture_of_an_animation(tmp_path: Path) -> None:
 
 def test_a_picture_taller_than_one_strip_is_whole(tmp_path: Path) -> None:
     tall = np.arange(2500, dtype=np.int64)[:, None, None] * [1, 3, 7] % 251
-    tall = np.dstack((tall, tall[..., :1])).astype(np.uint8)
+    tall = np.dstack((tall, tall[..., :1].clip(1))).astype(np.uint8)
     Image.fromarray(tall).save(tmp_path / "a.png")
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.frame, tall[..., :3])
     np.testing.assert_array_equal(picture.alpha, tall[..., 3])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_jpeg_without_its_end_marker(tmp_path: Path, progressive: bool, missing: int) -> None:
+    smooth = np.asarray(Image.fromarray(PIXELS).resize((90, 70), Image.Resampling.BICUBIC))
+    Image.fromarray(smooth).save(tmp_path / "whole.jpg", progressive=progressive)
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:-missing])
+    picture = read_picture(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(picture.frame, read_frame(tmp_path / "whole.jpg"))
+    # One byte missing: Pillow itself may take that for whole.
+    assert picture.notes in {("ends without JPEG's end marker; its pixels are all there",), ()}
+    (tmp_path / "a.jpg").write_bytes(content[: -len(content) // 8])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_a_gain_map_is_left_out_and_said(tmp_path: Path) -> None:
+    packet = b'<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", xmp=packet)
+    assert "gain map" in read_picture(tmp_path / "a.jpg").notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_resolution_stays(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / f"a{suffix}", dpi=(300, 150))
+    write_picture(tmp_path / f"b{suffix}", read_picture(tmp_path / f"a{suffix}"))
+    with Image.open(tmp_path / f"b{suffix}") as written:
+        assert written.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+    Image.fromarray(PIXELS).save(tmp_path / "none.png")
+    assert read_picture(tmp_path / "none.png").dpi is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(40), "is HEIC, which is not read without another package; pip install"),
+        (b"\xff\x0a" + bytes(40), "is JPEG XL, which is not read without another package; pip install"),
+    ],
+)
+def test_what_another_package_reads_is_named_with_it(
+    tmp_path: Path, content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pillow_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_heic(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 100, 50))).save(tmp_path / "a.heic")
+    picture = read_picture(tmp_path / "a.heic")
+    assert picture.frame.shape == (48, 64, 3)
+    np.testing.assert_allclose(picture.frame[20, 20], (200, 100, 50), atol=4)
+    assert not picture.animated
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif_for_bright_screens_is_brought_to_an_ordinary_one(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (130, 130, 130)).save(tmp_path / "a.avif", quality=95)
+    assert read_picture(tmp_path / "a.avif").notes == ()
+    content = (tmp_path / "a.avif").read_bytes()
+    place = content.index(b"colrnclx") + 8
+    (tmp_path / "a.avif").write_bytes(content[:place] + struct.pack(">HH", 9, 16) + content[place + 4 :])
+    picture = read_picture(tmp_path / "a.avif")
+    assert picture.notes == ("HDR (PQ): its colours were brought to an ordinary screen's",)
+    # 130 of 255 in PQ are 102 nits, half of white at 203: 188 in sRGB, a little less after the roll-off.
+    assert 170 <= picture.frame[16, 16, 0] <= 192
+
+
+def test_a_picture_without_room_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    monkeypatch.setattr("fastnst.io.decoding.available_memory", lambda: 10)
+    with pytest.raises(InputError, match=r"3x2 takes 0.0 GB of memory to read, and 0.0 GB are free"):
+        read_picture(tmp_path / "a.png")
 
 
 def test_damaged_exif_costs_only_the_tags(tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path, content: bytes) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    network = TransformNet(width=4, blocks=1)
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[3] = value
+    save_model(tmp_path / "m.safetensors", network, ModelInfo(style="waves", network=SPEC, provenance="test"))
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: \S+ holds numbers that are none \(NaN or infinity\)"):
+        load_model(tmp_path / "m.safetensors")
+
+
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(CheckpointError, match="'unet'"):
         build_network({"kind": "unet"})

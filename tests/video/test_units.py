@@ -181,6 +181,7 @@ def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
         ([folder / "b.mp4"], "in", OutputError, "is one of the films"),
         ([folder / "b.mp4"], "out.avi", OutputError, r"out\.avi: suffix '\.avi'; expected one of \.mp4"),
         ([folder / "frames"], "out.png", OutputError, "suffix '.png'; expected one of"),
+        ([folder / "b.mp4"], "%0999999999d.png", OutputError, "suffix '.png'; expected one of"),
     ):
         with pytest.raises(error, match=words):
             name_outputs(films, tmp_path / output)
