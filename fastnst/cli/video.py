@@ -152,7 +152,7 @@ def video(
 
 def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> None:
     """Stylize one film, and say how it went."""
-    from fastnst.video.job import job_folder  # noqa: PLC0415
+    from fastnst.video.job import left_identity  # noqa: PLC0415
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
     for note in (*plan.notes, *pipeline.notes):
@@ -161,7 +161,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
         with film_progress(plan.film.path.name, console) as show:
             result = stylize_film(pipeline, plan, on_progress=show)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
-        if job_folder(plan.output).exists():
+        if left_identity(plan.output) is not None:
             console.print(
                 f"{plan.output}: what is painted is kept; the next run goes on from there",
                 markup=False,

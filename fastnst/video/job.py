@@ -114,7 +114,7 @@ class JobFolder:
         opened = os.open(self._lock.lock_file, flags, 0o644)
         try:
             self._lock.acquire()
-            if os.path.samestat(os.fstat(opened), os.stat(self._lock.lock_file, follow_symlinks=False)):
+            if os.path.samestat(os.fstat(opened), Path(self._lock.lock_file).lstat()):
                 return True
             self._lock.release()
         except FileNotFoundError:
