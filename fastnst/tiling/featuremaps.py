@@ -3,7 +3,6 @@
 C channels, h and w rows and columns of a piece, W columns of the map.
 """
 
-import errno
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,18 +100,15 @@ class FeatureMap:
         self.close()
 
     def _read_band(self, band: int, file: BinaryIO) -> None:
-        left = memoryview(self._bands[band]).cast("B")
+        left, reason = memoryview(self._bands[band]).cast("B"), "it ends too early"
         try:
             file.seek(self._offset(band))
-            while left:
-                count = file.readinto(left)  # type: ignore[attr-defined]
-                if not count:
-                    raise OSError(errno.EIO, "it ends too early")
+            while left and (count := file.readinto(left)):  # type: ignore[attr-defined]
                 left = left[count:]
         except OSError as error:
-            raise OutputError(
-                f"{self._folder}: what was kept between passes cannot be read ({error.strerror})"
-            ) from error
+            reason = error.strerror
+        if left:
+            raise OutputError(f"{self._folder}: what was kept between passes cannot be read ({reason})")
 
     def _touched(self, top: int, bottom: int) -> range:
         first = int(np.searchsorted(self._edges, top, side="right")) - 1

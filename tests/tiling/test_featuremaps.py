@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_on_the_way_is_said(tmp_path: Path, monkeypatch: py
     meager(monkeypatch, room=2 * 9 * WIDTH * 2 - 3)  # all but the last three bytes
     with (
         FeatureMap(2, EDGES, WIDTH, tmp_path) as kept,
-        pytest.raises(OutputError, match="no room for what is kept between passes .No space left"),
+        pytest.raises(OutputError, match=r"no room for what is kept between passes \(No space left"),
     ):
         fill(kept)
 
@@ -121,5 +121,5 @@ def test_what_is_gone_from_the_disk_is_said(tmp_path: Path, monkeypatch: pytest.
     with FeatureMap(2, EDGES, WIDTH, tmp_path) as kept:
         fill(kept)
         kept._file._file.truncate(200)  # type: ignore[union-attr]
-        with pytest.raises(OutputError, match="cannot be read .it ends too early"):
+        with pytest.raises(OutputError, match=r"cannot be read \(it ends too early"):
             kept.fetch(0, 9)
