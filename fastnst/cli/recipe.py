@@ -9,6 +9,14 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
 from fastnst.errors import SettingError, nearest_hint
+from fastnst.io.files import read_regular
+
+LARGEST_RECIPE = 1 << 20
+"""Bytes; ours have two thousand."""
+
+
+_ASKED_OUTRIGHT = {"output", "o", "-o", "recipe", "resume"}
+"""Options that are no settings: where files are written is said on the command line, never by a file of another's."""
 
 
 def fill_settings(
@@ -32,7 +40,7 @@ def fill_settings(
     else:
         return
     values = {name.replace("_", "-"): value for name, value in values.items()}
-    known = {name.removeprefix("--") for argument in arguments for name in argument.names}
+    known = {name.removeprefix("--") for argument in arguments for name in argument.names} - _ASKED_OUTRIGHT
     for name in values:
         if name not in known:
             raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
@@ -45,8 +53,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
     Raises SettingError where it is none.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, LARGEST_RECIPE).decode("utf-8"))
     except OSError as error:
         raise SettingError(f"{path}: cannot be read as a recipe ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SettingError(f"{path}: not a TOML file (lists in lists without end)") from error
+    except ValueError as error:  # TOML's own, of an encoding, or of a number with 4,300 digits
         raise SettingError(f"{path}: not a TOML file ({error})") from error

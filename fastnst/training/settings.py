@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from fastnst.errors import SettingError
-from fastnst.io.styles import bundled_models
+from fastnst.io.styles import bundled_models, check_name
 from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
 
 SMALLEST_CROP = 64
@@ -253,6 +253,8 @@ class TrainSettings(LossSettings):
         names = self.style_names
         if not names:
             raise SettingError("--style is missing; expected a picture to learn the style of")
+        if self.name and self.name != self.style[0].stem:
+            check_name(self.name)
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"--style: two pictures are called {name}; rename one, a mix names styles by them")
