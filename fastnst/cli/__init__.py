@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     tokens = sys.argv[1:] if arguments is None else arguments
     try:
+        _check_output(tokens)
         tokens = _moved(tokens)
         _check_command(tokens)
         app(tokens, exit_on_error=False, print_error=False)
@@ -111,6 +112,13 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
     except KeyboardInterrupt:
         _fail("stopped", status=130)
+
+
+def _check_output(tokens: list[str]) -> None:
+    """Refuse an output without a name, which is often an unset variable's; as a path it would be the working folder."""
+    for index, token in enumerate(tokens):
+        if (token in ("-o", "--output") and tokens[index + 1 : index + 2] == [""]) or token in ("-o=", "--output="):
+            _fail(f"{token.rstrip('=')} is empty; expected the name of a file or folder", status=2)
 
 
 def _check_command(tokens: list[str]) -> None:

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fastnst.cli.downloads import content_folder
 from fastnst.cli.recipe import fill_settings
+from fastnst.io.files import check_folder_for_results
+from fastnst.io.locks import alone_in
 from fastnst.research.distillation.settings import DistillSettings
 
 if TYPE_CHECKING:
@@ -57,12 +59,14 @@ def distill(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     folder = resume or output
+    check_folder_for_results(folder)
     content = content_folder(settings.content, console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        show = _show(bar, settings)
-        result = run(settings, content, folder, resume=resume is not None, on_progress=show)
-    files = finish(result, settings, folder)
+    with alone_in(folder):
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            show = _show(bar, settings)
+            result = run(settings, content, folder, resume=resume is not None, on_progress=show)
+        files = finish(result, settings, folder)
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Judge pictures by it:")
     console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {files.weights}")
 

@@ -41,6 +41,6 @@ def export(
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
 
-    difference = export_model(model, output, layout)
+    difference = export_model(model, output, layout, overwrite=overwrite)
     console = Console(stderr=True)
     console.print(f"{output}: within {difference} levels of 255 of torch", highlight=False, soft_wrap=True)

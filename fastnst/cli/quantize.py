@@ -78,7 +78,7 @@ def quantize(
     for_ranges, for_judging = _share_out(photos, judged)
     metrics, _ = load_perceptual_metrics(LossSettings(loss_network=loss_network, loss_weights=loss_weights))
     quantized = to_int8(path, _read(for_ranges, CALIBRATION_SIDE))
-    with atomic_path(output) as temporary:
+    with atomic_path(output, overwrite=overwrite) as temporary:
         temporary.write_bytes(quantized.SerializeToString())
         with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
             comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, metrics)

@@ -55,6 +55,7 @@ def train(
     """
     began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
     from fastnst.training.distributed import is_main  # noqa: PLC0415
@@ -64,6 +65,7 @@ def train(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not is_main())
     folder = resume or output or Path("runs") / settings.style_name
+    check_folder_for_results(folder)
     check_folder(folder, resume=resume is not None)
     check_teacher(settings, folder, resume=resume is not None)
     for picture in settings.style:

@@ -38,6 +38,7 @@ from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame
+from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
@@ -81,7 +82,7 @@ def optimize(
         StyleError: no style of the name in `init`.
         OptimizeDivergedError: a loss that is no finite number.
         CheckpointError: nothing to resume, or something else was asked for then.
-        OutputError: `log_dir` cannot be written to.
+        OutputError: `log_dir` cannot be written to, or another run is writing there.
     """
     started = time.perf_counter()
     settings = chosen_network(settings or OptimizeSettings())
@@ -95,6 +96,7 @@ def optimize(
     try:
         with ExitStack() as stack:
             if log_dir is not None:
+                stack.enter_context(alone_in(log_dir))
                 asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
                 if resume:
                     run = resumed(log_dir, asked, run, device)

@@ -14,16 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from fastnst.errors import OutputError
 from fastnst.io.files import read_regular, write_atomically
+from fastnst.io.locks import RemovableLock
 
 _DESCRIPTION = "job.json"
 _LOCK = "lock"
 
 # Segments and what the next one depends on, numbered pictures, the assembled film, and unfinished ones of all these.
-_OURS = re.compile(r"\d{6}\.(segment|part|npz)|\d{9}\.\w+|whole\.\w+|\.\w+\.part\.\w+")
+_OURS = re.compile(r"\d{6}\.(segment|part|npz)|\d{9}\.\w+|whole\.\w+|\.[\w.-]+\.part\.\w+")
 
 _DESCRIPTION_BYTES = 1 << 20
 """No description is larger."""
@@ -52,8 +51,7 @@ class JobFolder:
 
         self._identity = json.dumps(identity, sort_keys=True, default=str)
         self._resume = resume
-        # The system lets go of it when the process dies.
-        self._lock = FileLock(self.folder / _LOCK, timeout=0)
+        self._lock = RemovableLock(self.folder / _LOCK, f"{output}: another fastnst is painting it at this moment")
         self.resumed = False
         """An earlier run with the same identity left something."""
 
@@ -104,28 +102,8 @@ class JobFolder:
                         f"{self.folder}: {refusal}; it is left alone, and an unfinished {self.output.name} would be "
                         "kept there: move it away, or choose another -o"
                     )
-                if self._acquire():
+                if self._lock.acquire():
                     return
-
-    def _acquire(self) -> bool:
-        """Take the lock; False where the file that is locked is no longer the folder's, so that it keeps nobody out."""
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        # Held open, so that no other file gets its number.
-        opened = os.open(self._lock.lock_file, flags, 0o644)
-        try:
-            self._lock.acquire()
-            if os.path.samestat(os.fstat(opened), Path(self._lock.lock_file).lstat()):
-                return True
-            self._lock.release()
-        except FileNotFoundError:
-            self._lock.release()
-        except Timeout as error:
-            raise OutputError(f"{self.output}: another fastnst is painting it at this moment") from error
-        except NotImplementedError:  # some network disks know no locks: then it goes without
-            return True
-        finally:
-            os.close(opened)
-        return False
 
     def _prepare(self) -> None:
         description = self.folder / _DESCRIPTION
@@ -142,11 +120,10 @@ class JobFolder:
                 path.unlink()
 
     def _remove(self) -> bool:
-        try:
-            Path(self._lock.lock_file).unlink()
-            self.folder.rmdir()
-        except OSError:
+        if not self._lock.remove():
             return False
+        with suppress(OSError):  # something that is not ours
+            self.folder.rmdir()
         return True
 
 

@@ -288,3 +288,29 @@ def test_a_recipe_that_never_ends_is_one_line(tmp_path: Path, capsys: pytest.Cap
         assert (status, said.count("\n")) == (1, 0)
         assert said.startswith(f"fastnst: {name}: ")
         assert reason in said
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_fetched(
+    tmp_path: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch(*_: object) -> Path:
+        raise AssertionError("nothing may be fetched")
+
+    monkeypatch.setattr("fastnst.cli.train.content_folder", fetch)
+    (tmp_path / "file").write_text("mine")
+    for output, reason in (
+        (tmp_path / "file", "is a file; expected the name of a folder"),
+        (tmp_path / "file" / "run", "file is a file; expected the name of a folder"),
+        ("/proc/run", "cannot be written to"),
+    ):
+        status, said = run(capsys, "--style", str(style_picture), "-o", str(output))
+        assert (status, said.count("\n")) == (1, 0)
+        assert said.startswith(f"fastnst: {output}: ")
+        assert reason in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("given", [["-o", ""], ["--output="], ["--output", ""]])
+def test_an_empty_output_is_not_the_working_folder(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--style", "x.jpg", *given)
+    assert (status, said) == (2, f"fastnst: {given[0].rstrip('=')} is empty; expected the name of a file or folder")

@@ -359,7 +359,7 @@ def test_the_end_of_one_job_does_not_remove_the_next_ones_work(tmp_path: Path, m
 
     def late(lock: FileLock, *args: Any, **options: Any) -> Any:
         """The second one has opened the lock's file; before it is locked, the first job ends."""
-        if lock is second._lock and first.folder.exists() and not ended:
+        if lock is second._lock._lock and first.folder.exists() and not ended:
             ended.append(True)
             first.__exit__(None, None, None)
         return acquire(lock, *args, **options)
