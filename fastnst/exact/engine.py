@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.checkpoint import resumed, what_is_asked
+from fastnst.exact.checkpoint import check_sizes, resumed, what_is_asked
 from fastnst.exact.init import check_init, initial_image
 from fastnst.exact.logbook import Logbook
 from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
@@ -100,6 +100,7 @@ def optimize(
                 asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
                 if resume:
                     run = resumed(log_dir, asked, run, device)
+                    check_sizes(log_dir, run, work.subject.size)
                 logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
                 callback = _both(logbook.note, callback)
             while run.level < len(run.levels):

@@ -63,6 +63,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises OutputError where another one is at it, or where the system refuses.
     """
     lock = RemovableLock(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while not lock.acquire():
@@ -74,6 +75,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         removed = lock.remove()
         lock.release()
-        if not removed:
-            with suppress(OSError):
+        with suppress(OSError):
+            if not removed:
                 (folder / LOCK).unlink()
+            if made:  # and nothing came of it
+                folder.rmdir()

@@ -72,7 +72,7 @@ class Key:
             return Key((first, second), left, photos, int(content["seed"]), int(content["size"]))
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{file}: is not the key of blind sheets") from error
 
 

@@ -107,6 +107,10 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
 
 def test_a_folder_is_locked_for_others_and_left_clean(tmp_path: Path) -> None:
     folder, said = tmp_path / "run", []
+    with alone_in(folder):
+        assert folder.is_dir()
+    assert not folder.exists()  # nothing came of it
+    folder.mkdir()
 
     def second() -> None:
         try:

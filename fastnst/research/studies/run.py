@@ -114,7 +114,7 @@ def _load(folder: Path, key: str, steps: list[int | None]) -> StudyCache | None:
         report = json.loads(told.read_text(encoding="utf-8"))
         report["history"][-1]["content"], report["history"][-1]["style"]  # what is drawn of it
         return StudyCache({step: read_frame(file) for step, file in files.items()}, report)
-    except (InputError, ValueError, KeyError, TypeError, IndexError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None  # damaged: it is painted again
 
 
