@@ -2,6 +2,7 @@
 
 import errno
 import random
+import socket
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
-from fastnst.video import assembly, segments
+from fastnst.video import assembly, decoder, segments
 from fastnst.video.decoder import Damage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
@@ -456,3 +457,32 @@ def test_reader_closes_its_file_when_left_early(make_clip: Fixture) -> None:
     frames = read_frames(film, Span(), threads=1)
     next(frames)
     frames.close()  # type: ignore[attr-defined]
+
+
+LISTS = {
+    "list.ffconcat": "ffconcat version 1.0\nfile '{film}'\n",
+    "list.mp4": "ffconcat version 1.0\nfile '{film}'\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{film}\n#EXT-X-ENDLIST\n",
+    "list.mkv": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{film}\n#EXT-X-ENDLIST\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_other_files_is_no_film(name: str, make_clip: Any, tmp_path: Path) -> None:
+    film = make_clip("secret.ts", codec="mpeg2video", frames=3)
+    (tmp_path / name).write_text(LISTS[name].format(film=film))
+    with pytest.raises(InputError, match="is a list of other files, not a film; name the films themselves"):
+        probe(tmp_path / name)
+
+
+def test_a_film_makes_nobody_call_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were lists films, what stands in them would still not be fetched.
+    monkeypatch.setattr(decoder, "_film_formats", lambda: "hls,mpegts")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        (tmp_path / "list.m3u8").write_text(LISTS["list.mkv"].format(film=address))
+        with pytest.raises(InputError):
+            probe(tmp_path / "list.m3u8")
+        with pytest.raises(TimeoutError):
+            server.accept()
