@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import content_folder
 from fastnst.cli.recipe import fill_settings
 from fastnst.io.files import check_folder_for_results
@@ -57,7 +57,7 @@ def distill(
     from fastnst.research.distillation.finish import finish  # noqa: PLC0415
     from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True)
     folder = resume or output
     check_folder_for_results(folder)
     content = content_folder(settings.content, console)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError
 
 

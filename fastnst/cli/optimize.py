@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import fetch_loss_weights
 from fastnst.cli.optimize_options import parse_style, read_styles, with_network
 from fastnst.errors import DivergedError, OutputError, SettingError
@@ -88,7 +88,7 @@ def optimize(
     _check_log(log_dir, resume, overwrite)
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     settings = with_network(settings, console)
     fetch_loss_weights(settings, console)
     from fastnst.exact.engine import optimize as run  # noqa: PLC0415 - imports torch
@@ -202,7 +202,7 @@ def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", set
     from fastnst.exact.result import report  # noqa: PLC0415 - imports torch
 
     content = json.dumps(files | report(result, settings), indent=1) + "\n"
-    write_atomically(file, content.encode())
+    write_atomically(file, content.encode(errors="backslashreplace"))
 
 
 class PictureWriter:

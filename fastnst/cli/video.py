@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.console import Console
 from fastnst.cli.film_progress import film_progress
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
@@ -123,7 +123,7 @@ def video(
         codec_threads=codec_threads,
     )
     jobs = name_outputs(sources, output)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     failed: list[Path] = []
 
     @contextmanager

@@ -1,6 +1,9 @@
 """A training's checkpoint: all of it comes back, and whatever is wrong with one is one line."""
 
+import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.errors import CheckpointError
-from fastnst.models.checkpoint import read_safetensors
+from fastnst.errors import CheckpointError, SettingError
+from fastnst.models.checkpoint import load_model, read_safetensors
 from fastnst.training.checkpoint import load_checkpoint, save_checkpoint, saved_settings
 from fastnst.training.settings import TrainSettings, plain
 from fastnst.training.state import TrainState, new_state
+from fastnst.training.train import train
 
 Tensors = dict[str, Tensor]
 Change = Callable[[Tensors, dict[str, str]], object]
@@ -121,3 +125,24 @@ def test_damaged_settings_are_one_line(text: str, name: str, path: Path) -> None
         (path.parent / name).write_text(text)
     with pytest.raises(CheckpointError, match="damaged, or of another version"):
         saved_settings(path.parent)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"workers": -1}, {"seed": -1}, {"seed": 1 << 64}, {"checkpoint_every_s": float("nan")}, {"early_export_s": -1}],
+)
+def test_settings_of_the_course_that_cannot_be(wrong: dict[str, Any], tiny: TrainSettings) -> None:
+    with pytest.raises(SettingError, match="; expected "):
+        dataclasses.replace(tiny, **wrong)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are bytes")
+def test_a_painting_whose_name_is_no_text(
+    tiny: TrainSettings, style_picture: Path, photos: Path, tmp_path: Path
+) -> None:
+    painting = tmp_path / "caf\udce9.png"
+    shutil.copyfile(style_picture, painting)
+    done = train(dataclasses.replace(tiny, style=(painting,), steps=1), tmp_path / "r\udcff", content=photos)
+    assert done.files is not None
+    assert "trained on caf\\udce9.png" in done.files.card.read_text(encoding="utf-8").lower()
+    assert load_model(done.files.model)[1].style == "caf\\udce9"

@@ -492,6 +492,7 @@ def test_a_film_makes_nobody_call_home(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_ffmpeg_may_use_files_alone(make_clip: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     # What FFmpeg allows unasked differs from build to build.
+    film = make_clip("film.mkv", frames=3)
     opened, seen = av.open, []
     monkeypatch.setattr(
         av, "open", lambda *args, **options: (seen.append((args[0], options)), opened(*args, **options))[1]
