@@ -62,6 +62,10 @@ def alone_in(folder: Path) -> Iterator[None]:
 
     Raises OutputError where another one is at it, or where the system refuses.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:  # TensorBoard, for one, takes text alone
+        raise OutputError(f"{folder}: its name is no text in UTF-8; choose another folder") from error
     lock = RemovableLock(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another")
     made = not folder.exists()
     try:

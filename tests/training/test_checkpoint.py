@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.errors import CheckpointError, SettingError
+from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.models.checkpoint import load_model, read_safetensors
 from fastnst.training.checkpoint import load_checkpoint, save_checkpoint, saved_settings
 from fastnst.training.settings import TrainSettings, plain
@@ -142,7 +142,9 @@ def test_a_painting_whose_name_is_no_text(
 ) -> None:
     painting = tmp_path / "caf\udce9.png"
     shutil.copyfile(style_picture, painting)
-    done = train(dataclasses.replace(tiny, style=(painting,), steps=1), tmp_path / "r\udcff", content=photos)
+    done = train(dataclasses.replace(tiny, style=(painting,), steps=1), tmp_path / "run", content=photos)
     assert done.files is not None
     assert "trained on caf\\udce9.png" in done.files.card.read_text(encoding="utf-8").lower()
     assert load_model(done.files.model)[1].style == "caf\\udce9"
+    with pytest.raises(OutputError, match="its name is no text in UTF-8; choose another folder"):
+        train(tiny, tmp_path / "r\udcff", content=photos)
