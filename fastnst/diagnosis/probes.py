@@ -8,14 +8,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 # What FFmpeg may offer beside the encoders that fastnst names itself.
-_HARDWARE_ENCODERS = (
+HARDWARE_ENCODERS = (
     *("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf"),
     *("h264_videotoolbox", "hevc_videotoolbox", "h264_vaapi", "hevc_vaapi", "h264_mf", "hevc_mf"),
 )
@@ -63,10 +63,10 @@ def probe_provider(provider: str) -> Answers:
             yield {"error": str(error.__cause__ or error)}
 
 
-def probe_cameras() -> Answers:
-    """Open cameras and take one picture from each."""
+def probe_cameras(numbers: Sequence[int] | None = None) -> Answers:
+    """Open cameras, by default those that the system has, and take one picture from each."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    numbers = _camera_numbers()
+    numbers = _camera_numbers() if numbers is None else numbers
     if not numbers:
         return
     import cv2  # noqa: PLC0415
@@ -90,12 +90,12 @@ def probe_cameras() -> Answers:
             return
 
 
-def probe_codecs() -> Answers:
+def probe_codecs(hardware: Sequence[str] = HARDWARE_ENCODERS) -> Answers:
     """Encode two frames with each of FFmpeg's encoders that fastnst may use."""
     from fastnst.video.codecs import CODECS  # noqa: PLC0415
 
     names = {encoder: codec for codec, encoder in CODECS.items()}
-    for encoder in (*names, *_HARDWARE_ENCODERS):
+    for encoder in (*names, *hardware):
         error = _try_encoder(encoder)
         yield {"encoder": encoder, "codec": names.get(encoder), "error": error}
 

@@ -1,6 +1,7 @@
 """Gatys' method (Gatys, Ecker and Bethge 2016): the pixels themselves are optimised; nothing is trained beforehand.
 
-`optimize` prepares a photo and its styles, and paints one level of the pyramid after the other by `descend`.
+`optimize` is all of it: it prepares a photo and its styles, and takes step after step at one level of the pyramid
+after the other.
 
 H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], channels innermost in memory, frames uint8
 (H, W, 3) RGB.
@@ -104,7 +105,15 @@ def optimize(
                 logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
                 callback = _both(logbook.note, callback)
             while run.level < len(run.levels):
-                descend(run, work.begin_level(run), callback)
+                objective = work.begin_level(run)
+                began = time.perf_counter() - run.elapsed_s
+                while (image := run.next_image()) is not None:
+                    losses, gradient = objective.evaluate(image)
+                    elapsed_s = time.perf_counter() - began
+                    progress = _take_step(run, objective, image, losses, gradient, elapsed_s=elapsed_s)
+                    if callback is not None:
+                        callback(progress)
+                run.end_level()
     except KeyboardInterrupt:
         if not run.trace.history:
             raise
@@ -115,31 +124,30 @@ def optimize(
     return work.result(run.trace, time.perf_counter() - started)
 
 
-def descend(run: OptimizationRun, objective: PixelObjective, on_step: Callback | None = None) -> None:
-    """Do the steps that are left of the level at hand, from `run.image` on, and turn to the next level.
+def _take_step(
+    run: OptimizationRun,
+    objective: PixelObjective,
+    image: Tensor,
+    losses: dict[str, float],
+    gradient: Tensor,
+    *,
+    elapsed_s: float,
+) -> OptimizeProgress:
+    """Note an evaluation, and find the image that is evaluated next at this level; none after its last step.
 
     Raises DivergedError for a loss or a gradient that is no finite number.
     """
-    if run.image is None:
-        raise ValueError("a level begins with an image")
     level, trace = run.levels[run.level], run.trace
-    began = time.perf_counter() - run.elapsed_s
-    while run.done < level.steps:
-        image = run.image.contiguous(memory_format=torch.channels_last)
-        losses, gradient = objective.evaluate(image)
-        run.torn = True
-        run.elapsed_s = time.perf_counter() - began
-        number, last = len(trace.history) + 1, run.done + 1 == level.steps
-        trace.add(Step.of(number, losses, run.elapsed_s, level), image)
-        run.done += 1
-        if not last:
-            _check_finite(gradient, number)
-            gradient = gradient.contiguous(memory_format=torch.channels_last)
-            run.image = objective.constrain(run.descent.propose(image, losses["total"], gradient))
-        run.torn = False
-        if on_step is not None:
-            on_step(OptimizeProgress(trace.history[-1], trace.best, run.steps, trace.best_image, run.level, run.done))
-    run.level, run.done, run.image = run.level + 1, 0, None
+    run.torn, run.elapsed_s = True, elapsed_s
+    number = len(trace.history) + 1
+    trace.add(Step.of(number, losses, elapsed_s, level), image)
+    run.done += 1
+    if run.done < level.steps:
+        _check_finite(gradient, number)
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        run.image = objective.constrain(run.descent.propose(image, losses["total"], gradient))
+    run.torn = False
+    return OptimizeProgress(trace.history[-1], trace.best, run.steps, trace.best_image, run.level, run.done)
 
 
 def _check_finite(gradient: Tensor, step: int) -> None:
@@ -250,8 +258,14 @@ def minimize(
     """
     level = Level(max(image.shape[2:]), settings.steps)
     run = OptimizationRun([level], new_descent(settings), trace, image=objective.constrain(image))
+    began = time.perf_counter()
     try:
-        descend(run, objective, callback)
+        while (step_image := run.next_image()) is not None:
+            losses, gradient = objective.evaluate(step_image)
+            elapsed_s = time.perf_counter() - began
+            progress = _take_step(run, objective, step_image, losses, gradient, elapsed_s=elapsed_s)
+            if callback is not None:
+                callback(progress)
     except KeyboardInterrupt:
         if not trace.history:
             raise

@@ -121,6 +121,16 @@ class OptimizationRun:
         """Steps there will be: those done, and those to come."""
         return len(self.trace.history) - self.done + sum(level.steps for level in self.levels[self.level :])
 
+    def next_image(self) -> Tensor | None:
+        """What is evaluated next at the level at hand; None where all its steps are done."""
+        if self.image is None or self.done >= self.levels[self.level].steps:
+            return None
+        return self.image.contiguous(memory_format=torch.channels_last)
+
+    def end_level(self) -> None:
+        """Turn to the next level."""
+        self.level, self.done, self.image = self.level + 1, 0, None
+
 
 @dataclass(frozen=True)
 class OptimizeProgress:

@@ -37,7 +37,7 @@ class RemovableLock:
             self._lock.release()
         except Timeout as error:
             raise OutputError(self._busy) from error
-        except NotImplementedError:  # some network disks know no locks: then it goes without
+        except (NotImplementedError, OSError):  # some network disks know no locks: then it goes without
             return True
         finally:
             os.close(opened)

@@ -61,7 +61,7 @@ class LossWeights:
 _Settings = TypeVar("_Settings", bound=LossSettings)
 
 COMPACT_CHOSEN = (
-    "JudgedImages by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
+    "Judged by the compact loss network, which comes with fastnst. VGG-19 gives better pictures in more time: "
     "--loss-network vgg19 fetches it once (548 MB)."
 )
 """What users are told where `chosen_network` took it."""

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.io.images import Frame
-from fastnst.metrics.color import Colors, distance_to_palette
+from fastnst.metrics.color import Colors, Plane, distance_to_palette, luma
 
-Plane = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 BORDER = 8
@@ -22,7 +21,6 @@ BORDER = 8
 PERIODS = (4, 8)
 """Grid periods looked for, pixels: the strides at which the usual networks work."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _TILE = 128
 _NEIGHBOURS = 3
 
@@ -77,7 +75,7 @@ def grid_energy(frame: Frame, period: int) -> float:
     tile = min(_TILE, min(frame.shape[:2]) // (2 * period) * 2 * period)
     if tile < 4 * period:
         return 0.0
-    power = _power(_luma(frame), tile)
+    power = _power(luma(frame), tile)
     frequency = np.fft.fftfreq(tile)
     fine = np.maximum(np.abs(frequency)[:, None], np.abs(frequency)[None]) > 1 / (2 * period)
     total = power[fine].sum()
@@ -106,14 +104,14 @@ def _edge_ratio(frame: Frame) -> float:
     return float(np.sqrt(np.mean(outer)) / max(np.sqrt(np.mean(inner)), 1e-4))
 
 
-def _power(luma: Plane, tile: int) -> Plane:
+def _power(plane: Plane, tile: int) -> Plane:
     """Mean power spectrum (tile, tile) over half-overlapping tiles under Hann's window."""
     window = np.hanning(tile + 1)[:-1]
     window2d = window[:, None] * window[None]
     spectra = []
-    for top in _starts(luma.shape[0], tile):
-        for left in _starts(luma.shape[1], tile):
-            part = luma[top : top + tile, left : left + tile]
+    for top in _starts(plane.shape[0], tile):
+        for left in _starts(plane.shape[1], tile):
+            part = plane[top : top + tile, left : left + tile]
             spectra.append(np.abs(np.fft.fft2((part - part.mean()) * window2d)) ** 2)
     power: Plane = np.mean(spectra, axis=0)
     return power
@@ -177,8 +175,3 @@ def _windows(values: npt.NDArray[Any], reduce: np.ufunc) -> npt.NDArray[Any]:
         length = max(values.shape[axis] - _WINDOW + 1, 0)
         values = reduce.reduce([values.take(range(start, start + length), axis) for start in range(_WINDOW)])
     return values
-
-
-def _luma(frame: Frame) -> Plane:
-    luma: Plane = frame @ _LUMA
-    return luma

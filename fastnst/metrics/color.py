@@ -10,12 +10,19 @@ from PIL import Image
 from fastnst.io.images import Frame
 
 Colors = npt.NDArray[np.float64]
+Plane = npt.NDArray[np.float64]
 
 # sRGB to XYZ under D65, IEC 61966-2-1, and the white that it maps (1, 1, 1) to.
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _TO_XYZ.sum(1)
 # Colors compared with the palette at once.
 _CHUNK = 4096
+
+
+def luma(frame: Frame) -> Plane:
+    """Luma of ITU-R BT.601, the one of JPEG: uint8 (H, W, 3) -> (H, W) in 0..255."""
+    weighted: Plane = frame @ np.array([0.299, 0.587, 0.114])
+    return weighted
 
 
 def to_lab(colors: npt.NDArray[np.uint8]) -> Colors:

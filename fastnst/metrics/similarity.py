@@ -6,23 +6,21 @@ Frames are uint8 (H, W, 3) RGB, H height and W width.
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.vgg import Features
 from fastnst.metrics.alexnet import LAYERS, AlexNetFeatures, load_alexnet
+from fastnst.metrics.color import Plane, luma
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualFeatures, PerceptualMetrics
 
 # Wang et al. (2004), section III-B: an 11 x 11 Gaussian window of 1.5 px, K1 = 0.01, K2 = 0.03.
 _SIGMA, _RADIUS = 1.5, 5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-# ITU-R BT.601, the luma of JPEG and of Wang's implementation.
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 ALEXNET_CONTENT_LAYER = "relu3"
 
@@ -34,7 +32,7 @@ def ssim(frame: Frame, reference: Frame) -> float:
     """
     if frame.shape != reference.shape or min(frame.shape[:2]) < 2 * _RADIUS + 1:
         raise InputError(f"SSIM of {frame.shape} and {reference.shape}; expected equal sizes of at least 11 px")
-    x, y = _luma(frame), _luma(reference)
+    x, y = luma(frame), luma(reference)
     mean_x, mean_y = _blur(x), _blur(y)
     variance_x, variance_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
     covariance = _blur(x * y) - mean_x * mean_y
@@ -86,12 +84,8 @@ def load_alexnet_metrics(file: Path | None = None) -> tuple[AlexNetMetrics, str]
     return AlexNetMetrics(network), provenance
 
 
-def _luma(frame: Frame) -> Tensor:
-    return torch.from_numpy(frame.astype(np.float64) @ _LUMA)[None, None]
-
-
-def _blur(values: Tensor) -> Tensor:
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
-    window = torch.exp(-offsets.square() / (2 * _SIGMA**2))
-    window = window / window.sum()
-    return F.conv2d(F.conv2d(values, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+def _blur(values: Plane) -> Plane:
+    """Means under the window, of all pixels whose window is whole."""
+    window = cv2.getGaussianKernel(2 * _RADIUS + 1, _SIGMA, cv2.CV_64F)
+    blurred: Plane = np.asarray(cv2.sepFilter2D(values, cv2.CV_64F, window, window), np.float64)
+    return blurred[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]

@@ -11,32 +11,35 @@ from PIL import Image, ImageDraw, ImageFont
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.report.blocks import PictureGrid
 
-_GAP, _MARGIN, _TEXT = 8, 24, 15
+_GAP, _MARGIN, _TEXT, _NOTE = 8, 24, 15, 12
 _PAPER, _INK, _MUTED = "#ffffff", "#1f2328", "#5b6470"
 
 
 def draw_sheet(grid: PictureGrid) -> Frame:
-    """Draw a grid on white: titles above the columns, labels above the rows."""
+    """Draw a grid on white: titles above the columns, labels above the rows, notes below the pictures."""
     widths = [max((row[1][index].shape[1] for row in grid.rows if row[1][index] is not None), default=0)  # type: ignore[union-attr]
               for index in range(len(grid.columns))]  # fmt: skip
-    font, line = ImageFont.load_default(_TEXT), _TEXT + 6
+    font, small, line = ImageFont.load_default(_TEXT), ImageFont.load_default(_NOTE), _TEXT + 6
     heights = [max((frame.shape[0] for frame in frames if frame is not None), default=0) for _, frames in grid.rows]
     labels = [line if label else 0 for label, _ in grid.rows]
+    notes = grid.notes or [[""] * len(frames) for _, frames in grid.rows]
+    below = [line if any(row) else 0 for row in notes]
     width = 2 * _MARGIN + sum(widths) + _GAP * (len(widths) - 1)
-    height = 2 * _MARGIN + line + sum(heights) + sum(labels) + _GAP * len(heights)
+    height = 2 * _MARGIN + line + sum(heights) + sum(labels) + sum(below) + _GAP * len(heights)
     sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
     lefts = [_MARGIN + sum(widths[:index]) + _GAP * index for index in range(len(widths))]
     for left, title, room in zip(lefts, grid.columns, widths, strict=True):
         pen.text((left, _MARGIN), _shorten(title, room, font), _INK, font)
     top = _MARGIN + line
-    for (label, frames), tall, above in zip(grid.rows, heights, labels, strict=True):
+    for (label, frames), texts, tall, above, under in zip(grid.rows, notes, heights, labels, below, strict=True):
         if label:
             pen.text((_MARGIN, top), label, _MUTED, font)
-        for left, frame in zip(lefts, frames, strict=True):
+        for left, frame, room, text in zip(lefts, frames, widths, texts, strict=True):
             if frame is not None:
                 sheet.paste(Image.fromarray(frame), (left, top + above))
-        top += above + tall + _GAP
+            pen.text((left, top + above + tall + 2), _shorten(text, room, small), _MUTED, small)
+        top += above + tall + under + _GAP
     return np.array(sheet)
 
 

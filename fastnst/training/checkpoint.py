@@ -122,7 +122,8 @@ def resume_from(checkpoint: Path, state: TrainState, settings: TrainSettings, st
         raise CheckpointError(f"{checkpoint}: was trained on another style picture than {given}; give that one")
     if settings.budget:
         with reading(checkpoint, REMEDY):
-            settings = dataclasses.replace(settings, **{name: int(saved[name]) for name in PLANNED})
+            planned: dict[str, Any] = {name: int(saved[name]) for name in PLANNED}
+            settings = dataclasses.replace(settings, **planned)
     # What a checkpoint does not tell of came later, and did nothing by default.
     saved = {field.name: field.default for field in dataclasses.fields(TrainSettings)} | of_their_time(saved)
     for name, value in plain(settings).items():

@@ -39,7 +39,7 @@ class Skipped(NamedTuple):
     reason: str
 
 
-class Damage(NamedTuple):
+class Corruption(NamedTuple):
     """What is done to a crop, as cameras and video do: `kind` is "jpeg", "noise", "blur" or "" for nothing."""
 
     kind: str = ""
@@ -54,7 +54,7 @@ class Framing(NamedTuple):
     across: float = 0.5
     down: float = 0.5
     mirror: bool = False
-    damage: Damage = Damage()
+    damage: Corruption = Corruption()
     noise_seed: int = 0
 
 
@@ -94,13 +94,13 @@ def draw_framing(seed: int, n: int) -> Framing:
     return Framing(zoom, across, down, mirror < 0.5, _damage(damage, amount), int(generator.integers(1 << 31)))
 
 
-def _damage(chance: float, amount: float) -> Damage:
+def _damage(chance: float, amount: float) -> Corruption:
     """Two crops of three are left as they are."""
     if chance < 0.15:
-        return Damage("jpeg", 15 + 45 * amount)
+        return Corruption("jpeg", 15 + 45 * amount)
     if chance < 0.25:
-        return Damage("noise", 2 + 10 * amount)
-    return Damage("blur", 0.5 + 1.5 * amount) if chance < 0.33 else Damage()
+        return Corruption("noise", 2 + 10 * amount)
+    return Corruption("blur", 0.5 + 1.5 * amount) if chance < 0.33 else Corruption()
 
 
 def read_square(path: Path, crop: int, framing: Framing) -> Frame:

@@ -1,6 +1,6 @@
 """Content pictures for training: sample n of an endless sequence, the same wherever and whenever it is asked for.
 
-Nothing here has a state. ContentSample n belongs to epoch n // files; which file it is follows from (seed, epoch), and
+Nothing here has a state. Sample n belongs to epoch n // files; which file it is follows from (seed, epoch), and
 scale, position and mirror from (seed, n). So a run that goes on at step k needs no saved sampler, the number of
 workers does not matter, and several processes share one sequence.
 
@@ -78,7 +78,7 @@ class ContentImages(Dataset[ContentSample]):
         return other
 
     def __getitem__(self, n: int) -> ContentSample:
-        """ContentSample n (0, 1, 2 ... without end); a file that cannot be used gives its place to the next one."""
+        """Sample n (0, 1, 2 ... without end); a file that cannot be used gives its place to the next one."""
         epoch, place = divmod(n, len(self.names))
         order = epoch_order(len(self.names), self.seed, epoch)
         candidates = (self.names[order[(place + i) % len(order)]] for i in range(len(order)))

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
-from fastnst.video.decoder import AnyPacket, Damage, main_video, open_film, reason
+from fastnst.video.decoder import AnyPacket, FilmDamage, main_video, open_film, reason
 from fastnst.video.encoder import Encoding, add_encoder
 from fastnst.video.film import Film, Orientation, Track
 from fastnst.video.segments import Segment
@@ -76,7 +76,7 @@ class Assembly:
 
 
 def assemble(
-    assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path, damage: Damage | None = None
+    assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path, damage: FilmDamage | None = None
 ) -> None:
     """Write the film. Packets of sound and the like that are too damaged for the file format are left out.
 

@@ -29,7 +29,7 @@ _MICRO = 1_000_000
 
 
 @dataclass
-class Damage:
+class FilmDamage:
     """What went wrong while a film was decoded, counted."""
 
     undecodable: int = 0
@@ -136,7 +136,7 @@ class FilmDecoder:
         stream: VideoStream,
         *,
         tolerate: bool,
-        damage: Damage,
+        damage: FilmDamage,
         wanted: int | None = None,
     ) -> None:
         """Prepare.

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.video.color import read_colors
-from fastnst.video.decoder import Damage, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, main_video, open_film, seek
 from fastnst.video.film import Film
 from fastnst.video.orientation import read_orientation
 from fastnst.video.tracks import list_tracks
@@ -84,7 +84,7 @@ def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:
 
 
 def _leniently(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    return iter(FilmDecoder(container, stream, tolerate=True, damage=Damage()))
+    return iter(FilmDecoder(container, stream, tolerate=True, damage=FilmDamage()))
 
 
 def _count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:

@@ -11,7 +11,7 @@ from av.codec.context import ThreadType
 
 from fastnst.errors import InputError
 from fastnst.video.color import ToRgb
-from fastnst.video.decoder import Damage, DamagedError, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.decoder import DamagedError, FilmDamage, FilmDecoder, SeekMissedError, main_video, open_film, seek
 from fastnst.video.film import Film, FilmFrame, Span
 
 # Formats with an index good enough to jump.
@@ -27,7 +27,7 @@ def read_frames(
     done: int = 0,
     last_done: int | None = None,
     tolerate: bool = False,
-    damage: Damage | None = None,
+    damage: FilmDamage | None = None,
     threads: int | None = None,
 ) -> Iterator[FilmFrame]:
     """Decode the frames of a film that lie in a span, in the order they are shown.
@@ -44,7 +44,7 @@ def read_frames(
     Raises:
         InputError: damage, or pictures that change their size.
     """
-    reader = _Reader(film, span, done, tolerate, damage or Damage(), threads)
+    reader = _Reader(film, span, done, tolerate, damage or FilmDamage(), threads)
     jump = last_done if last_done is not None else span.start
     if jump is not None and film.container.startswith(_JUMPABLE):
         try:
@@ -64,7 +64,7 @@ class _Reader:
     """Frames of the span so far."""
 
     tolerate: bool
-    damage: Damage
+    damage: FilmDamage
     threads: int | None
 
     def read_all(self) -> Iterator[FilmFrame]:

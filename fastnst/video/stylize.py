@@ -19,7 +19,7 @@ from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
 from fastnst.video.assembly import Assembly, assemble
-from fastnst.video.decoder import Damage
+from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Film, FilmFrame
 from fastnst.video.frame_files import FrameFileWriter, find_frames, read_frame_files
@@ -52,7 +52,7 @@ class FilmResult:
     frames: int
     resumed: int
     elapsed_s: float
-    damage: Damage
+    damage: FilmDamage
     choice: Choice
     """What computed."""
 
@@ -79,7 +79,7 @@ def stylize_film(
         StyleError: a network that changes the size.
         SettingError: the provider that a stopped job was begun with is gone, or its precision.
     """
-    started, damage = time.perf_counter(), Damage()
+    started, damage = time.perf_counter(), FilmDamage()
     with _as_begun(pipeline, plan) as own, _open_job(own, plan) as job:
         writer = _open_writer(plan, job)
         own.steady(plan.settings.steady, writer.past)
@@ -150,7 +150,7 @@ def _may_resume(plan: FilmPlan) -> bool:
     return plan.settings.resume and not (plan.encoding is None and plan.settings.steady)
 
 
-def _read(plan: FilmPlan, done: int, last_done: int | None, damage: Damage) -> Iterator[FilmFrame]:
+def _read(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) -> Iterator[FilmFrame]:
     if plan.film.container == "frames":
         return read_frame_files(plan.film, plan.span, done)
     return read_frames(
@@ -172,7 +172,7 @@ def _as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPla
     return replace(read, frame=turn_back(painted, turn), past=past)
 
 
-def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: JobFolder, damage: Damage) -> None:
+def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: JobFolder, damage: FilmDamage) -> None:
     # Settled before the start too; but that may be hours ago, and somebody else may have written there.
     refuse_existing(plan.output, plan.overwrite)
     if isinstance(writer, FrameFileWriter):

@@ -10,11 +10,11 @@ import pytest
 
 from fastnst.backends import choosing
 from fastnst.backends.backend import Array, Backend, Precision, Provider, UnavailableError
-from fastnst.backends.choosing import Choice, Network, choose_backend, psnr_db
+from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, psnr_db
 from fastnst.backends.choosing import test_picture as picture
 from fastnst.errors import SettingError
 
-NETWORK = Network(Path("a.onnx"), lambda frames: {"frame": frames})
+NETWORK = NetworkFile(Path("a.onnx"), lambda frames: {"frame": frames})
 
 
 def invert(frames: Array) -> Array:
@@ -53,7 +53,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         named = [entry if isinstance(entry, tuple) else (entry.provider, entry) for entry in backends]
         monkeypatch.setattr(choosing, "candidates", lambda: tuple(dict.fromkeys(name for name, _ in named)))
 
-        def opened(_network: Network, provider: Provider) -> Any:
+        def opened(_network: NetworkFile, provider: Provider) -> Any:
             for name, backend in named:
                 if name == provider:
                     if isinstance(backend, Exception):

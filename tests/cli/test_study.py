@@ -20,7 +20,7 @@ def arguments(photos: Path, style_picture: Path, loss_weights: Path, tmp_path: P
 
 def status_of(arguments: list[str]) -> int:
     try:
-        main(["study", *arguments])
+        main(["research", "study", *arguments])
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -11,7 +11,7 @@ from fastnst.cli import main
     ("line", "words"),
     [
         (
-            "bench-optimize --photo a b --style c -o out",
+            "research bench-optimize --photo a b --style c -o out",
             "'b' is left over: --photo takes one value at a time; write --photo a --photo b. "
             "See fastnst research bench-optimize --help.",
         ),

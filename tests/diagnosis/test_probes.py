@@ -100,20 +100,17 @@ def test_cameras(monkeypatch: pytest.MonkeyPatch, system: str, expected: Any) ->
     monkeypatch.setattr("cv2.VideoCapture", Camera)
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr("os.access", lambda path, _mode: path != "/dev/video2")
-    monkeypatch.setattr(probes, "_camera_numbers", lambda: [0, 1, 2])
-    assert list(probe_cameras()) == expected
+    assert list(probe_cameras([0, 1, 2])) == expected
 
 
-def test_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "_camera_numbers", list)
-    assert list(probe_cameras()) == []
+def test_no_camera() -> None:
+    assert list(probe_cameras([])) == []
 
 
 def test_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av")
     monkeypatch.setattr("fastnst.video.codecs.CODECS", {"ffv1": "ffv1", "gif": "gif", "new": "libnonsuch"})
-    monkeypatch.setattr(probes, "_HARDWARE_ENCODERS", ())
-    assert list(probe_codecs()) == [
+    assert list(probe_codecs(hardware=())) == [
         {"encoder": "ffv1", "codec": "ffv1", "error": None},
         {"encoder": "gif", "codec": "gif", "error": None},
         {"encoder": "libnonsuch", "codec": "new", "error": "missing"},

@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from fastnst.errors import DivergedError, InputError, SettingError, StyleError, 
 from fastnst.exact.engine import optimize
 from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
+from fastnst.exact.pyramid import Level
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Step, Trace, report
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.inference import session
+from fastnst.inference import stylizer
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
@@ -154,7 +155,7 @@ def test_init_from_a_trained_network(settings: OptimizeSettings, photo: Frame, m
         def __call__(self, frame: Frame) -> Frame:
             return 255 - frame
 
-    monkeypatch.setattr(session, "Stylizer", Negative)
+    monkeypatch.setattr(stylizer, "Stylizer", Negative)
     frame = to_frame_of(photo)
     start = initial_image(to_image(frame), replace(settings, init=Path("fast:starry")))
     assert torch.equal(start, to_image(255 - frame))
@@ -254,6 +255,16 @@ def test_gradient_that_is_not_finite_is_named(
     monkeypatch.setattr(PixelObjective, "evaluate", lambda self, image: (evaluate(self, image)[0], image * math.nan))
     with pytest.raises(DivergedError, match="step 1: the gradient is nan"):
         optimize(photo, painting, settings)
+
+
+def test_a_step_takes_in_terms_of_any_name() -> None:
+    losses = {"total": 4.0, "content": 1.0, "style": 2.0, "total_variation": 0.5, "brightness": 0.25}
+    step = Step.of(3, losses, 1.5, Level(24, 5, fine_tune=True))
+    assert step.losses == losses
+    assert (step.step, step.elapsed_s, step.long_side, step.fine_tune) == (3, 1.5, 24, True)
+    assert Step(*json.loads(json.dumps(astuple(step)))) == step  # as a checkpoint keeps it
+    with pytest.raises(DivergedError, match="the brightness loss is nan, from the start; lower the weights"):
+        Trace().add(Step.of(1, losses | {"brightness": math.nan}, 0.0, Level(24, 5)), torch.zeros(1, 3, 2, 2))
 
 
 def test_each_term_that_diverges_is_named() -> None:

@@ -174,9 +174,9 @@ def test_targets_by_hand() -> None:
     gram = make_targets(styles, where, "gram")
     assert [target.weight for target in gram] == [0.5, 0.5]
     assert [target.positions for target in gram] == [where[5], where[7]]
-    assert {layer: values[0].item() for layer, values in gram[0].statistics.items()} == {"a": 5.0, "b": 8.0}
+    assert {layer: values[0].item() for layer, values in gram[0].reference.items()} == {"a": 5.0, "b": 8.0}
     # The photo's region 7 has no position in layer b.
-    assert {layer: values[0].item() for layer, values in gram[1].statistics.items()} == {"a": 2.0}
+    assert {layer: values[0].item() for layer, values in gram[1].reference.items()} == {"a": 2.0}
     loss = make_targets(styles, where, "loss")
     assert [target.weight for target in loss] == [0.125, 0.375, 0.5]
 
@@ -186,7 +186,7 @@ def test_even_mean_is_equally_far_from_two_styles_by_hand() -> None:
     values = [torch.tensor([[3.0, 4.0]]), torch.tensor([[10.0, 0.0]])]
     styles = [MeasuredStyle(0.5, {0: {"a": (value,)}}) for value in values]
     (target,) = make_targets(styles, {0: None}, "gram", even=True)
-    (mean,) = target.statistics["a"]
+    (mean,) = target.reference["a"]
     assert_close(mean, torch.tensor([[16 / 3, 8 / 3]]))
     distances = [((mean - value).norm() / value.norm()).item() for value in values]
     assert distances[0] == pytest.approx(distances[1])
@@ -196,17 +196,17 @@ def test_even_mean_with_a_style_without_energy() -> None:
     values = [torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)]
     styles = [MeasuredStyle(0.5, {0: {"a": (value,)}}) for value in values]
     (target,) = make_targets(styles, {0: None}, "gram", even=True)
-    assert target.statistics["a"][0].isfinite().all()
+    assert target.reference["a"][0].isfinite().all()
 
 
 def test_balanced_gram_blends_are_even(settings: OptimizeSettings, frames: list[Frame]) -> None:
     styles = [Style(frames[1], 0.5), Style(frames[2] // 4, 0.5)]
-    single = [objective_of(settings, frames[0], style).style[0].statistics for style in styles]
+    single = [objective_of(settings, frames[0], style).style[0].reference for style in styles]
     for normalization, even in (("balanced", True), ("paper", False)):
         (target,) = objective_of(replace(settings, normalization=normalization), frames[0], styles).style
         for layer in ("relu1_1", "relu2_1"):
             far = [
-                ((target.statistics[layer][0] - own[layer][0]).norm() / own[layer][0].norm()).item() for own in single
+                ((target.reference[layer][0] - own[layer][0]).norm() / own[layer][0].norm()).item() for own in single
             ]
             assert (far[0] == pytest.approx(far[1], rel=1e-3)) is even
 
@@ -250,7 +250,7 @@ def test_masks_follow_their_pictures(fit: str, settings: OptimizeSettings) -> No
     content_mask = flat((24, 24), (0, 0, 255), (255, 0, 0))
     objective = objective_of(replace(settings, fit=fit), photo, Style(style, mask=style_mask), content_mask)
     blue, red = objective.style
-    mean = {"b": blue.statistics["relu1_1"][0], "r": red.statistics["relu1_1"][0]}
+    mean = {"b": blue.reference["relu1_1"][0], "r": red.reference["relu1_1"][0]}
     network, _ = load_loss_network(settings)
     judged = PerceptualLoss(network, settings)
     for name, colour in (("b", BLUE), ("r", RED)):

@@ -142,6 +142,7 @@ def test_a_provider_without_tiles(network: Path, monkeypatch: pytest.MonkeyPatch
         assert session.tiles.pictures == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_memory_of_large_pictures_is_given_back(network: Path, provider: str) -> None:
     if provider == "openvino":

@@ -166,9 +166,9 @@ def test_the_bundled_weights_judge_pictures(image: Tensor) -> None:
     assert "vgg19" in provenance
     loss = PerceptualLoss(network, SETTINGS)
     pixels = image.clone().requires_grad_()
-    terms = loss.terms(pixels, loss.measure_content(image), loss.measure_style(image.flip(3)))
-    assert float(terms.content.detach()) < 1e-8
-    assert 0 < float(terms.style.detach()) < 0.2  # a mirrored picture is nearly the same style
+    losses = loss(pixels, loss.measure_content(image), loss.measure_style(image.flip(3)))
+    assert float(losses.values["content"].detach()) < 1e-8
+    assert 0 < float(losses.values["style"].detach()) < 0.2  # a mirrored picture is nearly the same style
     assert all(torch.isfinite(gram_matrix(value)).all() for value in network(image).values())
-    (gradient,) = torch.autograd.grad(terms.total, pixels)
+    (gradient,) = torch.autograd.grad(losses.total, pixels)
     assert gradient.abs().sum() > 0

@@ -18,7 +18,7 @@ from fastnst.models.conditioning import (
     Conditions,
     mixed,
 )
-from fastnst.models.init_from import take_over
+from fastnst.models.init_from import init_from
 from fastnst.models.network import StyleNetwork
 
 JOHNSON: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
@@ -179,7 +179,7 @@ def test_every_row_learns_from_its_own_pictures_alone(size: dict[str, int | str]
 @BOTH
 def test_a_network_of_several_styles_begins_with_one(size: dict[str, int | str], image: Tensor) -> None:
     single, trio = network(size, seed=1), network({**size, "styles": 3, "strength": 1}, seed=2)
-    take_over(trio, single)
+    init_from(trio, single)
     for weights, strength in (([1.0, 0.0, 0.0], 1.0), ([0.2, 0.3, 0.5], 0.7)):
         painted = trio(image, torch.tensor(weights), torch.tensor([strength]))
         assert_close(painted, single(image), rtol=1e-4, atol=1e-5)
@@ -188,17 +188,17 @@ def test_a_network_of_several_styles_begins_with_one(size: dict[str, int | str],
 @BOTH
 def test_more_styles_begin_with_the_even_mix(size: dict[str, int | str], image: Tensor) -> None:
     duo, trio = network({**size, "styles": 2}, seed=1), network({**size, "styles": 3}, seed=2)
-    take_over(trio, duo)
+    init_from(trio, duo)
     assert_close(trio(image, torch.tensor([0.0, 0.0, 1.0])), duo(image), rtol=1e-4, atol=1e-5)
     same = network({**size, "styles": 2}, seed=3)
-    take_over(same, duo)
+    init_from(same, duo)
     weights = torch.tensor([0.9, 0.1])
     assert_close(same(image, weights), duo(image, weights), rtol=0, atol=0)
     strong = network({**size, "styles": 2, "strength": 1}, seed=4)
-    take_over(strong, duo)
+    init_from(strong, duo)
     assert_close(strong(image, weights, torch.tensor([1.4])), duo(image, weights), rtol=1e-4, atol=1e-5)
     single = network(size, seed=5)
-    take_over(single, strong)
+    init_from(single, strong)
     if not any(isinstance(part, ConditionalScale) for part in single.modules()):
         assert_close(single(image), duo(image), rtol=1e-4, atol=1e-5)
 
@@ -207,13 +207,13 @@ def test_more_styles_begin_with_the_even_mix(size: dict[str, int | str], image: 
 def test_styles_begin_as_those_of_the_start_that_are_named(size: dict[str, int | str], image: Tensor) -> None:
     trio = network({**size, "styles": 3, "strength": 1}, seed=1)
     duo = network({**size, "styles": 2, "strength": 1}, seed=2)
-    take_over(duo, trio, [2, 0])
+    init_from(duo, trio, [2, 0])
     for strength in (0.0, 0.3, 0.8, 1.0, 1.4):
         shared = torch.tensor([strength])
         painted = duo(image, torch.tensor([0.6, 0.4]), shared)
         assert_close(painted, trio(image, torch.tensor([0.4, 0.0, 0.6]), shared), rtol=1e-4, atol=1e-5)
     weak = network({**size, "styles": 2}, seed=3)
-    take_over(weak, network({**size, "styles": 3}, seed=4), [1, 1])
+    init_from(weak, network({**size, "styles": 3}, seed=4), [1, 1])
     old = network({**size, "styles": 3}, seed=4)
     assert_close(weak(image, torch.tensor([0.2, 0.8])), old(image, torch.tensor([0.0, 1.0, 0.0])), rtol=1e-4, atol=1e-5)
 

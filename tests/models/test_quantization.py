@@ -119,7 +119,7 @@ def test_the_command_writes_what_passes(
     assert judged == [LossSettings(loss_network="vgg19")]
     assert "PSNR" in capsys.readouterr().err
     assert out.stat().st_size < network.stat().st_size
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         command(str(network), photos=(str(photos),), style_image=style_picture, output=out)
 
 

@@ -47,3 +47,13 @@ def test_crops_show_the_detail_of_the_first_picture_at_the_same_place() -> None:
 
 def test_crops_of_smaller_pictures_are_the_pictures() -> None:
     assert crop_detail([plain(50, 40, 1)], (60, 90))[0].shape == (50, 40, 3)
+
+
+def test_notes_stand_below_their_pictures() -> None:
+    rows = [("", [plain(20, 80, 0), plain(20, 80, 0)]), ("", [plain(20, 80, 0)] * 2)]
+    with_notes = draw_sheet(PictureGrid(["", ""], rows, notes=[["", "pattern 1.0"], ["", ""]]))
+    without = draw_sheet(PictureGrid(["", ""], rows))
+    assert with_notes.shape[0] == without.shape[0] + 21
+    line = with_notes[24 + 21 + 20 : 24 + 21 + 20 + 21] < 200
+    assert line[:, 24 + 80 + 8 :].any()
+    assert not line[:, : 24 + 80 + 8].any()

@@ -123,6 +123,7 @@ def test_tiles_paint_what_the_whole_network_paints(johnson: Path, size: tuple[in
     assert_same(in_tiles(johnson, frame, tile=64), in_one_piece(johnson, frame))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["nhwc-uint8", "nchw-float"])
 @pytest.mark.parametrize("conditions", [Conditions(), Conditions(2), Conditions(1, strength=True)], ids=str)
 def test_tiles_paint_what_a_live_network_paints(tmp_path: Path, layout: Layout, conditions: Conditions) -> None:

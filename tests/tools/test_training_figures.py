@@ -92,14 +92,14 @@ def test_a_finished_network_tells_as_much_as_a_checkpoint(figures: ModuleType, t
         if fits:
             figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
             continue
-        with pytest.raises(SystemExit, match="crop is 128, 256 in"):
+        with pytest.raises(SystemExit, match="crop_size is 128, 256 in"):
             figures.main([str(usual), str(ours), "-o", str(tmp_path / "figure.png")])
 
 
 def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Path) -> None:
     usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)])
     ours = write_run(tmp_path / "ours", [(1, 1, 0.2, 0.0)], crop_size=128)
-    with pytest.raises(SystemExit, match="crop is 128, 256 in"):
+    with pytest.raises(SystemExit, match="crop_size is 128, 256 in"):
         figures.main([str(usual), str(ours)])
 
 

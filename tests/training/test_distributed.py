@@ -12,7 +12,7 @@ import torch
 
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.distributed import Processes, joined, leads, usual_device
+from fastnst.training.distributed import Processes, is_main, joined, usual_device
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not torch.distributed.is_available(), reason="gloo processes are started as on Linux"
@@ -121,13 +121,13 @@ def test_a_process_alone_is_the_leader_and_waits_for_nobody(monkeypatch: pytest.
         assert (processes.rank, processes.count, processes.is_main) == (0, 1, True)
         assert processes.broadcast([3.0]) == [3.0]
         assert processes.mean({"a": torch.tensor(2.0)}) == {"a": 2.0}
-    assert leads()
+    assert is_main()
 
 
 def test_only_the_first_process_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert not leads()
+    assert not is_main()
     assert not Processes(1, 2).is_main
 
 
@@ -141,7 +141,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_batch_that_the_processes_cannot_share_is_one_line(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
 ) -> None:
-    started = start(options(style_picture, loss_weights, photos, tmp_path, batch_size=3), 2)
+    started = start(options(style_picture, loss_weights, photos, tmp_path, batch=3), 2)
     said = ended(started, 1)
     expected = "batch size 3: 2 processes cannot share it equally; give a multiple"
     assert said[0].strip().splitlines()[-1].endswith(expected)

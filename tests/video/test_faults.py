@@ -15,7 +15,7 @@ import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
 from fastnst.video import assembly, decoder, segments
-from fastnst.video.decoder import Damage, FilmDecoder, main_video, open_film
+from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
 from fastnst.video.plan import plan_film
@@ -236,6 +236,7 @@ def test_playlists_cannot_leave_the_disk(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.slow
 def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     sources = [
         make_clip("film.mp4", frames=10, sounds=["eng"], subtitles="mov_text"),
@@ -429,7 +430,7 @@ def test_a_track_that_appears_on_the_way(make_clip: Fixture) -> None:
             yield from self._container.demux()
             raise IndexError("list index out of range")
 
-    source, damage = make_clip("film.flv", frames=25, rate=Fraction(25)), Damage()
+    source, damage = make_clip("film.flv", frames=25, rate=Fraction(25)), FilmDamage()
     with open_film(source) as container:
         decoder = FilmDecoder(Container(container), main_video(container, source), tolerate=False, damage=damage)
         assert len(list(decoder)) == 25

@@ -1,5 +1,6 @@
 """A job that was stopped goes on from there, and the film is the one that an unbroken run makes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -55,6 +56,7 @@ class Counter:
         return 255 - frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
 def test_killed_at_80_percent(
     make_clip: Fixture, paint: Fixture, read: Fixture, invert: Path, tmp_path: Path, name: str
@@ -243,6 +245,17 @@ def test_only_one_job_at_a_time(tmp_path: Path) -> None:
     with JobFolder(output, {"style": "a"}):
         pass
     assert not job_folder(output).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks otherwise")
+def test_a_disk_without_locks_goes_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with JobFolder(tmp_path / "out.mp4", {"style": "a"}) as job:
+        assert (job.folder / "job.json").exists()
+    assert not job.folder.exists()
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.inference.effects import Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import capture as capture_module
@@ -351,3 +352,17 @@ def test_pictures_are_held_steady(run: Run) -> None:
     assert 20 <= shown[0.95] < 40
     with pytest.raises(SettingError, match=r"steady 2: expected 0 .* to 0\.95"):
         WebcamSettings(steady=2)
+
+
+def test_the_mix_to_begin_with_and_all_alike_by_key(tmp_path: Path, fake_session: type) -> None:
+    path = tmp_path / "duo.onnx"
+    path.touch()
+    session = fake_session(lambda frame: frame, ("ann", "bob"), path=path)
+
+    def pipeline() -> StylePipeline:
+        return StylePipeline(str(path), Effects(mix="bob"), open_session=lambda *_path, **_options: session)
+
+    camera, screen = FakeCamera(every_s=0.02), FakeScreen({3: "m", 12: "q"})
+    run_webcam({"duo": path}, pipeline, lambda: camera, screen, WebcamSettings())
+    weights = [weights for _, weights, _ in session.calls]
+    assert (weights[0], weights[-1]) == ((0, 1), (0.5, 0.5))

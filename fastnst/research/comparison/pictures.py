@@ -101,7 +101,7 @@ def draw_comparison_sheet(comparison: Comparison, style: Frame) -> Frame:
     """The same as one labelled picture, (H, W, 3), in at most 512 px for each picture's width."""
     grid = picture_grid(comparison, style, cell=min(512, max(160, comparison.content.shape[1])))
     titles = [f"{title}   {note}".strip() for title, note in zip(grid.columns, grid.notes[0], strict=True)]
-    return draw_sheet(replace(grid, columns=titles))
+    return draw_sheet(replace(grid, columns=titles, notes=()))
 
 
 def _losses_at(comparison: Comparison, step: int) -> Judged | None:

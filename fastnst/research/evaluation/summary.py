@@ -89,13 +89,20 @@ def picture_grid(result: Evaluation, style: Frame) -> PictureGrid:
     order = [PLAIN, *(row.name for row in result.networks), MATCHED]
     painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
     rows: list[tuple[str, list[Frame | None]]] = []
-    for sample in result.samples:
+    notes: list[list[str]] = []
+    for number, sample in enumerate(result.samples):
         frames = [sample.frames[name] for name in order]
         rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
         rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
-    return PictureGrid(
-        ["painting", *order], rows, caption="Below each picture: a part of it at 1:1, the painting at 512 px."
-    )
+        notes += [["", *(_seen(result.row(name), number) for name in order)], [""] * (len(order) + 1)]
+    caption = "Below each picture: its figures, and a part of it at 1:1, the painting at 512 px."
+    return PictureGrid(["painting", *order], rows, caption, notes)
+
+
+def _seen(row: Evaluated, photo: int) -> str:
+    """What the eye sees of one picture, in a few words."""
+    contrast, chroma, pattern = (row.values[key][photo] for key in ("contrast", "chroma", "pattern"))
+    return f"contrast {contrast:.2f}, chroma {chroma:.2f}, pattern {pattern:.1f}"
 
 
 def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:

@@ -194,8 +194,10 @@ def _values(settings: OptimizeSettings) -> dict[str, Any]:
     return json.loads(json.dumps(descent_benchmark._plain(asdict(settings))))
 
 
+@pytest.mark.slow
 def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
+        "research",
         "bench-optimize",
         *("--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path / "bench")),
         *("--baseline-steps", "5", "--steps", "20", "--size", "24", "--loss-weights", str(loss_weights)),
@@ -227,6 +229,7 @@ def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, caps
 def test_what_is_wrong_is_told_before_the_baseline_runs(
     changes: list[str], message: str, pair: PicturePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    given = ["--photo", str(pair.photo), "--style", str(pair.style)]
     with pytest.raises(SystemExit):
-        main(["bench-optimize", "--photo", str(pair.photo), "--style", str(pair.style), "-o", str(tmp_path), *changes])
+        main(["research", "bench-optimize", *given, "-o", str(tmp_path), *changes])
     assert message in capsys.readouterr().err

@@ -105,6 +105,7 @@ def test_pictures_pass_over_broken_files(photos: Path, style_picture: Path, tmp_
         pictures.painting(np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_the_command(
     settings: DistillSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,18 +116,18 @@ def test_the_command(
     options = ["--content", settings.content, "--paintings", str(settings.paintings)]
     options += ["--loss-weights", str(settings.loss_weights)]
     with pytest.raises(SystemExit, match="0"):
-        main(["distill", "--recipe", str(recipe), *options, "-o", str(folder)])
+        main(["research", "distill", "--recipe", str(recipe), *options, "-o", str(folder)])
     said = capsys.readouterr().err
     assert "step 2: misses of responses, changes, style: relu1_1 " in said
     assert "relu5_1 misses" in said
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):
-        main(["distill", *options, "-o", str(folder)])
+        main(["research", "distill", *options, "-o", str(folder)])
     assert "--resume" in capsys.readouterr().err
 
 
 def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = Path(__file__).parents[3] / "train" / "compact.toml"
     with pytest.raises(SystemExit, match="1"):
-        main(["distill", "--recipe", str(recipe), "--content", str(photos), "--paintings", "missing"])
+        main(["research", "distill", "--recipe", str(recipe), "--content", str(photos), "--paintings", "missing"])
     assert "missing: not there; expected a folder" in capsys.readouterr().err

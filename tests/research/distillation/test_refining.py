@@ -41,15 +41,16 @@ def test_errors_of_responses_and_changes_by_hand() -> None:
     torch.testing.assert_close(changes, torch.tensor([1 / 9, 0.0]))
 
 
+@pytest.mark.slow
 def test_a_refinement_lowers_both_errors(
     refined: DistillSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refining, "_STYLE", 0.0)  # of three channels it would drown the others
     told: list[DistillProgress] = []
-    longer = replace(refined, refine_steps=60, refine_rate=3e-3)
+    longer = replace(refined, refine_steps=120, refine_rate=3e-3)
     distill(longer, photos, tmp_path, on_progress=told.append, device=CPU)
     steps = [progress.missed for progress in told if progress.missed is not None]
-    assert len(steps) == 60
+    assert len(steps) == 120
 
     def mean(part: list[dict[str, refining.Missed]], name: str) -> float:
         return fmean(getattr(missed[layer], name) for missed in part for layer in LAYERS)

@@ -283,6 +283,13 @@ def test_pictures_stand_in_the_order_of_the_rows(photos: Path, style: Frame, jud
     assert painting.shape == photo.shape == (176, 256, 3)
     np.testing.assert_array_equal(inverted, 255 - photo)
     assert draw_sheet(grid).shape[1] > 5 * 256
+    # Below each picture its own figures: the photo's first, then those of the networks.
+    row = result.row("inverted")
+    assert grid.notes[2][2] == (
+        f"contrast {row.values['contrast'][1]:.2f}, chroma {row.values['chroma'][1]:.2f}, "
+        f"pattern {row.values['pattern'][1]:.1f}"
+    )
+    assert grid.notes[0][0] == "" and grid.notes[1] == [""] * 5
 
 
 def test_ctrl_c_at_the_second_size_leaves_the_first(photos: Path, style: Frame, judge: Judge) -> None:

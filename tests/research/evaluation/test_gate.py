@@ -111,6 +111,7 @@ def shipped() -> list[tuple[Path, str, str]]:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.parametrize(("export", "style", "name"), shipped(), ids=lambda value: str(getattr(value, "stem", value)))
 @pytest.mark.parametrize("photos", [sample_pictures, real_photos], ids=["samples", "photos"])
 def test_every_shipped_style_passes(export: Path, style: str, name: str, photos: Callable[[], list[Path]]) -> None:
