@@ -132,7 +132,7 @@ def import_openvino() -> ModuleType:
     name = "openvino_telemetry"
     if name in sys.modules or "openvino" in sys.modules:  # somebody else's choice
         return importlib.import_module("openvino")
-    sys.modules[name] = None  # type: ignore[assignment] - how Python marks a module that cannot be imported
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a module that cannot be imported
     try:
         return importlib.import_module("openvino")
     finally:

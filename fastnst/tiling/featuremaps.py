@@ -52,7 +52,7 @@ class FeatureMap:
             OutputError: the disk is full.
         """
         if self._file is not None:
-            left = memoryview(self._bands.pop(band)).cast("B")
+            left = self._bands.pop(band).data.cast("B")
             try:
                 self._file.seek(self._offset(band))
                 # A disk that fills up takes a part of what it is given, and refuses the rest only when asked again.
@@ -100,13 +100,13 @@ class FeatureMap:
         self.close()
 
     def _read_band(self, band: int, file: BinaryIO) -> None:
-        left, reason = memoryview(self._bands[band]).cast("B"), "it ends too early"
+        left, reason = self._bands[band].data.cast("B"), "it ends too early"
         try:
             file.seek(self._offset(band))
             while left and (count := file.readinto(left)):  # type: ignore[attr-defined]
                 left = left[count:]
         except OSError as error:
-            reason = error.strerror
+            reason = error.strerror or str(error)
         if left:
             raise OutputError(f"{self._folder}: what was kept between passes cannot be read ({reason})")
 

@@ -159,8 +159,8 @@ def _check_progress(progress: dict[str, Any]) -> None:
 def _load_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        index, kind = name.split(".")
-        moments.setdefault(int(index), {})[kind] = value
+        place, kind = name.split(".")
+        moments.setdefault(int(place), {})[kind] = value
     shapes = [value.shape for group in optimizer.param_groups for value in group["params"]]
     for index, kinds in moments.items():
         for kind in ("exp_avg", "exp_avg_sq"):
