@@ -6,6 +6,7 @@ painted = Stylizer("starry")(read_frame("photo.jpg"))
 Names are imported when they are first used: painting needs no torch, and `fastnst --help` needs neither.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from fastnst.training.engine import TrainCallbacks
     from fastnst.training.settings import TrainSettings
     from fastnst.training.train import train
+
+# ONNX Runtime (1.31) reports to its makers from its import on, under a device number that it writes into the user's
+# cache; nobody who stylizes a photo agreed to that. Here, because nothing of fastnst is imported earlier.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Effects",

@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,6 +27,49 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import fastnst, sys; assert not {'torch', 'onnxruntime', 'numpy', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Opens a network as `stylize` does. Whatever Python looks up is printed; strace, where it is there, sees the rest.
+QUIET = """
+import socket, sys, time
+def refuse(host, *_args, **_options):
+    print("look-up of", host)
+    raise OSError
+socket.getaddrinfo = socket.gethostbyname = refuse
+import numpy as np
+from fastnst import Stylizer
+with Stylizer(sys.argv[1], provider=sys.argv[2], threads=1) as stylizer:
+    stylizer(np.zeros((32, 32, 3), np.uint8))
+time.sleep(float(sys.argv[3]))  # reports are sent by threads, or on the way out
+"""
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_nobody_is_told_that_a_photo_is_stylized(provider: str, invert: Path, tmp_path: Path) -> None:
+    if provider != "cpu":
+        pytest.importorskip(provider)
+    home, temporary, victim, trace = (tmp_path / name for name in ("home", "tmp", "victim", "trace"))
+    home.mkdir()
+    temporary.mkdir()
+    victim.write_text("mine")
+    (temporary / ".ses").symlink_to(victim)  # ONNX Runtime would empty it
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "USERPROFILE", "LOCALAPPDATA"), str(home))
+    kept = {name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "CI"}}
+    strace = shutil.which("strace")
+    traced = [] if strace is None else [strace, "-f", "-qq", "-e", "trace=connect,sendto,sendmmsg", "-o", str(trace)]
+    told = subprocess.run(
+        [*traced, sys.executable, "-c", QUIET, str(invert), provider, "0.5"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=kept | homes | {"TMPDIR": str(temporary), "TEMP": str(temporary)},
+    )
+    assert told.stdout == ""
+    assert victim.read_text() == "mine"
+    written = {path.relative_to(home).parts[0] for path in home.rglob("*") if path.is_file()}
+    assert written <= {"fastnst"}  # our own cache
+    if traced:
+        assert "AF_INET" not in trace.read_text()
 
 
 def test_what_a_wheel_adds_lies_beside_the_code() -> None:

@@ -33,12 +33,15 @@ def to_shares(names: Sequence[str], weights: StyleWeights) -> tuple[float, ...]:
             given[place_of(name, names)] += weight
     else:
         given = list(weights)
-    total = math.fsum(given)
+    largest = max(given, default=0.0)
+    # In parts of the largest, or the sum of large ones is not a number that can be written.
+    parts = [weight / largest for weight in given] if 0 < largest < math.inf else given
+    total = math.fsum(parts) if all(math.isfinite(part) for part in parts) else math.nan
     if len(given) != len(names) or not all(0 <= weight < math.inf for weight in given) or not total > 0:
         raise SettingError(
             f"style weights {weights}; expected {len(names)} numbers from 0 on, not all 0, for {', '.join(names)}"
         )
-    return tuple(float(weight / total) for weight in given)
+    return tuple(float(part / total) for part in parts)
 
 
 def place_of(name: str, names: Sequence[str]) -> int:

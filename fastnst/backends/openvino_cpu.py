@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,9 +122,21 @@ def _core() -> Any:
     if importlib.util.find_spec("openvino") is None:
         raise UnavailableError("not installed; pip install openvino")
     try:
-        return _core_of(importlib.import_module("openvino"))
+        return _core_of(import_openvino())
     except Exception as error:  # a library of the system that is missing, or another one of the same name
         raise UnavailableError(f"the openvino package does not load ({first_line(error)})") from error
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its reports to its makers: they are a package of their own, and it does without."""
+    name = "openvino_telemetry"
+    if name in sys.modules or "openvino" in sys.modules:  # somebody else's choice
+        return importlib.import_module("openvino")
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a module that cannot be imported
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        sys.modules.pop(name, None)
 
 
 @functools.cache

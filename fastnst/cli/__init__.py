@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     tokens = sys.argv[1:] if arguments is None else arguments
     try:
+        _check_output(tokens)
         tokens = _moved(tokens)
         _check_command(tokens)
         app(tokens, exit_on_error=False, print_error=False)
@@ -109,8 +110,25 @@ def main(arguments: list[str] | None = None) -> None:
         # A folder that may not be entered, a name too long: until Python 3.14 even Path.exists() raises these.
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
+        _fail("there is not enough memory; try a smaller picture, --size or --tile, or end other programs", status=1)
     except KeyboardInterrupt:
         _fail("stopped", status=130)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether it is torch's or ONNX Runtime's way of saying so."""
+    words = str(error).lower()
+    return any(sign in words for sign in ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc"))
+
+
+def _check_output(tokens: list[str]) -> None:
+    """Refuse an output without a name, which is often an unset variable's; as a path it would be the working folder."""
+    for index, token in enumerate(tokens):
+        if (token in ("-o", "--output") and tokens[index + 1 : index + 2] == [""]) or token in ("-o=", "--output="):
+            _fail(f"{token.rstrip('=')} is empty; expected the name of a file or folder", status=2)
 
 
 def _check_command(tokens: list[str]) -> None:

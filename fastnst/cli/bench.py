@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.console import Console
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.files import write_atomically
 from fastnst.io.styles import find_style, installed_styles
@@ -58,13 +58,13 @@ def bench(
     from fastnst.research.benchmarks.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
 
     cases = _plan(style, against or [], size or ["640x480"], provider or ["auto"])
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     columns = (TextColumn("timing"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("", total=(WARM_UP + runs) * len(cases))
         benchmark = run_benchmark(cases, runs=runs, threads=threads, on_run=lambda: progress.advance(bar))
     if json is not None:
-        write_atomically(json, benchmark.as_json().encode())
+        write_atomically(json, benchmark.as_json().encode(errors="backslashreplace"))
     _show(benchmark)
     if any(measurement.error for measurement in benchmark.measurements):
         sys.exit(1)
@@ -97,7 +97,7 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _show(benchmark: "Benchmark") -> None:
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal:
         console.width = 120
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastnst.errors import InputError, SettingError
+from fastnst.cli.console import Console
+from fastnst.errors import InputError, SettingError, on_one_line
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import write_atomically
 from fastnst.losses.settings import LossNetworkName
@@ -84,7 +84,7 @@ def bench_optimize(
         check_init(replace(settings, **changes))
     pairs = [PicturePair(one, other) for one, other in zip(photo, style, strict=True)]
     curves = _run(pairs, contenders, output, settings, baseline_steps)
-    write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode())
+    write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode(errors="backslashreplace"))
     plot = loss_plot(curves)
     write_atomically(output / "loss-against-seconds.png", plot.light)
     write_atomically(output / "loss-against-seconds-dark.png", plot.dark)
@@ -101,14 +101,14 @@ def _run(
     from fastnst.research.benchmarks.descent_benchmark import DescentBenchmark  # noqa: PLC0415
 
     benchmark = DescentBenchmark(output, settings, baseline_steps=baseline_steps)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     curves = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         for pair in pairs:
             for contender, changes in contenders.items():
                 steps = benchmark.steps_of(contender, changes)
-                task = progress.add_task(escape(f"{pair.name}: {contender}"), total=steps)
+                task = progress.add_task(escape(on_one_line(f"{pair.name}: {contender}")), total=steps)
                 curves.append(benchmark.run(pair, contender, changes, partial(_tell, progress, task)))
                 progress.update(task, completed=steps)
     return curves
@@ -121,7 +121,7 @@ def _tell(progress: Progress, task: TaskID, step: int) -> None:
 def _show(curves: "list[Curve]") -> None:
     from fastnst.research.benchmarks.descent_report import mean_ratios, rows  # noqa: PLC0415
 
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal:
         console.width = 200
     table = Table(box=None, header_style="bold", pad_edge=False)

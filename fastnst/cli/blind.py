@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def blind(
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.research.blind import open_contender, write_sheets  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True)
     painting = read_frame(style_image)
     paths = [found.path for found in find_pictures(photos, skip=output)]
     contenders = open_contender(first), open_contender(second)
@@ -99,7 +99,7 @@ def blind_count(answers: list[Path], /, *, key: Path) -> None:
 
     written = Key.read(key)
     tally = count_answers([read_answers(file, written) for file in answers], written)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console()
     if not tally.left.total and not tally.same:
         raise InputError(f"{answers[0]}: holds no answers")
     for preference in tally.preferences:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import fetch_coco
 
 
@@ -21,5 +20,5 @@ def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | N
     folder:
         Where the folder of the split is put; by default data/coco if that is there, else the user's cache.
     """
-    pictures = fetch_coco(split, folder, Console(stderr=True, highlight=False, soft_wrap=True))
+    pictures = fetch_coco(split, folder, Console(stderr=True))
     print(pictures)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.errors import FastNSTError, InputError, OutputError
+from fastnst.cli.console import Console
+from fastnst.errors import FastNSTError, InputError, OutputError, on_one_line
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame
 from fastnst.research.comparison.comparison import CompareSettings, Comparison
@@ -52,7 +52,7 @@ def compare(
         raise OutputError(f"{output}: is a file; expected a folder for the report")
     pictures = _read(photos)
     painting = read_frame(style_image)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.comparison.compare import Comparer  # noqa: PLC0415
     from fastnst.research.comparison.report import compare_report, write_comparison  # noqa: PLC0415
@@ -94,7 +94,9 @@ def _run(
 
         def show(name: str, size: int, step: int, steps: int) -> None:
             progress.update(
-                task, completed=len(done) * steps + step, description=escape(f"{name} at {size} px, exact steps")
+                task,
+                completed=len(done) * steps + step,
+                description=escape(on_one_line(f"{name} at {size} px, exact steps")),
             )
 
         try:

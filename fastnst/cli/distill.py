@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import content_folder
 from fastnst.cli.recipe import fill_settings
+from fastnst.io.files import check_folder_for_results
+from fastnst.io.locks import alone_in
 from fastnst.research.distillation.settings import DistillSettings
 
 if TYPE_CHECKING:
@@ -55,14 +57,16 @@ def distill(
     from fastnst.research.distillation.finish import finish  # noqa: PLC0415
     from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True)
     folder = resume or output
+    check_folder_for_results(folder)
     content = content_folder(settings.content, console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        show = _show(bar, settings)
-        result = run(settings, content, folder, resume=resume is not None, on_progress=show)
-    files = finish(result, settings, folder)
+    with alone_in(folder):
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            show = _show(bar, settings)
+            result = run(settings, content, folder, resume=resume is not None, on_progress=show)
+        files = finish(result, settings, folder)
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Judge pictures by it:")
     console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {files.weights}")
 

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
+
+from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
     from fastnst.diagnosis.findings import Diagnosis
@@ -37,7 +38,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 
 
 def _show(report: "Diagnosis") -> None:
-    console = Console(highlight=False)
+    console = Console()
     for area, findings in groupby(report.findings, key=lambda finding: finding.area):
         console.print(area, style="bold")
         for finding in findings:

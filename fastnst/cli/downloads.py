@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError
 from fastnst.losses.settings import LossSettings
 

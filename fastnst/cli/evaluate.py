@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Printed
+from rich.text import Text
 
-from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.cli.console import Console
+from fastnst.errors import InputError, OutputError, SettingError, on_one_line
 from fastnst.losses.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def evaluate(
     from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
     from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
     moved = [found.path for found in find_pictures(video_pictures, skip=output)]
     if paths and not any(path.is_file() for path in paths):
@@ -255,7 +255,7 @@ def _print_table(title: str, table: "Table", console: Console) -> None:
     best = best_rows(table)
     for number, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
         marked = [
-            f"[bold green]{cell}[/]" if number in winners else cell for cell, winners in zip(cells, best, strict=True)
+            Text(cell, "bold green") if number in winners else cell for cell, winners in zip(cells, best, strict=True)
         ]
-        printed.add_row(escape(row.label), *marked, style="dim" if row.baseline else None)
+        printed.add_row(on_one_line(row.label), *marked, style="dim" if row.baseline else None)
     console.print(printed)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError
 
 
@@ -41,6 +41,6 @@ def export(
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
 
-    difference = export_model(model, output, layout)
+    difference = export_model(model, output, layout, overwrite=overwrite)
     console = Console(stderr=True)
     console.print(f"{output}: within {difference} levels of 255 of torch", highlight=False, soft_wrap=True)

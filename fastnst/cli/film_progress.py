@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fastnst.cli.console import Console
+from fastnst.errors import on_one_line
 
 if TYPE_CHECKING:
     from fastnst.video.stylize import FilmProgress
@@ -35,7 +37,7 @@ def film_progress(name: str, console: Console) -> "Iterator[Callable[[FilmProgre
 
 class _Bar:
     def __init__(self, bar: Progress, name: str) -> None:
-        self._bar, self._task = bar, bar.add_task(escape(name), total=None, fps="")
+        self._bar, self._task = bar, bar.add_task(escape(on_one_line(name)), total=None, fps="")
         self._rate = _Rate()
         self._started = False
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import fetch_loss_weights
 from fastnst.cli.optimize_options import parse_style, read_styles, with_network
 from fastnst.errors import DivergedError, OutputError, SettingError
@@ -88,25 +88,27 @@ def optimize(
     _check_log(log_dir, resume, overwrite)
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     settings = with_network(settings, console)
     fetch_loss_weights(settings, console)
     from fastnst.exact.engine import optimize as run  # noqa: PLC0415 - imports torch
 
+    # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
+    write = PictureWriter(picture, output, overwrite=overwrite or resume)
     newest: list[OptimizeProgress] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
-    with _best_is_written(picture, output, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
+    with _best_is_written(write, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
         result = run(
             picture.frame,
             styles,
             settings,
             content_mask=mask,
-            callback=_show(bar, picture, output, settings, newest),
+            callback=_show(bar, write, settings, newest),
             log_dir=log_dir,
             resume=resume,
             on_plan=partial(_say_plan, settings, console),
         )
-    _write_picture(result.frame, picture, output)
+    write(result.frame)
     if json_file is not None:
         files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
         _write_json(json_file, {name: str(value) for name, value in files.items()}, result, settings)
@@ -141,7 +143,7 @@ def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
 
 
 @contextmanager
-def _best_is_written(picture: Picture, output: Path, newest: "list[OptimizeProgress]") -> Iterator[None]:
+def _best_is_written(write: "PictureWriter", newest: "list[OptimizeProgress]") -> Iterator[None]:
     """Write the best picture until then where the work fails; the error that is raised says so."""
     from fastnst.exact.result import OptimizeDivergedError  # noqa: PLC0415 - imports torch
 
@@ -150,14 +152,14 @@ def _best_is_written(picture: Picture, output: Path, newest: "list[OptimizeProgr
     except OptimizeDivergedError as error:
         if error.result is None:
             raise
-        _write_picture(error.result.frame, picture, output)
-        raise DivergedError(f"{error} ({output} holds the best picture until then)") from error
+        write(error.result.frame)
+        raise DivergedError(f"{error} ({write.output} holds the best picture until then)") from error
     except OutputError as error:
         # What cannot be kept in the log must not take the picture along.
         if not newest:
             raise
-        _write_picture(newest[0].best_frame(), picture, output)
-        raise OutputError(f"{error} ({output} holds the best picture until then)") from error
+        write(newest[0].best_frame())
+        raise OutputError(f"{error} ({write.output} holds the best picture until then)") from error
 
 
 def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
@@ -167,9 +169,7 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     console.print(line, markup=False, style="dim")
 
 
-def _show(
-    bar: Bar, picture: Picture, output: Path, settings: OptimizeSettings, newest: "list[OptimizeProgress]"
-) -> "Callback":
+def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: "list[OptimizeProgress]") -> "Callback":
     """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
     from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
 
@@ -193,7 +193,7 @@ def _show(
             description=f"{size}{judge}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
         )
         if settings.save_every and last.step % settings.save_every == 0:
-            _write_picture(progress.best_frame(), picture, output)
+            write(progress.best_frame())
 
     return show
 
@@ -202,23 +202,32 @@ def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", set
     from fastnst.exact.result import report  # noqa: PLC0415 - imports torch
 
     content = json.dumps(files | report(result, settings), indent=1) + "\n"
-    write_atomically(file, content.encode())
+    write_atomically(file, content.encode(errors="backslashreplace"))
 
 
-def _write_picture(frame: Frame, picture: Picture, output: Path) -> None:
-    height, width = frame.shape[:2]
-    alpha = None if picture.alpha is None else resize_frame(picture.alpha, (height, width))
-    painted = replace(picture, frame=frame, alpha=alpha)
-    try:
-        write_picture(output, painted)
-    except OutputError as error:
-        # A full disk must not take an hour's work along.
-        rescue = Path(tempfile.gettempdir()) / f"fastnst-{os.getpid()}-{output.name}"
+class PictureWriter:
+    """Writes the painted picture, several times on the way, with what is kept of the photo."""
+
+    def __init__(self, picture: Picture, output: Path, *, overwrite: bool) -> None:
+        self.output = output
+        self._picture, self._overwrite = picture, overwrite
+
+    def __call__(self, frame: Frame) -> None:
+        """Write a frame; where that fails the picture is kept elsewhere, and OutputError says where."""
+        height, width = frame.shape[:2]
+        alpha = None if self._picture.alpha is None else resize_frame(self._picture.alpha, (height, width))
+        painted = replace(self._picture, frame=frame, alpha=alpha)
         try:
-            write_picture(rescue, painted)
-        except OutputError:
-            raise error from None
-        raise OutputError(f"{error}; the picture is kept as {rescue}") from error
+            write_picture(self.output, painted, overwrite=self._overwrite)
+        except OutputError as error:
+            # A full disk must not take an hour's work along.
+            rescue = Path(tempfile.gettempdir()) / f"fastnst-{os.getpid()}-{self.output.name}"
+            try:
+                write_picture(rescue, painted)
+            except OutputError:
+                raise error from None
+            raise OutputError(f"{error}; the picture is kept as {rescue}") from error
+        self._overwrite = True
 
 
 def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, console: Console) -> None:

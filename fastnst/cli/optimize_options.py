@@ -4,8 +4,8 @@ from pathlib import Path
 
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
-from rich.console import Console
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.presets import preset_values
 from fastnst.exact.settings import OptimizeSettings

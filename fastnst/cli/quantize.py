@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, StyleError
 from fastnst.io.styles import find_style
 from fastnst.losses.settings import LossSettings, VGGName
@@ -73,12 +73,12 @@ def quantize(
     from fastnst.models.quantization import quantize as to_int8  # noqa: PLC0415
     from fastnst.research.evaluation.quantization_check import compare_painters  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True)
     painting = read_frame(style_image)
     for_ranges, for_judging = _share_out(photos, judged)
     metrics, _ = load_perceptual_metrics(LossSettings(loss_network=loss_network, loss_weights=loss_weights))
     quantized = to_int8(path, _read(for_ranges, CALIBRATION_SIDE))
-    with atomic_path(output) as temporary:
+    with atomic_path(output, overwrite=overwrite) as temporary:
         temporary.write_bytes(quantized.SerializeToString())
         with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
             comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, metrics)

@@ -8,10 +8,15 @@ from typing import Any
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
-from fastnst.errors import InputError, SettingError, nearest_hint
-from fastnst.io.decoding import check_file
+from fastnst.errors import SettingError, nearest_hint
+from fastnst.io.files import read_regular
 
-_MOST_BYTES = 1_000_000
+LARGEST_RECIPE = 1 << 20
+"""Bytes; ours have two thousand."""
+
+
+_ASKED_OUTRIGHT = {"output", "o", "-o", "recipe", "resume"}
+"""Options that are no settings: where files are written is said on the command line, never by a file of another's."""
 
 
 def fill_settings(
@@ -35,7 +40,7 @@ def fill_settings(
     else:
         return
     values = {name.replace("_", "-"): value for name, value in values.items()}
-    known = {name.removeprefix("--") for argument in arguments for name in argument.names}
+    known = {name.removeprefix("--") for argument in arguments for name in argument.names} - _ASKED_OUTRIGHT
     for name in values:
         if name not in known:
             raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
@@ -48,17 +53,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
     Raises SettingError where it is none.
     """
     try:
-        check_file(path, "recipe")
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) <= _MOST_BYTES:
-            return tomllib.loads(content.decode("utf-8"))
-    except InputError as error:
-        raise SettingError(str(error)) from error
+        return tomllib.loads(read_regular(path, LARGEST_RECIPE).decode("utf-8"))
     except OSError as error:
         raise SettingError(f"{path}: cannot be read as a recipe ({error.strerror})") from error
     except RecursionError as error:
-        raise SettingError(f"{path}: not a recipe (its brackets are nested too deep)") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: not a TOML file (lists in lists without end)") from error
+    except ValueError as error:  # TOML's own, of an encoding, or of a number with 4,300 digits
         raise SettingError(f"{path}: not a TOML file ({error})") from error
-    raise SettingError(f"{path}: is longer than {_MOST_BYTES} bytes; expected a recipe, some lines of TOML")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter, validators
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fastnst.cli.console import Console
 from fastnst.cli.optimize_options import fill_from_preset, with_network
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
@@ -70,7 +70,7 @@ def study(
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the study")
     photos, styles = _read(photo, content_mask, "--content-mask"), _read(style, style_mask, "--style-mask")
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     # One for all cells: left open, one with other pooling would go through another network than its neighbours.
     settings = with_network(settings, console)
     plan = STUDIES[name](Given(photos, styles, settings, network))

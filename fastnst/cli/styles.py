@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter, validators
-from rich.console import Console
 
+from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def remove(name: Annotated[str, Parameter(name="NAME")], /) -> None:
 def _show(found: "list[StyleFile]") -> None:
     from fastnst.io.styles import user_styles_folder  # noqa: PLC0415
 
-    console = Console(highlight=False)
+    console = Console()
     if not found:
         console.print("No styles are installed; fastnst train makes one of a picture.", soft_wrap=True)
     for style in found:
@@ -137,4 +137,4 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
 
 
 def _print(line: str) -> None:
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True).print(line, markup=False, soft_wrap=True)

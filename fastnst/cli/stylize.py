@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.console import Console
+from fastnst.errors import on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
@@ -68,15 +69,15 @@ def stylize(
 
     left_out: list[Path] = []
     jobs = plan_outputs(photos, output, overwrite=overwrite, left_out=left_out)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     for line in name_left_out(left_out):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
         for note in pipeline.notes:
             console.print(note, markup=False, soft_wrap=True)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-            bar = progress.add_task(escape(pipeline.style), total=len(jobs), visible=len(jobs) > 1)
+            bar = progress.add_task(escape(on_one_line(pipeline.style)), total=len(jobs), visible=len(jobs) > 1)
             tiles = progress.add_task("in tiles", total=1, visible=False)
             pipeline.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fastnst.cli.console import Console
 from fastnst.cli.downloads import content_folder, fetch_loss_weights
 from fastnst.cli.recipe import fill_settings
 from fastnst.training.settings import TrainSettings
@@ -55,6 +55,7 @@ def train(
     """
     began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
     from fastnst.training.distributed import is_main  # noqa: PLC0415
@@ -62,8 +63,9 @@ def train(
     from fastnst.training.teacher import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not is_main())
+    console = Console(stderr=True, quiet=not is_main())
     folder = resume or output or Path("runs") / settings.style_name
+    check_folder_for_results(folder)
     check_folder(folder, resume=resume is not None)
     check_teacher(settings, folder, resume=resume is not None)
     for picture in settings.style:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 from PIL import ImageColor
-from rich.console import Console
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.console import Console
 from fastnst.cli.film_progress import film_progress
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
@@ -141,7 +141,7 @@ def video(
         codec_threads=codec_threads,
     )
     jobs = name_outputs(sources, output)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     failed: list[Path] = []
 
     @contextmanager
@@ -170,7 +170,7 @@ def video(
 
 def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> None:
     """Stylize one film, and say how it went."""
-    from fastnst.video.job import job_folder  # noqa: PLC0415
+    from fastnst.video.job import left_identity  # noqa: PLC0415
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
     for note in (*plan.notes, *pipeline.notes):
@@ -188,7 +188,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
 
             result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
-        if job_folder(plan.output).exists():
+        if left_identity(plan.output) is not None:
             console.print(
                 f"{plan.output}: what is painted is kept; the next run goes on from there",
                 markup=False,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.mixing import choose_style
+from fastnst.cli.console import Console
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.io.styles import installed_styles, user_styles_folder
@@ -114,7 +114,7 @@ def webcam(
     from fastnst.webcam.loop import run_webcam  # noqa: PLC0415
     from fastnst.webcam.settings import WebcamSettings  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
     tell = partial(console.print, markup=False, soft_wrap=True)
     styles, chosen = _styles(style)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)

@@ -27,7 +27,12 @@ Answers = Iterator[dict[str, Any]]
 def probe_import(module: str) -> Answers:
     """Import a package; torch also says which devices it has."""
     try:
-        imported = importlib.import_module(module)
+        if module == "openvino":
+            from fastnst.backends.openvino_cpu import import_openvino  # noqa: PLC0415
+
+            imported = import_openvino()
+        else:
+            imported = importlib.import_module(module)
     except Exception as error:  # packages raise all sorts when a library of the system is missing
         yield {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
         return

@@ -7,8 +7,7 @@ that order, (1, H, W, 3): so nothing is copied on the way, and what is read has 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, Styles
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
+from fastnst.io.saved import check_kinds, parse_table, reading
 from fastnst.losses.settings import FINE_TUNE_NAMES
 
 FORMAT = "fastnst optimisation 1"
@@ -34,6 +34,9 @@ CHECKPOINT = "checkpoint.safetensors"
 
 # What may differ on going on: more steps, and how often the work is kept. The weights' files are known by their hash.
 _FREE = {"steps", "save_every", "loss_weights", "fine_tune_weights", "max_memory"}
+
+
+_PER_PIXEL = ("best_image", "image", "descent.image", "descent.change.", "descent.gradient")
 
 
 def what_is_asked(
@@ -99,8 +102,8 @@ def save_checkpoint(path: Path, run: OptimizationRun, asked: dict[str, Any]) -> 
 def read_asked(path: Path) -> dict[str, Any]:
     """What the run in a checkpoint was asked to do; raises CheckpointError where there is none."""
     metadata, _ = _read(path, torch.device("cpu"), tensors=False)
-    with _whole(path):
-        asked: dict[str, Any] = dict(json.loads(metadata["asked"]))
+    with reading(path, "begin anew"):
+        asked: dict[str, Any] = parse_table(metadata["asked"])
         asked["settings"] = {FINE_TUNE_NAMES.get(name, name): value for name, value in asked["settings"].items()}
         return asked
 
@@ -111,9 +114,10 @@ def load_checkpoint(path: Path, levels: list[Level], descent: PixelOptimizer, de
     Raises CheckpointError for a file that is no checkpoint or does not fit.
     """
     metadata, tensors = _read(path, device)
-    with _whole(path):
-        progress = json.loads(metadata["progress"])
-        history = [Step(*step) for step in progress["history"]]
+    with reading(path, "begin anew"):
+        progress = parse_table(metadata["progress"])
+        history = _history(progress, levels)
+        _check_tensors(tensors)
         descent.load_state(
             {name.removeprefix("descent."): value for name, value in tensors.items() if name.startswith("descent.")}
         )
@@ -126,6 +130,46 @@ def load_checkpoint(path: Path, levels: list[Level], descent: PixelOptimizer, de
             tensors.get("image"),
             progress["elapsed_s"],
         )
+
+
+def check_sizes(folder: Path, run: OptimizationRun, size: Callable[[int], tuple[int, int]]) -> None:
+    """Raise CheckpointError where a run's images are not as large as the photo is, (height, width) by long side."""
+    expected = [(run.trace.best_image, run.trace.history[-1].long_side)]
+    expected += [] if run.image is None else [(run.image, run.levels[run.level].long_side)]
+    for image, long_side in expected:
+        height, width = image.shape[2:]
+        if (height, width) != size(long_side):
+            raise CheckpointError(f"{folder / CHECKPOINT}: holds an image of {width}x{height} pixels; begin anew")
+
+
+def _history(progress: Mapping[str, Any], levels: list[Level]) -> list[Step]:
+    """The steps so far; raises ValueError or TypeError where they, or where the run stands, cannot be."""
+    check_kinds(progress, {"level": 0, "done": 0, "elapsed_s": 0.0, "history": []})
+    history = [Step(*step) for step in progress["history"]]
+    for step in history:
+        numbers = [step.step, step.total, step.content, step.style, step.elapsed_s, step.long_side]
+        if not all(type(number) in (int, float) for number in [*numbers, *step.losses.values()]):
+            raise TypeError("a step with something else than numbers")
+    known = {level.long_side for level in levels}
+    if not history or progress["level"] > len(levels) or not {step.long_side for step in history} <= known:
+        raise ValueError("the steps do not fit the sizes")
+    if progress["level"] < len(levels) and progress["done"] > levels[progress["level"]].steps:
+        raise ValueError(f"{progress['done']} steps are done")
+    return history
+
+
+def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where the images, or what a descent keeps of their pixels, are not of one size."""
+    images = {name: value for name, value in tensors.items() if value.ndim == 4}
+    newest = tensors.get("image", tensors["best_image"])
+    for name, value in images.items():
+        if value.dtype != torch.float32 or value.shape[:2] != (1, 3):
+            raise ValueError(f"{name} is no image")
+        if name != "best_image" and value.shape != newest.shape:
+            raise ValueError(f"{name} is of another size than the image")
+    for name in tensors:
+        if name.startswith(_PER_PIXEL) and name not in images:
+            raise ValueError(f"{name} is no image")
 
 
 def _lengthened(run: OptimizationRun) -> OptimizationRun:
@@ -154,26 +198,15 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged, or of another version of fastnst ({error}); begin anew") from error
-
-
 def _read(path: Path, device: torch.device, *, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(
             f"{path.parent}: nothing to go on with; expected {path.name} in it, as --log-dir leaves it"
         )
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as opened:
-            metadata = opened.metadata() or {}
-            names = opened.keys() if tensors else []
-            values = {name: _restored(opened.get_tensor(name)) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); begin anew") from error
+    with reading(path, "begin anew"), safe_open(path, framework="pt", device=str(device)) as opened:
+        metadata = opened.metadata() or {}
+        names = opened.keys() if tensors else []
+        values = {name: _restored(opened.get_tensor(name)) for name in names}
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: no checkpoint of an optimisation by this version of fastnst")
     return metadata, values

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.checkpoint import resumed, what_is_asked
+from fastnst.exact.checkpoint import check_sizes, resumed, what_is_asked
 from fastnst.exact.init import check_init, initial_image
 from fastnst.exact.logbook import Logbook
 from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
@@ -39,6 +39,7 @@ from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame
+from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
@@ -82,7 +83,7 @@ def optimize(
         StyleError: no style of the name in `init`.
         OptimizeDivergedError: a loss that is no finite number.
         CheckpointError: nothing to resume, or something else was asked for then.
-        OutputError: `log_dir` cannot be written to.
+        OutputError: `log_dir` cannot be written to, or another run is writing there.
     """
     started = time.perf_counter()
     settings = chosen_network(settings or OptimizeSettings())
@@ -96,9 +97,11 @@ def optimize(
     try:
         with ExitStack() as stack:
             if log_dir is not None:
+                stack.enter_context(alone_in(log_dir))
                 asked = what_is_asked(settings, content, styles, content_mask, work.loss_weights)
                 if resume:
                     run = resumed(log_dir, asked, run, device)
+                    check_sizes(log_dir, run, work.subject.size)
                 logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
                 callback = _both(logbook.note, callback)
             while run.level < len(run.levels):

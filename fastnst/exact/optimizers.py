@@ -107,3 +107,5 @@ class AdamDescent:
         """Take over what `state` gave."""
         self._done, self._updates = state["counts"].tolist()
         self._mean, self._square = state["mean"].clone(), state["square"].clone()
+        if min(self._done, self._updates) < 0 or (self._updates and self._mean.ndim != 4):
+            raise ValueError("the moments do not fit the number of updates")

@@ -88,6 +88,9 @@ class Spectrum:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave."""
         self._moved, self._changed, self._newest = state["moved"], state["changed"], state["newest"]
+        shapes = {self._moved.shape, self._changed.shape, self._newest.shape}
+        if shapes not in ({torch.Size([0])}, {torch.Size([3, BANDS])}):
+            raise ValueError("the spectrum is of the wrong shape")
 
 
 def _to_axes(values: Tensor) -> Tensor:

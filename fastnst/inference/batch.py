@@ -84,7 +84,7 @@ def stylize_files(
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not overwrite and job.output.exists():
                 raise OutputError(f"{job.output}: is there already; --overwrite replaces it")
-            write_picture(job.output, painted)
+            write_picture(job.output, painted, overwrite=overwrite)
             animated, notes = photo.animated, photo.notes
         except FastNSTError as caught:
             error = caught

@@ -1,6 +1,5 @@
 """Installed styles: what each file says of itself, adding one to the user's folder, removing it, a sheet of all."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +9,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fastnst.errors import OutputError, SettingError, StyleError, nearest_hint
+from fastnst.errors import OutputError, StyleError, nearest_hint
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
-from fastnst.io.styles import find_style, installed_styles, user_styles_folder
+from fastnst.io.styles import check_name, find_style, installed_styles, user_styles_folder
 
 Origin: TypeAlias = Literal["yours", "bundled"]
 
-_NAME = re.compile(r"\w[\w-]*")
 # Of contact sheets, in pixels.
 _GAP, _MARGIN, _TEXT = 12, 24, 18
 _PAPER, _INK = "#ffffff", "#1f2328"
@@ -84,8 +82,7 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
     """
     path = find_style(file) if Path(file).suffix.lower() == ".onnx" else _refuse(file)
     name = path.stem if name is None else name
-    if not _NAME.fullmatch(name):
-        raise SettingError(f"name {name!r}: expected letters, digits, - and _; give another by --name")
+    check_name(name)
     there = installed_styles().get(name)
     target = user_styles_folder() / f"{name}.onnx"
     if there is not None and not overwrite:

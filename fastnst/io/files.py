@@ -1,24 +1,39 @@
-"""Writing files so that a name never stands for half a result."""
+"""Reading files without being made to wait or to fill memory; writing them so that no name stands for half a result."""
 
 import contextlib
+import errno
+import hashlib
 import os
+import platform
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from fastnst.errors import OutputError
+
+# Beside a file that is being written: .fastnst-COMPUTER-PROCESS-RANDOM.part and the suffix.
+_COMPUTER = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_PART = re.compile(rf"\.fastnst-{_COMPUTER}-(\d{{1,9}})-\w+\.part(\.\w+)?")
+_cleaned: set[Path] = set()
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it there when the block ends well; remove it otherwise.
 
-    Folders on the way are created. Raises OutputError where the system refuses (no space, no permission).
+    Folders on the way are created. Raises OutputError where the system refuses (no space, no permission), and without
+    `overwrite` where `path` is there by the end, whoever wrote it meanwhile.
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".part{path.suffix}")
+        _clean(path.parent)
+        prefix = f".fastnst-{_COMPUTER}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=f".part{path.suffix}")
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -28,7 +43,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _move_exclusively(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -36,7 +54,60 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none; raises OutputError."""
-    with atomic_path(path) as temporary:
+def _move_exclusively(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another one has it, then OutputError is raised."""
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if os.path.lexists(path):
+            raise OutputError(f"{path}: already exists; --overwrite replaces it") from error
+        temporary.replace(path)  # a disk without hard links
+
+
+def _clean(folder: Path) -> None:
+    """Remove what processes of this computer that were killed left half written in a folder."""
+    if (place := folder.absolute()) in _cleaned:
+        return
+    _cleaned.add(place)
+    for path in folder.glob(".fastnst-*.part*"):
+        match = _PART.fullmatch(path.name)
+        if match and not psutil.pid_exists(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def write_atomically(path: Path, content: bytes, *, overwrite: bool = True) -> None:
+    """Write a whole file or none; raises OutputError, as `atomic_path` does."""
+    with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
+
+
+def check_folder_for_results(folder: Path) -> None:
+    """Find out before hours of work whether a folder can be made and written to; raises OutputError."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        words = "is a file" if place == folder else f"{place} is a file"
+        raise OutputError(f"{folder}: {words}; expected the name of a folder")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error}); choose another") from error
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read an ordinary file of at most `limit` bytes.
+
+    A pipe would be waited for and a device may never end. Raises OSError, with a reason in `strerror`.
+    """
+    # Without O_NONBLOCK the opening of a pipe already waits.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:  # noqa: PTH123 - a handle has no path
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, expected at most {limit:,}", str(path))
+        return file.read(limit)

@@ -124,13 +124,14 @@ def read_frame(path: str | Path) -> Frame:
     return picture.frame if picture.alpha is None else over_white(picture.frame, picture.alpha)
 
 
-def write_picture(path: str | Path, picture: Picture) -> None:
+def write_picture(path: str | Path, picture: Picture, *, overwrite: bool = True) -> None:
     """Write a picture in the format of the path's suffix; it appears only when it is whole.
 
     JPEG (quality 95, colours at full resolution) and BMP know no transparency: it is laid over white.
 
     Raises:
-        OutputError: unknown suffix, a picture too large for the format, or a file that cannot be written.
+        OutputError: unknown suffix, a picture too large for the format, or a file that cannot be written, or without
+            `overwrite` one that already exists.
     """
     path = Path(path)
     kind = format_of(path)
@@ -143,7 +144,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
             _to_pillow(picture, kind).save(buffer, kind, **_SAVE_OPTIONS[kind], **_kept(picture, kind))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be encoded as {kind} ({error})") from error
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), overwrite=overwrite)
 
 
 def format_of(path: Path) -> str:

@@ -1,14 +1,17 @@
 """Where a style is found by name: the user's own folder, then those that come with fastnst; or any file by its path."""
 
 import os
+import re
 from pathlib import Path
 
 from platformdirs import user_data_path
 
-from fastnst.errors import StyleError, nearest_hint
+from fastnst.errors import SettingError, StyleError, nearest_hint
 
 STYLES_VARIABLE = "FASTNST_STYLES"
 """Environment variable that names another folder for the user's own styles."""
+
+_NAME = re.compile(r"\w[\w-]*")
 
 _PICTURES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"])
 _WEIGHTS = frozenset([".safetensors", ".pth", ".pt", ".ckpt"])
@@ -41,6 +44,12 @@ def find_style(name: str | Path) -> Path:
         hint = nearest_hint(str(name), styles)
         raise StyleError(f"no style {str(name)!r}; {hint} (a file of your own is named by its path and .onnx)")
     return styles[str(name)]
+
+
+def check_name(name: str) -> None:
+    """Raise SettingError where a style cannot be called so: files are, and none must end up in another folder."""
+    if not _NAME.fullmatch(name):
+        raise SettingError(f"name {name!r}: expected letters, digits, - and _; give another by --name")
 
 
 def installed_styles() -> dict[str, Path]:

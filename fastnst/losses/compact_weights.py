@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import SettingError, WeightsError
 from fastnst.io.files import write_atomically
+from fastnst.io.saved import parse_table, reading
 from fastnst.io.styles import bundled_models
 from fastnst.losses.compact import LAYERS, CompactFeatures
 from fastnst.losses.settings import LossSettings
@@ -51,10 +52,8 @@ def load_compact(settings: LossSettings, layers: Sequence[str]) -> tuple[Compact
     network = CompactFeatures(layers)
     path = settings.loss_weights or bundled_models() / "compact.safetensors"
     state, info = _read(path)
-    try:
+    with reading(path, "install fastnst again, or name another --loss-weights", WeightsError):
         network.load_state_dict({name: state[name].float() for name in network.state_dict()})
-    except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"{path}: damaged weights ({str(error).splitlines()[0]}); install fastnst again") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return network, f"compact (stands in for {info.teacher}), {path.name} (sha256 {digest})"
 
@@ -81,7 +80,7 @@ def _check_settings(settings: LossSettings) -> None:
 def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; expected what fastnst research distill writes")
-    try:
+    with reading(path, "expected what fastnst research distill writes", WeightsError):
         with safe_open(path, framework="pt") as opened:
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
             metadata = opened.metadata() or {}
@@ -90,10 +89,8 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], CompactInfo]:
                 f"{path}: not a compact loss network; expected a file that fastnst research distill wrote "
                 "(for VGG's own weights add --loss-network vgg19)"
             )
-        description = json.loads(metadata["info"])
+        description = parse_table(metadata["info"])
         # Files of version 0.1 say "licence".
         return state, CompactInfo(
             **{"license" if name == "licence" else name: description[name] for name in description}
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable compact loss network ({error})") from error

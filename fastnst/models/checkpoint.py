@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
+from fastnst.io.saved import parse_table, reading
 from fastnst.io.styles import bundled_models
 from fastnst.models.architectures import build_network, in_words
 from fastnst.models.network import StyleNetwork
@@ -62,17 +63,43 @@ def load_model(path: Path) -> tuple[StyleNetwork, ModelInfo]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a trained network of fastnst; expected a file that `fastnst train` wrote")
     check_finite(path, state)
-    try:
-        description = json.loads(metadata["info"])
+    with reading(path, "train or export it again"):
+        description = parse_table(metadata["info"])
         info = ModelInfo(**_renamed(description) | {"styles": tuple(description.get("styles", ()))})
+        _check_info(info)
+        _check_claims(info.network, state)
         network = build_network(info.network)
         network.load_state_dict({name: value.float() for name, value in state.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: a damaged model file ({reason}); train or export it again") from error
     if info.styles and len(info.styles) != network.conditions.styles:
         raise CheckpointError(f"{path}: a damaged model file ({len(info.styles)} names, {in_words(info.network)})")
     return network.eval(), info
+
+
+def _check_info(info: ModelInfo) -> None:
+    """Raise TypeError where what a file says of itself is of other kinds than it should be."""
+    texts = [info.style, info.provenance, info.license, *info.styles]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(info.training, dict):
+        raise TypeError("its description has values of the wrong kind")
+    if not info.provenance or not isinstance(info.network, dict):
+        raise ValueError("its description lacks provenance or network")
+
+
+def _check_claims(spec: Mapping[str, int | str], state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a network that the file cannot hold, before memory is taken for it."""
+    values = sum(value.numel() for value in state.values())
+    for name, most in {"width": values, "blocks": len(state), "styles": values}.items():
+        if not 0 <= int(spec.get(name, 0)) <= most:
+            raise ValueError(f"{name} is {spec[name]}, and the file holds {values} numbers in {len(state)} tensors")
+    with torch.device("meta"):
+        expected = {name: value.shape for name, value in build_network(spec).state_dict().items()}
+    found = {name: value.shape for name, value in state.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(f"{name} is {_shape(found.get(name))}, expected {_shape(expected.get(name))}")
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "one number"
 
 
 def _renamed(description: dict[str, Any]) -> dict[str, Any]:

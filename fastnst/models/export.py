@@ -145,11 +145,12 @@ finish (float[N, 12, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized)
 }
 
 
-def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8") -> int:
+def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8", *, overwrite: bool = True) -> int:
     """Export a model file, compare the result with torch, and write it; return the largest difference in levels.
 
     Raises CheckpointError for a file that is no model, and where ONNX Runtime and torch differ by more than two
-    levels of 255 anywhere in three pictures of odd sizes: then nothing is written.
+    levels of 255 anywhere in three pictures of odd sizes: then nothing is written; OutputError where it cannot be
+    written, or without `overwrite` where `output` already exists.
     """
     network, info = load_model(model)
     exported = to_onnx(network, info, layout)
@@ -159,7 +160,7 @@ def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8") -> in
             f"{model}: exported, it differs from torch by {difference} levels of 255; at most {LARGEST_DIFFERENCE} "
             "are allowed. Nothing was written; please report it with the versions of torch and onnxruntime"
         )
-    write_atomically(output, exported.SerializeToString())
+    write_atomically(output, exported.SerializeToString(), overwrite=overwrite)
     return difference
 
 

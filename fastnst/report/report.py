@@ -41,9 +41,9 @@ class Report:
         Raises OutputError where a file cannot be written.
         """
         files = {
-            f"{name}.html": render_html(self.title, self.summary, self.blocks).encode(),
-            f"{name}.md": render_markdown(self.title, self.summary, self.blocks).encode(),
-            f"{name}.json": to_json(self.data).encode(),
+            f"{name}.html": render_html(self.title, self.summary, self.blocks).encode(errors="backslashreplace"),
+            f"{name}.md": render_markdown(self.title, self.summary, self.blocks).encode(errors="backslashreplace"),
+            f"{name}.json": to_json(self.data).encode(errors="backslashreplace"),
         }
         for block in self.blocks:
             if isinstance(block, Plot):

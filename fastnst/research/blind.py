@@ -58,7 +58,9 @@ class Key:
         """Write it as JSON. Raises OutputError."""
         sheets = {str(number): {"left": name, "photo": self.photos[number]} for number, name in self.left.items()}
         content = {"contenders": self.contenders, "seed": self.seed, "size": self.size, "sheets": sheets}
-        write_atomically(file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        write_atomically(
+            file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+        )
 
     @staticmethod
     def read(file: Path) -> "Key":
@@ -72,7 +74,7 @@ class Key:
             return Key((first, second), left, photos, int(content["seed"]), int(content["size"]))
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{file}: is not the key of blind sheets") from error
 
 

@@ -52,23 +52,24 @@ class FeatureMap:
             OutputError: the disk is full.
         """
         if self._file is not None:
-            values = self._bands.pop(band)
+            left = self._bands.pop(band).data.cast("B")
             try:
                 self._file.seek(self._offset(band))
-                self._file.write(values.data)
+                # A disk that fills up takes a part of what it is given, and refuses the rest only when asked again.
+                while left:
+                    left = left[self._file.write(left) :]
             except OSError as error:
                 raise OutputError(
                     f"{self._folder}: no room for what is kept between passes ({error.strerror})"
                 ) from error
 
     def fetch(self, top: int, bottom: int) -> None:
-        """Get the bands that hold rows `top` to `bottom` ready for `read`."""
+        """Get the bands that hold rows `top` to `bottom` ready for `read`; raises OutputError where they are gone."""
         if self._file is not None:
             for band in self._touched(top, bottom):
                 if band not in self._bands:
                     self.open_band(band)
-                    self._file.seek(self._offset(band))
-                    self._file.readinto(self._bands[band].data)  # type: ignore[attr-defined]
+                    self._read_band(band, self._file)
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Half:
         """Return a piece, (C, bottom - top, right - left)."""
@@ -97,6 +98,17 @@ class FeatureMap:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _read_band(self, band: int, file: BinaryIO) -> None:
+        left, reason = self._bands[band].data.cast("B"), "it ends too early"
+        try:
+            file.seek(self._offset(band))
+            while left and (count := file.readinto(left)):  # type: ignore[attr-defined]
+                left = left[count:]
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if left:
+            raise OutputError(f"{self._folder}: what was kept between passes cannot be read ({reason})")
 
     def _touched(self, top: int, bottom: int) -> range:
         first = int(np.searchsorted(self._edges, top, side="right")) - 1

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fastnst.errors import on_one_line
 from fastnst.models.architectures import in_words
 from fastnst.models.checkpoint import ModelInfo, find_model
 from fastnst.training.settings import TrainSettings, plain
@@ -31,15 +32,15 @@ def model_info(
     pictures = (
         f"{steps} steps of {settings.batch_size}" if images == steps * settings.batch_size else f"{images} pictures"
     )
-    names = ", ".join(path.name for path in settings.style)
+    names = on_one_line(", ".join(path.name for path in settings.style))
     sizes = f"{'up to ' if settings.progressive_resizing else ''}{settings.crop_size} px"
     return ModelInfo(
-        style=settings.style_name,
+        style=on_one_line(settings.style_name),
         network=settings.network_spec,
         provenance=f"trained on {names}, {pictures} at {sizes}, {_origin(settings)}judged by {loss_weights}",
         license=settings.license,
         training={"settings": used, "images": images, **(training or {})},
-        styles=settings.style_names if len(settings.style) > 1 else (),
+        styles=tuple(map(on_one_line, settings.style_names)) if len(settings.style) > 1 else (),
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
+from fastnst.io.saved import check_kinds, parse_table, read_table, reading
 from fastnst.models.checkpoint import check_finite, read_safetensors
 from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 from fastnst.training.state import TrainState
@@ -38,6 +39,8 @@ FREE_ON_RESUME = {
     "early_export_s",
     "precision",
 }
+
+REMEDY = "train anew with another -o"
 
 PLANNED = ("crop_size", "batch_size")
 """Settings that a budget's plan has chosen: the checkpoint's count."""
@@ -74,21 +77,19 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint; expected the checkpoint.safetensors of a training folder")
     check_finite(path, {**_below("network.", tensors), **_below("ema.", tensors)})
-    try:
+    with reading(path, REMEDY):
         state.network.load_state_dict(_below("network.", tensors))
         if state.ema is not None:  # version 0.1 called it average
             state.ema.load_state_dict(_below("ema.", tensors) or _below("average.", tensors))
         _load_optimizer(state.optimizer, _below("optimizer.", tensors))
-        settings = with_new_names(json.loads(metadata["settings"]))
-        progress = json.loads(metadata["progress"])
+        settings = with_new_names(parse_table(metadata["settings"]))
+        progress = parse_table(metadata["progress"])
         progress.setdefault("images", progress["step"] * settings["batch_size"])  # the first version had no such entry
+        _check_progress(progress)
         for name, value in progress.items():
             setattr(state, name, value)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: does not fit this training ({reason})") from error
-    torch.set_rng_state(tensors["random.torch"])
-    return settings, metadata["style_sha256"]
+        torch.set_rng_state(tensors["random.torch"])
+        return settings, metadata["style_sha256"]
 
 
 def saved_settings(folder: Path) -> dict[str, Any]:
@@ -101,7 +102,8 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     _, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
-    return of_their_time(json.loads(metadata["settings"]))
+    with reading(path, REMEDY):
+        return of_their_time(parse_table(metadata["settings"]))
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -120,30 +122,53 @@ def resume_from(checkpoint: Path, state: TrainState, settings: TrainSettings, st
         given = ", ".join(map(str, settings.style))
         raise CheckpointError(f"{checkpoint}: was trained on another style picture than {given}; give that one")
     if settings.budget:
-        settings = dataclasses.replace(settings, **{name: saved[name] for name in PLANNED})
+        with reading(checkpoint, REMEDY):
+            planned: dict[str, Any] = {name: int(saved[name]) for name in PLANNED}
+            settings = dataclasses.replace(settings, **planned)
     # What a checkpoint does not tell of came later, and did nothing by default.
     saved = {field.name: field.default for field in dataclasses.fields(TrainSettings)} | of_their_time(saved)
     for name, value in plain(settings).items():
-        if name not in FREE_ON_RESUME and saved[name] != value:
+        if name not in FREE_ON_RESUME and saved.get(name) != value:
             raise CheckpointError(
-                f"{checkpoint}: was trained with {name} = {saved[name]}, now it is {value}; leave that setting out"
+                f"{checkpoint}: was trained with {name} = {saved.get(name)}, now it is {value}; leave that setting out"
             )
     return settings
 
 
 def _waiting(path: Path) -> dict[str, Any]:
     """Settings of a training whose teacher was still being trained."""
-    try:
-        return of_their_time(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); train anew with another -o") from error
+    with reading(path, REMEDY):
+        return of_their_time(read_table(path, REMEDY))
+
+
+def _check_progress(progress: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError where it is not what a training can go on from."""
+    fields = {field.name: field for field in dataclasses.fields(TrainState)}
+    samples = {
+        name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for name, field in fields.items()
+        if name not in ("network", "optimizer", "ema")
+    }
+    check_kinds(progress, samples)
+    for row in progress.get("losses", ()):
+        check_kinds(row, dict.fromkeys(row, 0.0))
+        int(row["step"])
+    if not all(isinstance(reason, str) for reason in progress.get("skipped", {}).values()):
+        raise TypeError("skipped holds something else than reasons")
 
 
 def _load_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        index, kind = name.split(".")
-        moments.setdefault(int(index), {})[kind] = value
+        place, kind = name.split(".")
+        moments.setdefault(int(place), {})[kind] = value
+    shapes = [value.shape for group in optimizer.param_groups for value in group["params"]]
+    for index, kinds in moments.items():
+        for kind in ("exp_avg", "exp_avg_sq"):
+            if kinds[kind].shape != shapes[index]:
+                raise ValueError(f"optimizer.{index}.{kind} is of another shape than what it is of")
+        if kinds["step"].numel() != 1 or not float(kinds["step"]) >= 0:
+            raise ValueError(f"optimizer.{index}.step is no number of steps")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

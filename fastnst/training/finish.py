@@ -54,7 +54,7 @@ def finish(result: TrainResult, folder: Path) -> TrainedFiles:
     picture = _paint(result.network, folder / f"{name}.jpg")
     (folder / PREVIEW).unlink(missing_ok=True)
     parameters = sum(value.numel() for value in result.network.parameters())
-    write_atomically(page, card(info, parameters, len(result.skipped), picture).encode())
+    write_atomically(page, card(info, parameters, len(result.skipped), picture).encode(errors="backslashreplace"))
     return TrainedFiles(model, onnx, page, picture)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from fastnst.errors import SettingError
-from fastnst.io.styles import bundled_models
+from fastnst.io.styles import bundled_models, check_name
 from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
 
 SMALLEST_CROP = 64
@@ -227,6 +227,7 @@ class TrainSettings(LossSettings):
             raise SettingError(f"--small-first is {self.progressive_resizing}; expected a part of the training, 0 to 1")
         if self.progressive_batch_size < 0:
             raise SettingError(f"--small-batch is {self.progressive_batch_size}; expected at least 1, or 0 for --batch")
+        self._check_course()
         if not self.learning_rate > 0:
             raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
         if not 0 <= self.ema_decay < 1:
@@ -234,6 +235,15 @@ class TrainSettings(LossSettings):
         if not 0 < self.content_goal < 1:
             raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
         _ = self.budget_s
+
+    def _check_course(self) -> None:
+        if self.workers < 0:
+            raise SettingError(f"--workers is {self.workers}; expected 0, for none beside the main one, or more")
+        for name in ("checkpoint_every_s", "early_export_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected seconds from 0 on")
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingError(f"--seed is {self.seed}; expected a whole number from 0 on")
 
     def _check_teacher(self) -> None:
         if not 0 <= self.teacher_weight < math.inf:
@@ -253,6 +263,8 @@ class TrainSettings(LossSettings):
         names = self.style_names
         if not names:
             raise SettingError("--style is missing; expected a picture to learn the style of")
+        if self.name and self.name != self.style[0].stem:
+            check_name(self.name)
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"--style: two pictures are called {name}; rename one, a mix names styles by them")

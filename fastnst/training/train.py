@@ -1,12 +1,14 @@
 """`fastnst.train`: a style picture and a folder of photographs become a network and an ONNX file."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from fastnst.errors import InputError
+from fastnst.io.locks import alone_in
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.distributed import is_main
 from fastnst.training.engine import TrainCallbacks, TrainResult, run_training
@@ -54,7 +56,7 @@ def train(
 
     Raises:
         InputError: no photographs, or a style picture that cannot be read.
-        OutputError: the folder holds a training already, or cannot be written.
+        OutputError: the folder holds a training already, another one is writing there, or it cannot be written.
         CheckpointError: what is to be resumed does not fit.
         WeightsError: no loss network.
         DivergedError: the training failed, also after going back to a good state several times.
@@ -65,14 +67,18 @@ def train(
         raise InputError(f"{content}: no folder of photographs; give one, such as that which fastnst coco prints")
     began = time.monotonic() if began is None else began
     callbacks = callbacks or TrainCallbacks()
-    student = prepare_teacher(settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began)
-    result = run_training(
-        student.settings,
-        content,
-        folder,
-        resume=resume and (student.settings is settings or (folder / CHECKPOINT).exists()),
-        callbacks=callbacks,
-        device=device,
-        began=min(began, time.monotonic() - student.elapsed_s),
-    )
-    return Trained(result, finish(result, folder) if is_main() else None)
+    # Of the processes of one training, the first one writes.
+    with alone_in(folder) if is_main() else nullcontext():
+        student = prepare_teacher(
+            settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began
+        )
+        result = run_training(
+            student.settings,
+            content,
+            folder,
+            resume=resume and (student.settings is settings or (folder / CHECKPOINT).exists()),
+            callbacks=callbacks,
+            device=device,
+            began=min(began, time.monotonic() - student.elapsed_s),
+        )
+        return Trained(result, finish(result, folder) if is_main() else None)

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -73,19 +74,50 @@ class SeekMissedError(Exception):
     """A jump into the film did not arrive before the wanted frame."""
 
 
+# What a user hands over is one film: formats that read other files, devices, or run scripts are none.
+_NO_FILMS = frozenset(
+    {"concat", "dash", "hls", "imf", "webm_dash_manifest"}  # lists
+    | {"rtp", "rtsp", "sdp", "libcdio"}  # addresses and discs
+    | {"avisynth", "lavfi", "vapoursynth"}  # scripts
+    | {"alsa", "avfoundation", "decklink", "dshow", "fbdev", "gdigrab", "iec61883", "jack", "kmsgrab", "libdc1394"}
+    | {"openal", "oss", "pulse", "sndio", "vfwcap", "video4linux2", "x11grab", "xcbgrab"}  # and these are devices
+)
+_LISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0")
+
+
+@cache
+def _film_formats() -> str:
+    """FFmpeg's formats of films that may be read, its own way of writing a list."""
+    names = []
+    for name in sorted(av.formats_available - _NO_FILMS):
+        with suppress(ValueError):  # one that is only written
+            names.append(av.ContainerFormat(name, "r").name)
+    return ",".join(name for name in names if _NO_FILMS.isdisjoint(name.split(",")))
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a file begins as lists of films do."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(16).lstrip(b"\xef\xbb\xbf").startswith(_LISTS)
+    return False
+
+
 @contextmanager
 def open_film(path: Path) -> Iterator[InputContainer]:
     """Open a film file; errors of FFmpeg inside the block become InputError."""
     check_file(path, "film")
     try:
-        # With `file:` and the list, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the disk.
-        container = av.open(f"file:{path}", "r", container_options={"protocol_whitelist": "file,data"}, **_LENIENT)
+        # With `file:` and the lists, neither a name like `http:...` nor a playlist inside makes FFmpeg leave the file.
+        allowed = {"protocol_whitelist": "file,data", "format_whitelist": _film_formats()}
+        container = av.open(f"file:{path}", "r", container_options=allowed, **_LENIENT)
     except (av.FFmpegError, ValueError) as error:
         if _lacks_index(path):
             raise InputError(
                 f"{path}: has no index (moov), because its recording or its copying broke off; copy it again, or let "
                 "the camera mend it"
             ) from error
+        if _is_list(path):
+            raise InputError(f"{path}: is a list of other files, not a film; name the films themselves") from error
         raise InputError(f"{path}: not a film that can be read ({reason(error)})") from error
     with container:
         try:

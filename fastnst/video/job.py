@@ -1,23 +1,31 @@
 """The folder beside an unfinished output that holds what is painted already.
 
-It is called `.NAME.painting`, where NAME is the output's name, and goes when the output is whole.
+It is called `.NAME.painting`, where NAME is the output's name, and goes when the output is whole. A folder or a link of
+that name can come with somebody else's files: nothing is written or deleted unless all that is in there is a job's.
 """
 
 import json
 import os
-import shutil
+import re
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from fastnst.errors import OutputError
+from fastnst.io.files import read_regular, write_atomically
+from fastnst.io.locks import RemovableLock
 
 _DESCRIPTION = "job.json"
 _LOCK = "lock"
+
+# Segments and what the next one depends on, numbered pictures, the assembled film, and unfinished ones of all these.
+_OURS = re.compile(r"\d{6}\.(segment|part|npz)|\d{9}\.\w+|whole\.\w+|\.[\w.-]+\.part\.\w+")
+
+_DESCRIPTION_BYTES = 1 << 20
+"""No description is larger."""
 
 
 class JobFolder:
@@ -43,23 +51,16 @@ class JobFolder:
 
         self._identity = json.dumps(identity, sort_keys=True, default=str)
         self._resume = resume
-        # The system lets go of it when the process dies.
-        self._lock = FileLock(self.folder / _LOCK, timeout=0)
+        self._lock = RemovableLock(self.folder / _LOCK, f"{output}: another fastnst is painting it at this moment")
         self.resumed = False
         """An earlier run with the same identity left something."""
 
     def __enter__(self) -> Self:
         with writing(self.output):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout as error:
-                raise OutputError(f"{self.output}: another fastnst is painting it at this moment") from error
-            except (NotImplementedError, OSError):  # some network disks know no locks: then it goes without
-                pass
+            self._open()
             try:
                 self._prepare()
-            except OSError:
+            except (OSError, OutputError):
                 self.__exit__(None, None, None)
                 raise
         return self
@@ -67,9 +68,18 @@ class JobFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.keep:
+            self._lock.release()
+            return
+        with suppress(OSError):
+            self._empty()
+            (self.folder / _DESCRIPTION).unlink(missing_ok=True)
+        # Before the lock is let go: the next run's work must not be what is removed. Windows deletes no open file, and
+        # afterwards none that the next run has opened.
+        removed = self._remove()
         self._lock.release()
-        if not self.keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not removed:
+            self._remove()
 
     def publish(self, whole: Path) -> None:
         """Give a finished file its name. Raises OutputError."""
@@ -79,22 +89,60 @@ class JobFolder:
             whole.replace(self.output)
         self.keep = False
 
+    def _open(self) -> None:
+        """Make the folder and lock it; raises OutputError where another job has it, or where it is no job's."""
+        while True:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                self.folder.mkdir()
+            with suppress(FileNotFoundError):  # a job that ends has just removed the folder
+                refusal = _refusal(self.folder)
+                if refusal is not None:
+                    raise OutputError(
+                        f"{self.folder}: {refusal}; it is left alone, and an unfinished {self.output.name} would be "
+                        "kept there: move it away, or choose another -o"
+                    )
+                if self._lock.acquire():
+                    return
+
     def _prepare(self) -> None:
         description = self.folder / _DESCRIPTION
-        same = description.exists() and description.read_text() == self._identity
+        same = description.exists() and read_regular(description, _DESCRIPTION_BYTES) == self._identity.encode()
         self.resumed = same and self._resume
         if not self.resumed:
+            # The old description goes last: without its files it does no harm, and they without it would.
             self._empty()
-            description.write_text(self._identity)
+            write_atomically(description, self._identity.encode())
 
     def _empty(self) -> None:
         for path in self.folder.iterdir():
-            if path.name == _LOCK:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
+            if _OURS.fullmatch(path.name):
                 path.unlink()
+
+    def _remove(self) -> bool:
+        if not self._lock.remove():
+            return False
+        with suppress(OSError):  # something that is not ours
+            self.folder.rmdir()
+        return True
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why a folder is not that of an unfinished job; None where it is, or is empty."""
+    mode = folder.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        return "is a link" if stat.S_ISLNK(mode) else "is no folder"
+    files = list(folder.iterdir())
+    for path in files:
+        if not (path.name in (_LOCK, _DESCRIPTION) or _OURS.fullmatch(path.name)):
+            return f"holds {path.name}, which is no part of an unfinished film"
+        with suppress(FileNotFoundError):  # removed by the job that it belongs to
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return f"holds {path.name}, which is no ordinary file"
+    # A job that was killed at its very start has but the lock, and perhaps half a description.
+    if any(path.name != _LOCK and path.suffix != ".json" for path in files) and folder / _DESCRIPTION not in files:
+        return f"holds no {_DESCRIPTION}, as an unfinished film would"
+    return None
 
 
 def job_folder(output: Path) -> Path:
@@ -105,8 +153,8 @@ def job_folder(output: Path) -> Path:
 def left_identity(output: Path) -> dict[str, object] | None:
     """Read what identity an unfinished job for an output had; None where there is none."""
     try:
-        identity = json.loads((job_folder(output) / _DESCRIPTION).read_text())
-    except (OSError, ValueError):
+        identity = json.loads(read_regular(job_folder(output) / _DESCRIPTION, _DESCRIPTION_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
     return identity if isinstance(identity, dict) else None
 

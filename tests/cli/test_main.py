@@ -72,3 +72,33 @@ def test_an_unknown_command_below_research_is_named(capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == (
         "fastnst: no command 'studdy' (see fastnst research --help); did you mean 'study'?\n"
     )
+
+
+def test_ctrl_c_while_it_is_imported_is_said() -> None:
+    code = (
+        "import sys, builtins; real = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'cyclopts': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = interrupted\n"
+        "from fastnst.__main__ import run; run()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (130, "fastnst: stopped\n", "")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_path: Path) -> bool:
+        raise error
+
+    monkeypatch.setattr(Path, "is_file", fail)
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "starry.onnx"])
+    said = capfd.readouterr().err
+    assert said.startswith("fastnst: there is not enough memory")
+    assert said.count("\n") == 1

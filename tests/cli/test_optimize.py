@@ -425,7 +425,7 @@ def test_too_little_memory_is_one_line(
 def test_a_full_disk_does_not_take_the_picture_along(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(path: Path, picture: Picture) -> None:
+    def refuse(path: Path, picture: Picture, **_: bool) -> None:
         if path == tmp_path / "out.png":
             raise OutputError(f"{path}: cannot be written (No space left on device)")
         write_picture(path, picture)
@@ -441,7 +441,7 @@ def test_a_full_disk_does_not_take_the_picture_along(
     )
     with Image.open(kept) as painted:
         assert painted.size == (24, 17)
-    monkeypatch.setattr(cli, "write_picture", lambda path, _: refuse(tmp_path / "out.png", Picture(frame=None)))
+    monkeypatch.setattr(cli, "write_picture", lambda path, _, **__: refuse(tmp_path / "out.png", Picture(frame=None)))
     assert status_of(arguments) == 1
     assert capsys.readouterr().err.strip().endswith("cannot be written (No space left on device)")
 

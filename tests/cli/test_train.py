@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,88 @@ def test_fetching_photographs_is_not_charged_to_a_budget(
     status, _ = run(capsys, "--recipe", str(recipe), "--budget", "90s")
     assert status == 0
     assert given["began"] == 1000 + 3600
+
+
+@pytest.mark.parametrize("name", ["../victim/notes", "/tmp/notes", "..", ".hidden", "a/b", "a\\\\b"])
+@pytest.mark.parametrize("given", ["option", "recipe"])
+def test_a_name_stays_in_the_folder(
+    tmp_path: Path, given: str, name: str, style_picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'name = "{name}"' if given == "recipe" else "", encoding="utf-8")
+    options = ["--name", name.replace("\\\\", "\\")] if given == "option" else []
+    output = tmp_path / "runs"
+    status, said = run(
+        capsys,
+        "--recipe",
+        str(recipe),
+        "--style",
+        str(style_picture),
+        "--content",
+        "missing",
+        "-o",
+        str(output),
+        *options,
+    )
+    assert status != 0
+    assert "expected letters, digits, - and _" in said
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize("setting", ["output", "o", "resume", "recipe"])
+def test_a_recipe_does_not_say_where_files_are_written(
+    tmp_path: Path, setting: str, style_picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'{setting} = "{tmp_path}/victim"', encoding="utf-8")
+    status, said = run(capsys, "--recipe", str(recipe), "--style", str(style_picture))
+    assert status == 1
+    assert f"no setting is called {setting!r}" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a named pipe")
+def test_a_recipe_that_never_ends_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep").write_text(f"a = {'[' * 5000}{']' * 5000}")
+    (tmp_path / "long").write_text(f"steps = {'9' * 5000}")
+    (tmp_path / "latin").write_bytes(b'name = "\xe9"')
+    (tmp_path / "large").write_text("#" * (2 << 20))
+    for name, reason in {
+        str(tmp_path / "pipe"): "is no ordinary file",
+        "/dev/zero": "is no ordinary file",
+        str(tmp_path): "a director",
+        str(tmp_path / "deep"): "not a TOML file",
+        str(tmp_path / "long"): "not a TOML file",
+        str(tmp_path / "latin"): "not a TOML file",
+        str(tmp_path / "large"): "expected at most",
+    }.items():
+        status, said = run(capsys, "--recipe", name)
+        assert (status, said.count("\n")) == (1, 0)
+        assert said.startswith(f"fastnst: {name}: ")
+        assert reason in said
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_fetched(
+    tmp_path: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch(*_: object) -> Path:
+        raise AssertionError("nothing may be fetched")
+
+    monkeypatch.setattr("fastnst.cli.train.content_folder", fetch)
+    (tmp_path / "file").write_text("mine")
+    for output, reason in (
+        (tmp_path / "file", "is a file; expected the name of a folder"),
+        (tmp_path / "file" / "run", "file is a file; expected the name of a folder"),
+        ("/proc/run", "cannot be written to"),
+    ):
+        status, said = run(capsys, "--style", str(style_picture), "-o", str(output))
+        assert (status, said.count("\n")) == (1, 0)
+        assert said.startswith(f"fastnst: {output}: ")
+        assert reason in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("given", [["-o", ""], ["--output="], ["--output", ""]])
+def test_an_empty_output_is_not_the_working_folder(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = run(capsys, "--style", "x.jpg", *given)
+    assert (status, said) == (2, f"fastnst: {given[0].rstrip('=')} is empty; expected the name of a file or folder")

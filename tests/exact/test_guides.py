@@ -62,3 +62,12 @@ def test_a_region_too_small_for_a_layer_is_left_out_there() -> None:
 def test_sizes_that_halve_unevenly() -> None:
     found = region_positions(halves(17, 31), 2, {"relu1_1": (17, 31), "relu2_1": (8, 15)}, 0.0)
     assert len(found[0]["relu2_1"]) + len(found[1]["relu2_1"]) == 8 * 15
+
+
+def test_what_a_region_fills_just_as_much_as_the_guard_asks_for_is_safe() -> None:
+    # All of it, at 1.0: what sees the neighbour goes, what sees none of it stays.
+    found = region_positions(halves(), 2, SIZES, 1.0)
+    assert columns(found[0]["relu1_1"], 32) == list(range(15))
+    assert columns(found[1]["relu1_1"], 32) == list(range(17, 32))
+    assert columns(found[0]["relu2_1"], 16) == list(range(6))
+    assert columns(found[0]["relu3_1"], 8) == [0]

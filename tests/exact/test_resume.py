@@ -19,6 +19,7 @@ from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Optimi
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
 from fastnst.io.images import Frame, read_frame
+from fastnst.io.locks import alone_in
 
 
 @pytest.fixture
@@ -298,3 +299,11 @@ def test_divergence_leaves_the_last_good_checkpoint(
             optimize(photo, painting, settings, log_dir=folder)
     rest = optimize(photo, painting, settings, log_dir=folder, resume=True)
     assert losses_of(rest) == losses_of(whole)
+
+
+def test_of_two_runs_with_one_log_the_second_is_refused(
+    settings: OptimizeSettings, photo: Frame, painting: Frame, folder: Path
+) -> None:
+    with alone_in(folder), pytest.raises(OutputError, match="another fastnst is writing there"):
+        optimize(photo, painting, settings, log_dir=folder)
+    assert not folder.exists()

@@ -1,10 +1,17 @@
 import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from fastnst.errors import OutputError
-from fastnst.io.files import atomic_path, write_atomically
+from fastnst.io.files import atomic_path, read_regular, write_atomically
+from fastnst.io.locks import alone_in
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -40,3 +47,99 @@ def test_the_longest_name_that_fits_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 251 + ".png")
     write_atomically(path, b"one")
     assert path.read_bytes() == b"one"
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one_never_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "result.bin"
+    write_atomically(path, b"old")
+    with path.open("rb") as reader:  # of what stood there when it was opened
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"new and longer")
+            assert path.read_bytes() == b"old"
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+
+
+def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"mine")
+    (tmp_path / "result").symlink_to("victim")
+    write_atomically(tmp_path / "result", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    assert stat.S_ISREG((tmp_path / "result").lstat().st_mode)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_overwrite_of_several_writers_one_wins(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:  # FAT, for one
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "a" / "result.bin"
+    with atomic_path(path, overwrite=False) as temporary:
+        temporary.write_bytes(b"slow")
+        write_atomically(path, b"quick", overwrite=False)
+        with pytest.raises(OutputError, match=r"result\.bin: already exists; --overwrite replaces it"):
+            write_atomically(path, b"late", overwrite=False)
+        temporary.write_bytes(b"slow")
+        path.unlink()
+    assert path.read_bytes() == b"slow"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process in the way of Unix")
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from fastnst.io.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temporary: os.kill(os.getpid(), 9)"
+    )
+    path = tmp_path / "result.png"
+    killed = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".fastnst-*.part.png"))) == 1
+    mine = tmp_path / ".notes.part.png"
+    mine.write_bytes(b"mine")
+    with atomic_path(tmp_path / "other.png") as temporary:
+        assert sorted(tmp_path.iterdir()) == sorted([mine, temporary])
+
+
+def test_a_folder_is_locked_for_others_and_left_clean(tmp_path: Path) -> None:
+    folder, said = tmp_path / "run", []
+    with alone_in(folder):
+        assert folder.is_dir()
+    assert not folder.exists()  # nothing came of it
+    folder.mkdir()
+
+    def second() -> None:
+        try:
+            with alone_in(folder):
+                said.append("in")
+        except OutputError as error:
+            said.append(str(error))
+
+    for _ in range(2):
+        with alone_in(folder):
+            other = threading.Thread(target=second)
+            other.start()
+            other.join()
+        assert list(folder.iterdir()) == []
+    assert said == 2 * [f"{folder}: another fastnst is writing there at this moment; choose another"]
+    second()
+    assert said[2:] == ["in"]
+
+
+def test_a_file_in_place_of_a_folder_to_lock_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"run: cannot be written to \("), alone_in(tmp_path / "run"):
+        pass
+
+
+def test_only_ordinary_files_up_to_a_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="has 5 bytes, expected at most 4"):
+        read_regular(tmp_path / "file", 4)
+    with pytest.raises(OSError, match=r"no ordinary file|directory|denied"):
+        read_regular(tmp_path, 4)

@@ -1,12 +1,14 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError
 from fastnst.models.architectures import build_network
-from fastnst.models.checkpoint import ModelInfo, load_model, save_model
+from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
@@ -56,3 +58,43 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(CheckpointError, match="'unet'"):
         build_network({"kind": "unet"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": {"kind": "johnson", "width": 10**9, "blocks": 2}},
+        {"network": {"kind": "johnson", "width": 4, "blocks": 10**9}},
+        {"network": {"kind": "johnson", "width": 4, "blocks": -1}},
+        {"network": {"kind": "johnson", "width": 4, "blocks": 2, "styles": 10**12}},
+        {"network": {"kind": "johnson", "width": 4, "blocks": 1}},
+        {"network": {"kind": "johnson", "width": "x", "blocks": 1}},
+        {"network": {"kind": "johnson"}},
+        {"network": []},
+        {"network": None},
+        {"style": 3},
+        {"provenance": None},
+        {"provenance": ""},
+        {"training": []},
+        {"styles": 3},
+        {"styles": [1, 2]},
+        {"unknown": 1},
+    ],
+)
+def test_a_model_that_says_nonsense_of_itself_is_one_line(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, TransformNet(width=4, blocks=2), ModelInfo(style="waves", network=SPEC, provenance="test"))
+    tensors, metadata = read_safetensors(path)
+    save_file(tensors, path, metadata | {"info": json.dumps(json.loads(metadata["info"]) | change)})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: damaged, or of another version of fastnst"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("info", ["", "[]", "null", "[" * 100_000, '"a"'])
+def test_a_model_whose_description_is_no_table_is_one_line(info: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, TransformNet(width=4, blocks=2), ModelInfo(style="waves", network=SPEC, provenance="test"))
+    tensors, metadata = read_safetensors(path)
+    save_file(tensors, path, metadata | {"info": info})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: damaged, or of another version of fastnst"):
+        load_model(path)

@@ -169,3 +169,32 @@ def test_json_has_no_undefined_numbers() -> None:
 def test_best_is_what_lies_nearest_to_one() -> None:
     rows = [Row("far above", [1.3]), Row("below", [0.81]), Row("above", [1.19]), Row("baseline", [1.0], baseline=True)]
     assert best_rows(Table([Column(title="contrast", digits=2, better="near 1")], rows)) == [{1, 2}]
+
+
+def test_nothing_that_is_shown_can_be_markup(tmp_path: Path) -> None:
+    # A style's name comes out of a file, a photo's from whoever sent it.
+    evil = "\"'><i x=\"'&"
+    frame = np.zeros((2, 2, 3), np.uint8)
+    columns = [Column(title=evil, meaning=evil)]
+    built = Report(evil, evil)
+    built.add(
+        Heading(evil),
+        Text(evil),
+        Facts({evil: evil}),
+        Verdicts([Verdict(True, evil, evil)]),
+        Table(columns, [Row(evil, [evil]), Row(evil, [1], baseline=True)], corner=evil, caption=evil),
+        Plot("plot", PNG, PNG, evil),
+        PictureGrid([evil], [(evil, [frame]), ("", [frame])], caption=evil, notes=[[evil], [evil]]),
+    )
+    page = built.write(tmp_path)[0].read_text("utf-8")
+
+    class NoMarkup(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag != "i"
+            assert "x" not in dict(attrs)
+
+    NoMarkup().feed(page)
+    assert "<i x" not in page
+    # By hand: title and heading 3, texts 1, facts 2, verdict 2, table 2 titles, 2 meanings, 2 labels, cell, corner,
+    # caption and the list's 2, plot 2, grid: title, label, caption, 2 notes, 2 texts for pictures, one of both.
+    assert page.count("&lt;i x=") >= 25

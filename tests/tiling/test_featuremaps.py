@@ -1,5 +1,8 @@
 """Maps kept in bands, in memory and in a file."""
 
+import errno
+import io
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,3 +71,55 @@ def test_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot keep what is needed between passes"):
         FeatureMap(2, EDGES, WIDTH, tmp_path / "missing")
+
+
+class Meager:
+    """A file that takes and gives at most 5 bytes at a time, and has room for so many."""
+
+    def __init__(self, room: int) -> None:
+        self._file, self._room = io.BytesIO(), room
+
+    def seek(self, place: int) -> int:
+        return self._file.seek(place)
+
+    def write(self, content: memoryview) -> int:
+        room = self._room - self._file.tell()
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(content[: min(5, room)])
+
+    def readinto(self, content: memoryview) -> int:
+        return self._file.readinto(content[:5])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def meager(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_options: Meager(room))
+
+
+def test_what_the_disk_takes_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meager(monkeypatch, room=1 << 20)
+    with FeatureMap(2, EDGES, WIDTH, tmp_path) as kept:
+        fill(kept)
+        kept.fetch(0, 9)
+        np.testing.assert_array_equal(kept.read(0, 9, 0, WIDTH), values())
+
+
+def test_a_disk_that_fills_up_on_the_way_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meager(monkeypatch, room=2 * 9 * WIDTH * 2 - 3)  # all but the last three bytes
+    with (
+        FeatureMap(2, EDGES, WIDTH, tmp_path) as kept,
+        pytest.raises(OutputError, match=r"no room for what is kept between passes \(No space left"),
+    ):
+        fill(kept)
+
+
+def test_what_is_gone_from_the_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meager(monkeypatch, room=1 << 20)
+    with FeatureMap(2, EDGES, WIDTH, tmp_path) as kept:
+        fill(kept)
+        kept._file._file.truncate(200)  # type: ignore[union-attr]
+        with pytest.raises(OutputError, match=r"cannot be read \(it ends too early"):
+            kept.fetch(0, 9)

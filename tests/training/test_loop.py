@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
+from fastnst.io.locks import alone_in
 from fastnst.io.styles import bundled_models
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
@@ -21,6 +22,7 @@ from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.settings import TrainSettings, of_their_time, plain
 from fastnst.training.state import new_state
+from fastnst.training.train import train
 
 
 @pytest.fixture
@@ -255,3 +257,11 @@ def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings)
     assert all(torch.equal(own[name], value) for name, value in expected.state_dict().items())
     with pytest.raises(CheckpointError, match="nothing: no such file"):
         new_state(dataclasses.replace(settings, init_from=Path("nothing")), torch.device("cpu"))
+
+
+def test_of_two_trainings_in_one_folder_the_second_is_refused(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    with alone_in(tmp_path), pytest.raises(OutputError, match="another fastnst is writing there"):
+        train(settings, tmp_path, content=photos)
+    assert list(tmp_path.iterdir()) == []

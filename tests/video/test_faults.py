@@ -2,6 +2,7 @@
 
 import errno
 import random
+import socket
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
-from fastnst.video import assembly, segments
+from fastnst.video import assembly, decoder, segments
 from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
@@ -456,3 +457,46 @@ def test_reader_closes_its_file_when_left_early(make_clip: Fixture) -> None:
     frames = read_frames(film, Span(), threads=1)
     next(frames)
     frames.close()  # type: ignore[attr-defined]
+
+
+LISTS = {
+    "list.ffconcat": "ffconcat version 1.0\nfile secret.ts\n",
+    "list.mp4": "ffconcat version 1.0\nfile secret.ts\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.ts\n#EXT-X-ENDLIST\n",
+    "of_url.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///FOLDER/secret.ts\n#EXT-X-ENDLIST\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_other_files_is_no_film(name: str, make_clip: Fixture, tmp_path: Path) -> None:
+    # Noise, and much of it: of a small one FFmpeg cannot tell what it is.
+    noise = list(np.random.default_rng(0).integers(0, 256, (80, 48, 64, 3), np.uint8))
+    make_clip("film.ts", codec="mpeg2video", frames=noise).rename(tmp_path / "secret.ts")
+    (tmp_path / name).write_text(LISTS[name].replace("/FOLDER", str(tmp_path)))
+    with pytest.raises(InputError, match="is a list of other files, not a film; name the films themselves"):
+        probe(tmp_path / name)
+
+
+def test_a_film_makes_nobody_call_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were lists films, what stands in them would still not be fetched.
+    monkeypatch.setattr(decoder, "_film_formats", lambda: "hls,mpegts")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        (tmp_path / "list.m3u8").write_text(LISTS["list.m3u8"].replace("secret.ts", address))
+        with pytest.raises(InputError):
+            probe(tmp_path / "list.m3u8")
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_ffmpeg_may_use_files_alone(make_clip: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What FFmpeg allows unasked differs from build to build.
+    film = make_clip("film.mkv", frames=3)
+    opened, seen = av.open, []
+    monkeypatch.setattr(
+        av, "open", lambda *args, **options: (seen.append((args[0], options)), opened(*args, **options))[1]
+    )
+    probe(film)
+    assert {name for name, _ in seen} == {f"file:{film}"}
+    assert {options["container_options"]["protocol_whitelist"] for _, options in seen} == {"file,data"}

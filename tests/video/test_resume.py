@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from fastnst.backends.choosing import Choice
 from fastnst.errors import InputError, OutputError, SettingError
@@ -312,3 +313,91 @@ def test_no_byte_of_a_segment_may_change(tmp_path: Path, at: int) -> None:
     assert load_segment(tmp_path / "0.segment") is None
     (tmp_path / "0.segment").write_bytes(content[: at % len(content)])
     assert load_segment(tmp_path / "0.segment") is None
+
+
+def test_a_folder_that_is_not_a_jobs_is_left_alone(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    for name in ("notes.txt", "000000001.png"):  # one that no job writes, and one without the job's description
+        job_folder(output).mkdir(exist_ok=True)
+        (job_folder(output) / name).write_text("mine")
+        with pytest.raises(OutputError, match="it is left alone"), JobFolder(output, {"style": "a"}):
+            pass
+        assert [path.name for path in job_folder(output).iterdir()] == [name]
+        (job_folder(output) / name).unlink()
+    (job_folder(output) / "job.json").write_text("{}")
+    (job_folder(output) / "sub").mkdir()
+    with pytest.raises(OutputError, match="holds sub"), JobFolder(output, {"style": "a"}):
+        pass
+    assert (job_folder(output) / "job.json").read_text() == "{}"
+
+
+def test_a_link_in_place_of_the_jobs_folder_is_not_followed(tmp_path: Path) -> None:
+    output, precious = tmp_path / "out.mp4", tmp_path / "precious"
+    precious.mkdir()
+    (precious / "letter.txt").write_text("mine")
+    job_folder(output).symlink_to(precious)
+    with pytest.raises(OutputError, match="is a link"), JobFolder(output, {"style": "a"}):
+        pass
+    assert [path.name for path in precious.iterdir()] == ["letter.txt"]
+    job_folder(output).unlink()
+    job_folder(output).symlink_to(tmp_path / "missing")
+    with pytest.raises(OutputError, match="is a link"), JobFolder(output, {"style": "a"}):
+        pass
+
+
+@pytest.mark.parametrize("name", ["lock", "job.json", "000000.part", "whole.mp4"])
+def test_a_link_in_the_jobs_folder_is_not_written_through(tmp_path: Path, name: str) -> None:
+    output, precious = tmp_path / "out.mp4", tmp_path / "letter.txt"
+    precious.write_text("mine")
+    job_folder(output).mkdir()
+    (job_folder(output) / "job.json").write_text("{}")
+    (job_folder(output) / name).unlink(missing_ok=True)
+    (job_folder(output) / name).symlink_to(precious)
+    with pytest.raises(OutputError, match=f"holds {name}, which is no ordinary file"), JobFolder(output, {}):
+        pass
+    assert precious.read_text() == "mine"
+
+
+def test_what_is_put_into_the_jobs_folder_meanwhile_stays(tmp_path: Path) -> None:
+    with JobFolder(tmp_path / "out.mp4", {"style": "a"}) as job:
+        (job.folder / "000000.segment").write_bytes(b"work")
+        (job.folder / "notes.txt").write_text("mine")
+    assert [path.name for path in job.folder.iterdir()] == ["notes.txt"]
+
+
+def test_the_end_of_one_job_does_not_remove_the_next_ones_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "out.mp4"
+    second = JobFolder(output, {"style": "b"})
+    acquire = FileLock.acquire
+
+    def late(lock: FileLock, *args: Any, **options: Any) -> Any:
+        """The second one has opened the lock's file; before it is locked, the first job ends."""
+        if lock is second._lock._lock and first.folder.exists() and not ended:
+            ended.append(True)
+            first.__exit__(None, None, None)
+        return acquire(lock, *args, **options)
+
+    ended: list[bool] = []
+    first = JobFolder(output, {"style": "a"})
+    first.__enter__()
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with second:
+        assert ended
+        (second.folder / "000000.segment").write_bytes(b"an hour's work")
+        with pytest.raises(OutputError, match="another fastnst"), JobFolder(output, {"style": "c"}):
+            pass
+        assert (second.folder / "000000.segment").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_ends_waits_for_its_folder_before_it_lets_another_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, seen = tmp_path / "out.mp4", []
+    release = FileLock.release
+    monkeypatch.setattr(
+        FileLock, "release", lambda lock, *args, **options: (seen.append(job_folder(output).exists()), release(lock))
+    )
+    with JobFolder(output, {"style": "a"}):
+        pass
+    assert seen[0] is False

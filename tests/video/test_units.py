@@ -3,6 +3,7 @@
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.codecs import encoder_options, find_encoder
+from fastnst.video.film import Colors, Film
 from fastnst.video.gif_palette import ToPalette
+from fastnst.video.job import JobFolder
 from fastnst.video.names import FilmJob, name_outputs
 from fastnst.video.orientation import read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.segments import Segment
 from fastnst.video.timing import Stamp, decode_stamps, stamp_frames, steady_grid
 from fastnst.video.tracks import Cut
+from fastnst.video.writer import SegmentedEncoder
 
 ONE = 1 << 16
 
@@ -66,6 +70,34 @@ def test_stamps_of_two_segments() -> None:
     stamps, time_base = stamp_frames(segments, Fraction(1, 100), Fraction(10), start=0, whole=None, exact=False)
     assert time_base == Fraction(1, 100)
     assert stamps == [Stamp(0, -10, 10), Stamp(20, 0, 10), Stamp(10, 10, 10), Stamp(30, 20, 10), Stamp(40, 30, 15)]
+
+
+def test_the_frame_shown_last_stays_to_the_films_end() -> None:
+    # Decoded last is the one shown at 30; shown last is that at 40, and the film ends at 65.
+    segments = [Segment(Path(), b"", (0, 20, 10), (10, 10, 10)), Segment(Path(), b"", (40, 30), (7, 10))]
+    film = Film(
+        path=Path(),
+        size=(2, 2),
+        pixel_format="rgb24",
+        time_base=Fraction(1, 100),
+        rate=Fraction(10),
+        colors=Colors(0, True, 1, 13),
+        end=65,
+    )
+    stamps, _ = stamp_frames(segments, Fraction(1, 100), Fraction(10), start=0, whole=film, exact=False)
+    assert [stamp.shown for stamp in stamps] == [0, 20, 10, 40, 30]
+    assert stamps[-1].duration == 25
+    part, _ = stamp_frames(segments, Fraction(1, 100), Fraction(10), start=0, whole=None, exact=False)
+    assert part[-1].duration == 7  # what the frame itself says, where the film's end is another's
+
+
+def test_the_frame_shown_last_is_not_the_one_decoded_last(tmp_path: Path) -> None:
+    encoding = SimpleNamespace(size=(2, 2), pixel_format="yuv420p", colors=Colors(1, False, 1, 1))
+    with JobFolder(tmp_path / "out.mp4", {}) as job:
+        written = SegmentedEncoder(job, encoding)  # type: ignore[arg-type]
+        assert written.last_pts is None
+        written.segments = [Segment(Path(), b"", (0, 20, 10), (10,) * 3), Segment(Path(), b"", (30, 50, 40), (10,) * 3)]
+        assert written.last_pts == 50
 
 
 MATRICES = {

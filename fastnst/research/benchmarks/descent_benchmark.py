@@ -24,6 +24,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
+from fastnst.io.saved import read_table, reading
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.settings import LossSettings
@@ -146,11 +147,12 @@ class DescentBenchmark:
         return sum(level.steps for level in plan_levels(replace(self.settings, **changes)))
 
     def _kept(self, path: Path, asked: dict[str, Any]) -> Curve:
-        kept = json.loads(path.read_text())
-        if kept["asked"] != json.loads(json.dumps(asked)):
-            raise InputError(f"{path}: was measured with other settings; remove it or choose another folder")
-        curve = kept["curve"]
-        return Curve(**(curve | {"points": tuple(DescentPoint(**point) for point in curve["points"])}))
+        kept = read_table(path, "remove it", InputError)
+        with reading(path, "remove it", InputError):
+            if kept["asked"] != json.loads(json.dumps(asked)):
+                raise InputError(f"{path}: was measured with other settings; remove it or choose another folder")
+            curve = kept["curve"]
+            return Curve(**(curve | {"points": tuple(DescentPoint(**point) for point in curve["points"])}))
 
     def _judge(self, pair: PicturePair, told: Sequence[dict[str, Any]], pictures: Path) -> list[DescentPoint]:
         """Judge the pictures of full size; smaller ones, of a pyramid's first levels, are passed over."""

@@ -38,7 +38,7 @@ def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Di
     }
     info = CompactInfo(result.teacher, settings.licence, training)
     save_compact(files.weights, result.network, info)
-    write_atomically(files.card, _card(info, result).encode())
+    write_atomically(files.card, _card(info, result).encode(errors="backslashreplace"))
     return files
 
 

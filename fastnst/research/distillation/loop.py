@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
+from fastnst.io.saved import check_kinds, parse_table, reading
 from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures
 from fastnst.losses.compact_weights import load_compact
 from fastnst.losses.precision import hardware, resolve_precision
@@ -214,14 +215,20 @@ def load_state(path: Path) -> DistillState:
     """Read a checkpoint; raises CheckpointError for a file that is none."""
     tensors, metadata = read_safetensors(path)
     _check_format(path, metadata)
-    state = DistillState(CompactFeatures(), **json.loads(metadata["progress"]))
-    try:
+    with reading(path, "begin anew in another folder"):
+        progress = parse_table(metadata["progress"])
+        check_kinds(progress, {"round": 0, "elapsed_s": 0.0, "fits": [], "refined": 0, "missed": {}})
+        for fit in progress.get("fits", ()):
+            Fit(**fit)
+        for errors in progress.get("missed", {}).values():
+            check_kinds(dict(enumerate(errors)), dict.fromkeys(range(len(errors)), 0.0))  # type: ignore[arg-type]
+        state = DistillState(CompactFeatures(), **progress)
         state.network.load_state_dict({name: tensors[f"network.{name}"] for name in state.network.state_dict()})
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: does not fit this version ({str(error).splitlines()[0]})") from error
-    count = sum(name.startswith("descents.") for name in tensors)
-    state.descents = [tensors[f"descents.{number}"].float() for number in range(count)]
-    return state
+        count = sum(name.startswith("descents.") for name in tensors)
+        state.descents = [tensors[f"descents.{number}"].float() for number in range(count)]
+        if any(image.ndim != 4 or image.shape[:2] != (1, 3) for image in state.descents):
+            raise ValueError("a picture that was optimized is no image")
+        return state
 
 
 def saved_settings(folder: Path) -> dict[str, Any]:
@@ -231,8 +238,8 @@ def saved_settings(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: no distillation to go on with; expected a folder with {CHECKPOINT} in it")
     _, metadata = read_safetensors(path)
     _check_format(path, metadata)
-    settings: dict[str, Any] = json.loads(metadata["settings"])
-    return settings
+    with reading(path, "begin anew in another folder"):
+        return parse_table(metadata["settings"])
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:

@@ -79,5 +79,5 @@ def _pair(line: str) -> tuple[str, dict[str, float]] | None:
     try:
         found: Any = json.loads(line)
         return str(found["key"]), {str(key): float(value) for key, value in found["values"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -114,7 +114,7 @@ def _load(folder: Path, key: str, steps: list[int | None]) -> StudyCache | None:
         report = json.loads(told.read_text(encoding="utf-8"))
         report["history"][-1]["content"], report["history"][-1]["style"]  # what is drawn of it
         return StudyCache({step: read_frame(file) for step, file in files.items()}, report)
-    except (InputError, ValueError, KeyError, TypeError, IndexError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None  # damaged: it is painted again
 
 
@@ -140,7 +140,7 @@ def _paint(
     for step, frame in frames.items():
         write_picture(folder / _picture_name(key, step), Picture(frame=frame))
     # Last, since it says that the run is whole.
-    write_atomically(folder / f"{key}.json", to_json(told).encode())
+    write_atomically(folder / f"{key}.json", to_json(told).encode(errors="backslashreplace"))
     return StudyCache(frames, told)
 
 
@@ -159,7 +159,7 @@ def _write(
     sheet, curves, numbers = folder / "sheet.png", folder / "curves.png", folder / "study.json"
     write_picture(sheet, Picture(frame=draw_sheet(PictureGrid(plan.columns, rows))))
     write_atomically(curves, _curves(plan, kept))
-    write_atomically(numbers, to_json(_numbers(plan, kept)).encode())
+    write_atomically(numbers, to_json(_numbers(plan, kept)).encode(errors="backslashreplace"))
     return [sheet, curves, numbers]
 
 
