@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "io": set(),
     "machine": set(),
     "report": {"io"},
-    "losses": {"io"},
+    "losses": {"io", "machine"},
     "backends": {"io", "machine"},
     "models": {"io", "backends"},
     "metrics": {"io", "losses"},

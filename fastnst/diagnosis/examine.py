@@ -10,7 +10,7 @@ from fastnst.diagnosis.files import judge_styles, judge_weights
 from fastnst.diagnosis.findings import Diagnosis
 from fastnst.diagnosis.installation import ONNX_RUNTIMES, PACKAGES, installed, judge_installation
 from fastnst.diagnosis.probing import Answer, probe
-from fastnst.machine.hardware import has_nvidia_driver
+from fastnst.machine.resources import has_nvidia_driver
 
 _USUAL_S = 90.0
 # Building TensorRT's first engine takes a while even for a tiny network, and torch is the largest thing to load.

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
-from fastnst.machine.cores import check_threads
+from fastnst.machine.resources import check_threads
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder
 from fastnst.video.color import encoded_colors, has_alpha
 from fastnst.video.containers import split_by_fit

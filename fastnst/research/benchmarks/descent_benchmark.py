@@ -28,7 +28,7 @@ from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
-from fastnst.machine.hardware import describe_machine
+from fastnst.machine.resources import describe_machine
 from fastnst.research.benchmarks.descent_worker import picture_file
 
 BASELINE = "baseline"
