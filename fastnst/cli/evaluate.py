@@ -157,7 +157,7 @@ def _measure_photos(
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
-    from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
+    from fastnst.report.drawing import draw_sheet  # noqa: PLC0415
     from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import measure_sizes  # noqa: PLC0415
     from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415

@@ -7,7 +7,7 @@ from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from fastnst.report.blocks import Plot
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.drawing import MARKERS, Theme, draw_plot
 from fastnst.research.benchmarks.descent_benchmark import BASELINE, Curve
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastnst.io.images import Frame, resize_frame
 from fastnst.report.blocks import PictureGrid, Plot
-from fastnst.report.plots import Theme, draw_plot
-from fastnst.report.sheet import crop_detail, draw_sheet
+from fastnst.report.drawing import Theme, crop_detail, draw_plot, draw_sheet
 from fastnst.research.comparison.comparison import Comparison, CurvePoint, Judged
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from fastnst.report.blocks import Cell, Column, Row, Table
-from fastnst.report.intervals import mean_interval
+from fastnst.report.blocks import Cell, Column, Row, Table, mean_interval
 from fastnst.research.comparison.comparison import TABLE_STEPS, Comparison, Judged, shown_steps
 
 _LEAST_FOR_INTERVAL = 4

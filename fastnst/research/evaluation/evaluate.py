@@ -11,8 +11,7 @@ from statistics import median
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
-from fastnst.report.blocks import Column
-from fastnst.report.intervals import Interval, mean_interval
+from fastnst.report.blocks import Column, Interval, mean_interval
 from fastnst.research.evaluation.cache import MeasurementCache
 from fastnst.research.evaluation.judge import MEDIANS, Judge
 from fastnst.research.evaluation.networks import EvaluatedNetwork

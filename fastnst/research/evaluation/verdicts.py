@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from fastnst.metrics.perceptual import STYLE_SIZE
-from fastnst.report.blocks import Verdict
-from fastnst.report.intervals import paired_interval
+from fastnst.report.blocks import Verdict, paired_interval
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
 from fastnst.research.evaluation.gate import check_appearance, check_gate
 from fastnst.research.evaluation.rows import MATCHED, PLAIN

@@ -19,9 +19,8 @@ from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
 from fastnst.report.blocks import PictureGrid
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.drawing import MARKERS, Theme, draw_plot, draw_sheet, thumbnail
 from fastnst.report.report import to_json
-from fastnst.report.sheet import draw_sheet, thumbnail
 from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
 from fastnst.research.studies.plan import Cell, StudyPlan, StudyRun
 

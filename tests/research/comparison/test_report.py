@@ -10,7 +10,7 @@ import onnx.parser
 import pytest
 
 from fastnst.io.images import read_frame
-from fastnst.report.intervals import Interval
+from fastnst.report.blocks import Interval
 from fastnst.research.comparison.compare import Comparer
 from fastnst.research.comparison.comparison import CompareSettings, Comparison, CurvePoint, Judged
 from fastnst.research.comparison.pictures import picture_grid

@@ -15,7 +15,7 @@ from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.report.sheet import draw_sheet
+from fastnst.report.drawing import draw_sheet
 from fastnst.research.evaluation.cache import MeasurementCache
 from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate, measure_sizes
 from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
