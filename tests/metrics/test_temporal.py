@@ -11,8 +11,15 @@ import pytest
 from fastnst.errors import InputError, StyleError
 from fastnst.io.images import Frame, Picture, write_picture
 from fastnst.metrics.flow import still
-from fastnst.metrics.scenes import Scene, estimated_scene, exact_scene, read_clip, read_flow_scenes
-from fastnst.metrics.synthetic import moving_scenes, noisy_scene
+from fastnst.metrics.scenes import (
+    Scene,
+    estimated_scene,
+    exact_scene,
+    moving_scenes,
+    noisy_scene,
+    read_clip,
+    read_flow_scenes,
+)
 from fastnst.metrics.temporal import Steadiness, evaluate_video, gather_scenes, measure, static_parts, warp_error
 
 

@@ -6,8 +6,7 @@ import pytest
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.metrics.flow import estimate_flow, warp
-from fastnst.metrics.motion import Motion
-from fastnst.metrics.synthetic import MOTIONS, moving_scene, moving_scenes, noisy_scene
+from fastnst.metrics.scenes import MOTIONS, Motion, moving_scene, moving_scenes, noisy_scene
 
 
 def ramp(height: int, width: int) -> Frame:
