@@ -15,10 +15,9 @@ from torch import Tensor
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.precision import autocast
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weight_search import search
 from fastnst.training.settings import TrainSettings
 
 PHOTOS = 3
@@ -82,4 +81,4 @@ def _find(
         with torch.no_grad(), autocast(device, dtype):
             return float(weighed(pixels, content, reference).values["content"])
 
-    return search(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)
+    return search_style_weight(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fastnst.io.files import write_atomically
-from fastnst.losses.compact_weights import CompactInfo, save_compact
+from fastnst.losses.compact import CompactInfo, save_compact
 from fastnst.research.distillation.loop import DistillResult
 from fastnst.research.distillation.refining import Missed
 from fastnst.research.distillation.settings import DistillSettings

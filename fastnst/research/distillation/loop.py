@@ -18,8 +18,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
-from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures
-from fastnst.losses.compact_weights import load_compact
+from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures, load_compact
 from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from fastnst.errors import DivergedError
-from fastnst.losses.compact import LAYERS, CompactFeatures
-from fastnst.losses.compact_weights import load_compact
+from fastnst.losses.compact import LAYERS, CompactFeatures, load_compact
 from fastnst.losses.settings import LossSettings
 from fastnst.research.distillation import refining
 from fastnst.research.distillation.descents import PictureDescent, advance, draw_plan
