@@ -20,9 +20,8 @@ from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
 from fastnst.report.drawing import draw_sheet
-from fastnst.research.evaluation.evaluate import choose_evenly
+from fastnst.research.evaluation.evaluate import choose_evenly, read_sized
 from fastnst.research.evaluation.networks import open_network
-from fastnst.research.evaluation.rows import read_sized
 
 Answer: TypeAlias = Literal["left", "right", "same"]
 

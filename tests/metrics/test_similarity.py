@@ -20,7 +20,7 @@ from fastnst.metrics.similarity import (
     load_alexnet_metrics,
     ssim,
 )
-from fastnst.research.evaluation.rows import read_sized
+from fastnst.research.evaluation.evaluate import read_sized
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "content"

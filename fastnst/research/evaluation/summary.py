@@ -8,11 +8,9 @@ from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
 from fastnst.report.drawing import MARKERS, Theme, crop_detail, draw_plot, thumbnail
 from fastnst.report.report import Report
-from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
-from fastnst.research.evaluation.gate import THRESHOLDS
+from fastnst.research.evaluation.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
 from fastnst.research.evaluation.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
-from fastnst.research.evaluation.rows import MATCHED, PLAIN
-from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
+from fastnst.research.evaluation.verdicts import THRESHOLDS, baseline_verdicts, gate_verdicts, pair_verdicts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

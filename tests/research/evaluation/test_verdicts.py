@@ -9,11 +9,10 @@ import pytest
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import load_perceptual_metrics
-from fastnst.research.evaluation.evaluate import choose_evenly, evaluate
-from fastnst.research.evaluation.gate import Thresholds, check_appearance, check_gate, style_images
+from fastnst.research.evaluation.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.research.evaluation.judge import APPEARANCE, Judge
 from fastnst.research.evaluation.networks import open_network
-from fastnst.research.evaluation.rows import MATCHED
+from fastnst.research.evaluation.verdicts import Thresholds, check_appearance, check_gate, style_images
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
