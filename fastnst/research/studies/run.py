@@ -22,7 +22,7 @@ from fastnst.report.blocks import PictureGrid
 from fastnst.report.drawing import MARKERS, Theme, draw_plot, draw_sheet, thumbnail
 from fastnst.report.report import to_json
 from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
-from fastnst.research.studies.plan import Cell, StudyPlan, StudyRun
+from fastnst.research.studies.catalogue import Cell, StudyPlan, StudyRun
 
 OnStep: TypeAlias = Callable[[int, int, int, int], None]
 """Called with the run's number, how many runs there are, the step and the number of steps of the run."""
@@ -184,7 +184,6 @@ def _numbers(plan: StudyPlan, kept: Mapping[str, StudyCache]) -> dict[str, Any]:
     ]
     return {
         "title": plan.title,
-        **plan.facts,
         "cells": cells,
         "runs": {key: one.told for key, one in kept.items()},
     }
