@@ -35,7 +35,8 @@ DIRECTIONS, QUANTILES = 96, 128
 DRAWN_DIRECTIONS, DRAWN_POSITIONS = 24, 2048
 """How many of them, and of the positions of a layer, one step of a training sees."""
 
-_REFERENCE_POSITIONS = 16384  # of a style image: more change its quantiles by less than a step's draw does
+KEPT_POSITIONS = 16384
+"""Positions of a layer that quantiles are taken of where nothing is drawn for a step, of the style image too."""
 
 SHAPE_WEIGHT, STRENGTH_WEIGHT = 0.125, 0.625
 """Weights beside the sliced Wasserstein distance, settled by sheets of pictures (docs/training.md)."""
@@ -80,7 +81,7 @@ class DistributionLoss(LossTerm):
         for scale in self.scales:
             for layer in self.layers:
                 features = style.at(scale)[layer].float()
-                flat = _some(features.flatten(2), _REFERENCE_POSITIONS, torch.Generator().manual_seed(0))
+                flat = _some(features.flatten(2), KEPT_POSITIONS, torch.Generator().manual_seed(0))
                 directions = random_directions(features.shape[1], DIRECTIONS).to(features.device)
                 spread = quantiles(projections(flat, directions), QUANTILES)
                 reference[_key(layer, scale)] = (covariance_matrix(features), features.mean((2, 3)), spread)
@@ -106,7 +107,9 @@ def _layer_loss(judged: JudgedImages, scale: int, layer: str, target: StyleTarge
     # At the style image's variance, so that what is arranged otherwise is not made weaker for it.
     factor = (ratio + 1e-4).rsqrt()[:, None, None]
     flat, directions = features.flatten(2), random_directions(features.shape[1], DIRECTIONS).to(features.device)
-    if judged.generator is not None:
+    if judged.generator is None:
+        flat = _some(flat, KEPT_POSITIONS, torch.Generator().manual_seed(0))  # the same ones for every evaluation
+    else:
         flat = _some(flat, DRAWN_POSITIONS, judged.generator)
         drawn = torch.randperm(DIRECTIONS, generator=judged.generator)[:DRAWN_DIRECTIONS].to(features.device)
         directions, spread = directions[drawn], spread[:, drawn]

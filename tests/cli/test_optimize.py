@@ -172,7 +172,7 @@ def test_nothing_is_overwritten_unasked(
         with monkeypatch.context() as patch:
             refuse_to_work(patch)
             assert status_of([*arguments, *extra]) == 1
-        assert f"{name}: is there already; --overwrite replaces it" in capsys.readouterr().err
+        assert f"{name}: already exists; --overwrite replaces it" in capsys.readouterr().err
         assert (tmp_path / name).read_bytes() == b"mine"
         (tmp_path / name).unlink()
 
