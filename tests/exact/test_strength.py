@@ -106,7 +106,7 @@ def test_pilots_aim_higher_since_content_comes_back(
         wanted.append(aim)
         return weight
 
-    monkeypatch.setattr("fastnst.exact.strength.search", noted)
+    monkeypatch.setattr("fastnst.exact.strength.search_style_weight", noted)
     weigh_pair(replace(settings, strength=0.25), *frames[:2])
     assert wanted == [pytest.approx(0.3)]
 

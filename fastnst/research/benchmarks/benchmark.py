@@ -135,7 +135,7 @@ def run_benchmark(
         measured |= zip(
             group,
             _measure_in_turns(
-                list(group.values()), (warm_up, runs), threads, on_run or _ignore, open_case or CaseProcess
+                list(group.values()), (warm_up, runs), threads, on_run or (lambda: None), open_case or CaseProcess
             ),
             strict=True,
         )
@@ -283,7 +283,3 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "times_ms": list(measurement.times_ms),
         "cpu_times_ms": list(measurement.cpu_times_ms),
     }
-
-
-def _ignore() -> None:
-    pass

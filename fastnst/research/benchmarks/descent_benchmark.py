@@ -170,7 +170,9 @@ class DescentBenchmark:
         for answer in told:
             frame = np.load(picture_file(pictures, answer["step"]))
             if max(frame.shape) == self.settings.size:
-                points.append(DescentPoint(**answer, **_judged(objective.judge(to_image(frame)))))
+                losses = objective.judge(to_image(frame))
+                total, content, style = losses["total"], losses["content"], losses["style"]
+                points.append(DescentPoint(**answer, total=total, content=content, style=style))
         if frame is not None:
             write_picture(self.folder / f"{pictures.name}.png", Picture(frame=frame))
         return points
@@ -206,10 +208,6 @@ def _of_baseline(settings: OptimizeSettings) -> dict[str, Any]:
     names = {field.name for field in fields(LossSettings)} - {"precision", "tv_weight", "tv_kind"}
     names |= {"size", "style_size", "style_scale", "fit", "color"}
     return {name: value for name, value in asdict(settings).items() if name in names}
-
-
-def _judged(losses: dict[str, float]) -> dict[str, Any]:
-    return {name: losses[name] for name in ("total", "content", "style")}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

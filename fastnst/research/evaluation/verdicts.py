@@ -12,8 +12,6 @@ from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Verdict, paired_interval
 from fastnst.research.evaluation.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
 
-_TRAINED_ON = "trained on "
-
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
@@ -95,17 +93,6 @@ def _too_high(means: Mapping[str, float], limits: Mapping[str, float]) -> list[s
     ]
 
 
-def style_images(metadata: Mapping[str, str]) -> dict[str, str]:
-    """File names of the pictures that a network was trained on, by style, from its metadata's provenance.
-
-    A network of one style has it under the name of `style`; empty where the provenance is silent.
-    """
-    styles = metadata.get("styles", metadata.get("style", "")).split(",")
-    provenance = metadata.get("provenance", "")
-    names = provenance.removeprefix(_TRAINED_ON).split(", ") if provenance.startswith(_TRAINED_ON) else []
-    return dict(zip(styles, names, strict=False))
-
-
 MUST_BE_LOWER = ("style", "centred", "alexnet_style", "alexnet_centred")
 """Figures on which a network that beats another is lower beyond doubt: the interval of the differences is below 0."""
 
@@ -131,7 +118,10 @@ def gate_verdicts(result: Evaluation) -> list[Verdict]:
 
 def pair_verdicts(result: Evaluation) -> list[Verdict]:
     """For each pair of networks, whether the one with the lower centred figure beats the other."""
-    return [_beats(*sorted(pair, key=_centred)) for pair in combinations(result.networks, 2)]
+    return [
+        _beats(*sorted(pair, key=lambda network: network.interval("centred").mean))
+        for pair in combinations(result.networks, 2)
+    ]
 
 
 def _beats_baselines(network: Evaluated, baselines: Sequence[Evaluated]) -> Verdict:
@@ -152,7 +142,10 @@ def _beats(network: Evaluated, other: Evaluated) -> Verdict:
         if measure in network.values
     ]
     checks += [
-        (_difference(network, other, measure), not _is_worse(network, other, measure))
+        (
+            _difference(network, other, measure),
+            paired_interval(network.values[measure], other.values[measure]).mean <= 0,
+        )
         for measure in MUST_NOT_BE_WORSE
         if measure in network.values
     ]
@@ -186,12 +179,9 @@ def _means(network: Evaluated, other: Evaluated, measure: str) -> str:
 def _difference(network: Evaluated, other: Evaluated, measure: str) -> str:
     difference = paired_interval(network.values[measure], other.values[measure])
     margin = f" ± {difference.margin:.3f}" if difference.count > 1 else ""
-    return f"{_words(measure)} {_means(network, other, measure)} ({difference.mean:+.3f}{margin})"
+    words = measure.replace("alexnet_", "AlexNet ")
+    return f"{words} {_means(network, other, measure)} ({difference.mean:+.3f}{margin})"
 
 
 def _centred(network: Evaluated) -> float:
     return network.interval("centred").mean
-
-
-def _words(measure: str) -> str:
-    return measure.replace("alexnet_", "AlexNet ")

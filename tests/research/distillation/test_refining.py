@@ -97,14 +97,14 @@ def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
 
 def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
     fitted = distill(replace(refined, refine_steps=0), photos, tmp_path / "fitted", device=CPU)
-    files = finish(fitted, refined, tmp_path / "fitted")
+    weights = finish(fitted, refined, tmp_path / "fitted")
     told: list[DistillProgress] = []
-    started = replace(refined, start=files)
+    started = replace(refined, start=weights)
     result = distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
     assert [progress.fit for progress in told] == [None, None]
     assert [progress.refined for progress in told] == [1, 2]
     again = finish(result, started, tmp_path / "refined")
-    assert str(tmp_path) not in again.card.read_text() + again.weights.read_bytes()[:3000].decode("latin1")
+    assert str(tmp_path) not in again.with_suffix(".md").read_text() + again.read_bytes()[:3000].decode("latin1")
 
 
 def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
@@ -112,8 +112,8 @@ def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
 ) -> None:
     result = distill(refined, photos, tmp_path, device=CPU)
     assert not any(parameter.requires_grad for parameter in result.network.parameters())
-    files = finish(result, refined, tmp_path)
-    network, _ = load_compact(LossSettings(loss_weights=files), LAYERS)
+    weights = finish(result, refined, tmp_path)
+    network, _ = load_compact(LossSettings(loss_weights=weights), LAYERS)
     own = result.network.state_dict()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, own[name].half().float(), rtol=0, atol=0)
