@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -92,26 +92,20 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
     return [_read_flow_scene(file) for file in files]
 
 
-def read_clip(path: str | Path, *, frames: int, long_side: int, every: int = 1) -> Scene:
+def read_clip(path: str | Path, *, frames: int, long_side: int) -> Scene:
     """Read the beginning of a film, or of a folder of frames, and estimate its flow (`estimate_flow`).
 
     Args:
         path: a film that OpenCV reads, or a folder of pictures in the order of the numbers in their names.
         frames: most frames to take.
         long_side: frames are reduced to this many pixels; smaller ones stay as they are.
-        every: take every second, third ... frame.
 
     Raises:
         InputError: it cannot be read, has fewer than two frames, or frames of different sizes.
     """
     path = Path(path)
     source = _folder_frames(path) if path.is_dir() else _film_frames(path)
-    taken: list[Frame] = []
-    for number, frame in enumerate(source):
-        if number % every == 0:
-            taken.append(_reduced(frame, long_side))
-        if len(taken) == frames:
-            break
+    taken = [_reduced(frame, long_side) for frame in islice(source, frames)]
     if len(taken) < 2:
         raise InputError(f"{path}: {len(taken)} frame(s) can be read; a clip takes at least 2")
     if len({frame.shape for frame in taken}) > 1:
@@ -197,7 +191,7 @@ def _film_frames(path: Path) -> Iterator[Frame]:
 
 
 def _reduced(frame: Frame, long_side: int) -> Frame:
-    size = frame.shape[0], frame.shape[1]
+    size = frame.shape[:2]
     return resize_frame(frame, fit_long_side(size, long_side)) if max(size) > long_side else frame
 
 
@@ -231,8 +225,8 @@ def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long
     Raises:
         InputError: the motion leads out of the picture.
     """
-    source = resize_frame(picture, fit_long_side(_size_of(picture), round(long_side / WINDOW)))
-    source_size = _size_of(source)
+    source = resize_frame(picture, fit_long_side(picture.shape[:2], round(long_side / WINDOW)))
+    source_size = source.shape[:2]
     size = round(source_size[0] * WINDOW), round(source_size[1] * WINDOW)
     maps = [motion.to_source(step, size, source_size) for step in range(frames)]
     if not all(_stays_inside(affine, size, source_size) for affine in maps):
@@ -241,9 +235,7 @@ def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long
     return exact_scene(f"{name} {motion.name}", "synthetic motion", [_render(source, a, size) for a in maps], flows)
 
 
-def noisy_scene(
-    name: str, picture: Frame, *, frames: int, long_side: int, levels: float = NOISE_LEVELS, seed: int = 0
-) -> Scene:
+def noisy_scene(name: str, picture: Frame, *, frames: int, long_side: int, seed: int = 0) -> Scene:
     """The same picture in each frame, with independent Gaussian noise as a camera's sensor adds it.
 
     Args:
@@ -251,22 +243,20 @@ def noisy_scene(
         picture: uint8 (H, W, 3).
         frames: at least 2.
         long_side: of the frames, pixels.
-        levels: standard deviation of the noise, levels of 255.
         seed: of the noise.
     """
-    clean = resize_frame(picture, fit_long_side(_size_of(picture), long_side))
+    clean = resize_frame(picture, fit_long_side(picture.shape[:2], long_side))
     rng = np.random.default_rng(seed)
-    noisy = [np.rint(clean + rng.normal(0, levels, clean.shape)).clip(0, 255).astype(np.uint8) for _ in range(frames)]
+    noise = (rng.normal(0, NOISE_LEVELS, clean.shape) for _ in range(frames))
+    noisy = [np.rint(clean + added).clip(0, 255).astype(np.uint8) for added in noise]
     return exact_scene(name, "noise", noisy, [still(*clean.shape[:2])] * (frames - 1))
 
 
-def moving_scenes(
-    pictures: Sequence[tuple[str, Frame]], *, frames: int, long_side: int, motions: Sequence[Motion] = MOTIONS
-) -> list[Scene]:
+def moving_scenes(pictures: Sequence[tuple[str, Frame]], *, frames: int, long_side: int) -> list[Scene]:
     """Each named picture in each motion, and standing still with sensor noise."""
     scenes = []
     for name, picture in pictures:
-        scenes += [moving_scene(name, picture, motion, frames=frames, long_side=long_side) for motion in motions]
+        scenes += [moving_scene(name, picture, motion, frames=frames, long_side=long_side) for motion in MOTIONS]
         scenes.append(noisy_scene(name, picture, frames=frames, long_side=long_side))
     return scenes
 
@@ -303,7 +293,3 @@ def _stays_inside(affine: Affine, size: tuple[int, int], source_size: tuple[int,
     x, y = _apply(affine, corners_x, corners_y)
     # Two pixels of room for the bicubic filter.
     return bool(min(x.min(), y.min()) >= 1 and x.max() <= source_size[1] - 3 and y.max() <= source_size[0] - 3)
-
-
-def _size_of(frame: Frame) -> tuple[int, int]:
-    return frame.shape[0], frame.shape[1]
