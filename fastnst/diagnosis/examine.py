@@ -179,18 +179,18 @@ def judge_providers(answers: Mapping[Provider, Answer], *, runtime: str, driver:
 
     `runtime` is ONNX Runtime's distribution that is installed; `driver`: NVIDIA's driver is there.
     """
-    return [_judge_provider(provider, answer, runtime, driver) for provider, answer in answers.items()]
-
-
-def _judge_provider(provider: Provider, answer: Answer, runtime: str, driver: bool) -> Finding:
-    found = answer.first
-    error = answer.failure or found.get("error")
-    if error is None:
-        details = [f"in {found['precision']}"] if found["precision"] != "float32" else []
-        details += [f"{', '.join(found['on_cpu'])} on the CPU"] if found["on_cpu"] else []
-        return Finding("providers", provider, "ok", "; ".join(details))
-    status, mend = _judge_failure(provider, error, runtime, driver)
-    return Finding("providers", provider, status, error, mend)
+    findings = []
+    for provider, answer in answers.items():
+        found = answer.first
+        error = answer.failure or found.get("error")
+        if error is None:
+            details = [f"in {found['precision']}"] if found["precision"] != "float32" else []
+            details += [f"{', '.join(found['on_cpu'])} on the CPU"] if found["on_cpu"] else []
+            findings.append(Finding("providers", provider, "ok", "; ".join(details)))
+        else:
+            status, mend = _judge_failure(provider, error, runtime, driver)
+            findings.append(Finding("providers", provider, status, error, mend))
+    return findings
 
 
 def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -> tuple[Status, str | None]:
