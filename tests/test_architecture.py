@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "machine": set(),
     "io": {"machine"},
     "report": {"io"},
-    "losses": {"io"},
+    "losses": {"io", "machine"},
     "backends": {"io", "machine"},
     "models": {"io", "backends"},
     "metrics": {"io", "losses"},

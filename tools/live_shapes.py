@@ -13,8 +13,7 @@ import onnx
 import torch
 
 from fastnst.backends.backend import Provider
-from fastnst.models.architectures import build_network
-from fastnst.models.checkpoint import ModelInfo
+from fastnst.models.checkpoint import ModelInfo, build_network
 from fastnst.models.export import to_onnx
 from fastnst.research.benchmarks.benchmark import Case, run_benchmark
 from fastnst.research.evaluation.networks import count_parameters

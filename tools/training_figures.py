@@ -26,7 +26,7 @@ from safetensors import safe_open
 from fastnst.errors import FastNSTError, InputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import find_model, load_model
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.drawing import MARKERS, Theme, draw_plot
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.monitor import TABLE
 from fastnst.training.settings import with_new_names

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from fastnst.backends.backend import Precision, UnavailableError
 from fastnst.backends.onnx_cpu import ProviderEntry
-from fastnst.machine.hardware import has_nvidia_driver
+from fastnst.machine.resources import has_nvidia_driver
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml"]
 

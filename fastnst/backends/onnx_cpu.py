@@ -13,7 +13,7 @@ import onnxruntime
 
 from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider
 from fastnst.backends.contract import Port
-from fastnst.machine.cores import default_threads
+from fastnst.machine.resources import default_threads
 
 ProviderEntry: TypeAlias = tuple[str, Mapping[str, str]]
 """An execution provider's name in ONNX Runtime, and its options."""

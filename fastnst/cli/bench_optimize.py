@@ -67,8 +67,7 @@ def bench_optimize(
         raise InputError(f"{output}: is a file; expected a folder")
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.init import check_init  # noqa: PLC0415
-    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair  # noqa: PLC0415
-    from fastnst.research.benchmarks.descent_report import as_json, loss_plot  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair, as_json, loss_plot  # noqa: PLC0415  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {
@@ -119,7 +118,7 @@ def _tell(progress: Progress, task: TaskID, step: int) -> None:
 
 
 def _show(curves: "list[Curve]") -> None:
-    from fastnst.research.benchmarks.descent_report import mean_ratios, rows  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import mean_ratios, rows  # noqa: PLC0415
 
     console = Console()
     if not console.is_terminal:

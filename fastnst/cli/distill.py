@@ -54,8 +54,8 @@ def distill(
         Folder of a distillation that was stopped: go on after the last round it finished, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.distillation.finish import finish  # noqa: PLC0415
     from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
+    from fastnst.research.distillation.loop import finish  # noqa: PLC0415
 
     console = Console(stderr=True)
     folder = resume or output
@@ -66,9 +66,9 @@ def distill(
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             show = _show(bar, settings)
             result = run(settings, content, folder, resume=resume is not None, on_progress=show)
-        files = finish(result, settings, folder)
+        weights = finish(result, settings, folder)
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Judge pictures by it:")
-    console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {files.weights}")
+    console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {weights}")
 
 
 def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":

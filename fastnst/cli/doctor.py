@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
-    from fastnst.diagnosis.findings import Diagnosis
+    from fastnst.diagnosis.examine import Diagnosis
 
 _MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yellow"), "broken": ("XX", "red")}
 

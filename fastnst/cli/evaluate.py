@@ -157,9 +157,8 @@ def _measure_photos(
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
-    from fastnst.report.sheet import draw_sheet  # noqa: PLC0415
-    from fastnst.research.evaluation.cache import FILE, MeasurementCache  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import measure_sizes  # noqa: PLC0415
+    from fastnst.report.drawing import draw_sheet  # noqa: PLC0415
+    from fastnst.research.evaluation.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
     from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
@@ -176,7 +175,7 @@ def _measure_photos(
     def open_cache(size: int) -> MeasurementCache:
         given = facts(size) | {key: column.meaning for key, column in judge.measures.items()}
         # Each size adds its lines to those of the sizes before.
-        return MeasurementCache(output / FILE, resume=resume or size != sizes[0], given=given, style=painting)
+        return MeasurementCache(output / CACHE_FILE, resume=resume or size != sizes[0], given=given, style=painting)
 
     with _progress(console) as progress:
         bar = progress.add_task("photos", total=len(paths) * len(sizes))

@@ -69,9 +69,8 @@ def quantize(
     from fastnst.io.files import atomic_path  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE, load_perceptual_metrics  # noqa: PLC0415
-    from fastnst.models.quantization import CALIBRATION_SIDE  # noqa: PLC0415
-    from fastnst.models.quantization import quantize as to_int8  # noqa: PLC0415
-    from fastnst.research.evaluation.quantization_check import compare_painters  # noqa: PLC0415
+    from fastnst.research.quantization import CALIBRATION_SIDE, compare_painters  # noqa: PLC0415
+    from fastnst.research.quantization import quantize as to_int8  # noqa: PLC0415
 
     console = Console(stderr=True)
     painting = read_frame(style_image)

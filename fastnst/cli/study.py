@@ -13,8 +13,7 @@ from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame, read_frame
-from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, StudyName
-from fastnst.research.studies.plan import Given, Named
+from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName
 
 DEFAULTS = OptimizeSettings()
 

@@ -17,7 +17,7 @@ from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import autocast
-from fastnst.machine.memory import available_memory
+from fastnst.machine.resources import available_memory
 
 # Sides of the two small pictures, pixels.
 _SMALL, _LESS_SMALL = 64, 128

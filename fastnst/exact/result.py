@@ -20,7 +20,7 @@ from fastnst.exact.pyramid import Level
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
-from fastnst.machine.memory import peak_memory_mb
+from fastnst.machine.resources import peak_memory_mb
 
 
 @dataclass(frozen=True)

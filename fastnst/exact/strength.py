@@ -19,9 +19,8 @@ from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.subject import Subject
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weight_search import search
 
 PILOT_SIDE = 128
 """Long side of the small paintings, pixels, where the pictures' shapes allow it."""
@@ -56,7 +55,7 @@ def weigh(
         objective.loss = PerceptualLoss(network, replace(plain, style_weight=style_weight))
         return objective.content_lost(_paint(objective, photo))
 
-    weight = search(lost, SETTLING * settings.strength, first_weight(objective, photo))
+    weight = search_style_weight(lost, SETTLING * settings.strength, first_weight(objective, photo))
     return replace(plain, style_weight=weight)
 
 

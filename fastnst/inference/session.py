@@ -22,7 +22,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.tile_policy import TileChoice, TilePolicy
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
-from fastnst.machine.cores import check_threads
+from fastnst.machine.resources import check_threads
 
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
 _PATIENCE_S = 60.0

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fastnst.errors import InputError
 from fastnst.io.png import PngHeader
-from fastnst.machine.memory import available_memory
+from fastnst.machine.resources import available_memory
 
 MAX_PIXELS = 1_000_000_000
 """Largest picture that is read. Pillow takes anything above 89 megapixels for an attack; cameras are past that."""

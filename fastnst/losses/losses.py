@@ -1,6 +1,6 @@
 """The losses of both methods: every statistic, distance and penalty, each a small function of tensors.
 
-What is added here is weighed and summed in perceptual.py; the costly half of a Gram matrix is in products.py.
+What is added here is weighed and summed in perceptual.py.
 
 Shapes: B batch, C channels, H and W height and width of a feature map. Every loss returns one value per image, (B,).
 In the documents' letters N = C is the number of channels, M = H * W the number of positions, F and P are features, G
@@ -17,13 +17,12 @@ and A Gram matrices. Statistics come averaged over positions, so that the docume
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
-from fastnst.losses.products import self_product
 from fastnst.losses.settings import Normalization, StyleStatistic
 
 # Keeps a flat picture, whose features or differences have no energy, from dividing by zero. Features of natural
@@ -191,3 +190,54 @@ def relative_error(given: Tensor, reference: Tensor) -> Tensor:
 def _full_precision(features: Tensor) -> Tensor:
     """Means in half precision would be no more exact than that: float32, or float64 where the features are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
+# The costly half of a Gram matrix: products of features with themselves, and their gradient.
+
+# Positions that are brought to float32 at a time: features in bfloat16 are never held whole in both forms.
+_POSITIONS = 8192
+
+
+def self_product(features: Tensor) -> Tensor:
+    """Sum the products of every pair of channels over all pixels: (B, C, H, W) -> (B, C, C), float32.
+
+    As `flat @ flat.mT` of the flattened features, and its gradients of any order. But the gradient is one product
+    instead of two and their sum, it has the features' memory layout, and features in half precision are converted bit
+    by bit. Sums are taken in float32, or in float64 where the features are.
+    """
+    product: Tensor = _SelfProduct.apply(features)
+    return product
+
+
+class _SelfProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = _rows(features)
+        exact = torch.promote_types(features.dtype, torch.float32)
+        product = torch.zeros(rows.shape[0], rows.shape[2], rows.shape[2], dtype=exact, device=features.device)
+        for part in torch.split(rows, _POSITIONS, dim=1):
+            whole = part.to(exact)
+            product.baddbmm_(whole.mT, whole)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        # Each product appears twice, for (i, j) and for (j, i).
+        both = gradients[0] + gradients[0].mT
+        rows = _rows(features)
+        parts = ((part.to(both.dtype) @ both).to(rows.dtype) for part in torch.split(rows, _POSITIONS, dim=1))
+        if torch.is_grad_enabled():  # a gradient of the gradient is asked for
+            gradient = torch.cat(list(parts), dim=1)
+        else:
+            gradient = torch.empty_like(rows)
+            for place, part in zip(torch.split(gradient, _POSITIONS, dim=1), parts, strict=True):
+                place.copy_(part)
+        batch, channels, height, width = features.shape
+        return gradient.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H*W, C), no copy where channels are innermost in memory."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)

@@ -1,15 +1,12 @@
 """Which arithmetic the networks run in, float32 or, where the processor computes in it, bfloat16; and on what."""
 
-import platform
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Literal, TypeAlias
 
 import torch
 
 from fastnst.errors import SettingError
-
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+from fastnst.losses.settings import Precision
+from fastnst.machine.resources import processor_name
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype | None:
@@ -52,14 +49,4 @@ def hardware(device: torch.device, dtype: torch.dtype | None = None) -> str:
     if device.type != "cpu":
         return f"{device.type}, {arithmetic}"
     threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'' if threads == 1 else 's'}, {arithmetic}"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # Linux alone has that file
-    return platform.processor() or platform.machine()
+    return f"{processor_name()}, {threads} thread{'' if threads == 1 else 's'}, {arithmetic}"

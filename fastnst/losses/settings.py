@@ -10,6 +10,7 @@ Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutori
 StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments", "distribution"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"]
 """Written out: a nested one would be shown as it is nested to who gave a wrong name."""
 
@@ -95,7 +96,7 @@ class LossSettings:
     pool: Literal["average", "max"] = "average"
     """Pooling between the loss network's blocks."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Arithmetic of the networks; auto takes bfloat16 where the processor has it."""
 
     @property

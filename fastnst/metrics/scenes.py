@@ -1,24 +1,62 @@
-"""Scenes: a few frames, and where everything in one frame is in the next; true, or estimated.
+"""Scenes: a few frames, and where everything in one frame is in the next; true, estimated, or of a moved picture.
 
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB, flows float32 (H, W, 2), masks bool (H, W): see
-`fastnst.metrics.flow`.
+`fastnst.metrics.flow`. Coordinates are (x, y) = (column, row) of pixel centres. An affine map is float64 (2, 3):
+(x, y, 1) -> (x, y).
 """
 
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from fastnst.errors import InputError
 from fastnst.io.folders import READ_SUFFIXES
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
-from fastnst.metrics.flow import Flow, Mask, estimate_flow, find_visible, read_flow, warp
+from fastnst.metrics.flow import Flow, Mask, estimate_flow, find_visible, read_flow, still, warp
+
+Affine: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the picture does from one frame to the next, all about the frame's middle."""
+
+    name: str
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Pixels to the right and down."""
+
+    zoom: float = 1.0
+    """Factor; above 1 the picture grows."""
+
+    degrees: float = 0.0
+    """Angle that it turns by, clockwise."""
+
+    def to_source(self, step: int, size: tuple[int, int], source_size: tuple[int, int]) -> Affine:
+        """Affine map from the pixels of frame `step` (0 the first) to the source picture's pixels.
+
+        Sizes are (height, width) of the frames and of the picture.
+        """
+        middle, source_middle = _middle(size), _middle(source_size)
+        angle = np.deg2rad(self.degrees * step)
+        # The picture turns by +angle, so its source is found by turning back. Rows point down: this is clockwise.
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / self.zoom**step
+        offset = source_middle - turn @ (middle + np.array(self.shift) * step)
+        return np.column_stack([turn, offset])
+
+
+def _middle(size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Centre of a picture, on a whole pixel so that whole shifts stay whole."""
+    return np.array([size[1] // 2, size[0] // 2], np.float64)
+
 
 Kind: TypeAlias = Literal["true flow", "synthetic motion", "clip", "static camera", "noise"]
 
@@ -54,26 +92,20 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
     return [_read_flow_scene(file) for file in files]
 
 
-def read_clip(path: str | Path, *, frames: int, long_side: int, every: int = 1) -> Scene:
+def read_clip(path: str | Path, *, frames: int, long_side: int) -> Scene:
     """Read the beginning of a film, or of a folder of frames, and estimate its flow (`estimate_flow`).
 
     Args:
         path: a film that OpenCV reads, or a folder of pictures in the order of the numbers in their names.
         frames: most frames to take.
         long_side: frames are reduced to this many pixels; smaller ones stay as they are.
-        every: take every second, third ... frame.
 
     Raises:
         InputError: it cannot be read, has fewer than two frames, or frames of different sizes.
     """
     path = Path(path)
     source = _folder_frames(path) if path.is_dir() else _film_frames(path)
-    taken: list[Frame] = []
-    for number, frame in enumerate(source):
-        if number % every == 0:
-            taken.append(_reduced(frame, long_side))
-        if len(taken) == frames:
-            break
+    taken = [_reduced(frame, long_side) for frame in islice(source, frames)]
     if len(taken) < 2:
         raise InputError(f"{path}: {len(taken)} frame(s) can be read; a clip takes at least 2")
     if len({frame.shape for frame in taken}) > 1:
@@ -159,5 +191,105 @@ def _film_frames(path: Path) -> Iterator[Frame]:
 
 
 def _reduced(frame: Frame, long_side: int) -> Frame:
-    size = frame.shape[0], frame.shape[1]
+    size = frame.shape[:2]
     return resize_frame(frame, fit_long_side(size, long_side)) if max(size) > long_side else frame
+
+
+WINDOW = 0.8
+"""Sides of the frames as parts of the picture's sides: the rest is there to move into view."""
+
+NOISE_LEVELS = 2.0
+"""Standard deviation of the sensor noise, levels of 255: about that of a camera in daylight."""
+
+
+MOTIONS = (
+    # Not a multiple of 4, on whose grid networks with two strided convolutions repeat themselves exactly; and whole
+    # pixels, so that the unstylized floor is 0.
+    Motion("translation", shift=(3.0, 1.0)),
+    Motion("zoom", zoom=1.01),
+    Motion("rotation", degrees=0.5),
+)
+"""The motions that `moving_scenes` uses."""
+
+
+def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long_side: int) -> Scene:
+    """Let a picture move behind a window and return what is seen, with the exact flow.
+
+    Args:
+        name: of the picture.
+        picture: uint8 (H, W, 3).
+        motion: from each frame to the next.
+        frames: at least 2.
+        long_side: of the frames, pixels.
+
+    Raises:
+        InputError: the motion leads out of the picture.
+    """
+    source = resize_frame(picture, fit_long_side(picture.shape[:2], round(long_side / WINDOW)))
+    source_size = source.shape[:2]
+    size = round(source_size[0] * WINDOW), round(source_size[1] * WINDOW)
+    maps = [motion.to_source(step, size, source_size) for step in range(frames)]
+    if not all(_stays_inside(affine, size, source_size) for affine in maps):
+        raise InputError(f"{name}: {frames} frames of {motion.name} leave the picture; take fewer, or larger frames")
+    flows = [_flow(before, after, size) for before, after in pairwise(maps)]
+    return exact_scene(f"{name} {motion.name}", "synthetic motion", [_render(source, a, size) for a in maps], flows)
+
+
+def noisy_scene(name: str, picture: Frame, *, frames: int, long_side: int, seed: int = 0) -> Scene:
+    """The same picture in each frame, with independent Gaussian noise as a camera's sensor adds it.
+
+    Args:
+        name: of the picture.
+        picture: uint8 (H, W, 3).
+        frames: at least 2.
+        long_side: of the frames, pixels.
+        seed: of the noise.
+    """
+    clean = resize_frame(picture, fit_long_side(picture.shape[:2], long_side))
+    rng = np.random.default_rng(seed)
+    noise = (rng.normal(0, NOISE_LEVELS, clean.shape) for _ in range(frames))
+    noisy = [np.rint(clean + added).clip(0, 255).astype(np.uint8) for added in noise]
+    return exact_scene(name, "noise", noisy, [still(*clean.shape[:2])] * (frames - 1))
+
+
+def moving_scenes(pictures: Sequence[tuple[str, Frame]], *, frames: int, long_side: int) -> list[Scene]:
+    """Each named picture in each motion, and standing still with sensor noise."""
+    scenes = []
+    for name, picture in pictures:
+        scenes += [moving_scene(name, picture, motion, frames=frames, long_side=long_side) for motion in MOTIONS]
+        scenes.append(noisy_scene(name, picture, frames=frames, long_side=long_side))
+    return scenes
+
+
+def _flow(before: Affine, after: Affine, size: tuple[int, int]) -> Flow:
+    """Where each pixel's place in the source is one frame later, minus where it is now: (H, W, 2)."""
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    source_x, source_y = _apply(before, columns, rows)
+    back = np.linalg.inv(np.vstack([after, [0, 0, 1]]))[:2]
+    x, y = _apply(back, source_x, source_y)
+    return np.stack([x - columns, y - rows], axis=2).astype(np.float32)
+
+
+def _apply(
+    affine: Affine, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    (a, b, c), (d, e, f) = affine
+    return a * x + b * y + c, d * x + e * y + f
+
+
+def _render(source: Frame, affine: Affine, size: tuple[int, int]) -> Frame:
+    (a, b, c), (d, e, f) = affine
+    # Pillow counts from the pixels' corners: half a pixel is taken off before and added after.
+    shifted = (a, b, c + 0.5 - 0.5 * (a + b), d, e, f + 0.5 - 0.5 * (d + e))
+    seen = Image.fromarray(source).transform(
+        (size[1], size[0]), Image.Transform.AFFINE, shifted, Image.Resampling.BICUBIC
+    )
+    return np.array(seen)
+
+
+def _stays_inside(affine: Affine, size: tuple[int, int], source_size: tuple[int, int]) -> bool:
+    corners_x = np.array([0, size[1] - 1, 0, size[1] - 1], np.float64)
+    corners_y = np.array([0, 0, size[0] - 1, size[0] - 1], np.float64)
+    x, y = _apply(affine, corners_x, corners_y)
+    # Two pixels of room for the bicubic filter.
+    return bool(min(x.min(), y.min()) >= 1 and x.max() <= source_size[1] - 3 and y.max() <= source_size[0] - 3)

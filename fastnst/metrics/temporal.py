@@ -29,8 +29,7 @@ import numpy as np
 from fastnst.errors import StyleError
 from fastnst.io.images import Frame
 from fastnst.metrics.flow import Flow, Mask, still, warp
-from fastnst.metrics.scenes import Kind, Scene, read_clip, read_flow_scenes
-from fastnst.metrics.synthetic import moving_scenes
+from fastnst.metrics.scenes import Kind, Scene, moving_scenes, read_clip, read_flow_scenes
 
 Painter: TypeAlias = Callable[[Frame], Frame]
 
@@ -114,7 +113,7 @@ def evaluate_video(
 
     Args:
         networks: what paints a frame, uint8 (H, W, 3), by name.
-        scenes: from `fastnst.metrics.scenes` and `fastnst.metrics.synthetic`.
+        scenes: from `fastnst.metrics.scenes`.
         progress: called after each painted frame with the frames painted so far and all frames.
 
     Raises:

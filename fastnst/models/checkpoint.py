@@ -1,8 +1,11 @@
-"""A trained network as a file: weights in float16 (safetensors) and, as JSON in its metadata, all that describes it."""
+"""A trained network as a file: weights in float16 (safetensors) and, as JSON in its metadata, all that describes it.
+
+Here too: the kinds of networks that a description can name, and how a training begins with what another one learnt.
+"""
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,45 @@ from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.saved import parse_table, reading
 from fastnst.io.styles import bundled_models
-from fastnst.models.architectures import build_network, in_words
+from fastnst.models.conditioning import ConditionalInstanceNorm2d, ConditionalScale, Conditions
+from fastnst.models.johnson import TransformNet
+from fastnst.models.live import LiveNet
 from fastnst.models.network import StyleNetwork
+
+KINDS: dict[str, Callable[[int, int, Conditions], StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
+"""Kind to what builds it of its width, its blocks and its conditions."""
+
+
+def build_network(spec: Mapping[str, int | str]) -> StyleNetwork:
+    """Build an untrained network from its description, {"kind": "johnson", "width": 16, "blocks": 5}.
+
+    With "styles": 3 it knows so many, with "strength": 1 it takes a strength.
+
+    Raises CheckpointError for a kind that is not known.
+    """
+    kind = KINDS.get(str(spec.get("kind")))
+    if kind is None:
+        known = " and ".join(repr(name) for name in KINDS)
+        raise CheckpointError(f"network of kind {spec.get('kind')!r}; this version knows {known}")
+    return kind(int(spec["width"]), int(spec["blocks"]), conditions_of(spec))
+
+
+def conditions_of(spec: Mapping[str, int | str]) -> Conditions:
+    """What the network of a description is conditioned on."""
+    return Conditions(int(spec.get("styles", 1)), bool(spec.get("strength", 0)))
+
+
+def size_of(spec: Mapping[str, int | str]) -> dict[str, int | str]:
+    """A description without the conditions: networks with the same have the same convolutions."""
+    return {name: value for name, value in spec.items() if name not in ("styles", "strength")}
+
+
+def in_words(spec: Mapping[str, int | str]) -> str:
+    """A description for people: johnson 16 5, 3 styles, strength."""
+    conditions, words = conditions_of(spec), [" ".join(str(value) for value in size_of(spec).values())]
+    words += [f"{conditions.styles} styles"] if conditions.styles > 1 else []
+    return ", ".join([*words, "strength"] if conditions.strength else words)
+
 
 FORMAT = "fastnst model 1"
 
@@ -133,3 +173,68 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def init_from(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int] | None = None) -> None:
+    """Give a network the weights of a trained one of the same kind and size.
+
+    The two may know other styles: `styles` says which of the old each new one begins as. Without it as many are
+    taken as they are, else each begins with the even mix of the old. What strength adds begins with nothing where only
+    one of the two takes a strength, or the new styles begin with a mix.
+    """
+    if styles is None and network.conditions.styles == trained.conditions.styles:
+        styles = range(network.conditions.styles)
+    rows = _rows(network, trained, styles)
+    state, tables = trained.state_dict(), _tables(network)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name in tables:
+                begun = _begun(network, trained, state.get(name), rows)
+                value.copy_(begun if value.ndim > 1 else begun[0])
+            elif name != "kept":
+                value.copy_(state[name])
+            elif rows is not None and len(rows) == len(value):
+                value.copy_(state[name][rows])
+            else:
+                value.zero_()
+
+
+def styles_of_names(names: Sequence[str], start: ModelInfo) -> list[int] | None:
+    """Numbers of the start's styles with these names; None where it lacks one, or knows but one."""
+    if not set(names) <= set(start.styles):
+        return None
+    return [start.styles.index(name) for name in names]
+
+
+def must_be_found(names: Sequence[str], start: ModelInfo) -> bool:
+    """Whether the start knows several styles, and not all of these: then what comes nearest has to be found."""
+    return len(start.styles) > 1 and styles_of_names(names, start) is None
+
+
+def _tables(network: StyleNetwork) -> set[str]:
+    kinds = (ConditionalInstanceNorm2d, ConditionalScale)
+    parts = [(name, part) for name, part in network.named_modules() if isinstance(part, kinds)]
+    return {f"{name}.{table}" for name, part in parts for table, _ in part.named_parameters(recurse=False)}
+
+
+def _rows(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int] | None) -> list[int] | None:
+    """Rows of the old tables that the new ones begin with, what strength adds among them where both take one."""
+    if styles is None:
+        return None
+    rows = list(styles)
+    if network.conditions.strength and trained.conditions.strength:
+        photo = trained.conditions.styles
+        rows += [photo, *(photo + 1 + 2 * style + place for style in styles for place in (0, 1))]
+    return rows
+
+
+def _begun(network: StyleNetwork, trained: StyleNetwork, old: Tensor | None, rows: list[int] | None) -> Tensor:
+    """A table to begin with, (R, C); a scale that a plain network does not have is 1."""
+    if old is None:
+        return network.conditions.ones(1)
+    old = old.reshape(-1, old.shape[-1])
+    if rows is None:
+        begun = old[: trained.conditions.styles].mean(dim=0).expand(network.conditions.styles, -1)
+    else:
+        begun = old[rows]
+    return torch.cat([begun, begun.new_zeros(network.conditions.rows - len(begun), begun.shape[1])])

@@ -21,10 +21,8 @@ from fastnst.backends.contract import PIXEL_SHUFFLE
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame
-from fastnst.models.apply import SMALLEST_SIDE, stylize_frame
-from fastnst.models.architectures import in_words
-from fastnst.models.checkpoint import ModelInfo, load_model
-from fastnst.models.network import StyleNetwork
+from fastnst.models.checkpoint import ModelInfo, in_words, load_model
+from fastnst.models.network import SMALLEST_SIDE, StyleNetwork, stylize_frame
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float"]
 

@@ -18,12 +18,10 @@ from fastnst.io.files import write_atomically
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
 from fastnst.metrics.perceptual import STYLE_SIZE
-from fastnst.report.blocks import PictureGrid
-from fastnst.report.intervals import share_interval
-from fastnst.report.sheet import draw_sheet
-from fastnst.research.evaluation.evaluate import choose_evenly
+from fastnst.report.blocks import PictureGrid, share_interval
+from fastnst.report.drawing import draw_sheet
+from fastnst.research.evaluation.evaluate import choose_evenly, read_sized
 from fastnst.research.evaluation.networks import open_network
-from fastnst.research.evaluation.rows import read_sized
 
 Answer: TypeAlias = Literal["left", "right", "same"]
 

@@ -1,7 +1,7 @@
 """How much memory there is for a picture, and how much painting it in one piece takes."""
 
 from fastnst.backends.backend import Precision, Provider
-from fastnst.machine.memory import available_memory
+from fastnst.machine.resources import available_memory
 
 PROCESS_BYTES = 300 * 2**20
 """Interpreter, libraries, weights and their copies in what computes."""

@@ -12,7 +12,7 @@ from fastnst.backends.accelerators import Accelerator, prepare, provider_entries
 from fastnst.backends.backend import Array, UnavailableError, first_line
 from fastnst.backends.onnx_cpu import CPU, ProviderEntry
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.machine.cores import check_threads, default_threads
+from fastnst.machine.resources import check_threads, default_threads
 
 TileProvider: TypeAlias = Literal["cpu", "cuda"]
 

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from fastnst.errors import on_one_line
-from fastnst.models.architectures import in_words
-from fastnst.models.checkpoint import ModelInfo, find_model
+from fastnst.models.checkpoint import ModelInfo, find_model, in_words
 from fastnst.training.settings import TrainSettings, plain
 
 # Where things lay on the machine that trained is nobody else's business.

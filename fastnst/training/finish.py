@@ -9,10 +9,9 @@ from PIL import Image
 from fastnst.io.files import atomic_path, write_atomically
 from fastnst.io.images import fit_long_side, read_frame, resize_frame
 from fastnst.io.styles import sample_picture
-from fastnst.models.apply import stylize_frame
 from fastnst.models.checkpoint import save_model
 from fastnst.models.export import export_model
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import StyleNetwork, stylize_frame
 from fastnst.training.card import card, model_info
 from fastnst.training.engine import TrainResult
 from fastnst.training.saving import PREVIEW

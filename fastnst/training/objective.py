@@ -17,7 +17,7 @@ from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
 from fastnst.losses.precision import autocast
 from fastnst.losses.terms import StyleReference
 from fastnst.losses.vgg import Features
-from fastnst.models.architectures import conditions_of
+from fastnst.models.checkpoint import conditions_of
 from fastnst.models.network import StyleNetwork
 from fastnst.training.conditioning import BatchConditions, draw_conditions, same_conditions
 from fastnst.training.settings import TrainSettings

@@ -18,8 +18,7 @@ from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import resolve_precision
 from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
-from fastnst.models.checkpoint import find_model, load_model
-from fastnst.models.init_from import init_from, must_be_found
+from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
 from fastnst.training.budget import SMALLEST_PLANNED_CROP, multiply_adds_per_pixel, plan_budget, time_steps
 from fastnst.training.checkpoint import CHECKPOINT, resume_from

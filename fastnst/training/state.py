@@ -6,9 +6,15 @@ from dataclasses import dataclass, field
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.models.architectures import build_network, size_of
-from fastnst.models.checkpoint import ModelInfo, find_model, load_model
-from fastnst.models.init_from import init_from, styles_of_names
+from fastnst.models.checkpoint import (
+    ModelInfo,
+    build_network,
+    find_model,
+    init_from,
+    load_model,
+    size_of,
+    styles_of_names,
+)
 from fastnst.models.network import StyleNetwork
 from fastnst.training.settings import TrainSettings
 

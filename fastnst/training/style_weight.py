@@ -15,10 +15,9 @@ from torch import Tensor
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_image
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.precision import autocast
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weight_search import search
 from fastnst.training.settings import TrainSettings
 
 PHOTOS = 3
@@ -84,4 +83,4 @@ def _find(
             judged = weighed(pixels, content, reference, generator=torch.Generator().manual_seed(STEPS))
             return float(judged.values["content"])
 
-    return search(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)
+    return search_style_weight(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastnst.metrics.motion import Motion
+from fastnst.metrics.scenes import Motion
 
 SHIFT = 8
 """Pixels that a picture moves by, at most, each way."""

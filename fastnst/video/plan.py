@@ -13,7 +13,7 @@ from av.video.format import VideoFormat
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
-from fastnst.machine.cores import check_threads
+from fastnst.machine.resources import check_threads
 from fastnst.video.animation import describe_animation, is_animated_webp
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha

@@ -8,7 +8,7 @@ import pytest
 
 from fastnst import cli
 from fastnst.diagnosis import examine as examining
-from fastnst.diagnosis.findings import Diagnosis, Finding
+from fastnst.diagnosis.examine import Diagnosis, Finding
 
 FINE = Finding("providers", "cpu", "ok")
 ABSENT = Finding("providers", "openvino", "absent", "not installed [yet]", "python -m pip install openvino")

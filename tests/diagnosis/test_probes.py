@@ -10,9 +10,16 @@ import pytest
 
 from fastnst.diagnosis import examine as examining
 from fastnst.diagnosis import probes
-from fastnst.diagnosis.findings import Finding
-from fastnst.diagnosis.probes import probe_cameras, probe_codecs, probe_import, probe_provider, probe_styles
-from fastnst.diagnosis.probing import Answer, probe
+from fastnst.diagnosis.examine import Finding
+from fastnst.diagnosis.probes import (
+    Answer,
+    probe,
+    probe_cameras,
+    probe_codecs,
+    probe_import,
+    probe_provider,
+    probe_styles,
+)
 
 
 def test_a_probe_answers() -> None:

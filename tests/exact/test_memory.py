@@ -155,7 +155,7 @@ from fastnst.exact.memory import held_bytes
 from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
-from fastnst.machine.memory import peak_memory_mb
+from fastnst.machine.resources import peak_memory_mb
 
 settings = OptimizeSettings(
     size=500, style_size=64, scales=1, steps=8, history=6, optimizer="{optimizer}", precision="float32",

@@ -12,9 +12,8 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import pilot_side, weigh
 from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.vgg import VGGFeatures
-from fastnst.losses.weight_search import search
 from fastnst.losses.weights import load_loss_network
 
 CPU = torch.device("cpu")
@@ -47,7 +46,7 @@ def test_search_finds_the_weight_of_a_power_law(power: float, start: float) -> N
         tried.append(weight)
         return 0.1 * weight**power
 
-    found = search(lost, 0.4, start)
+    found = search_style_weight(lost, 0.4, start)
     assert abs(math.log(lost(found) / 0.4)) <= min(abs(math.log(0.1 * weight**power / 0.4)) for weight in tried) + 1e-9
     # The right weight is 4^(1/power); two tries give the power, the third is it, where no jump was cut short.
     if start == 5.0:
@@ -62,12 +61,12 @@ def test_search_keeps_the_best_where_the_strength_is_out_of_reach() -> None:
         tried.append(weight)
         return 0.3 * weight / (weight + 1)
 
-    assert search(lost, 0.9, 1.0) == max(tried)
+    assert search_style_weight(lost, 0.9, 1.0) == max(tried)
 
 
 def test_search_survives_noise_and_nothing_lost() -> None:
     values = iter([0.5, 0.6, 0.0, 0.45])
-    assert search(lambda weight: next(values), 0.4, 5.0) > 0
+    assert search_style_weight(lambda weight: next(values), 0.4, 5.0) > 0
 
 
 @pytest.mark.parametrize("normalization", ["balanced", "paper"])
@@ -107,7 +106,7 @@ def test_pilots_aim_higher_since_content_comes_back(
         wanted.append(aim)
         return weight
 
-    monkeypatch.setattr("fastnst.exact.strength.search", noted)
+    monkeypatch.setattr("fastnst.exact.strength.search_style_weight", noted)
     weigh_pair(replace(settings, strength=0.25), *frames[:2])
     assert wanted == [pytest.approx(0.3)]
 

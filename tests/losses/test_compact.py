@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.errors import SettingError, WeightsError
-from fastnst.losses.compact import LAYERS, MEAN, SHAPES, STD, CompactFeatures
-from fastnst.losses.compact_weights import CompactInfo, load_compact, save_compact
+from fastnst.losses.compact import LAYERS, MEAN, SHAPES, STD, CompactFeatures, CompactInfo, load_compact, save_compact
 from fastnst.losses.losses import gram_matrix
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.settings import LossSettings

@@ -12,9 +12,15 @@ from safetensors.torch import save_file
 
 from fastnst.errors import InputError, WeightsError
 from fastnst.io.tensors import to_image
-from fastnst.metrics.alexnet import LAYERS, AlexNetFeatures, load_alexnet
-from fastnst.metrics.similarity import AlexNetMetrics, load_alexnet_metrics, ssim
-from fastnst.research.evaluation.rows import read_sized
+from fastnst.metrics.similarity import (
+    ALEXNET_LAYERS,
+    AlexNetFeatures,
+    AlexNetMetrics,
+    load_alexnet,
+    load_alexnet_metrics,
+    ssim,
+)
+from fastnst.research.evaluation.evaluate import read_sized
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "content"
@@ -90,8 +96,8 @@ def test_features_are_those_of_torchvision(network: AlexNetFeatures) -> None:
         x = layer(x)
         if isinstance(layer, torch.nn.ReLU):
             expected.append(x.clone())
-    assert len(expected) == len(LAYERS)
-    for name, value in zip(LAYERS, expected, strict=True):
+    assert len(expected) == len(ALEXNET_LAYERS)
+    for name, value in zip(ALEXNET_LAYERS, expected, strict=True):
         torch.testing.assert_close(features[name], value)
 
 
@@ -102,7 +108,7 @@ def test_lpips_by_hand() -> None:
             head.zero_()
         network.heads[0][:2] = torch.tensor([2.0, 4.0])
         network.heads[1][0] = 10.0
-    zeros = {name: torch.zeros(1, len(head), 1, 2) for name, head in zip(LAYERS, network.heads, strict=True)}
+    zeros = {name: torch.zeros(1, len(head), 1, 2) for name, head in zip(ALEXNET_LAYERS, network.heads, strict=True)}
     given = {name: value.clone() for name, value in zeros.items()}
     reference = {name: value.clone() for name, value in zeros.items()}
     # First layer, pixel 0: directions (.6, .8) and (1, 0), so 2 * .16 + 4 * .64 = 2.88; pixel 1: equal; mean 1.44.

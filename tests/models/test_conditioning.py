@@ -8,8 +8,16 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError
-from fastnst.models.architectures import build_network, conditions_of, in_words, size_of
-from fastnst.models.checkpoint import ModelInfo, load_model, save_model
+from fastnst.models.checkpoint import (
+    ModelInfo,
+    build_network,
+    conditions_of,
+    in_words,
+    init_from,
+    load_model,
+    save_model,
+    size_of,
+)
 from fastnst.models.conditioning import (
     PLAIN,
     Chain,
@@ -18,7 +26,6 @@ from fastnst.models.conditioning import (
     Conditions,
     mixed,
 )
-from fastnst.models.init_from import init_from
 from fastnst.models.network import StyleNetwork
 
 JOHNSON: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}

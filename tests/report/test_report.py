@@ -14,6 +14,7 @@ from fastnst.report.blocks import (
     Column,
     Facts,
     Heading,
+    Interval,
     PictureGrid,
     Plot,
     Row,
@@ -25,9 +26,7 @@ from fastnst.report.blocks import (
     format_cell,
     png_bytes,
 )
-from fastnst.report.intervals import Interval
-from fastnst.report.render import render_html, render_table
-from fastnst.report.report import Report, to_json
+from fastnst.report.report import Report, render_html, render_table, to_json
 
 PNG = png_bytes(np.zeros((2, 3, 3), np.uint8))
 TABLE = Table(

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fastnst.models.architectures import build_network
-from fastnst.models.checkpoint import ModelInfo, save_model
+from fastnst.models.checkpoint import ModelInfo, build_network, save_model
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "training_figures.py"
 

@@ -16,10 +16,16 @@ from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import read_frame
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network
-from fastnst.models.architectures import build_network
-from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
+from fastnst.models.checkpoint import (
+    ModelInfo,
+    build_network,
+    load_model,
+    must_be_found,
+    read_safetensors,
+    save_model,
+    styles_of_names,
+)
 from fastnst.models.conditioning import ConditionalInstanceNorm2d, Conditions
-from fastnst.models.init_from import must_be_found, styles_of_names
 from fastnst.models.network import StyleNetwork
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT

@@ -35,7 +35,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
     settings: TrainSettings, network: LossNetwork, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[tuple[float, float]] = []
-    search = style_weight.search
+    search = style_weight.search_style_weight
 
     def watched(lost, wanted: float, weight: float) -> float:  # type: ignore[no-untyped-def]
         def noted(tried: float) -> float:
@@ -45,7 +45,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
         assert wanted == pytest.approx(0.3 / style_weight.EXCESS)
         return search(noted, wanted, weight)
 
-    monkeypatch.setattr(style_weight, "search", watched)
+    monkeypatch.setattr(style_weight, "search_style_weight", watched)
     goal = dataclasses.replace(settings, content_goal=0.3)
     found = find_style_weight(network, goal, [read_frame(settings.style[0])], images, None)
     assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / style_weight.EXCESS))))[0]

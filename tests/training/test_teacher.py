@@ -14,8 +14,7 @@ from fastnst.io.images import read_frame
 from fastnst.io.styles import bundled_models
 from fastnst.losses.perceptual import Losses, PerceptualLoss
 from fastnst.losses.weights import load_loss_network
-from fastnst.models.architectures import build_network
-from fastnst.models.checkpoint import ModelInfo, find_model, load_model, save_model
+from fastnst.models.checkpoint import ModelInfo, build_network, find_model, load_model, save_model
 from fastnst.models.network import StyleNetwork
 from fastnst.training import engine, setup
 from fastnst.training import teacher as teaching

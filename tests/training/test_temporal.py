@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.metrics.motion import Motion
+from fastnst.metrics.scenes import Motion
 from fastnst.training.temporal import (
     NOISE_LEVELS,
     SHIFT,

@@ -21,8 +21,7 @@ import numpy as np
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import psnr_db
-from fastnst.machine.cores import check_threads
-from fastnst.machine.hardware import describe_machine
+from fastnst.machine.resources import check_threads, describe_machine
 
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
@@ -136,7 +135,7 @@ def run_benchmark(
         measured |= zip(
             group,
             _measure_in_turns(
-                list(group.values()), (warm_up, runs), threads, on_run or _ignore, open_case or CaseProcess
+                list(group.values()), (warm_up, runs), threads, on_run or (lambda: None), open_case or CaseProcess
             ),
             strict=True,
         )
@@ -284,7 +283,3 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "times_ms": list(measurement.times_ms),
         "cpu_times_ms": list(measurement.cpu_times_ms),
     }
-
-
-def _ignore() -> None:
-    pass

@@ -21,7 +21,7 @@ from fastnst.backends.onnx_cpu import OnnxBackend
 from fastnst.errors import FastNSTError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, resize_frame
-from fastnst.machine.memory import peak_memory_mb
+from fastnst.machine.resources import peak_memory_mb
 
 # Most networks halve the picture two or three times, and few of them pad.
 _MULTIPLE = 8

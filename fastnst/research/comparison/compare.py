@@ -8,6 +8,7 @@ H and W are height and width in pixels. Frames are uint8 (H, W, 3) RGB.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import median
 from typing import TypeAlias
 
@@ -104,7 +105,7 @@ class Comparer:
         fast, fast_s = time_painting(self.network.paint, content)
         settings, trace = self.settings.exact(size), Trace()
         objective.evaluate(image)  # warms up, as the fast network is
-        recorder = CurveRecorder(objective, settings.steps, None if on_step is None else _bound(on_step, name, size))
+        recorder = CurveRecorder(objective, settings.steps, on_step and partial(on_step, name, size))
         minimize(objective, initial_image(image, settings), settings, trace, recorder)
         if trace.interrupted:
             raise KeyboardInterrupt
@@ -168,10 +169,6 @@ def time_painting(paint: StylizeFrame, frame: Frame) -> tuple[Frame, float]:
         painted = paint(frame)
         seconds.append(time.perf_counter() - started)
     return painted, median(seconds)
-
-
-def _bound(on_step: OnStep, name: str, size: int) -> Callable[[int, int], None]:
-    return lambda step, steps: on_step(name, size, step, steps)
 
 
 def _fitted(frame: Frame, long_side: int) -> Frame:

@@ -1,13 +1,13 @@
-"""Making the compact loss network: rounds of fitting, each to pictures optimized through the network before it too.
+"""Making the compact loss network: rounds of fitting, each to pictures optimized through the network before it too; a
+refinement; and the weights, with a card that says how they came about.
 
 Images are float32 (1, 3, H, W) RGB in [0, 1].
 """
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,16 +19,14 @@ from torch import Tensor
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
 from fastnst.io.saved import check_kinds, parse_table, reading
-from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures
-from fastnst.losses.compact_weights import load_compact
+from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures, CompactInfo, load_compact, save_compact
 from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
 from fastnst.losses.weights import find_weights
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.research.distillation.descents import draw_descent
 from fastnst.research.distillation.fitting import Fit, Fitter
-from fastnst.research.distillation.pictures import Pictures
+from fastnst.research.distillation.pictures import Pictures, draw_descent
 from fastnst.research.distillation.refining import Missed, Refiner
 from fastnst.research.distillation.settings import DistillSettings
 
@@ -135,7 +133,7 @@ def distill(
         state.fits = []
         for name in SHAPES:
             fit = fitter.fit(name)
-            state.fits.append(dataclasses.asdict(fit))
+            state.fits.append(asdict(fit))
             tell(DistillProgress(number, settings.rounds, settings.descents, fit))
         state.round, state.elapsed_s = number, time.monotonic() - started
         save_state(checkpoint, state, settings)
@@ -204,7 +202,7 @@ def save_state(path: Path, state: DistillState, settings: DistillSettings) -> No
     """Write a checkpoint; raises OutputError where that fails."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"descents.{number}": value.half() for number, value in enumerate(state.descents)}
-    plain = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value is not None}
+    plain = {name: str(value) for name, value in asdict(settings).items() if value is not None}
     names = ("round", "elapsed_s", "fits", "refined", "missed")
     progress = {name: getattr(state, name) for name in names}
     metadata = {"format": FORMAT, "settings": json.dumps(plain), "progress": json.dumps(progress)}
@@ -245,3 +243,85 @@ def saved_settings(folder: Path) -> dict[str, Any]:
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of a distillation")
+
+
+# Where things lay on the machine that trained is nobody else's business.
+_PRIVATE = ("paintings", "content", "loss_weights", "start")
+
+
+def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Path:
+    """Write compact.safetensors and compact.md into `folder`, and return the first; OutputError where that fails."""
+    weights = folder / "compact.safetensors"
+    shown = {name: value for name, value in asdict(settings).items() if name not in _PRIVATE}
+    training = {
+        "settings": shown,
+        "fits": result.fits,
+        "missed": {layer: [round(value, 4) for value in errors] for layer, errors in result.missed.items()},
+        "elapsed_s": round(result.elapsed_s),
+        "hardware": result.hardware,
+        "torch": torch.__version__,
+    }
+    info = CompactInfo(result.teacher, settings.licence, training)
+    save_compact(weights, result.network, info)
+    write_atomically(weights.with_suffix(".md"), _card(info, result).encode(errors="backslashreplace"))
+    return weights
+
+
+def _card(info: CompactInfo, result: DistillResult) -> str:
+    training: dict[str, Any] = info.training
+    seconds = training["elapsed_s"]
+    parameters = sum(value.numel() for value in result.network.parameters())
+    rows = "\n".join(f"| {name} | {value} |" for name, value in training["settings"].items())
+    return f"""# The compact loss network
+
+Stands in for {info.teacher}.
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| licence | {info.license} |
+| made in | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {training["torch"]} |
+
+{_fits(training["fits"])}{_missed(training["missed"])}## Settings
+
+| setting | value |
+|---|---|
+{rows}
+"""
+
+
+def _fits(fits: list[dict[str, Any]]) -> str:
+    rows = "\n".join(
+        f"| {fit['layer']} | {fit['convolution']:.3f} | {'' if fit['head'] is None else format(fit['head'], '.3f')} |"
+        for fit in fits
+    )
+    table = f"""## How well each layer was fitted
+
+Shares of VGG's variance that are missed, over the pictures of the last round: by the kept channels, and by the
+principal components that the layer's head gives.
+
+| layer | channels | components |
+|---|---|---|
+{rows}
+
+"""
+    return table if fits else ""
+
+
+def _missed(missed: dict[str, list[float]]) -> str:
+    rows = "\n".join(
+        " | ".join([f"| {layer}", *(f"{error:.3f}" for error in errors)]) + " |"
+        for layer, errors in missed.items()
+        if len(errors) == len(fields(Missed))  # the first version had two errors
+    )
+    table = f"""## What is missed after the refinement
+
+Relative squared errors, running means over the last hundred steps: of the responses in the layer's principal
+components, of their changes from a picture to a near one, and of their Gram matrix's changes.
+
+| layer | responses | changes | Gram matrix's changes |
+|---|---|---|---|
+{rows}
+
+"""
+    return table if missed else ""

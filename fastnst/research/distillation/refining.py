@@ -25,10 +25,8 @@ from fastnst.losses.losses import gram_matrix
 from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
-from fastnst.research.distillation.descents import PictureDescent, advance
-from fastnst.research.distillation.drawing import draw, near_pairs, plans
 from fastnst.research.distillation.fitting import principal_basis, regress
-from fastnst.research.distillation.pictures import Pictures
+from fastnst.research.distillation.pictures import PictureDescent, Pictures, advance, draw, near_pairs, plans
 
 BASIS_PICTURES = 160
 """Pictures that the components are measured on."""

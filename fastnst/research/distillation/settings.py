@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import SettingError
-from fastnst.losses.precision import Precision
-from fastnst.losses.settings import VGGName
+from fastnst.losses.settings import Precision, VGGName
 
 
 @dataclass(frozen=True, kw_only=True)

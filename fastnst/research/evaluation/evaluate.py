@@ -3,20 +3,159 @@
 Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
 """
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from fastnst.errors import InputError
-from fastnst.io.images import Frame
-from fastnst.report.blocks import Column
-from fastnst.report.intervals import Interval, mean_interval
-from fastnst.research.evaluation.cache import MeasurementCache
+from fastnst.errors import InputError, OutputError
+from fastnst.io.color_transfer import match_colors
+from fastnst.io.files import write_atomically
+from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.report.blocks import Column, Interval, mean_interval
 from fastnst.research.evaluation.judge import MEDIANS, Judge
-from fastnst.research.evaluation.networks import EvaluatedNetwork
-from fastnst.research.evaluation.rows import MATCHED, PLAIN, MeasuredPhoto, Rows
+from fastnst.research.evaluation.networks import EvaluatedNetwork, digest
+
+CACHE_FILE = "figures.jsonl"
+"""Name in the folder of the report."""
+
+
+class MeasurementCache:
+    """Figures by row and photo, both known by their content: a file that was changed is measured anew."""
+
+    def __init__(self, file: Path, *, resume: bool, given: Mapping[str, str], style: Frame) -> None:
+        """Open the file.
+
+        Args:
+            file: is written line by line.
+            resume: take over what it holds; otherwise it is begun anew.
+            given: what else the figures depend on: weights, sizes.
+            style: style image, uint8 (H, W, 3).
+
+        Raises OutputError.
+        """
+        self._file = file
+        self._given = digest(json.dumps(dict(given), sort_keys=True), str(style.shape), style.tobytes())
+        self._values = _read_lines(file) if resume else {}
+        write_atomically(file, "".join(_line(*pair) for pair in self._values.items()).encode())
+
+    def find(self, row: str, photo: str, measures: Sequence[str]) -> dict[str, float] | None:
+        """Figures of a row for a photo, each as `digest` gives it; None unless all measures are there."""
+        values = self._values.get(digest(self._given, row, photo), {})
+        return {measure: values[measure] for measure in measures} if set(measures) <= values.keys() else None
+
+    def add(self, row: str, photo: str, values: Mapping[str, float]) -> None:
+        """Write down the figures of a row for a photo. Raises OutputError."""
+        key = digest(self._given, row, photo)
+        self._values[key] = dict(values)
+        try:
+            with self._file.open("a", encoding="utf-8") as lines:
+                lines.write(_line(key, values))
+        except OSError as error:
+            raise OutputError(f"{self._file}: cannot be written ({error.strerror or error})") from error
+
+
+def _line(key: str, values: Mapping[str, float]) -> str:
+    return json.dumps({"key": key, "values": dict(values)}) + "\n"
+
+
+def _read_lines(file: Path) -> dict[str, dict[str, float]]:
+    try:
+        lines = file.read_text("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be read ({error.strerror or error}); leave out --resume") from error
+    return dict(pair for line in lines if (pair := _pair(line)) is not None)
+
+
+def _pair(line: str) -> tuple[str, dict[str, float]] | None:
+    try:
+        found: Any = json.loads(line)
+        return str(found["key"]), {str(key): float(value) for key, value in found["values"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+PLAIN = "plain photo"
+MATCHED = "recolored photo"
+"""The photo with the mean and the covariance of the painting's colors."""
+
+
+@dataclass(frozen=True)
+class MeasuredPhoto:
+    """One photo in every row."""
+
+    values: dict[str, dict[str, float]]
+    """Figures by row and measure."""
+
+    frames: dict[str, Frame]
+    """Pictures by row; of all rows where they were asked for, else of those that had to be painted."""
+
+
+class Rows:
+    """Paints and measures photos, or finds what was measured before."""
+
+    def __init__(
+        self,
+        networks: Sequence[EvaluatedNetwork],
+        style: Frame,
+        judge: Judge,
+        *,
+        size: int,
+        cache: MeasurementCache | None = None,
+    ) -> None:
+        """Prepare the rows.
+
+        Args:
+            networks: their names must differ.
+            style: style image, for the photo in its colors.
+            judge: measures against the same style image.
+            size: long side that photos are scaled to, pixels.
+            cache: figures of an earlier run with the same size, judge and style image, and where new ones are written.
+        """
+        self._style, self._judge, self._size, self._cache = style, judge, size, cache
+        self._painters = {network.name: network.paint for network in networks}
+        self._names = [*self._painters, PLAIN, MATCHED]
+        self._known_by = {PLAIN: PLAIN, MATCHED: MATCHED}
+        if cache:
+            self._known_by |= {network.name: network.identity for network in networks}
+
+    def measure(self, path: Path, *, with_frames: bool) -> MeasuredPhoto:
+        """Measure a photo in every row. Raises InputError for one that cannot be used."""
+        frame = read_sized(path, self._size)
+        content = digest(path.read_bytes()) if self._cache else ""
+        values = self._recall(content)
+        missing = [name for name in self._names if name not in values]
+        frames = {name: self._paint(name, frame) for name in (self._names if with_frames else missing)}
+        if missing:
+            photo = self._judge.measure_photo(frame)
+            for name in missing:
+                values[name] = self._judge.measure(frames[name], photo)
+                if self._cache:
+                    self._cache.add(self._known_by[name], content, values[name])
+        return MeasuredPhoto(values, frames)
+
+    def _recall(self, content: str) -> dict[str, dict[str, float]]:
+        if self._cache is None:
+            return {}
+        measures = list(self._judge.measures)
+        found = {name: self._cache.find(self._known_by[name], content, measures) for name in self._names}
+        return {name: values for name, values in found.items() if values is not None}
+
+    def _paint(self, name: str, frame: Frame) -> Frame:
+        if name == PLAIN:
+            return frame
+        return match_colors(frame, self._style) if name == MATCHED else self._painters[name](frame)
+
+
+def read_sized(path: Path, size: int) -> Frame:
+    """Read a picture scaled to a long side of `size` px. Raises InputError."""
+    frame = read_frame(path)
+    return resize_frame(frame, fit_long_side(frame.shape[:2], size))
 
 
 @dataclass

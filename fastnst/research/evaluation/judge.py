@@ -9,12 +9,10 @@ from pathlib import Path
 from fastnst.errors import InputError, WeightsError
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.alexnet import SMALLEST_SIDE
 from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
-from fastnst.metrics.artifacts import find_artifacts
-from fastnst.metrics.color import palette_of
+from fastnst.metrics.artifacts import find_artifacts, palette_of
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualFeatures, PerceptualMetrics, load_perceptual_metrics
-from fastnst.metrics.similarity import AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
+from fastnst.metrics.similarity import SMALLEST_SIDE, AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
 from fastnst.report.blocks import Column
 
 PERCEPTUAL = {

@@ -3,6 +3,7 @@
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from fastnst.backends.mixing import MIX_SIGN, StyleChoice, StyleWeights, choose_
 from fastnst.errors import SettingError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-from fastnst.research.evaluation.cache import digest
 
 MULTIPLE = 4
 """Sides of the float form are padded to a multiple of this: usual networks halve them twice."""
@@ -142,6 +142,15 @@ def open_networks(styles: Sequence[str | Path], *, strength: float | None = None
             )
         networks.append(open_network(style, name=name, strength=strength))
     return networks
+
+
+def digest(*parts: str | bytes) -> str:
+    """One short text that stands for texts and files' contents."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        found.update(f"{len(content)} ".encode() + content)
+    return found.hexdigest()[:32]
 
 
 def count_parameters(model: onnx.ModelProto) -> int:

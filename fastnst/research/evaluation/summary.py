@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.drawing import MARKERS, Theme, crop_detail, draw_plot, thumbnail
 from fastnst.report.report import Report
-from fastnst.report.sheet import crop_detail, thumbnail
-from fastnst.research.evaluation.evaluate import Evaluated, Evaluation
-from fastnst.research.evaluation.gate import THRESHOLDS
+from fastnst.research.evaluation.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
 from fastnst.research.evaluation.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
-from fastnst.research.evaluation.rows import MATCHED, PLAIN
-from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
+from fastnst.research.evaluation.verdicts import THRESHOLDS, baseline_verdicts, gate_verdicts, pair_verdicts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

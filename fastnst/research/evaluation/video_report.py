@@ -12,9 +12,20 @@ from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.metrics.flow import warp
 from fastnst.metrics.scenes import Kind, Scene
 from fastnst.metrics.temporal import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
-from fastnst.report.blocks import Block, Cell, Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text
-from fastnst.report.intervals import mean_interval
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Heading,
+    PictureGrid,
+    Plot,
+    Row,
+    Table,
+    Text,
+    mean_interval,
+)
+from fastnst.report.drawing import MARKERS, Theme, draw_plot
 from fastnst.report.report import Report
 
 if TYPE_CHECKING:

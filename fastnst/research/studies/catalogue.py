@@ -1,18 +1,87 @@
 """The studies: figures of the founding documents, redrawn, and figures that show what fastnst adds.
 
-Each is a function from what is given, photos, styles and settings, to a plan. `PRESET_OF` names the preset whose
-settings a study starts from.
+Each is a function from what is given, photos, styles and settings, to a plan: rows and columns of pictures, and which
+settings each is painted with. `PRESET_OF` names the preset whose settings a study starts from. Knows nothing of torch.
+
+Frames are uint8 (H, W, 3) RGB.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from fastnst.errors import InputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
-from fastnst.research.studies.plan import Cell, Given, Named, StudyPlan, StudyRun, job
+from fastnst.io.images import Frame
+
+
+@dataclass(frozen=True)
+class Named:
+    """A picture with a name for labels, and perhaps its regions."""
+
+    name: str
+    frame: Frame
+    mask: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a study is made of."""
+
+    photos: Sequence[Named]
+    styles: Sequence[Named]
+    settings: OptimizeSettings
+    """What holds for every cell, unless the study changes it."""
+
+    network: str = ""
+    """A trained network to show beside, for the study that wants one."""
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run of the exact method."""
+
+    photo: Named
+    styles: Sequence[Style]
+    style_names: Sequence[str]
+    settings: OptimizeSettings
+    content_mask: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of a sheet: of a run, as it is after a step; or a given one, shown as it is."""
+
+    job: StudyRun | None = None
+    step: int | None = None
+    """None: the run's result."""
+
+    shown: Frame | None = None
+    network: str = ""
+    """A trained network that paints `shown` instead."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study: labelled rows of cells, one cell for each column."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell | None]]]
+
+
+def job(photo: Named, styles: Sequence[Named], settings: OptimizeSettings, *, masks: bool = False) -> StudyRun:
+    """A run on a photo with styles of equal weight, with their masks or without."""
+    return StudyRun(
+        photo,
+        [Style(style.frame, mask=style.mask if masks else None) for style in styles],
+        [style.name for style in styles],
+        settings,
+        photo.mask if masks else None,
+    )
+
 
 StudyName: TypeAlias = Literal[
     "content-layers",
@@ -68,8 +137,11 @@ def grid(given: Given) -> StudyPlan:
     ratios = (1e-5, 1e-4, 1e-3, 1e-2)
     rows = []
     for depth in range(1, len(_DEPTHS) + 1):
-        changes = [{"style_layers": _DEPTHS[:depth], "content_weight": ratio, "style_weight": 1.0} for ratio in ratios]
-        rows.append((f"{'ABCDE'[depth - 1]} up to {_DEPTHS[depth - 1]}", _cells(given, changes)))
+        settings = [
+            _changed(given, style_layers=_DEPTHS[:depth], content_weight=ratio, style_weight=1.0) for ratio in ratios
+        ]
+        cells = [Cell(job(given.photos[0], given.styles[:1], one)) for one in settings]
+        rows.append((f"{'ABCDE'[depth - 1]} up to {_DEPTHS[depth - 1]}", cells))
     return StudyPlan("Style depth against alpha / beta", [f"{ratio:.0e}" for ratio in ratios], rows)
 
 
@@ -100,14 +172,13 @@ def total_variation(given: Given) -> StudyPlan:
 
 def init(given: Given) -> StudyPlan:
     """What the picture starts from: the photo, as in e4040, or noise, as in Gatys et al."""
-    other = given.settings.seed + 1
     return _variations(
         given,
         "Initialisation",
         [
             ("content", {"init": "content"}),
             ("noise", {"init": "noise"}),
-            ("noise, other seed", {"init": "noise", "seed": other}),
+            ("noise, other seed", {"init": "noise", "seed": given.settings.seed + 1}),
         ],
     )
 
@@ -167,33 +238,19 @@ def library(given: Given) -> StudyPlan:
     """
     if not given.network:
         raise InputError("this study wants --network, a trained style or an .onnx file")
-    rows: list[tuple[str, list[Cell | None]]] = [
-        (
-            f"{photo.name}, {style.name}",
-            [
-                Cell(shown=photo.frame),
-                Cell(shown=style.frame),
-                Cell(shown=photo.frame, network=given.network),
-                Cell(job(photo, [style], given.settings)),
-            ],
-        )
-        for photo, style in _pairs(given)
-    ]
+    paired: list[tuple[Named, Sequence[Named]]] = [(photo, [style]) for photo, style in _pairs(given)]
     if len(given.styles) > 1:
         # The document's three styles in one picture. A network paints what it was trained to.
-        together = " + ".join(style.name for style in given.styles)
-        rows += [
-            (
-                f"{photo.name}, {together}",
-                [
-                    Cell(shown=photo.frame),
-                    None,
-                    Cell(shown=photo.frame, network=given.network),
-                    Cell(job(photo, given.styles, given.settings)),
-                ],
-            )
-            for photo in given.photos
+        paired += [(photo, given.styles) for photo in given.photos]
+    rows = []
+    for photo, styles in paired:
+        cells = [
+            Cell(shown=photo.frame),
+            Cell(shown=styles[0].frame) if len(styles) == 1 else None,
+            Cell(shown=photo.frame, network=given.network),
+            Cell(job(photo, styles, given.settings)),
         ]
+        rows.append((f"{photo.name}, {' + '.join(style.name for style in styles)}", cells))
     return StudyPlan("Beside a library", ["photo", "style", f"network: {given.network}", "exact"], rows)
 
 
@@ -280,11 +337,6 @@ def _changed(given: Given, **changes: Any) -> OptimizeSettings:
 
 def _pairs(given: Given) -> list[tuple[Named, Named]]:
     return [(photo, style) for photo in given.photos for style in given.styles]
-
-
-def _cells(given: Given, changes: Sequence[Mapping[str, Any]]) -> list[Cell]:
-    photo, style = given.photos[0], given.styles[0]
-    return [Cell(job(photo, [style], _changed(given, **change))) for change in changes]
 
 
 def _variations(given: Given, title: str, variations: Sequence[tuple[str, Mapping[str, Any]]]) -> StudyPlan:

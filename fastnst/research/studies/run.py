@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeAlias
@@ -15,15 +16,14 @@ import numpy as np
 
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.engine import optimize
-from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
+from fastnst.exact.result import OptimizeProgress, report
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
 from fastnst.report.blocks import PictureGrid
-from fastnst.report.plots import MARKERS, Theme, draw_plot
+from fastnst.report.drawing import MARKERS, Theme, draw_plot, draw_sheet, thumbnail
 from fastnst.report.report import to_json
-from fastnst.report.sheet import draw_sheet, thumbnail
 from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
-from fastnst.research.studies.plan import Cell, StudyPlan, StudyRun
+from fastnst.research.studies.catalogue import Cell, StudyPlan, StudyRun
 
 OnStep: TypeAlias = Callable[[int, int, int, int], None]
 """Called with the run's number, how many runs there are, the step and the number of steps of the run."""
@@ -62,7 +62,7 @@ def run_study(plan: StudyPlan, folder: Path, *, size: int, on_step: OnStep | Non
     networks = {name: open_network(name) for name in names}
     kept: dict[str, StudyCache] = {}
     for number, (key, (one, steps)) in enumerate(runs.items(), start=1):
-        tell = None if on_step is None else _numbered(on_step, number, len(runs))
+        tell = on_step and partial(on_step, number, len(runs))
         kept[key] = _load(folder / "runs", key, steps) or _paint(folder / "runs", key, one, steps, tell)
     return _write(plan, folder, kept, networks, size)
 
@@ -136,16 +136,12 @@ def _paint(
     if result.interrupted:
         raise KeyboardInterrupt
     frames |= {step: result.frame for step in steps if step not in frames}
-    told = _told(result, one)
+    told = {"photo": one.photo.name, "styles": list(one.style_names)} | report(result, one.settings)
     for step, frame in frames.items():
         write_picture(folder / _picture_name(key, step), Picture(frame=frame))
     # Last, since it says that the run is whole.
     write_atomically(folder / f"{key}.json", to_json(told).encode(errors="backslashreplace"))
     return StudyCache(frames, told)
-
-
-def _told(result: OptimizeResult, one: StudyRun) -> dict[str, Any]:
-    return {"photo": one.photo.name, "styles": list(one.style_names)} | report(result, one.settings)
 
 
 def _picture_name(key: str, step: int | None) -> str:
@@ -185,7 +181,6 @@ def _numbers(plan: StudyPlan, kept: Mapping[str, StudyCache]) -> dict[str, Any]:
     ]
     return {
         "title": plan.title,
-        **plan.facts,
         "cells": cells,
         "runs": {key: one.told for key, one in kept.items()},
     }
@@ -214,7 +209,3 @@ def _curves(plan: StudyPlan, kept: Mapping[str, StudyCache]) -> bytes:
             axes[0].legend(fontsize="small")
 
     return draw_plot("curves", draw, panels=2, size=(11, 4.6)).light
-
-
-def _numbered(on_step: OnStep, number: int, runs: int) -> Callable[[int, int], None]:
-    return lambda step, steps: on_step(number, runs, step, steps)

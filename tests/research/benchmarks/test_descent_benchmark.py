@@ -12,8 +12,17 @@ from fastnst.cli import main
 from fastnst.errors import FastNSTError, InputError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.research.benchmarks import descent_benchmark
-from fastnst.research.benchmarks.descent_benchmark import BASELINE, Curve, DescentBenchmark, DescentPoint, PicturePair
-from fastnst.research.benchmarks.descent_report import as_json, loss_plot, mean_ratios, rows
+from fastnst.research.benchmarks.descent_benchmark import (
+    BASELINE,
+    Curve,
+    DescentBenchmark,
+    DescentPoint,
+    PicturePair,
+    as_json,
+    loss_plot,
+    mean_ratios,
+    rows,
+)
 from fastnst.research.benchmarks.descent_worker import DescentJob, kept_steps, settings_of, work
 
 

@@ -10,12 +10,19 @@ import onnx.parser
 import pytest
 
 from fastnst.io.images import read_frame
-from fastnst.report.intervals import Interval
+from fastnst.report.blocks import Interval
 from fastnst.research.comparison.compare import Comparer
 from fastnst.research.comparison.comparison import CompareSettings, Comparison, CurvePoint, Judged
-from fastnst.research.comparison.pictures import picture_grid
-from fastnst.research.comparison.report import compare_report, summary, write_comparison
-from fastnst.research.comparison.tables import in_words, loss_table, match_table, speed_table
+from fastnst.research.comparison.report import (
+    compare_report,
+    in_words,
+    loss_table,
+    match_table,
+    picture_grid,
+    speed_table,
+    summary,
+    write_comparison,
+)
 from fastnst.research.evaluation.networks import open_network
 
 BLANK = np.zeros((40, 60, 3), np.uint8)

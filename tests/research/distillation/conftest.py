@@ -55,4 +55,4 @@ def settings(photos: Path, style_picture: Path, teacher: Path) -> DistillSetting
 
 @pytest.fixture
 def short_descents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.research.distillation.descents._between", lambda _rng, low, _high: low)
+    monkeypatch.setattr("fastnst.research.distillation.pictures._between", lambda _rng, low, _high: low)

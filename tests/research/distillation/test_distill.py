@@ -15,10 +15,8 @@ from fastnst.losses.compact import COMPONENTS, SHAPES, CompactFeatures
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
 from fastnst.research.distillation import loop
-from fastnst.research.distillation.descents import draw_descent
-from fastnst.research.distillation.finish import finish
-from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, load_state
-from fastnst.research.distillation.pictures import Pictures
+from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, finish, load_state
+from fastnst.research.distillation.pictures import Pictures, draw_descent
 from fastnst.research.distillation.settings import DistillSettings
 
 CPU = torch.device("cpu")
@@ -31,12 +29,12 @@ def test_rounds_descents_and_files(settings: DistillSettings, photos: Path, tmp_
     result = distill(settings, photos, tmp_path, on_progress=told.append, device=CPU)
     assert [entry.descents for entry in told if entry.round == 2 and entry.fit is None] == [1, 2]
     assert sum(entry.fit is not None for entry in told) == 2 * len(SHAPES)
-    files = finish(result, settings, tmp_path)
-    card = files.card.read_text()
+    weights = finish(result, settings, tmp_path)
+    card = weights.with_suffix(".md").read_text()
     assert "Stands in for vgg19, torchvision normalisation, vgg.safetensors" in card
     assert "| relu4_2 |" in card
-    assert str(settings.paintings) not in card + files.weights.read_bytes()[:3000].decode("latin1")
-    network, provenance = load_loss_network(LossSettings(loss_network="compact", loss_weights=files.weights))
+    assert str(settings.paintings) not in card + weights.read_bytes()[:3000].decode("latin1")
+    network, provenance = load_loss_network(LossSettings(loss_network="compact", loss_weights=weights))
     assert "compact (stands in for vgg19" in provenance
     assert set(network(torch.rand(1, 3, 32, 32))) == set(COMPONENTS)
 
@@ -82,7 +80,7 @@ def test_settings_that_make_no_sense(settings: DistillSettings, change: dict[str
 def test_a_descent_lowers_the_loss_and_stays_a_picture(
     photos: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastnst.research.distillation.descents._between", lambda _rng, _low, high: high)
+    monkeypatch.setattr("fastnst.research.distillation.pictures._between", lambda _rng, _low, high: high)
     torch.manual_seed(0)
     pictures = Pictures(photos, style_picture.parent, 32)
     image = draw_descent(CompactFeatures(), pictures, np.random.default_rng(0), CPU, None)

@@ -9,15 +9,11 @@ import pytest
 import torch
 
 from fastnst.errors import DivergedError
-from fastnst.losses.compact import LAYERS, CompactFeatures
-from fastnst.losses.compact_weights import load_compact
+from fastnst.losses.compact import LAYERS, CompactFeatures, load_compact
 from fastnst.losses.settings import LossSettings
 from fastnst.research.distillation import refining
-from fastnst.research.distillation.descents import PictureDescent, advance, draw_plan
-from fastnst.research.distillation.drawing import near_pairs, plans
-from fastnst.research.distillation.finish import finish
-from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, load_state, save_state
-from fastnst.research.distillation.pictures import Pictures
+from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, finish, load_state, save_state
+from fastnst.research.distillation.pictures import PictureDescent, Pictures, advance, draw_plan, near_pairs, plans
 from fastnst.research.distillation.settings import DistillSettings
 
 CPU = torch.device("cpu")
@@ -67,7 +63,7 @@ def test_goes_on_where_a_refinement_was_stopped(refined: DistillSettings, photos
     assert [progress.refined for progress in told] == [3, 4, 5]
     assert load_state(tmp_path / CHECKPOINT).refined == 5
     assert set(result.missed) == set(LAYERS)
-    assert "| relu5_1 |" in finish(result, longer, tmp_path).card.read_text()
+    assert "| relu5_1 |" in finish(result, longer, tmp_path).with_suffix(".md").read_text()
 
 
 def test_goes_on_with_what_the_first_version_left(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
@@ -80,7 +76,11 @@ def test_goes_on_with_what_the_first_version_left(refined: DistillSettings, phot
 
 
 def finish_again(settings: DistillSettings, photos: Path, folder: Path) -> str:
-    card = finish(distill(settings, photos, folder, resume=True, device=CPU), settings, folder).card.read_text()
+    card = (
+        finish(distill(settings, photos, folder, resume=True, device=CPU), settings, folder)
+        .with_suffix(".md")
+        .read_text()
+    )
     return card.split("## What is missed")[1]
 
 
@@ -97,14 +97,14 @@ def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
 
 def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photos: Path, tmp_path: Path) -> None:
     fitted = distill(replace(refined, refine_steps=0), photos, tmp_path / "fitted", device=CPU)
-    files = finish(fitted, refined, tmp_path / "fitted")
+    weights = finish(fitted, refined, tmp_path / "fitted")
     told: list[DistillProgress] = []
-    started = replace(refined, start=files.weights)
+    started = replace(refined, start=weights)
     result = distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
     assert [progress.fit for progress in told] == [None, None]
     assert [progress.refined for progress in told] == [1, 2]
     again = finish(result, started, tmp_path / "refined")
-    assert str(tmp_path) not in again.card.read_text() + again.weights.read_bytes()[:3000].decode("latin1")
+    assert str(tmp_path) not in again.with_suffix(".md").read_text() + again.read_bytes()[:3000].decode("latin1")
 
 
 def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
@@ -112,8 +112,8 @@ def test_the_network_is_frozen_between_steps_and_a_file_holds_it(
 ) -> None:
     result = distill(refined, photos, tmp_path, device=CPU)
     assert not any(parameter.requires_grad for parameter in result.network.parameters())
-    files = finish(result, refined, tmp_path)
-    network, _ = load_compact(LossSettings(loss_weights=files.weights), LAYERS)
+    weights = finish(result, refined, tmp_path)
+    network, _ = load_compact(LossSettings(loss_weights=weights), LAYERS)
     own = result.network.state_dict()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, own[name].half().float(), rtol=0, atol=0)

@@ -10,17 +10,25 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastnst.errors import InputError
+from fastnst.errors import InputError, OutputError
 from fastnst.io.color_transfer import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.report.sheet import draw_sheet
-from fastnst.research.evaluation.cache import MeasurementCache
-from fastnst.research.evaluation.evaluate import Evaluated, Evaluation, choose_evenly, evaluate, measure_sizes
+from fastnst.report.drawing import draw_sheet
+from fastnst.research.evaluation.evaluate import (
+    MATCHED,
+    PLAIN,
+    Evaluated,
+    Evaluation,
+    MeasurementCache,
+    choose_evenly,
+    evaluate,
+    measure_sizes,
+    read_sized,
+)
 from fastnst.research.evaluation.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
-from fastnst.research.evaluation.networks import EvaluatedNetwork
-from fastnst.research.evaluation.rows import MATCHED, PLAIN, read_sized
+from fastnst.research.evaluation.networks import EvaluatedNetwork, digest
 from fastnst.research.evaluation.summary import picture_grid, summarize
 from fastnst.research.evaluation.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
@@ -113,10 +121,6 @@ def test_nothing_but_broken_photos(style: Frame, judge: Judge, tmp_path: Path) -
         evaluate(NETWORKS, style, [tmp_path / "broken.png"], judge)
 
 
-def opened(file: Path, style: Frame) -> MeasurementCache:
-    return MeasurementCache(file, resume=True, given={}, style=style)
-
-
 def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, judge: Judge, tmp_path: Path) -> None:
     painted: list[str] = []
 
@@ -125,9 +129,9 @@ def test_figures_of_an_earlier_run_are_taken_over(photos: Path, style: Frame, ju
         return EvaluatedNetwork(name, tmp_path / name, lambda frame: painted.append(name) or 255 - frame, 7)  # type: ignore[func-returns-value]
 
     paths, file = sorted(photos.iterdir())[:3], tmp_path / "figures.jsonl"
-    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, cache=opened(file, style))
+    first = evaluate([network("a")], style, paths[:2], judge, size=80, samples=0, cache=opened(file, style=style))
     networks = [network("a"), network("b")]
-    second = evaluate(networks, style, paths, judge, size=80, samples=0, cache=opened(file, style))
+    second = evaluate(networks, style, paths, judge, size=80, samples=0, cache=opened(file, style=style))
     assert painted == ["a", "a", "b", "b", "a", "b"]
     assert second.rows == evaluate(networks, style, paths, judge, size=80, samples=0).rows
     assert second.row("a").values["style"][:2] == first.row("a").values["style"]
@@ -137,9 +141,9 @@ def test_pictures_are_painted_again_to_be_shown(photos: Path, style: Frame, judg
     path, file = photos / "photo1.png", tmp_path / "figures.jsonl"
     (tmp_path / "a.onnx").write_text("a")
     networks = [EvaluatedNetwork("inverted", tmp_path / "a.onnx", invert, 7)]
-    evaluate(networks, style, [path], judge, size=80, samples=0, cache=opened(file, style))
+    evaluate(networks, style, [path], judge, size=80, samples=0, cache=opened(file, style=style))
     lines = file.read_text()
-    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, cache=opened(file, style)).samples
+    [sample] = evaluate(networks, style, [path], judge, size=80, samples=1, cache=opened(file, style=style)).samples
     assert list(sample.frames) == ["inverted", PLAIN, MATCHED]
     np.testing.assert_array_equal(sample.frames["inverted"], 255 - sample.frames[PLAIN])
     assert file.read_text() == lines
@@ -304,3 +308,75 @@ def test_ctrl_c_at_the_second_size_leaves_the_first(photos: Path, style: Frame, 
     assert results[0].interrupted
     assert len(results[0].photos) == 2
     assert [result.size for result in measure_sizes(networks, style, paths, judge, sizes=[70, 80])] == [70, 80]
+
+
+STYLE = np.zeros((2, 3, 3), np.uint8)
+VALUES = {"content": 0.25, "style": 1 / 3}
+
+
+def opened(file: Path, *, resume: bool = True, size: str = "512", style: np.ndarray = STYLE) -> MeasurementCache:
+    return MeasurementCache(file, resume=resume, given={"size": size}, style=style)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "new" / "figures.jsonl"
+    opened(path).add("net", "photo", VALUES)
+    return path
+
+
+def test_figures_are_taken_over_to_the_last_bit(file: Path) -> None:
+    assert opened(file).find("net", "photo", ["style", "content"]) == VALUES
+
+
+def test_figures_are_there_at_once(tmp_path: Path) -> None:
+    kept = opened(tmp_path / "figures.jsonl")
+    assert kept.find("net", "photo", ["content"]) is None
+    kept.add("net", "photo", VALUES)
+    assert kept.find("net", "photo", ["content"]) == {"content": 0.25}
+
+
+def test_without_resume_it_begins_anew(file: Path) -> None:
+    assert opened(file, resume=False).find("net", "photo", list(VALUES)) is None
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize(("row", "photo"), [("other", "photo"), ("net", "other"), ("netp", "hoto")])
+def test_another_network_or_photo_is_not_known(file: Path, row: str, photo: str) -> None:
+    assert opened(file).find(row, photo, ["content"]) is None
+
+
+@pytest.mark.parametrize("other", [{"size": "256"}, {"style": STYLE + 1}, {"style": STYLE.reshape(3, 2, 3)}])
+def test_figures_of_other_sizes_and_style_images_are_not_taken_over(file: Path, other: dict[str, object]) -> None:
+    assert opened(file, **other).find("net", "photo", ["content"]) is None  # type: ignore[arg-type]
+
+
+def test_a_measure_that_is_missing_has_to_be_measured(file: Path) -> None:
+    assert opened(file).find("net", "photo", ["content", "lpips"]) is None
+
+
+def test_a_line_that_was_cut_short_is_left_out_and_spoils_no_other(file: Path) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('{"key": "ab')
+    opened(file).add("net", "second", VALUES)
+    again = opened(file)
+    assert again.find("net", "photo", ["content"]) is not None
+    assert again.find("net", "second", ["content"]) is not None
+    assert len([json.loads(line) for line in file.read_text().splitlines()]) == 2
+
+
+def test_what_is_no_line_of_figures_is_left_out(file: Path) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('[1]\n{"key": "a"}\n{"key": "a", "values": 3}\n{"key": "a", "values": {"content": "x"}}\n\n')
+    assert opened(file).find("net", "photo", ["content"]) is not None
+
+
+def test_a_folder_in_its_place_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "figures.jsonl").mkdir()
+    with pytest.raises(OutputError, match=r"figures.jsonl: cannot be "):
+        opened(tmp_path / "figures.jsonl")
+
+
+def test_digest_tells_where_one_part_ends() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+    assert digest(b"ab") == digest("ab")

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, WeightsError
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics.alexnet import AlexNetFeatures
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.metrics.similarity import AlexNetMetrics
+from fastnst.metrics.similarity import AlexNetFeatures, AlexNetMetrics
 from fastnst.research.evaluation import judge as module
 from fastnst.research.evaluation.judge import MEASURES, SECOND_OPINION, Judge, load_measures
 

@@ -10,8 +10,7 @@ import pytest
 from fastnst.metrics.flow import still
 from fastnst.metrics.scenes import Scene
 from fastnst.metrics.temporal import Steadiness
-from fastnst.report.blocks import Facts, Heading, PictureGrid, Plot, Table
-from fastnst.report.intervals import Interval
+from fastnst.report.blocks import Facts, Heading, Interval, PictureGrid, Plot, Table
 from fastnst.report.report import Report
 from fastnst.research.evaluation.video_report import (
     add_video,

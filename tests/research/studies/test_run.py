@@ -9,8 +9,7 @@ from PIL import Image
 from fastnst.errors import OutputError, StyleError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
-from fastnst.research.studies.catalogue import STUDIES
-from fastnst.research.studies.plan import Given, Named, StudyPlan
+from fastnst.research.studies.catalogue import STUDIES, Given, Named, StudyPlan
 from fastnst.research.studies.run import run_key, run_study
 
 

@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
-from fastnst.diagnosis import files, installation
-from fastnst.diagnosis.devices import judge_cameras, judge_codecs, judge_providers, providers_of
-from fastnst.diagnosis.files import judge_styles, judge_weights
-from fastnst.diagnosis.findings import Diagnosis, Finding
-from fastnst.diagnosis.installation import PACKAGES, judge_installation
-from fastnst.diagnosis.probing import Answer
+from fastnst.diagnosis import examine
+from fastnst.diagnosis.examine import (
+    PACKAGES,
+    Diagnosis,
+    Finding,
+    judge_cameras,
+    judge_codecs,
+    judge_installation,
+    judge_providers,
+    judge_styles,
+    judge_weights,
+    providers_of,
+)
+from fastnst.diagnosis.probes import Answer
 
 FINE = {package.module: Answer([{"imported": package.module}]) for package in PACKAGES}
 VERSIONS = {
@@ -32,7 +40,7 @@ VERSIONS = {
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What pip has installed; tests change it."""
     found = dict(VERSIONS)
-    monkeypatch.setattr(installation, "installed", lambda names: {name: found[name] for name in names if name in found})
+    monkeypatch.setattr(examine, "installed", lambda names: {name: found[name] for name in names if name in found})
     return found
 
 
@@ -110,7 +118,7 @@ def test_two_opencvs_side_by_side(versions: dict[str, str]) -> None:
 
 
 def test_versions_as_pip_says() -> None:
-    found = installation.installed(["numpy", "nonsuch-package"])
+    found = examine.installed(["numpy", "nonsuch-package"])
     assert list(found) == ["numpy"]
     assert found["numpy"][0].isdecimal()
 
@@ -121,7 +129,7 @@ def test_two_onnx_runtimes_as_pip_leaves_them(tmp_path: Path, monkeypatch: pytes
         text = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n".format(*name.split("-"))
         (tmp_path / f"{name}.dist-info" / "METADATA").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    found = installation.installed(installation.ONNX_RUNTIMES)
+    found = examine.installed(examine.ONNX_RUNTIMES)
     assert {"onnxruntime-directml", "onnxruntime-openvino"} <= found.keys()
     (conflict,) = (finding for finding in judge_installation(FINE) if "overwrite" in finding.detail)
     assert "onnxruntime-openvino" in conflict.detail.split("; remove ")[1]
@@ -255,7 +263,7 @@ def test_an_encoder_that_crashes_costs_only_the_later_ones() -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv(files.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(examine.WEIGHTS_VARIABLE, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -282,21 +290,21 @@ def test_weights_that_torch_has_fetched(hub: Path) -> None:
 
 
 def test_weights_in_the_environment(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(files.WEIGHTS_VARIABLE, str(hub / "a.pth"))
+    monkeypatch.setenv(examine.WEIGHTS_VARIABLE, str(hub / "a.pth"))
     (found,) = judge_weights()
     assert (found.status, found.detail) == ("wrong", f"{hub / 'a.pth'}: no such file")
     (hub / "a.pth").touch()
-    assert judge_weights() == [Finding("weights", files.WEIGHTS_VARIABLE, "ok", str(hub / "a.pth"))]
+    assert judge_weights() == [Finding("weights", examine.WEIGHTS_VARIABLE, "ok", str(hub / "a.pth"))]
 
 
 def test_where_torch_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = pytest.importorskip("torch.hub")
     monkeypatch.delenv("TORCH_HOME", raising=False)
-    assert files.hub_folder() == Path(hub.get_dir()) / "checkpoints"
+    assert examine.hub_folder() == Path(hub.get_dir()) / "checkpoints"
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert files.hub_folder() == Path(hub.get_dir()) / "checkpoints"
+    assert examine.hub_folder() == Path(hub.get_dir()) / "checkpoints"
     monkeypatch.setenv("TORCH_HOME", "~/torch")
-    assert files.hub_folder() == Path(hub.get_dir()).expanduser() / "checkpoints"
+    assert examine.hub_folder() == Path(hub.get_dir()).expanduser() / "checkpoints"
 
 
 def test_styles() -> None:

@@ -6,8 +6,7 @@ import pytest
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.metrics.flow import estimate_flow, warp
-from fastnst.metrics.motion import Motion
-from fastnst.metrics.synthetic import MOTIONS, moving_scene, moving_scenes, noisy_scene
+from fastnst.metrics.scenes import MOTIONS, Motion, moving_scene, moving_scenes, noisy_scene
 
 
 def ramp(height: int, width: int) -> Frame:
@@ -82,7 +81,7 @@ def test_a_motion_that_leaves_the_picture_is_refused() -> None:
 
 def test_noise_has_the_strength_asked_for_and_is_new_in_each_frame() -> None:
     grey = np.full((60, 80, 3), 128, np.uint8)
-    scene = noisy_scene("grey", grey, frames=3, long_side=80, levels=2)
+    scene = noisy_scene("grey", grey, frames=3, long_side=80)
     # Rounding to whole levels adds 1/12: sqrt(4 + 1/12) = 2.02.
     assert [frame.std() for frame in scene.frames] == pytest.approx([2.02] * 3, rel=0.03)
     difference = scene.frames[1].astype(int) - scene.frames[0]

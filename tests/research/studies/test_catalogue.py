@@ -7,8 +7,7 @@ import pytest
 from fastnst.errors import InputError
 from fastnst.exact.presets import preset_settings
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, StudyName
-from fastnst.research.studies.plan import Given, Named, StudyPlan
+from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName, StudyPlan
 
 
 def named(name: str, seed: int) -> Named:

@@ -22,9 +22,8 @@ from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.live import LiveNet
-from fastnst.models.quantization import condition_inputs, quantize
 from fastnst.research.evaluation.networks import count_parameters
-from fastnst.research.evaluation.quantization_check import QuantizationCheck, compare_painters
+from fastnst.research.quantization import QuantizationCheck, compare_painters, condition_inputs, quantize
 
 
 def pooled(image: Tensor) -> Features:
@@ -131,7 +130,7 @@ def test_the_command_writes_nothing_that_fails(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fastnst.research.evaluation.quantization_check.LEAST_PSNR", 98.0)
+    monkeypatch.setattr("fastnst.research.quantization.LEAST_PSNR", 98.0)
     out = tmp_path / "int8.onnx"
     with pytest.raises(StyleError, match=r"paints worse in 8-bit integers .*; nothing was written"):
         command(str(network), photos=(str(photos),), style_image=style_picture, output=out, judged=2)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fastnst.report.intervals import mean_interval, paired_interval, t_quantile
+from fastnst.report.blocks import mean_interval, paired_interval, t_quantile
 
 
 def test_interval_by_hand() -> None:

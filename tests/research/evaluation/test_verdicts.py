@@ -1,6 +1,6 @@
 """The acceptance gate, by hand and for every file in exports/."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
@@ -9,11 +9,10 @@ import pytest
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import load_perceptual_metrics
-from fastnst.research.evaluation.evaluate import choose_evenly, evaluate
-from fastnst.research.evaluation.gate import Thresholds, check_appearance, check_gate, style_images
+from fastnst.research.evaluation.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.research.evaluation.judge import APPEARANCE, Judge
 from fastnst.research.evaluation.networks import open_network
-from fastnst.research.evaluation.rows import MATCHED
+from fastnst.research.evaluation.verdicts import Thresholds, check_appearance, check_gate
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
@@ -82,13 +81,12 @@ def test_centred_is_held_against_the_recolored_photo() -> None:
     assert check_gate(GOOD, {"centred": 0.8}, Thresholds(centred_share=0.6)) == []
 
 
-def test_style_images_are_named_by_the_provenance() -> None:
-    metadata = {"style": "starry", "provenance": "trained on starry_night.jpg, 2400 steps of 2, judged by vgg19, caffe"}
-    assert style_images(metadata) == {"starry": "starry_night.jpg"}
-    several = {"style": "duo", "styles": "red_one,blue", "provenance": "trained on red one.png, blue.png, 4 steps of 2"}
-    assert style_images(several) == {"red_one": "red one.png", "blue": "blue.png"}
-    assert style_images({"style": "drawn", "provenance": "drawn"}) == {}
-    assert style_images({}) == {}
+def style_images(metadata: Mapping[str, str]) -> dict[str, str]:
+    """File names of the pictures that a network was trained on, by style, from its metadata's provenance."""
+    styles = metadata.get("styles", metadata.get("style", "")).split(",")
+    provenance = metadata.get("provenance", "")
+    names = provenance.removeprefix("trained on ").split(", ") if provenance.startswith("trained on ") else []
+    return dict(zip(styles, names, strict=False))
 
 
 def real_photos() -> list[Path]:

@@ -1,0 +1,159 @@
+"""What figures were taken on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from fastnst.errors import SettingError
+from fastnst.machine import resources
+from fastnst.machine.resources import check_threads, default_threads, describe_machine, peak_memory_mb
+
+
+def test_machine_in_words() -> None:
+    machine = describe_machine()
+    assert machine["packages"]["numpy"]
+    assert "torch" not in machine["packages"]
+    assert machine["processors"] >= 1
+    assert all(machine[name] for name in ("system", "processor", "python"))
+    json.dumps(machine)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight processors on four cores (0 and 4 share one, and so on), all of them allowed, no quota."""
+    for cpu in range(8):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    (tmp_path / "cgroup").mkdir()
+    monkeypatch.setattr(resources, "_CPUS", tmp_path)
+    monkeypatch.setattr(resources, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    allow(monkeypatch, set(range(8)))
+    return tmp_path
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, allowed: set[int]) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: allowed, raising=False)
+
+
+def test_the_whole_machine_is_left_to_the_library(machine: Path) -> None:
+    assert default_threads() == 0
+
+
+def test_a_thread_for_each_physical_core_that_is_allowed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, {0, 4, 1})
+    assert default_threads() == 2
+
+
+def test_unknown_cores_count_one_each(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_CPUS", machine / "gone")
+    allow(monkeypatch, {0, 4, 1})
+    assert default_threads() == 3
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("150000 100000", 2), ("20000 100000", 1), ("max 100000", 0)])
+def test_share_of_a_container(machine: Path, quota: str, threads: int) -> None:
+    (machine / "cgroup" / "cpu.max").write_text(quota + "\n")
+    assert default_threads() == threads
+
+
+def test_share_of_an_older_container(machine: Path) -> None:
+    (machine / "cgroup" / "cpu").mkdir()
+    for name, value in (("quota", 300_000), ("period", 100_000)):
+        (machine / "cgroup" / "cpu" / f"cpu.cfs_{name}_us").write_text(f"{value}\n")
+    assert default_threads() == 3
+    (machine / "cgroup" / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert default_threads() == 0
+
+
+def test_the_smaller_limit_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, {0, 1, 2})
+    (machine / "cgroup" / "cpu.max").write_text("150000 100000\n")
+    assert default_threads() == 2
+    (machine / "cgroup" / "cpu.max").write_text("700000 100000\n")
+    assert default_threads() == 3
+
+
+def test_systems_that_do_not_say(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert default_threads() == 0
+
+
+@pytest.mark.parametrize(("processors", "most"), [(2, 64), (None, 64), (384, 384)])
+def test_far_more_threads_than_processors_are_refused(
+    processors: int | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    check_threads(None)
+    check_threads(1)
+    check_threads(most)
+    for threads in (0, most + 1):
+        with pytest.raises(SettingError, match=f"^codec threads {threads}; expected at least 1 and at most {most}$"):
+            check_threads(threads, "codec threads")
+
+
+def test_peak_outlasts_what_was_given_back() -> None:
+    code = (
+        "from fastnst.machine.resources import peak_memory_mb as peak\n"
+        "before = peak(); block = bytearray(64 << 20); block[::4096] = b'1' * len(block[::4096]); del block\n"
+        "print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 60 < float(done.stdout) < 80
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the figure begins anew with each process anyway")
+def test_the_parents_memory_does_not_count() -> None:
+    block = bytearray(200 << 20)
+    block[::4096] = b"1" * len(block[::4096])
+    code = "from fastnst.machine.resources import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 5 < float(done.stdout) < 100
+    own = peak_memory_mb()
+    assert own is not None
+    assert own > 200
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A container with 8000 kB left, and no containers."""
+    left = SimpleNamespace(available=8000 * 1024)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: left)
+    monkeypatch.setattr(resources, "_CGROUPS", tmp_path)
+    return tmp_path
+
+
+def test_memory_of_the_machine(container: Path) -> None:
+    assert resources.available_memory() == 8000 * 1024
+
+
+def test_a_container_without_a_limit(container: Path) -> None:
+    (container / "memory.max").write_text("max\n")
+    (container / "memory.current").write_text("123\n")
+    assert resources.available_memory() == 8000 * 1024
+
+
+def test_a_container_with_a_limit(container: Path) -> None:
+    (container / "memory.max").write_text("5000000\n")
+    (container / "memory.current").write_text("4000000\n")
+    (container / "memory.stat").write_text("anon 3000000\ninactive_file 700000\n")
+    assert resources.available_memory() == 1_700_000
+
+
+def test_an_older_container_with_a_limit(container: Path) -> None:
+    (container / "memory").mkdir()
+    (container / "memory" / "memory.limit_in_bytes").write_text("5000000\n")
+    (container / "memory" / "memory.usage_in_bytes").write_text("4000000\n")
+    (container / "memory" / "memory.stat").write_text("inactive_file 5\ntotal_inactive_file 700000\n")
+    assert resources.available_memory() == 1_700_000
+
+
+def test_here() -> None:
+    available = resources.available_memory()
+    assert 2**20 < available < 2**50
