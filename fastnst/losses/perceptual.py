@@ -98,7 +98,14 @@ class PerceptualLoss:
     def _reduced(self, image: Tensor) -> dict[int, Features]:
         """Features of images averaged over the pixels of each further scale that a term asks for."""
         scales = {scale for term in self.terms for scale in term.scales} - {1}
-        return {scale: self.network(F.avg_pool2d(image, scale)) for scale in sorted(scales)}
+        return {scale: self.network(self._smaller(image, scale)) for scale in sorted(scales)}
+
+    def _smaller(self, image: Tensor, scale: int) -> Tensor:
+        """Averaged over `scale` pixels each way; its edges go on where nothing would be left for the deepest layer."""
+        height, width = image.shape[2:]
+        smaller = F.avg_pool2d(image, (min(scale, height), min(scale, width)))
+        short = [max(0, self.network.smallest_side - side) for side in smaller.shape[2:]]
+        return F.pad(smaller, (0, short[1], 0, short[0]), mode="replicate") if any(short) else smaller
 
     def measure_content(self, image: Tensor) -> Features:
         """Content reference of content images, (B, 3, H, W) in [0, 1]."""

@@ -1,5 +1,6 @@
 """The terms that compare distributions, through a loss network of two layers: the image, and its halves' means."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,8 @@ SETTINGS = LossSettings(
 
 
 class TwoLayers(nn.Module):
+    smallest_side = 2
+
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         return {"relu1_1": image, "relu2_1": nn.functional.avg_pool2d(image, 2)}
 
@@ -145,3 +148,9 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], words:
 def test_regions_are_refused(painting: Tensor) -> None:
     with pytest.raises(SettingError, match="compare whole pictures"):
         loss().measure_regions(painting, [{"relu1_1": torch.arange(4), "relu2_1": torch.arange(2)}])
+
+
+def test_a_picture_narrower_than_the_largest_scale_is_judged() -> None:
+    narrow = picture(1)[..., :3]
+    losses = values(loss(pattern_weight=0), narrow, picture(2)[:, :, :3])
+    assert all(math.isfinite(value) for value in losses.values())
