@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
+from PIL import ImageColor
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.console import Console
@@ -19,8 +20,10 @@ from fastnst.inference.effects import PLAIN, Effects
 if TYPE_CHECKING:
     from fastnst.inference.pipeline import StylePipeline
     from fastnst.video.plan import FilmPlan
-    from fastnst.video.stylize import FilmResult
+    from fastnst.video.stylize import FilmProgress, FilmResult
 
+_LARGE_BYTES = 5_000_000
+_MUCH_LARGER = 2
 POSITIVE = validators.Number(gte=1)
 
 
@@ -36,6 +39,9 @@ def video(
     quality: int | None = None,
     preset: str | None = None,
     pixel_format: str | None = None,
+    compatible: bool = True,
+    background: str = "white",
+    interlaced: Literal["deinterlace", "keep"] = "deinterlace",
     start: str | None = None,
     end: str | None = None,
     fps: str | None = None,
@@ -71,12 +77,21 @@ def video(
         h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
         h264_videotoolbox). By default h264, in .webm vp9.
     quality:
-        Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1.
+        Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1, and up to 10 more for
+        films that are compressed hard themselves.
     preset:
         Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
         proxy, lt, standard, hq, 4444 (prores).
     pixel_format:
-        How colours are stored: yuv420p is shown by every player. By default as in the source.
+        How colours are stored: yuv420p is shown by every player. By default as --compatible says.
+    compatible:
+        In .mp4 and .mov, store H.264 and HEVC so that phones and browsers show them: 4:2:0, H.264 with 8 bits.
+        --no-compatible keeps the source's form.
+    background:
+        Colour under transparent parts where the output cannot be transparent: a name such as black, or '#102030'.
+    interlaced:
+        deinterlace turns the frames of interlaced films into whole pictures; keep stylizes their fields one by one
+        and keeps them, and says so in the output.
     start:
         Where to begin: seconds or hours:minutes:seconds.
     end:
@@ -84,7 +99,7 @@ def video(
     fps:
         Frames a second of numbered pictures, 25 by default: 24, 29.97, 30000/1001.
     drop_tracks:
-        Leave out tracks that the output cannot hold.
+        Leave out tracks that the output cannot hold, instead of encoding sound and subtitles anew.
     damaged:
         Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
     fresh:
@@ -113,6 +128,9 @@ def video(
         quality=quality,
         preset=preset,
         pixel_format=pixel_format,
+        compatible=compatible,
+        background=_color(background),
+        interlaced=interlaced,
         steady=steady,
         start=_seconds("--start", start),
         end=_seconds("--end", end),
@@ -159,7 +177,16 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
         console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
     try:
         with film_progress(plan.film.path.name, console) as show:
-            result = stylize_film(pipeline, plan, on_progress=show)
+            said = False
+
+            def progress(at: "FilmProgress") -> None:
+                nonlocal said
+                if not said and at.size is not None:
+                    said = True
+                    _say_size(plan, at.size, console)
+                show(at)
+
+            result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
             console.print(
@@ -171,6 +198,15 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
     console.print(_summary(result), markup=False, soft_wrap=True)
 
 
+def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
+    """Say how large the film will be, where it will be much larger than its source."""
+    source = plan.film.path.stat().st_size if plan.film.path.is_file() else 0
+    if size >= _LARGE_BYTES and size > _MUCH_LARGER * source:
+        smaller = "; --quality takes a higher number for a smaller file" if plan.encoding is not None else ""
+        line = f"{plan.output}: will take about {size / 1e6:.0f} MB, and its source takes {source / 1e6:.1f}{smaller}"
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def _summary(result: "FilmResult") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
@@ -178,6 +214,14 @@ def _summary(result: "FilmResult") -> str:
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line
+
+
+def _color(text: str) -> tuple[int, int, int]:
+    """Read black or #102030 as RGB."""
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise SettingError(f"--background {text}: expected a colour such as black or '#102030'") from error
 
 
 def _seconds(option: str, text: str | None) -> Fraction | None:

@@ -19,10 +19,12 @@ from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.onnx_cpu import OnnxBackend
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.tile_policy import TileChoice, TilePolicy
+from fastnst.io.decoding import LFS_POINTER, is_lfs_pointer
 from fastnst.io.images import Frame
 from fastnst.machine.cores import check_threads
 
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
+_MOST_POINTER_BYTES = 1000
 _PATIENCE_S = 60.0
 
 
@@ -184,6 +186,8 @@ def _open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
     try:
         return OnnxBackend(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no common base
+        if path.is_file() and path.stat().st_size < _MOST_POINTER_BYTES and is_lfs_pointer(path.read_bytes()):
+            raise StyleError(f"{path}: {LFS_POINTER}") from error
         raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
 
 

@@ -28,6 +28,14 @@ _EXIF_KEPT = (
 )
 _MAX_EXIF_BYTES = 60_000  # a JPEG file holds 65,533 in one segment
 
+LFS_POINTER = "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"
+_HEAD_BYTES = 64
+# Pictures in the file format of MP4: HEIF, AVIF, Canon's raw, JPEG XL, JPEG 2000.
+_PICTURE_BRANDS = frozenset(
+    [*b"heic heix heim heis hevc hevx mif1 mif2 msf1 avif avis".split(), b"crx ", b"jxl ", b"jp2 ", b"jpx ", b"jpm "]
+)
+# Matroska and WebM, ASF, FLV, MPEG programme stream, Ogg.
+_FILM_HEADS = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75", b"FLV\x01", b"\x00\x00\x01\xba", b"OggS")
 # Pillow's own limit is global. Errors start at twice its value; read_picture checks MAX_PIXELS itself.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
@@ -47,8 +55,26 @@ def check_file(path: Path, kind: str = "picture") -> None:
             raise InputError(f"{path}: is not a regular file; expected a {kind} file")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is empty (0 bytes); expected a {kind}")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if is_lfs_pointer(head):
+            raise InputError(f"{path}: {LFS_POINTER}")
+        if kind == "picture" and _is_film(head):
+            raise InputError(f"{path}: is a film; fastnst video stylizes films")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {reason(error)}") from error
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether a file, by its first bytes, only says where Git LFS keeps what belongs there."""
+    return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def _is_film(head: bytes) -> bool:
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _PICTURE_BRANDS
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    return is_avi or head.startswith(_FILM_HEADS) or head[4:8] in {b"moov", b"mdat", b"wide"}
 
 
 def check_header(path: Path, picture: Image.Image) -> None:

@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
 from fastnst.video.decoder import AnyPacket, FilmDamage, main_video, open_film, reason
-from fastnst.video.encoder import Encoding, add_encoder
+from fastnst.video.encoder import Encoding, add_alpha, add_encoder
 from fastnst.video.film import Film, Orientation, Track
+from fastnst.video.matroska import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.segments import Segment
 from fastnst.video.timing import Stamp, stamp_frames
 from fastnst.video.tracks import Cut, add_tracks, copied_packets, kept_metadata
@@ -101,21 +102,41 @@ def assemble(
         source = stack.enter_context(open_film(assembly.source.path)) if assembly.source else None
         stack.enter_context(_errors(output))
         options = _options(assembly, source)
-        film = stack.enter_context(av.open(str(target), "w", format=encoding.container, container_options=options))
+        film = stack.enter_context(av.open(f"file:{target}", "w", format=encoding.container, container_options=options))
         pictures = add_encoder(film, replace(encoding, time_base=time_base))
         pictures.set_display_matrix(assembly.orientation)
         _set_extradata(pictures, segments)
+        changes = _aspect_change(encoding, assembly, source)
         packets = _picture_packets(pictures, segments, stamps, time_base)
         if source is not None and assembly.source is not None:
             _describe(film, pictures, source, assembly)
-            targets = add_tracks(film, source, assembly.source, assembly.tracks)
+            targets = add_tracks(film, source, assembly.source, assembly.tracks, changes)
             strict = encoding.container in {"mp4", "mov"}
-            copied = copied_packets(source, targets, assembly.cut, strict=strict)
+            copied = copied_packets(source, assembly.source, targets, assembly.cut, strict=strict)
             packets = heapq.merge(packets, copied, key=_decode_time)
+        if encoding.keeps_alpha_aside:
+            pictures.metadata["alpha_mode"] = "1"
+        if 0 in changes:
+            make_room(pictures, changes[0])
         film.start_encoding()
         for packet in packets:
             if not _write(film, packet) and damage is not None:
                 damage.unwritable += 1
+        film.close()
+        if changes:
+            change_tracks(target, changes)
+
+
+def _aspect_change(encoding: Encoding, assembly: Assembly, source: InputContainer | None) -> dict[int, TrackChange]:
+    """What a finished Matroska file must be told of pixels that are not square, where its pictures cannot tell."""
+    aspect = encoding.pixel_aspect
+    if encoding.container not in {"matroska", "webm"} or aspect in {None, 1} or encoding.tells_aspect:
+        return {}
+    assert aspect is not None
+    title = ""
+    if source is not None and assembly.source is not None:
+        title = main_video(source, assembly.source.path).metadata.get("title", "")
+    return {0: TrackChange(title=title, display=display_size(encoding.size, aspect))}
 
 
 def _write(film: OutputContainer, packet: AnyPacket) -> bool:
@@ -137,6 +158,8 @@ def _picture_packets(
         packet = Packet(frame.data)
         packet.stream, packet.is_keyframe, packet.time_base = pictures, frame.is_key, time_base
         packet.pts, packet.dts, packet.duration = stamp
+        if frame.alpha:
+            add_alpha(packet, frame.alpha)
         yield packet
 
 
@@ -156,6 +179,8 @@ def _describe(film: OutputContainer, pictures: VideoStream, source: InputContain
     assert assembly.source is not None
     main = main_video(source, assembly.source.path)
     pictures.metadata.update(kept_metadata(main.metadata, container))
+    for key in [key for key in pictures.metadata if key.lower() == "alpha_mode"]:
+        del pictures.metadata[key]
     pictures.disposition = main.disposition
     film.set_chapters([chapter for chapter in _chapters(source, assembly.cut) if chapter["end"] > chapter["start"]])
 

@@ -128,6 +128,13 @@ class FromRgb:
         return coded
 
 
+def lay_over(frame: Frame, alpha: Frame, background: tuple[int, int, int]) -> Frame:
+    """Lay a frame (H, W, 3) with opacity alpha (H, W) over one colour, RGB 0..255."""
+    weight = alpha[..., None].astype(np.uint16)
+    laid = frame * weight + np.array(background, np.uint16) * (255 - weight)
+    return ((laid + 127) // 255).astype(np.uint8)
+
+
 def full_opacity(frame: Frame) -> Frame:
     """Opacity (H, W) of a frame (H, W, 3) without any transparent part."""
     return np.full(frame.shape[:2], 255, np.uint8)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import av
 from av.container import InputContainer
@@ -11,11 +12,12 @@ from av.stream import Stream
 from fastnst.video.decoder import AnyPacket, open_film
 from fastnst.video.film import Film, Track
 from fastnst.video.tracks import add_track, is_cover, next_packet, put_in_order
+from fastnst.video.transcoding import encoder_for
 
 _SAMPLED_PACKETS, _SAMPLES = 500, 3
 
 
-def split_by_fit(film: Film, container: str) -> tuple[list[Track], list[Track]]:
+def split_by_fit(film: Film, container: str, *, encode: bool = False) -> tuple[list[Track], list[Track]]:
     """Sort a film's tracks into those that a container format can hold and those that it cannot.
 
     Found out by writing a file in memory with that track's first packets: the lists that FFmpeg has are not complete.
@@ -23,6 +25,7 @@ def split_by_fit(film: Film, container: str) -> tuple[list[Track], list[Track]]:
     Args:
         film: from `probe`.
         container: FFmpeg's word: mp4, mov, matroska, webm, gif.
+        encode: sound and subtitles in another codec count as held.
     """
     fitting: list[Track] = []
     others: list[Track] = []
@@ -30,9 +33,20 @@ def split_by_fit(film: Film, container: str) -> tuple[list[Track], list[Track]]:
         with open_film(film.path) as source:
             samples = _first_packets(source, {track.index for track in film.tracks})
             for track in film.tracks:
-                fits = _fits(source.streams[track.index], container, samples[track.index])
-                (fitting if fits else others).append(track)
+                stream = source.streams[track.index]
+                if _fits(stream, container, samples[track.index]):
+                    fitting.append(track)
+                elif encode and (encoder := encoder_for(stream, container)):
+                    fitting.append(replace(track, encoder=encoder))
+                else:
+                    others.append(track)
     return fitting, others
+
+
+def held_by_matroska(film: Film, tracks: Sequence[Track]) -> list[Track]:
+    """Which of a film's tracks Matroska can hold as they are, or encoded anew."""
+    fitting, _ = split_by_fit(replace(film, tracks=tuple(tracks)), "matroska", encode=True)
+    return fitting
 
 
 def _first_packets(source: InputContainer, tracks: set[int]) -> dict[int, list[AnyPacket]]:
@@ -56,7 +70,7 @@ def _fits(stream: Stream, container: str, samples: Sequence[AnyPacket]) -> bool:
         return False
     target = av.open(io.BytesIO(), "w", format=container)
     try:
-        added = add_track(target, stream)
+        added, _ = add_track(target, stream)
         target.start_encoding()
         earliest = None
         for packet in samples:

@@ -1,5 +1,6 @@
 """Opening film files and decoding their pictures, with an eye on damage."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 from av import Packet, VideoFrame
+from av.codec import CodecContext
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file
+from fastnst.video.clock import MendedClock
 
 if TYPE_CHECKING:
     AnyPacket: TypeAlias = Packet[Stream]  # generic for type checkers only
@@ -26,6 +31,9 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.
 # Formats whose header tells how long the film is. A file that ends earlier was cut short.
 _TELL_DURATION = ("matroska", "avi", "flv")
 _MICRO = 1_000_000
+_MOST_BOXES = 1000
+# FFmpeg's own decoders of these leave the opacity out.
+_DECODE_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @dataclass
@@ -44,11 +52,17 @@ class FilmDamage:
     cut_short: bool = False
     """The file ends before the film does."""
 
+    clock_jumps: int = 0
+    """So often the file's clock begins anew or jumps ahead; the film's runs on."""
+
     def __str__(self) -> str:
         words = [f"{self.undecodable} damaged packet(s) of pictures left out"] if self.undecodable else []
         words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
         words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
         words += ["the file ends before the film does"] if self.cut_short else []
+        words += (
+            [f"the file's clock jumps {self.clock_jumps} time(s), mended on all tracks"] if self.clock_jumps else []
+        )
         return ", ".join(words)
 
 
@@ -99,12 +113,36 @@ def open_film(path: Path) -> Iterator[InputContainer]:
     except (av.FFmpegError, ValueError) as error:
         if _is_list(path):
             raise InputError(f"{path}: is a list of other files, not a film; name the films themselves") from error
+        if _lacks_index(path):
+            raise InputError(
+                f"{path}: has no index (moov), because its recording or its copying broke off; copy it again, or let "
+                "the camera mend it"
+            ) from error
         raise InputError(f"{path}: not a film that can be read ({reason(error)})") from error
     with container:
         try:
             yield container
         except av.FFmpegError as error:
             raise InputError(f"{path}: cannot be read any further ({reason(error)})") from error
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether a file has the pictures of an MP4 or MOV (ISO/IEC 14496-12), but not the list of where they are."""
+    kinds: list[bytes] = []
+    try:
+        with path.open("rb") as file:
+            while len(head := file.read(8)) == 8 and len(kinds) < _MOST_BOXES:
+                size = int.from_bytes(head[:4], "big")
+                kinds.append(head[4:])
+                start = 8
+                if size == 1:
+                    size, start = int.from_bytes(file.read(8), "big"), 16
+                if size < start:
+                    break
+                file.seek(size - start, io.SEEK_CUR)
+    except OSError:
+        return False
+    return b"mdat" in kinds and b"moov" not in kinds
 
 
 def main_video(container: InputContainer, path: Path) -> VideoStream:
@@ -125,6 +163,12 @@ def seek(container: InputContainer, stream: VideoStream, ticks: int) -> None:
         container.seek(ticks, stream=stream)
     except av.FFmpegError as error:
         raise SeekMissedError from error
+
+
+def has_alpha_aside(stream: VideoStream) -> bool:
+    """Whether a track keeps its opacity as a second picture beside the first, as VP8 and VP9 do in WebM."""
+    said = {key.lower(): value for key, value in stream.metadata.items()}
+    return stream.codec_context.name in _DECODE_ALPHA and said.get("alpha_mode") == "1"
 
 
 class FilmDecoder:
@@ -153,17 +197,21 @@ class FilmDecoder:
         self._pts: int | None = None
         self._dts: int | None = None
         self._reached_s = 0.0
+        self._clock = MendedClock(container, stream)
+        self._context: VideoCodecContext | None = _alpha_decoder(stream) if has_alpha_aside(stream) else None
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Frames in the order they are shown."""
-        for packet in self._packets():
-            yield from self._decode(packet)
+        for packet in self._clock.mend(self._packets()):
+            self._damage.clock_jumps = self._clock.jumps
+            if packet.stream_index == self._stream.index:
+                yield from self._decode(packet)
         yield from self._decode(None)
         if self._ends_early():
             self._note_cut("the file is cut short")
 
     def _packets(self) -> Iterator[AnyPacket]:
-        """The packets of the track; an error of the file format ends it like the file's end would."""
+        """The packets of all tracks; an error of the file format ends them like the file's end would."""
         packets = iter(self._container.demux())
         while True:
             try:
@@ -179,14 +227,13 @@ class FilmDecoder:
                 continue
             if packet.pts is not None:
                 self._reached_s = max(self._reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == self._stream.index:
-                yield packet
+            yield packet
 
     def _decode(self, packet: AnyPacket | None) -> Iterator[VideoFrame]:
         if packet is not None and packet.dts is not None:
             self._dts = packet.dts
         try:
-            frames = self._stream.decode(packet)
+            frames = self._stream.decode(packet) if self._context is None else self._context.decode(packet)
         except av.FFmpegError:
             self._note("undecodable")
             return
@@ -218,6 +265,17 @@ class FilmDecoder:
             frames_s = 3 / float(self._stream.average_rate or 25)
             return self._reached_s < duration / _MICRO - max(0.5, frames_s)
         return False
+
+
+def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    try:
+        context = CodecContext.create(_DECODE_ALPHA[stream.codec_context.name], "r")
+    except UnknownCodecError:
+        return None
+    assert isinstance(context, VideoCodecContext)
+    context.extradata = stream.codec_context.extradata
+    context.thread_count = stream.codec_context.thread_count
+    return context
 
 
 def reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any, Final, Literal, get_args
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ from av.codec import Codec, CodecContext
 from av.codec.codec import find_best_pix_fmt_of_list
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.packet import PacketSideData, PktSideDataT
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange
@@ -23,12 +25,19 @@ from av.video.stream import VideoStream
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.video.codecs import FIXED_QUALITY, encoder_options, takes_qscale
 from fastnst.video.color import FromRgb, has_alpha
+from fastnst.video.decoder import AnyPacket
+from fastnst.video.fields import MarkFields
 from fastnst.video.film import Colors
 from fastnst.video.scheduling import kept_scheduling
 
 SEGMENT_FRAMES = 120
 """Frames between two places at which a stopped job can go on, and between two key frames."""
 
+ALPHA_DATA: Final = "matroska_block_additional"
+"""FFmpeg's word for opacity that is kept beside a picture."""
+
+_ALPHA_ASIDE = {"libvpx", "libvpx-vp9"}
+_HOLD_ASIDE = {"webm", "matroska"}
 # They store odd sizes even where colours have half the resolution.
 _TAKE_ODD_SIZES = {"libvpx", "libvpx-vp9", "libsvtav1", "ffv1", "prores_ks", "gif", "mpeg4"}
 
@@ -54,6 +63,19 @@ class Encoding:
 
     options: dict[str, str] = field(default_factory=dict)
     """Further options of the encoder."""
+
+    fields: Literal["", "top", "bottom"] = ""
+    """Which lines of an interlaced film are shown first; empty: its frames are whole pictures."""
+
+    @property
+    def keeps_alpha_aside(self) -> bool:
+        """Opacity is a second picture, beside the first in the file (VP8 and VP9 in WebM and Matroska)."""
+        return self.encoder in _ALPHA_ASIDE and has_alpha(self.pixel_format)
+
+    @property
+    def tells_aspect(self) -> bool:
+        """The encoded pictures themselves say how wide their pixels are, wherever they are kept."""
+        return any(word in self.encoder for word in ("264", "265", "hevc", "mpeg"))
 
     @property
     def codec_tag(self) -> str:
@@ -84,6 +106,8 @@ def complete(encoding: Encoding, source_format: str, wanted_format: str | None) 
     reason = ""
     for pixel_format in _candidates(encoding, source_format, wanted_format):
         candidate = replace(encoding, pixel_format=pixel_format)
+        if candidate.keeps_alpha_aside:  # libvpx cannot do both
+            candidate = replace(candidate, options=candidate.options | {"auto-alt-ref": "0"})
         try:
             decoded = _try_out(candidate)
         except (av.FFmpegError, ValueError) as error:
@@ -97,6 +121,15 @@ def complete(encoding: Encoding, source_format: str, wanted_format: str | None) 
         f"the encoder {encoding.encoder} cannot encode {width}x{height}{wanted} here ({reason or 'no pixel format'}); "
         "choose another --codec"
     )
+
+
+def add_alpha(packet: AnyPacket, alpha: bytes) -> None:
+    """Put encoded opacity beside an encoded picture."""
+    kinds: tuple[str, ...] = get_args(PktSideDataT)
+    create: Any = PacketSideData  # PyAV's type hints leave this out
+    content = create(kinds.index(ALPHA_DATA), len(alpha))
+    content.update(alpha)
+    packet.set_sidedata(content)
 
 
 def open_encoder(encoding: Encoding) -> VideoCodecContext:
@@ -133,6 +166,8 @@ def configure(context: VideoCodecContext, encoding: Encoding) -> None:
     context.time_base, context.framerate = encoding.time_base, encoding.rate
     context.thread_count = encoding.threads or 0
     context.gop_size = SEGMENT_FRAMES
+    if encoding.fields:
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
     if encoding.pixel_aspect is not None:
         context.sample_aspect_ratio = encoding.pixel_aspect
     if not VideoFormat(encoding.pixel_format).is_rgb:
@@ -158,7 +193,12 @@ def _candidates(encoding: Encoding, source_format: str, wanted: str | None) -> I
     if encoding.encoder == "gif":
         yield "pal8"
         return
-    ideal = _plain_format(source_format, for_players=encoding.encoder not in FIXED_QUALITY)
+    if encoding.encoder in _ALPHA_ASIDE and encoding.container in _HOLD_ASIDE and has_alpha(source_format):
+        ideal = "yuva420p"  # the only form with opacity that browsers show
+    else:
+        ideal = _plain_format(source_format, for_players=encoding.encoder not in FIXED_QUALITY)
+        aside = encoding.encoder in _ALPHA_ASIDE and wanted is None
+        formats = [name for name in formats if not (aside and has_alpha(name))]
     odd = encoding.size[0] % 2 or encoding.size[1] % 2
     if odd and wanted is None and encoding.encoder not in _TAKE_ODD_SIZES:
         formats = [name for name in formats if not _halves_colors(name)]
@@ -186,6 +226,20 @@ def _plain_format(source_format: str, for_players: bool) -> str:
     return "rgba" if source.has_palette else source_format
 
 
+def eight_bits(pixel_format: str) -> str:
+    """The form with 8 bits a sample that is closest to a pixel format."""
+    form = VideoFormat(pixel_format)
+    if max((component.bits for component in form.components), default=8) <= 8:
+        return pixel_format
+    forms = (
+        ["yuva420p", "yuva422p", "yuva444p", "gbrap"]
+        if has_alpha(pixel_format)
+        else ["gray", "yuv420p", "yuv422p", "yuv440p", "yuv444p", "gbrp"]
+    )
+    best, _ = find_best_pix_fmt_of_list(forms, pixel_format, has_alpha(pixel_format))
+    return pixel_format if best is None else best.name
+
+
 def _halves_colors(pixel_format: str) -> bool:
     form = VideoFormat(pixel_format, 16, 16)
     return any(part.width < 16 or part.height < 16 for part in form.components if part.is_chroma)
@@ -199,6 +253,8 @@ def _try_out(encoding: Encoding) -> tuple[int, int]:
         if encoding.pixel_format == "pal8":
             return encoding.size
         grey = FromRgb(encoding.pixel_format, encoding.colors)(np.full((*encoding.size, 3), 128, np.uint8))
+        if encoding.fields:
+            grey = MarkFields(encoding)(grey)
         grey.pts, grey.time_base = 0, encoding.time_base
         for packet in [*stream.encode(grey), *stream.encode(None)]:
             packet.dts = packet.pts  # x265 leaves it unset in a film as short as this
@@ -206,4 +262,6 @@ def _try_out(encoding: Encoding) -> tuple[int, int]:
     file.seek(0)
     with av.open(file, "r") as source:
         frame = next(source.decode(video=0), None)
+        if frame is not None and encoding.fields and not frame.interlaced_frame:
+            raise ValueError("it cannot say that a film is interlaced")
         return (frame.height, frame.width) if frame is not None else (0, 0)

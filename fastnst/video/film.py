@@ -7,7 +7,7 @@ second, so that nothing is rounded on the way.
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
@@ -46,6 +46,8 @@ class Track:
     codec: str
     language: str = ""
     title: str = ""
+    encoder: str = ""
+    """FFmpeg's encoder for a track that the output cannot hold as it is; empty: it is copied, or left out."""
 
     def __str__(self) -> str:
         words = [self.codec, self.language, repr(self.title) if self.title else ""]
@@ -89,7 +91,11 @@ class Film:
     """What the file's clock shows at the start, where that has no meaning for a viewer (broadcasts start anywhere)."""
 
     tracks: tuple[Track, ...] = ()
-    interlaced: bool = False
+    fields: Literal["", "top", "bottom"] = ""
+    """For interlaced films, which lines of a frame are shown first; empty: frames are whole pictures."""
+
+    bits_per_pixel: float | None = None
+    """Encoded bits for each pixel of each frame; None: not known."""
 
     @property
     def is_hdr(self) -> bool:

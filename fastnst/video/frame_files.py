@@ -98,6 +98,11 @@ class FrameFileWriter:
         job.keep = self.done > 0
 
     @property
+    def size(self) -> int:
+        """Bytes that are written; not counted for picture files."""
+        return 0
+
+    @property
     def last_pts(self) -> int | None:
         """Frames are counted here, not timed."""
         return None

@@ -12,19 +12,34 @@ from fastnst.video.frame_files import is_pattern
 from fastnst.video.plan import CONTAINERS
 
 FILM_SUFFIXES = frozenset(CONTAINERS) | {
+    ".3g2",
     ".3gp",
+    ".apng",
     ".asf",
     ".avi",
+    ".divx",
+    ".dv",
+    ".f4v",
     ".flv",
+    ".m2t",
     ".m2ts",
+    ".m2v",
+    ".mod",
+    ".mpe",
     ".mpeg",
     ".mpg",
     ".mts",
     ".mxf",
+    ".ogm",
     ".ogv",
+    ".qt",
+    ".rm",
+    ".rmvb",
+    ".tod",
     ".ts",
     ".vob",
     ".wmv",
+    ".wtv",
 }
 """Files that a search takes for films."""
 
@@ -59,6 +74,11 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
     for film in films:
         if film == "":  # Path would take it for the working folder
             raise InputError("one of the names is empty; expected a film, a folder or a pattern")
+        if "://" in str(film):
+            raise InputError(
+                f"{film}: is an address, and films are read from files; download it first. "
+                "fastnst webcam --camera takes the address of a network camera"
+            )
         for path, relative in _find(Path(film), output):
             found.setdefault(os.path.realpath(path), (path, relative))
     if not found:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from av.video.format import VideoFormat
+
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
 from fastnst.machine.cores import check_threads
-from fastnst.video.codecs import DEFAULT_CODECS, find_encoder
+from fastnst.video.animation import describe_animation, is_animated_webp
+from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
-from fastnst.video.containers import split_by_fit
-from fastnst.video.encoder import Encoding, complete
+from fastnst.video.containers import held_by_matroska, split_by_fit
+from fastnst.video.encoder import Encoding, complete, eight_bits
 from fastnst.video.film import Film, Span, Track
 from fastnst.video.frame_files import describe_frames, is_pattern, numbered_name
 from fastnst.video.orientation import swaps_sides
@@ -60,6 +63,13 @@ class FilmPlan:
     """What the user should know beforehand, one line each."""
 
     @property
+    def keeps_alpha(self) -> bool:
+        """Whether the output can be transparent."""
+        if self.encoding is None:
+            return format_of(self.output) not in {"JPEG", "BMP"}
+        return keeps_alpha(self.encoding)
+
+    @property
     def frames(self) -> int | None:
         """How many frames there are to paint, as far as that is known."""
         film, span = self.film, self.span
@@ -90,7 +100,10 @@ def plan_film(
     _check_settings(settings)
     pictures = source.is_dir() or is_pattern(source)
     _refuse_output(source, output, overwrite)
-    film = describe_frames(source, settings.frame_rate or Fraction(25)) if pictures else probe(source, settings.start)
+    if pictures:
+        film = describe_frames(source, settings.frame_rate or Fraction(25))
+    else:
+        film = describe_animation(source) if is_animated_webp(source) else probe(source, settings.start)
     if settings.frame_rate is not None and not pictures:
         raise SettingError(f"{source}: a film keeps its own rate; a frame rate is for numbered pictures")
     span = _span(film, settings)
@@ -100,7 +113,7 @@ def plan_film(
 
 def _plan_pictures(film: Film, output: Path, settings: VideoSettings, span: Span) -> FilmPlan:
     format_of(output)
-    notes = (*_notes(film, None), *_left_out(film.tracks, "picture files hold no sound"))
+    notes = (*_notes(film, None, settings), *_left_out(film.tracks, "picture files hold no sound"))
     return FilmPlan(film=film, output=output, settings=settings, span=span, upright=True, notes=notes)
 
 
@@ -111,17 +124,21 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             f"{film.path}: has {float(film.rate):.4g} frames a second, and GIF shows {_GIF_MOST_FPS} at most; "
             "write .webm or .mp4"
         )
-    fitting, others = split_by_fit(film, container)
+    fitting, others = split_by_fit(film, container, encode=not settings.drop_tracks and container != "gif")
     # Phones and cameras add tracks of measurements that next to nothing can write or read: these are only named.
-    missed = [track for track in others if track.kind != "data"]
+    # So do iPhones with a second sound that only Apple's own programs know.
+    missed = held_by_matroska(film, [track for track in others if track.kind != "data"])
     if missed and container != "gif" and not settings.drop_tracks:
         names = ", ".join(str(track) for track in missed)
         raise OutputError(
             f"{film.path}: {names} cannot be held by {output.suffix}; write .mkv, or leave out with --drop-tracks"
         )
     upright = container == "gif"
+    encoder = find_encoder(settings.codec or DEFAULT_CODECS[container])
+    if film.fields and settings.interlaced == "keep" and (container == "gif" or encoder == "libx265"):
+        raise OutputError(f"{output}: cannot say that a film is interlaced; leave --interlaced keep out")
     encoding = Encoding(
-        encoder=find_encoder(settings.codec or DEFAULT_CODECS[container]),
+        encoder=encoder,
         container=container,
         size=film.size[::-1] if upright and swaps_sides(film.orientation) else film.size,
         pixel_format="",
@@ -129,11 +146,12 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         rate=film.rate,
         colors=encoded_colors(film.colors, film.size[0]),
         pixel_aspect=film.pixel_aspect,
-        quality=settings.quality,
+        quality=settings.quality if settings.quality is not None else fitted_quality(encoder, film.bits_per_pixel),
+        fields=film.fields if settings.interlaced == "keep" else "",
         preset=settings.preset,
         threads=settings.codec_threads,
     )
-    encoding = complete(encoding, film.pixel_format, settings.pixel_format)
+    encoding = complete(encoding, _form(film, encoding, settings), settings.pixel_format)
     return FilmPlan(
         film=film,
         output=output,
@@ -142,7 +160,15 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         encoding=encoding,
         tracks=tuple(fitting),
         upright=upright,
-        notes=(*_notes(film, encoding), *_left_out(others, f"{output.suffix} cannot hold it")),
+        notes=(
+            *_notes(film, encoding, settings),
+            *(
+                f"{track} is encoded as {track.encoder.removeprefix('lib')}, because {output.suffix} cannot hold it"
+                for track in fitting
+                if track.encoder
+            ),
+            *_left_out(others, f"{output.suffix} cannot hold it"),
+        ),
     )
 
 
@@ -190,22 +216,65 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
         raise OutputError(f"{first}: is there already; --overwrite replaces it")
 
 
+def keeps_alpha(encoding: Encoding) -> bool:
+    """Whether what is encoded so can be transparent."""
+    return has_alpha(encoding.pixel_format) or encoding.pixel_format == "pal8"
+
+
+def _is_yuv(pixel_format: str) -> bool:
+    form = VideoFormat(pixel_format)
+    return not form.is_rgb and not form.has_palette and sum(not part.is_alpha for part in form.components) == 3
+
+
+def _subsampling_or_depth(pixel_format: str) -> tuple[int, bool, bool]:
+    """Bits of a sample, and whether colours have half the resolution, across and down; RGB counts as full."""
+    form = VideoFormat(pixel_format, 16, 16)
+    bits = max((part.bits for part in form.components), default=8)
+    chroma = [part for part in form.components if part.is_chroma]
+    return bits, any(part.width < 16 for part in chroma), any(part.height < 16 for part in chroma)
+
+
 def _left_out(tracks: tuple[Track, ...] | list[Track], why: str) -> list[str]:
     return [f"left out, because {why}: {', '.join(str(track) for track in tracks)}"] if tracks else []
 
 
-def _notes(film: Film, encoding: Encoding | None) -> list[str]:
+def _form(film: Film, encoding: Encoding, settings: VideoSettings) -> str:
+    """The pixel format to aim at: the source's; with 8 bits after tone mapping; one that players can show in MP4."""
+    form = eight_bits(film.pixel_format) if film.is_hdr else film.pixel_format
+    if not settings.compatible or settings.pixel_format is not None or encoding.container not in {"mp4", "mov"}:
+        return form
+    if "264" in encoding.encoder:
+        return "yuv420p"
+    if encoding.encoder == "libx265" or "hevc" in encoding.encoder:
+        return "yuv420p" if eight_bits(form) == form else "yuv420p10le"
+    return form
+
+
+def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> list[str]:
     notes = []
     if film.is_hdr:
-        notes.append("the colours are HDR; they are tone-mapped to BT.709")
-    if film.interlaced:
-        notes.append("the film is interlaced; its lines are painted as they are stored")
+        notes.append("the colours are HDR; they are tone-mapped to BT.709 with 8 bits")
+    if film.fields and settings.interlaced == "deinterlace":
+        kept = "" if encoding is None else "; --interlaced keep keeps its fields"
+        notes.append(f"the film is interlaced; its frames are turned into whole pictures{kept}")
     if film.pixel_aspect not in {None, 1} and (encoding is None or encoding.container == "gif"):
         notes.append(f"the pixels are not square ({film.pixel_aspect}), which this output cannot say")
     if encoding is not None:
         stored = encoding.pixel_format
-        if has_alpha(film.pixel_format) and not has_alpha(stored) and stored != "pal8":
-            notes.append(f"transparent parts are laid over white; {encoding.encoder} cannot hold them")
+        if has_alpha(film.pixel_format) and not keeps_alpha(encoding):
+            color = (
+                "white"
+                if settings.background == (255, 255, 255)
+                else "#{:02x}{:02x}{:02x}".format(*settings.background)
+            )
+            notes.append(f"transparent parts are laid over {color}; {encoding.encoder} cannot hold them")
+        aimed = _form(film, encoding, settings)
+        as_source = eight_bits(film.pixel_format) if film.is_hdr else film.pixel_format
+        if stored == aimed and _is_yuv(as_source) and _subsampling_or_depth(aimed) != _subsampling_or_depth(as_source):
+            notes.append(
+                f"stored as {stored}, which every player shows; the source has {film.pixel_format}, "
+                "whose form --no-compatible keeps"
+            )
         height, width = encoding.size
         if (height % 2 or width % 2) and "444" in stored and "444" not in film.pixel_format:
             notes.append(f"{width}x{height} needs {stored} in {encoding.encoder}, which some players do not show")

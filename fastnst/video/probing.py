@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.video.color import read_colors
-from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, main_video, open_film, seek
-from fastnst.video.film import Film
+from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
+from fastnst.video.fields import first_field
+from fastnst.video.film import Film, Orientation
 from fastnst.video.orientation import read_orientation
 from fastnst.video.tracks import list_tracks
 
@@ -56,13 +57,14 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
             rate=rate,
             colors=read_colors(first, first.format.name, first.height),
             pixel_aspect=stream.sample_aspect_ratio or None,
-            orientation=read_orientation(first),
+            orientation=read_orientation(first) or _orientation_of_track(path, stream),
             frames=_count(container, stream, rate),
             end=_end(container, stream),
             container=name,
-            origin_s=_origin(container),
+            origin_s=_origin(container, path),
             tracks=list_tracks(container, stream),
-            interlaced=first.interlaced_frame,
+            fields=first_field(first),
+            bits_per_pixel=_bits_per_pixel(container, stream, rate, first),
         )
 
 
@@ -74,13 +76,27 @@ def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:
         stream = main_video(container, path)
         if stream.time_base is None:
             return None
-        ticks = math.ceil((_origin(container) + start) / stream.time_base)
+        ticks = math.ceil((_origin(container, path) + start) / stream.time_base)
         try:
             seek(container, stream, ticks)
         except SeekMissedError:
             return None
         frames = itertools.islice(_leniently(container, stream), _MOST_PROBED)
         return next((frame for frame in frames if frame.pts is not None and frame.pts >= ticks), None)
+
+
+def _orientation_of_track(path: Path, stream: VideoStream) -> Orientation | None:
+    """How a track is turned whose frames come from another decoder than FFmpeg's own, which does not say."""
+    if not has_alpha_aside(stream):
+        return None
+    with open_film(path) as container:
+        first = next(container.decode(main_video(container, path)), None)
+        return None if first is None else read_orientation(first)
+
+
+def _bits_per_pixel(container: InputContainer, stream: VideoStream, rate: Fraction, first: VideoFrame) -> float | None:
+    bits = stream.codec_context.bit_rate or container.bit_rate
+    return bits / float(rate * first.width * first.height) if bits else None
 
 
 def _leniently(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -102,7 +118,19 @@ def _end(container: InputContainer, stream: VideoStream) -> int | None:
     return (stream.start_time or 0) + stream.duration
 
 
-def _origin(container: InputContainer) -> Fraction:
-    if container.format.name.startswith(_OWN_CLOCK) or container.start_time is None:
+def _origin(container: InputContainer, path: Path) -> Fraction:
+    if container.start_time is None:
+        return Fraction(0)
+    if container.format.name.startswith(_OWN_CLOCK) and not _starts_before_nought(container, path):
         return Fraction(0)
     return Fraction(container.start_time, _MICRO)
+
+
+def _starts_before_nought(container: InputContainer, path: Path) -> bool:
+    """Whether pictures, too, come before nought, as in films cut without encoding; sound alone is primed there."""
+    if (container.start_time or 0) >= 0:
+        return False
+    with open_film(path) as again:
+        main = main_video(again, path)
+        first = next((packet for packet in again.demux(main) if packet.size), None)
+        return first is not None and (first.pts is None or first.pts < 0)

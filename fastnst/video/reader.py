@@ -12,12 +12,15 @@ from av.codec.context import ThreadType
 from fastnst.errors import InputError
 from fastnst.video.color import ToRgb
 from fastnst.video.decoder import DamagedError, FilmDamage, FilmDecoder, SeekMissedError, main_video, open_film, seek
+from fastnst.video.fields import deinterlaced
 from fastnst.video.film import Film, FilmFrame, Span
 
 # Formats with an index good enough to jump.
 _JUMPABLE = ("mov", "matroska")
 # A seek goes by decoding times, which may lie this many frames before the times of showing.
 _SEEK_FRAMES = 16
+# Frames without a time at a film's start that are kept in memory until one has a time; others are counted from nought.
+_MOST_UNSTAMPED = 64
 
 
 def read_frames(
@@ -29,6 +32,7 @@ def read_frames(
     tolerate: bool = False,
     damage: FilmDamage | None = None,
     threads: int | None = None,
+    deinterlace: bool = True,
 ) -> Iterator[FilmFrame]:
     """Decode the frames of a film that lie in a span, in the order they are shown.
 
@@ -40,11 +44,12 @@ def read_frames(
         tolerate: go on after damage, counting it in `damage`; otherwise it is an error.
         damage: where to count.
         threads: threads of the decoder; None lets FFmpeg choose.
+        deinterlace: turn interlaced frames into whole pictures.
 
     Raises:
         InputError: damage, or pictures that change their size.
     """
-    reader = _Reader(film, span, done, tolerate, damage or FilmDamage(), threads)
+    reader = _Reader(film, span, done, tolerate, damage or FilmDamage(), threads, deinterlace)
     jump = last_done if last_done is not None else span.start
     if jump is not None and film.container.startswith(_JUMPABLE):
         try:
@@ -66,6 +71,7 @@ class _Reader:
     tolerate: bool
     damage: FilmDamage
     threads: int | None
+    deinterlace: bool
 
     def read_all(self) -> Iterator[FilmFrame]:
         """Decode from the start; leave out as many frames as are done."""
@@ -98,7 +104,8 @@ class _Reader:
             decoder = FilmDecoder(container, stream, tolerate=self.tolerate, damage=self.damage, wanted=wanted)
             arrived = jump is None
             try:
-                for decoded, pts, duration in _timed(self.film, decoder):
+                frames = _timed(self.film, decoder)
+                for decoded, pts, duration in deinterlaced(frames) if self.deinterlace else frames:
                     if not arrived and jump is not None and pts > jump:
                         raise SeekMissedError
                     arrived = True
@@ -131,10 +138,26 @@ class _Reader:
 def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, int, int]]:
     """Give each frame a time after the one before: some files have no stamps, or muddled ones."""
     last, following = None, 0
-    for decoded in frames:
+    for decoded in _stamped_from_start(film, frames):
         duration = decoded.duration or film.frame_ticks
         pts = following if decoded.pts is None else decoded.pts
         if last is not None and pts <= last:
             pts = last + 1
         last, following = pts, pts + duration
         yield decoded, pts, duration
+
+
+def _stamped_from_start(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Frames without a time before the first that has one get theirs, counted back from it at the film's rate."""
+    frames = iter(frames)
+    early: list[VideoFrame] = []
+    for decoded in frames:
+        early.append(decoded)
+        if decoded.pts is not None or len(early) == _MOST_UNSTAMPED:
+            break
+    first = early[-1].pts if early else None
+    if first is not None:
+        for place, decoded in enumerate(reversed(early)):
+            decoded.pts = first - round(place / (film.rate * film.time_base))
+    yield from early
+    yield from frames

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 _MARK = b"fastnst segment 1\n"
-_HEAD = struct.Struct("<qqI?")
+_HEAD = struct.Struct("<qqIB")
+_IS_KEY, _HAS_ALPHA = 1, 2
+_SIZE = struct.Struct("<I")
 _FOOT = struct.Struct("<III")
 _CHUNK = 1 << 20
 
@@ -27,6 +29,8 @@ class EncodedFrame(NamedTuple):
     duration: int
     is_key: bool
     data: bytes
+    alpha: bytes = b""
+    """What WebM keeps beside a picture: its opacity, encoded."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,10 @@ class SegmentWriter:
 
     def add(self, frame: EncodedFrame) -> None:
         """Add a frame. Raises OSError."""
-        self._write(_HEAD.pack(frame.pts, frame.duration, len(frame.data), frame.is_key))
-        self._write(frame.data)
+        content = _SIZE.pack(len(frame.alpha)) + frame.alpha + frame.data if frame.alpha else frame.data
+        flags = (_IS_KEY if frame.is_key else 0) | (_HAS_ALPHA if frame.alpha else 0)
+        self._write(_HEAD.pack(frame.pts, frame.duration, len(content), flags))
+        self._write(content)
         self._pts.append(frame.pts)
         self._durations.append(frame.duration)
 
@@ -119,8 +125,12 @@ def _load(path: Path, file: IO[bytes]) -> Segment | None:
 
 
 def _read_frame(file: IO[bytes]) -> EncodedFrame:
-    pts, duration, size, is_key = _HEAD.unpack(_read(file, _HEAD.size))
-    return EncodedFrame(pts, duration, is_key, _read(file, size))
+    pts, duration, size, flags = _HEAD.unpack(_read(file, _HEAD.size))
+    content, alpha = _read(file, size), b""
+    if flags & _HAS_ALPHA:
+        end = _SIZE.size + _SIZE.unpack_from(content)[0]
+        content, alpha = content[end:], content[_SIZE.size : end]
+    return EncodedFrame(pts, duration, bool(flags & _IS_KEY), content, alpha)
 
 
 def _read(file: IO[bytes], size: int) -> bytes:

@@ -18,13 +18,16 @@ from fastnst.errors import InputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
+from fastnst.video import animation
 from fastnst.video.assembly import Assembly, assemble
+from fastnst.video.color import lay_over
 from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
+from fastnst.video.fields import each_field
 from fastnst.video.film import Film, FilmFrame
 from fastnst.video.frame_files import FrameFileWriter, find_frames, read_frame_files
 from fastnst.video.job import JobFolder, left_identity
-from fastnst.video.orientation import turn_back, turn_upright
+from fastnst.video.orientation import swaps_sides, turn_back, turn_upright
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
 from fastnst.video.stages import overlapping
@@ -42,6 +45,9 @@ class FilmProgress:
     total: int | None
     resumed: int
     """Frames that an earlier run painted."""
+
+    size: int | None = None
+    """Bytes that the pictures of the whole film will take; None: not yet known."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,12 @@ def stylize_film(
             with overlapping(frames, writer.write) as (read, write):
                 for frame in read:
                     # Upright, as it is shown: a network has learnt from upright pictures.
-                    painted = own(turn_upright(frame.frame, plan.film.orientation))
+                    shown = turn_upright(frame.frame, plan.film.orientation)
+                    painted = each_field(own, shown) if keeps_fields(plan) else own(shown)
                     if not write(_as_stored(frame, painted, own.past, plan)):
                         break
                     count += 1
-                    on_progress(FilmProgress(count, plan.frames, resumed))
+                    on_progress(FilmProgress(count, plan.frames, resumed, _size_to_come(plan, writer)))
             writer.finish()
         finally:
             writer.abandon()
@@ -101,6 +108,18 @@ def stylize_film(
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
         _publish(plan, writer, job, damage)
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage, own.choice)
+
+
+def keeps_fields(plan: FilmPlan) -> bool:
+    """Whether frames are painted field by field; a film on its side has its fields in columns, as painted then."""
+    return plan.encoding is not None and plan.encoding.fields != "" and not swaps_sides(plan.film.orientation)
+
+
+def _size_to_come(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter) -> int | None:
+    """Bytes of the whole film's pictures, if the rest is like what is finished."""
+    if plan.frames is None or not writer.done or not writer.size:
+        return None
+    return round(writer.size / writer.done * max(plan.frames, writer.done))
 
 
 @contextmanager
@@ -153,6 +172,8 @@ def _may_resume(plan: FilmPlan) -> bool:
 def _read(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) -> Iterator[FilmFrame]:
     if plan.film.container == "frames":
         return read_frame_files(plan.film, plan.span, done)
+    if plan.film.container == animation.CONTAINER:
+        return animation.read_animation(plan.film, plan.span, done)
     return read_frames(
         plan.film,
         plan.span,
@@ -161,12 +182,16 @@ def _read(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) 
         tolerate=plan.settings.damaged == "skip",
         damage=damage,
         threads=plan.settings.codec_threads,
+        deinterlace=plan.settings.interlaced == "deinterlace",
     )
 
 
 def _as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPlan) -> FilmFrame:
     """Turn a painted frame back as the film stores it, or with its transparency as it is shown."""
     turn, alpha = plan.film.orientation, read.alpha
+    if alpha is not None and not plan.keeps_alpha:
+        painted = lay_over(painted, turn_upright(alpha, turn), plan.settings.background)
+        read, alpha = replace(read, alpha=None), None
     if plan.upright:
         return replace(read, frame=painted, alpha=None if alpha is None else turn_upright(alpha, turn), past=past)
     return replace(read, frame=turn_back(painted, turn), past=past)
@@ -188,7 +213,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     )
     assembly = Assembly(
         encoding=plan.encoding,
-        source=None if film.container == "frames" else film,
+        source=None if film.container in {"frames", animation.CONTAINER} else film,
         tracks=plan.tracks,
         orientation=None if plan.upright else film.orientation,
         cut=cut,
@@ -211,6 +236,8 @@ def _identity(plan: FilmPlan) -> dict[str, object]:
         "steady": str(plan.settings.steady),
         "ffmpeg": str(av.library_versions),
         "segment": str(SEGMENT_FRAMES),
+        "background": str(plan.settings.background),
+        "interlaced": plan.settings.interlaced,
     }
 
 

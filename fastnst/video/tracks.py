@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from fastnst.video.decoder import AnyPacket, open_film
+from fastnst.video.clock import MendedClock
+from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
+from fastnst.video.matroska import TrackChange, make_room, sound_description
+from fastnst.video.transcoding import Transcoder, add_transcoder
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
@@ -57,43 +61,81 @@ def list_tracks(container: InputContainer, main: VideoStream) -> tuple[Track, ..
 
 
 def add_tracks(
-    target: OutputContainer, source: InputContainer, film: Film, tracks: Sequence[Track]
-) -> dict[int, Stream]:
-    """Add tracks to a file to be written; returns those with packets to copy, by their number in the source."""
-    added: dict[int, Stream] = {}
+    target: OutputContainer,
+    source: InputContainer,
+    film: Film,
+    tracks: Sequence[Track],
+    changes: dict[int, TrackChange],
+) -> dict[int, Stream | Transcoder]:
+    """Add tracks to a file to be written.
+
+    Args:
+        target: the file.
+        source: the film, opened.
+        film: from `probe`.
+        tracks: which of its tracks.
+        changes: gets what is to be changed in the finished file, by the places of the tracks in it.
+
+    Returns:
+        Those with packets to copy or to encode anew, by their number in the source.
+    """
+    added: dict[int, Stream | Transcoder] = {}
     for track in tracks:
         stream = source.streams[track.index]
         if is_cover(stream) and target.format.name == "matroska":
             _attach_cover(target, stream, film)
+        elif track.encoder:
+            added[track.index] = transcoder = add_transcoder(target, stream, track.encoder)
+            transcoder.target.metadata.update(kept_metadata(stream.metadata, target.format.name))
+            transcoder.target.disposition = stream.disposition
         else:
-            added[track.index] = add_track(target, stream)
+            place = sum(each.type != "attachment" for each in target.streams)
+            added[track.index], change = add_track(target, stream)
+            if change is not None:
+                changes[place] = change
     return added
 
 
-def add_track(target: OutputContainer, stream: Stream) -> Stream:
-    """Add a track like `stream` to a file to be written. Raises what PyAV raises where it cannot hold it."""
-    # opaque: for a second film, PyAV would otherwise look for an encoder.
-    added = target.add_stream_from_template(stream, opaque=True)
+def add_track(target: OutputContainer, stream: Stream) -> tuple[Stream, TrackChange | None]:
+    """Add a track like `stream` to a file to be written; gives what is to be changed in the finished file, too.
+
+    Raises what PyAV raises where it cannot hold it.
+    """
+    description = b""
+    try:
+        # opaque: for a second film, PyAV would otherwise look for an encoder.
+        added = target.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        if target.format.name != "matroska" or not isinstance(stream, AudioStream):
+            raise
+        # Matroska holds whatever Windows has a number for, but PyAV does not ask FFmpeg for that.
+        description = sound_description(stream)
+        added = target.add_stream("pcm_u8", rate=stream.rate, layout=stream.layout)
     added.metadata.update(kept_metadata(stream.metadata, target.format.name))
     added.disposition = stream.disposition
-    return added
+    if not description:
+        return added, None
+    change = TrackChange(title=added.metadata.get("title", ""), sound=description)
+    make_room(added, change)
+    return added, change
 
 
 def copied_packets(
-    source: InputContainer, targets: dict[int, Stream], cut: Cut, *, strict: bool
+    source: InputContainer, film: Film, targets: dict[int, Stream | Transcoder], cut: Cut, *, strict: bool
 ) -> Iterator[AnyPacket]:
     """Read the packets of the tracks, ready to be written, in the order of the file.
 
     Args:
-        source: the film.
+        source: the film, opened.
+        film: from `probe`.
         targets: from `add_tracks`.
         cut: the part of the source that is wanted.
         strict: the container takes no two packets of a track at the same time.
     """
     last: dict[int, int] = {}
-    packets = iter(source.demux([source.streams[index] for index in targets])) if targets else iter(())
-    while (packet := next_packet(packets)) is not None:
-        if packet.size == 0 or packet.stream_index not in targets:
+    clock = MendedClock(source, main_video(source, film.path))
+    for packet in clock.mend(_filled_packets(source)) if targets else ():
+        if packet.stream_index not in targets:
             continue
         index = packet.stream_index
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -104,8 +146,15 @@ def copied_packets(
         earliest = last[index] + strict if index in last else None
         put_in_order(packet, earliest)
         last[index] = packet.dts or 0
-        packet.stream = targets[index]
-        yield packet
+        target = targets[index]
+        if isinstance(target, Stream):
+            packet.stream = target
+            yield packet
+        else:
+            yield from target.encode(packet)
+    for target in targets.values():
+        if not isinstance(target, Stream):
+            yield from target.encode(None)
 
 
 def kept_metadata(metadata: dict[str, str], container: str) -> dict[str, str]:
@@ -129,6 +178,13 @@ def next_packet(packets: Iterator[AnyPacket]) -> AnyPacket | None:
         return next(packets, None)
     except (av.FFmpegError, IndexError):  # IndexError: see FilmDecoder
         return None
+
+
+def _filled_packets(source: InputContainer) -> Iterator[AnyPacket]:
+    packets = iter(source.demux())
+    while (packet := next_packet(packets)) is not None:
+        if packet.size:
+            yield packet
 
 
 def put_in_order(packet: AnyPacket, earliest: int | None) -> None:

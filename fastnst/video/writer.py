@@ -13,7 +13,8 @@ from fastnst.errors import OutputError
 from fastnst.inference.steadying import Past, load_past, save_past
 from fastnst.video.color import FromRgb
 from fastnst.video.decoder import reason
-from fastnst.video.encoder import SEGMENT_FRAMES, Encoding, open_encoder
+from fastnst.video.encoder import ALPHA_DATA, SEGMENT_FRAMES, Encoding, open_encoder
+from fastnst.video.fields import MarkFields
 from fastnst.video.film import FilmFrame
 from fastnst.video.gif_palette import ToPalette
 from fastnst.video.job import JobFolder, writing
@@ -34,6 +35,7 @@ class SegmentedEncoder:
         self._job, self._encoding = job, encoding
         palette = encoding.pixel_format == "pal8"
         self._convert = ToPalette(encoding.size) if palette else FromRgb(encoding.pixel_format, encoding.colors)
+        self._mark = MarkFields(encoding) if encoding.fields else None
         self.segments = list(self._load())
         """Finished segments, in order."""
 
@@ -54,6 +56,11 @@ class SegmentedEncoder:
         return sum(len(segment.pts) for segment in self.segments)
 
     @property
+    def size(self) -> int:
+        """Bytes that finished segments take."""
+        return sum(segment.path.stat().st_size for segment in self.segments)
+
+    @property
     def last_pts(self) -> int | None:
         """When the last of them is shown, ticks."""
         return max(self.segments[-1].pts) if self.segments else None
@@ -65,6 +72,7 @@ class SegmentedEncoder:
             OutputError: no space, or an encoder that gives up.
         """
         coded = self._convert(painted.frame, painted.alpha)
+        coded = coded if self._mark is None else self._mark(coded)
         coded.pts, coded.time_base, coded.duration = painted.pts, self._encoding.time_base, painted.duration
         self._durations[painted.pts] = painted.duration
         self.past = painted.past
@@ -127,4 +135,5 @@ def _encode(
     """Encode one frame, or with None what the encoder still holds back."""
     for packet in context.encode(coded):
         pts = packet.pts or 0
-        writer.add(EncodedFrame(pts, durations.get(pts, 0), packet.is_keyframe, bytes(packet)))
+        alpha = bytes(packet.get_sidedata(ALPHA_DATA)) if packet.has_sidedata(ALPHA_DATA) else b""
+        writer.add(EncodedFrame(pts, durations.get(pts, 0), packet.is_keyframe, bytes(packet), alpha))

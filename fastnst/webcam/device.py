@@ -103,6 +103,11 @@ def open_camera(settings: CameraSettings, *, capture: Callable[..., Any] = cv2.V
             else:
                 return camera
         camera.close()
+    if "://" in settings.camera:
+        raise InputError(
+            f"{name}: {'answers but gives no pictures' if opened else 'no camera answers at this address'}; check the "
+            "address, user name and password, and whether a player shows it"
+        )
     found = "opens but gives no pictures; is another program using it?" if opened else f"cannot be opened{_hint()}"
     raise InputError(
         f"{name}: {found} (tried {', '.join(backends)}). --camera names another, --source FILE plays a film instead"

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastnst.errors import InputError
-from fastnst.io.images import Frame
+from fastnst.io.images import Frame, over_white
+from fastnst.io.opencv import resample
 from fastnst.video.film import FilmFrame, Span
 from fastnst.video.orientation import turn_upright
 from fastnst.video.probing import probe
@@ -72,7 +73,15 @@ class FilmPlayer:
                 self._sleep(-late_s)
             self._given_s = self._clock()
             self._end_s = max(due_s, self._given_s) + duration_s
-            return turn_upright(frame.frame, self._film.orientation)
+            return self._as_shown(frame)
+
+    def _as_shown(self, frame: FilmFrame) -> Frame:
+        """Upright and with square pixels, as cameras give pictures."""
+        film, size = self._film, self._film.size
+        picture = frame.frame if frame.alpha is None else over_white(frame.frame, frame.alpha)
+        if film.pixel_aspect is not None:
+            size = (size[0], max(1, round(size[1] * film.pixel_aspect)))
+        return turn_upright(resample(picture, size), film.orientation)
 
     def close(self) -> None:
         """Close the file."""

@@ -108,7 +108,7 @@ class FilmRecorder:
         container = CONTAINERS[self.path.suffix.lower()]
         encoding = self._encoding(container, fps)
         convert = FromRgb(encoding.pixel_format, encoding.colors)
-        with av.open(str(temporary), "w", format=container) as film:
+        with av.open(f"file:{temporary}", "w", format=container) as film:
             stream = add_encoder(film, encoding)
             self._opened.set()
             last = -1

@@ -234,6 +234,21 @@ def test_a_bad_film_leaves_no_traceback(style: str, tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
 
 
+def test_a_background_that_is_no_color(film: Path, style: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="--background greenish: expected a colo"):
+        run(film, "--style", style, "-o", tmp_path / "out.mp4", "--background", "greenish")
+
+
+def test_a_much_larger_film_is_said_beforehand(
+    style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20)
+    monkeypatch.setattr(module, "_LARGE_BYTES", 1000)
+    assert run(film, "--style", style, "-o", tmp_path / "out.mkv", "--codec", "ffv1") == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if "will take about" in line and "--quality" in line] == lines[:1]
+
+
 def test_torch_stays_out() -> None:
     code = "import sys; import fastnst.cli.video; print('torch' in sys.modules, 'cv2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

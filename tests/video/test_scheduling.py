@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
+from fastnst.video import scheduling
 from fastnst.video.encoder import Encoding, add_encoder, open_encoder
 from fastnst.video.film import Colors
 from fastnst.video.scheduling import kept_scheduling
@@ -76,3 +77,11 @@ def test_an_encoder_leaves_all_threads_as_they_were(encoder: str, usual: set[int
         target.mux([*stream.encode(grey), *stream.encode(None)])
         assert policies() == usual
     assert context.is_open
+
+
+def test_a_list_of_threads_that_misses_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The system's list is read entry by entry, while other threads end.
+    lists = iter([{}, {}])
+    monkeypatch.setattr(scheduling, "_scheduling", lambda: next(lists))
+    with scheduling.kept_scheduling():
+        pass

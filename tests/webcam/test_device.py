@@ -142,6 +142,11 @@ def test_a_camera_in_use_says_so() -> None:
         open_camera(CameraSettings(), capture=devices)
 
 
+def test_a_dead_address_is_not_taken_for_a_camera_that_is_unplugged() -> None:
+    with pytest.raises(InputError, match=r"rtsp://127\.0\.0\.1:1/x: no camera answers at this address; check"):
+        open_camera(CameraSettings(camera="rtsp://127.0.0.1:1/x"), capture=Devices(Device(opens=False)))
+
+
 def test_the_environment_is_prepared_but_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "")
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT")

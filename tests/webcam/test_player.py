@@ -129,3 +129,14 @@ def test_close_in_the_middle(film: Path) -> None:
     player = play(film, Clock())
     player.read()
     player.close()
+
+
+def test_pixels_come_square_as_from_a_camera(tmp_path: Path) -> None:
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, width=48, height=32, pix_fmt="yuv420p")
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 48, 3), 90, np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
+    assert play(path, Clock()).read().shape == (32, 64, 3)  # 48 * 4 / 3

@@ -109,6 +109,14 @@ def test_a_film_that_is_there_is_kept_unless_it_may_be_replaced(tmp_path: Path) 
     assert len(decode(path)) == 1
 
 
+def test_a_relative_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorder = FilmRecorder(Path("12:30.mkv"), (48, 64), 30)
+    recorder.write(picture(100), 0.0)
+    recorder.finish()
+    assert (tmp_path / "12:30.mkv").exists()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):

@@ -1,0 +1,329 @@
+"""Films as people really have them: odd sound, tracks that nobody reads, players that show little."""
+
+import re
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastnst.errors import InputError, OutputError, StyleError
+from fastnst.inference.session import StyleSession
+from fastnst.io.images import read_picture
+from fastnst.video.codecs import fitted_quality
+from fastnst.video.film import Span
+from fastnst.video.matroska import display_size
+from fastnst.video.names import name_outputs
+from fastnst.video.plan import plan_film
+from fastnst.video.probing import probe
+from fastnst.video.reader import read_frames
+from fastnst.video.settings import VideoSettings
+
+Fixture = Any
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("film.avi", "pcm_alaw"),
+        ("film.avi", "pcm_mulaw"),
+        ("film.avi", "adpcm_ms"),
+        ("film.avi", "adpcm_ima_wav"),
+        ("film.asf", "wmav1"),
+        ("film.asf", "wmav2"),
+    ],
+)
+def test_sound_that_matroska_holds_as_windows_does_is_copied(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str, sound: str
+) -> None:
+    if sound.startswith("wma"):
+        source = write_wma(make_clip("plain.avi", codec="mpeg4", frames=5), tmp_path / name, sound)
+    else:
+        source = make_clip(name, codec="mpeg4", frames=5, sounds=["eng"], sound_codec=sound)
+    paint(source, tmp_path / "out.mkv")
+    before, after = read(source), read(tmp_path / "out.mkv")
+    assert [track.codec for track in after.tracks] == [sound]
+    assert [content for _, _, content in after.tracks[0].packets] == [
+        content for _, _, content in before.tracks[0].packets
+    ]
+    assert np.array_equal(waves(source), waves(tmp_path / "out.mkv"))
+
+
+def write_wma(plain: Path, path: Path, codec: str) -> Path:
+    with av.open(str(plain)) as reading, av.open(str(path), "w") as writing:
+        pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
+        sound = writing.add_stream(codec, rate=44_100, layout="mono")
+        sound.bit_rate = 64_000
+        for packet in reading.demux(video=0):
+            if packet.size:
+                packet.stream = pictures
+                writing.mux(packet)
+        for block in range(10):
+            wave = np.sin(np.arange(2048) * 0.05 + block)[None].astype(np.float32)
+            tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            tone.sample_rate, tone.pts, tone.time_base = 44_100, block * 2048, Fraction(1, 44_100)
+            writing.mux(sound.encode(tone))
+        writing.mux(sound.encode(None))
+    return path
+
+
+def waves(path: Path) -> np.ndarray:
+    with av.open(str(path)) as film:
+        return np.concatenate([frame.to_ndarray().ravel() for frame in film.decode(audio=0)])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("out.webm", "opus"), ("out.mp4", "aac"), ("out.mov", "aac"), ("out.mkv", "adpcm_ms")]
+)
+def test_sound_that_does_not_fit_is_encoded(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str, codec: str
+) -> None:
+    source = make_clip("film.avi", codec="mpeg4", frames=8, sounds=["eng"], sound_codec="adpcm_ms")
+    paint(source, tmp_path / name)
+    after = read(tmp_path / name)
+    assert [track.codec for track in after.tracks] == [codec]
+    seconds = sum(length for _, length, _ in after.tracks[0].packets)
+    assert float(seconds) == pytest.approx(20 * 1024 / 48_000, abs=0.06)
+    wave = waves(tmp_path / name)
+    assert 0.1 < np.abs(wave[: wave.size // 2] / (32768 if wave.dtype == np.int16 else 1)).max() < 0.5  # 0.3 goes in
+
+
+@pytest.mark.parametrize(("output", "codec"), [("out.mkv", "subrip"), ("out.webm", "webvtt"), ("out.mov", "mov_text")])
+def test_subtitles_in_the_words_of_the_output(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, output: str, codec: str
+) -> None:
+    paint(make_clip("film.mp4", frames=12, subtitles="mov_text"), tmp_path / output)
+    (track,) = read(tmp_path / output).tracks
+    assert (track.kind, track.codec) == ("subtitle", codec)
+    if output != "out.mov":  # QuickTime has numbers for languages, and none for this one
+        assert track.language == "deu"
+    words = [(at, length, content.lstrip(b"\0\5")) for at, length, content in track.packets if b"hello" in content]
+    assert words == [(Fraction(at, 1000), Fraction(1, 10), b"hello") for at in (0, 150)]
+
+
+def test_subtitles_of_matroska_in_mp4(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
+    paint(make_clip("film.mkv", frames=12, subtitles="subrip"), tmp_path / "out.mp4")
+    (track,) = read(tmp_path / "out.mp4").tracks
+    assert [content for _, _, content in track.packets if len(content) > 2] == [b"\0\5hello"] * 2
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
+def test_a_second_sound_that_nothing_reads_is_left_out(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, output: str
+) -> None:
+    # iPhones write a second sound in Apple's APAC: the last track becomes one.
+    source = make_clip("IMG_0001.MOV", frames=5, sounds=["eng", "eng"])
+    content = source.read_bytes()
+    place = content.rindex(b"stsd")
+    source.write_bytes(content[:place] + content[place:].replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))
+    plan = plan_film(source, tmp_path / output)
+    assert [(track.index, track.kind) for track in plan.tracks] == [(1, "audio")]
+    assert any(note.startswith("left out") and "track 2 (audio: unknown codec" in note for note in plan.notes)
+    paint(source, tmp_path / output)
+    assert [track.kind for track in read(tmp_path / output).tracks] == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "stored"),
+    [
+        ("h264", "yuv420p10le", "yuv420p"),
+        ("h264", "yuv444p", "yuv420p"),
+        ("h264", "yuv422p10le", "yuv420p"),
+        ("hevc", "yuv422p10le", "yuv420p10le"),
+        ("hevc", "yuv444p", "yuv420p"),
+        ("av1", "yuv420p10le", "yuv420p10le"),
+    ],
+)
+@pytest.mark.parametrize("output", ["out.mp4", "out.mov"])
+def test_what_players_show(
+    make_clip: Fixture, tmp_path: Path, codec: str, pixel_format: str, stored: str, output: str
+) -> None:
+    if (codec, output) == ("av1", "out.mov"):
+        pytest.skip("QuickTime's format has no AV1")
+    source = make_clip("film.mkv", frames=3, size=(64, 64), pixel_format=pixel_format)
+    plan = plan_film(source, tmp_path / output, VideoSettings(codec=codec, codec_threads=1))
+    assert plan.encoding is not None
+    assert plan.encoding.pixel_format == stored
+    said = [note for note in plan.notes if "--no-compatible" in note]
+    assert len(said) == (stored != pixel_format)
+    asked = VideoSettings(codec=codec, codec_threads=1, compatible=False)
+    as_source = plan_film(source, tmp_path / output, asked).encoding
+    assert as_source is not None
+    if codec != "av1":
+        assert as_source.pixel_format == pixel_format
+
+
+def test_tone_mapped_films_have_8_bits(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+    hlg = {"colorspace": 9, "color_primaries": 9, "color_trc": 18}
+    source = make_clip("hlg.mkv", frames=3, pixel_format="yuv420p10le", colors=hlg)
+    for output in ("out.mp4", "out.mkv"):
+        paint(source, tmp_path / output)
+        with av.open(str(tmp_path / output)) as film:
+            assert film.streams.video[0].codec_context.profile == "High"
+
+
+def test_quality_follows_the_sources_bits() -> None:
+    # 0.1 bits a pixel and more: 16; then 3.5 steps for each half, 10 at most.
+    bits = [None, 1.0, 0.1, 0.05, 0.025, 0.01, 0.0001]
+    assert [fitted_quality("libx264", each) for each in bits] == [16, 16, 16, 20, 23, 26, 26]
+    assert fitted_quality("libx265", 0.025) == 25
+    assert fitted_quality("ffv1", 0.01) is None
+
+
+def test_display_size_by_hand() -> None:
+    assert display_size((576, 720), Fraction(16, 15)) == (576, 768)
+    assert display_size((480, 720), Fraction(32, 27)) == (1440, 2560)  # 853.33 x 480, three times
+    assert display_size((577, 719), Fraction(113, 97)) == (577, 838)  # 837.6
+
+
+def test_titles_of_tracks_survive_a_changed_head(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path
+) -> None:
+    source = make_clip(
+        "film.avi", codec="mpeg4", frames=4, pixel_aspect=Fraction(4, 3), sounds=["eng"], sound_codec="pcm_alaw"
+    )
+    paint(source, tmp_path / "out.mkv", codec="ffv1")
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert film.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert not any("title" in {key.lower() for key in stream.metadata} for stream in film.streams)
+        assert film.streams.audio[0].codec_context.name == "pcm_alaw"
+        assert len(list(film.decode(video=0))) == 4
+
+
+def test_relative_name_with_a_colon(
+    make_clip: Fixture, paint: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip("film.mp4", frames=3)
+    monkeypatch.chdir(tmp_path)
+    paint(source, Path("12:30.mp4"))
+    assert (tmp_path / "12:30.mp4").stat().st_size > 500
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".apng", ".png"])
+def test_animated_pictures_are_films(paint: Fixture, read: Fixture, tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGBA", (40, 30), (200, 60, 40 * number, 255 if number else 0)) for number in range(3)]
+    options = {"lossless": True} if suffix == ".webp" else {}
+    source = tmp_path / f"in{suffix}"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=[100, 200, 100], **options)
+    paint(source, tmp_path / "out.mkv", codec="ffv1")
+    after = read(tmp_path / "out.mkv")
+    assert after.stamps == (0, Fraction(1, 10), Fraction(3, 10))
+    assert "a" in after.pixel_format
+    np.testing.assert_allclose(after.frames[2][15, 20], (200, 60, 80), atol=2)
+    paint(source, tmp_path / "again.mp4", end=Fraction(1, 4))
+    assert len(read(tmp_path / "again.mp4").stamps) == 2
+
+
+def test_a_still_webp_is_no_film(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "still.webp")
+    with pytest.raises(InputError, match="is no film; fastnst stylize"):
+        plan_film(tmp_path / "still.webp", tmp_path / "out.mp4")
+
+
+def test_a_film_without_its_index(make_clip: Fixture, tmp_path: Path) -> None:
+    content = make_clip("film.mp4", frames=3).read_bytes()
+    place = content.index(b"moov") - 4
+    (size,) = struct.unpack(">I", content[place : place + 4])
+    (tmp_path / "cut.mp4").write_bytes(content[:place] + content[place + size :])
+    with pytest.raises(InputError, match=r"cut\.mp4: has no index \(moov\)") as caught:
+        plan_film(tmp_path / "cut.mp4", tmp_path / "out.mp4")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "5" * 64 + "\nsize 1234567\n"
+    (tmp_path / "film.mp4").write_text(pointer)
+    with pytest.raises(InputError, match=r"is a Git LFS pointer.*git lfs pull"):
+        plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4")
+
+
+def test_an_address_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape("rtsp://127.0.0.1:1/x: is an address")):
+        name_outputs(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".3g2", ".mod", ".tod", ".dv", ".divx", ".m2v", ".f4v", ".qt", ".MTS"])
+def test_films_of_every_suffix_are_found(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"film{suffix}").write_bytes(b"x")
+    (job,) = name_outputs([tmp_path / "in"], tmp_path / "out")
+    assert job.output == tmp_path / "out" / "film.mkv"
+
+
+def test_what_cannot_say_fields_is_refused(make_clip: Fixture, tmp_path: Path) -> None:
+    source = make_clip("film.mkv", frames=3, options={"x264-params": "tff=1", "flags": "+ildct"})
+    for output, codec in (("out.gif", None), ("out.webm", "vp9"), ("out.mkv", "hevc"), ("out.mkv", "av1")):
+        with pytest.raises(OutputError, match="interlaced"):
+            plan_film(source, tmp_path / output, VideoSettings(codec=codec, interlaced="keep"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x20ftypisom",
+        b"\0\0\0\x14ftypqt  ",
+        b"\x1a\x45\xdf\xa3",
+        b"RIFF\0\0\0\0AVI LIST",
+        b"FLV\x01",
+        b"\0\0\1\xba",
+    ],
+)
+def test_a_film_given_as_a_picture_is_named(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "IMG_0001.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError, match=r"is a film; fastnst video stylizes films"):
+        read_picture(tmp_path / "IMG_0001.jpg")
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypheic", b"\0\0\0\x20ftypmif1", b"RIFF\0\0\0\0WEBP"])
+def test_pictures_in_the_format_of_films_are_no_films(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "IMG_0001.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError) as caught:
+        read_picture(tmp_path / "IMG_0001.jpg")
+    assert "film" not in str(caught.value)
+
+
+def test_a_network_that_is_a_git_lfs_pointer(tmp_path: Path) -> None:
+    (tmp_path / "starry.onnx").write_text("version https://git-lfs.github.com/spec/v1\nsize 1234567\n")
+    with pytest.raises(StyleError, match=r"starry\.onnx: is a Git LFS pointer"):
+        StyleSession(tmp_path / "starry.onnx", provider="cpu")
+
+
+def test_vp9_with_alpha_goes_on_after_a_stop(paint: Fixture, tmp_path: Path) -> None:
+    # The opacity of finished segments is kept with them.
+    frames = [Image.new("RGBA", (32, 32), (200, 60, number % 250, 255 if number % 2 else 0)) for number in range(130)]
+    frames[0].save(tmp_path / "in.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    paint(tmp_path / "in.webp", tmp_path / "whole.webm")
+    count = 0
+
+    def breaks(frame: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        if count == 126:
+            raise KeyboardInterrupt
+        return frame
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(tmp_path / "in.webp", tmp_path / "out.webm", breaks)
+    assert paint(tmp_path / "in.webp", tmp_path / "out.webm").resumed == 120
+    assert opacities(tmp_path / "out.webm") == opacities(tmp_path / "whole.webm")
+
+
+def opacities(path: Path) -> list[bytes]:
+    with av.open(str(path)) as film:
+        return [
+            bytes(packet.get_sidedata("matroska_block_additional")) for packet in film.demux(video=0) if packet.size
+        ]
+
+
+def test_deinterlaced_frames_are_the_same_after_a_jump(make_clip: Fixture) -> None:
+    film = probe(make_clip("film.mkv", frames=60, options={"x264-params": "tff=1", "flags": "+ildct"}))
+    assert film.fields
+    whole = list(read_frames(film, Span(), threads=1))
+    assert len(whole) == 60
+    rest = list(read_frames(film, Span(), done=30, last_done=whole[29].pts, threads=1))
+    assert [frame.pts for frame in rest] == [frame.pts for frame in whole[30:]]
+    assert all(np.array_equal(one.frame, two.frame) for one, two in zip(rest, whole[30:], strict=True))
