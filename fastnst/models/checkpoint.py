@@ -120,8 +120,8 @@ def _check_info(info: ModelInfo) -> None:
     texts = [info.style, info.provenance, info.license, *info.styles]
     if not all(isinstance(text, str) for text in texts) or not isinstance(info.training, dict):
         raise TypeError("its description has values of the wrong kind")
-    if not info.provenance or not isinstance(info.network, dict):
-        raise ValueError("its description lacks provenance or network")
+    if not isinstance(info.network, dict):
+        raise TypeError("its description of the network is no table")
 
 
 def _check_claims(spec: Mapping[str, int | str], state: Mapping[str, Tensor]) -> None:

@@ -171,7 +171,9 @@ class TrainSettings(LossSettings):
     @property
     def style_name(self) -> str:
         """The name that the results are called by."""
-        return self.name or (self.style[0].stem if len(self.style) == 1 else "-".join(self.style_names))
+        lone = self.style[0].stem if len(self.style) == 1 else ""
+        # Files are called so: bytes that are no text, and control characters, give way.
+        return self.name or (lone if lone and lone.isprintable() else "-".join(self.style_names))
 
     @property
     def style_names(self) -> tuple[str, ...]:

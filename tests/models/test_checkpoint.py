@@ -73,7 +73,6 @@ def test_an_unknown_kind_is_named() -> None:
         {"network": None},
         {"style": 3},
         {"provenance": None},
-        {"provenance": ""},
         {"training": []},
         {"styles": 3},
         {"styles": [1, 2]},

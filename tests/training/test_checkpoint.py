@@ -145,6 +145,6 @@ def test_a_painting_whose_name_is_no_text(
     done = train(dataclasses.replace(tiny, style=(painting,), steps=1), tmp_path / "run", content=photos)
     assert done.files is not None
     assert "trained on caf\\udce9.png" in done.files.card.read_text(encoding="utf-8").lower()
-    assert load_model(done.files.model)[1].style == "caf\\udce9"
+    assert load_model(done.files.model)[1].style == "caf_"
     with pytest.raises(OutputError, match="its name is no text in UTF-8; choose another folder"):
         train(tiny, tmp_path / "r\udcff", content=photos)
