@@ -24,9 +24,6 @@ MAX_ZOOM = 4.0
 """The shorter side is scaled to a random length of 1 to this many crops, shorter ones more often: a photograph of many
 megapixels has little detail in a crop's size."""
 
-SMALLEST_CUT = 48
-"""Pixels of a photograph, each way, that a crop shows at least."""
-
 CROP_STREAM = 1
 """Keeps these random numbers apart from others drawn from the same seed."""
 
@@ -53,7 +50,7 @@ class Framing(NamedTuple):
     across: float = 0.5
     down: float = 0.5
     mirror: bool = False
-    damage: Corruption = Corruption()
+    corruption: Corruption = Corruption()
     noise_seed: int = 0
 
 
@@ -78,14 +75,14 @@ def list_pictures(folder: Path) -> list[str]:
 
 
 def draw_framing(seed: int, n: int) -> Framing:
-    """Zoom, position, mirror and damage of sample n; they do not depend on the file or the crop size."""
+    """Zoom, position, mirror and corruption of sample n; they do not depend on the file or the crop size."""
     generator = np.random.default_rng((CROP_STREAM, seed, n))
-    zoom, across, down, mirror, damage, amount = (float(drawn) for drawn in generator.random(6))
+    zoom, across, down, mirror, chance, amount = (float(drawn) for drawn in generator.random(6))
     zoom = 1 + (MAX_ZOOM - 1) * zoom**2
-    return Framing(zoom, across, down, mirror < 0.5, _damage(damage, amount), int(generator.integers(1 << 31)))
+    return Framing(zoom, across, down, mirror < 0.5, _draw_corruption(chance, amount), int(generator.integers(1 << 31)))
 
 
-def _damage(chance: float, amount: float) -> Corruption:
+def _draw_corruption(chance: float, amount: float) -> Corruption:
     """Two crops of three are left as they are."""
     if chance < 0.15:
         return Corruption("jpeg", 15 + 45 * amount)
@@ -130,18 +127,17 @@ def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:
 
 def _cut(picture: Image.Image, crop: int, framing: Framing) -> Frame:
     width, height = picture.size
-    short = min(width, height)
-    side = min(short, max(short / framing.zoom, SMALLEST_CUT))
+    side = min(width, height) / framing.zoom
     left, top = framing.across * (width - side), framing.down * (height - side)
     box = (left, top, left + side, top + side)
     square = picture.resize((crop, crop), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
     if framing.mirror:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return _damaged(square.convert("RGB"), framing)
+    return _corrupted(square.convert("RGB"), framing)
 
 
-def _damaged(square: Image.Image, framing: Framing) -> Frame:
-    kind, amount = framing.damage
+def _corrupted(square: Image.Image, framing: Framing) -> Frame:
+    kind, amount = framing.corruption
     if kind == "jpeg":
         written = io.BytesIO()
         square.save(written, "JPEG", quality=round(amount))

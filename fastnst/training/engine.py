@@ -101,7 +101,7 @@ def train_network(run: TrainingRun, callbacks: TrainCallbacks, interrupt: "Inter
             stopwatch.lap("data")
 
             # Forward, loss, backward, update.
-            losses, stylized = objective(network, images, batch.samples)
+            losses, stylized = objective(network, images, batch.samples, state.step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.zero_grad(set_to_none=True)

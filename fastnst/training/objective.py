@@ -63,11 +63,11 @@ class TrainingObjective:
         with autocast(device, dtype):
             self.styles = loss.measure_styles([to_image(style).to(device) for style in sized])
 
-    def __call__(self, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
+    def __call__(self, paint: Paint, images: Tensor, samples: range, step: int = 0) -> tuple[Losses, Tensor]:
         """Loss of what `paint` makes of the images, and that; `samples` are their numbers in the content sequence.
 
-        What a term draws at random follows from the seed and those numbers, so that neither going on after
-        a stop nor several processes change it.
+        What a term draws at random follows from the seed, those numbers and the step, so that neither going on after a
+        stop nor several processes change it.
         """
         settings = self.settings
         conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
@@ -76,7 +76,7 @@ class TrainingObjective:
             self.lap("network")
             features = self.loss.network(stylized)
             content, style = self.loss.measure_content(images), self._styles_of(conditions)
-            drawn = int(np.random.default_rng((_STREAM, settings.seed, samples.start)).integers(1 << 62))
+            drawn = int(np.random.default_rng((_STREAM, settings.seed, step)).integers(1 << 62))
             losses = self.loss(
                 stylized,
                 content,

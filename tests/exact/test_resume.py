@@ -279,7 +279,7 @@ def test_tensorboards_thread_says_nothing_of_a_full_disk(
 
 def test_a_folder_that_is_a_file(settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="file: events cannot be written"):
+    with pytest.raises(OutputError, match="file: cannot be written to"):
         optimize(photo, painting, settings, log_dir=tmp_path / "file")
 
 

@@ -1,4 +1,4 @@
-"""A training that takes seconds: each test file changes what it needs."""
+"""A training that takes seconds: each test file changes what it needs. Its loss is that of Gram matrices."""
 
 from pathlib import Path
 
@@ -18,6 +18,11 @@ def tiny(style_picture: Path, loss_weights: Path) -> TrainSettings:
         batch_size=2,
         crop_size=64,
         style_size=64,
+        style_statistic="gram",
+        style_weight=5.0,
+        color_weight=0,
+        detail_weight=0,
+        pattern_weight=0,
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
         loss_weights=loss_weights,

@@ -94,10 +94,10 @@ class Clock:
         judge = TrainingObjective.__call__
 
         def painted(
-            objective: TrainingObjective, paint: Paint, images: Tensor, samples: range
+            objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
         ) -> tuple[Losses, Tensor]:
             self.now += self.per_pixel * images[:, 0].numel()
-            return judge(objective, paint, images, samples)
+            return judge(objective, paint, images, samples, step)
 
         monkeypatch.setattr(TrainingObjective, "__call__", painted)
 
@@ -117,6 +117,10 @@ def settings(style_picture: Path, loss_weights: Path) -> TrainSettings:
         crop_size=64,
         budget="60s",
         style_size=64,
+        style_statistic="gram",
+        color_weight=0,
+        detail_weight=0,
+        pattern_weight=0,
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
         loss_weights=loss_weights,

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fastnst.errors import InputError, SettingError
 from fastnst.io.decoding import reason
-from fastnst.training.crops import Framing, draw_framing, list_pictures, read_square
+from fastnst.training.crops import Corruption, Framing, draw_framing, list_pictures, read_square
 from fastnst.training.data import ContentImages, epoch_order, held_out
 from fastnst.training.loader import Batch, Portion, content_batches
 
@@ -191,7 +191,7 @@ def test_sample_n_is_the_file_that_the_epochs_order_names(tmp_path: Path) -> Non
 def test_framing_differs_between_samples_and_seeds_and_stays_in_range() -> None:
     framings = [draw_framing(seed, n) for seed in range(2) for n in range(200)]
     assert len(set(framings)) == 400
-    assert all(1 <= framing.zoom <= 1.25 and 0 <= framing.across <= 1 for framing in framings)
+    assert all(1 <= framing.zoom <= 4 and 0 <= framing.across <= 1 for framing in framings)
     assert 150 < sum(framing.mirror for framing in framings) < 250
     assert np.std([framing.zoom for framing in framings]) > 0.05
 
@@ -205,9 +205,27 @@ def test_each_epoch_frames_a_file_anew(tmp_path: Path) -> None:
 def test_another_crop_shows_the_same_part_of_the_same_picture(photos: Path) -> None:
     dataset = ContentImages(photos, 32, seed=1)
     large = dataset.with_crop(64)
-    assert (dataset.crop, large[5].image.shape) == (32, (3, 64, 64))
-    halved = torch.nn.functional.avg_pool2d(large[5].image.float(), 2)
-    assert (halved - dataset[5].image).abs().mean() < 4
+    number = next(n for n in range(100) if not draw_framing(1, n).corruption.kind)
+    assert (dataset.crop, large[number].image.shape) == (32, (3, 64, 64))
+    halved = torch.nn.functional.avg_pool2d(large[number].image.float(), 2)
+    assert (halved - dataset[number].image).abs().mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "noise", "blur"])
+def test_corrupted_crops_differ_but_show_the_same(photos: Path, kind: str) -> None:
+    amount = {"jpeg": 15, "noise": 12, "blur": 2}[kind]
+    path = photos / ContentImages(photos, 32).names[0]
+    clean = read_square(path, 64, Framing()).astype(int)
+    corrupted = read_square(path, 64, Framing(corruption=Corruption(kind, amount), noise_seed=3)).astype(int)
+    assert 0.2 < np.abs(corrupted - clean).mean() < 30
+    again = read_square(path, 64, Framing(corruption=Corruption(kind, amount), noise_seed=3))
+    np.testing.assert_array_equal(again, corrupted)
+
+
+def test_two_crops_of_three_are_left_as_they_are() -> None:
+    kinds = [draw_framing(0, n).corruption.kind for n in range(1000)]
+    assert 620 < kinds.count("") < 720
+    assert min(kinds.count(kind) for kind in ("jpeg", "noise", "blur")) > 50
 
 
 def test_a_broken_file_gives_its_place_to_the_next_one(photos: Path) -> None:

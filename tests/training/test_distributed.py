@@ -36,6 +36,8 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
         ),
         *("--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=10"),
         *(f"--loss-weights={loss_weights}", "--precision=float32", "--average=0.9", "--early-export-s=0"),
+        # Sums of two processes round otherwise, and sorted values answer to that: not with the distributions' loss.
+        *("--style-statistic=gram", "--color-weight=0", "--detail-weight=0", "--pattern-weight=0", "--style-weight=5"),
     ]
 
 
@@ -96,7 +98,7 @@ def test_two_processes_give_the_network_of_one_and_survive_being_killed(
     assert "Traceback" not in leader
     assert follower.strip() == ""
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    for prefix in ("network.", "average."):
+    for prefix in ("network.", "ema."):
         # Not the biases: what a normalisation takes off again has rounding errors for a gradient, other ones in each
         # run, and Adam makes steps of full size of them. Nor a learning rate of 1e-3, at which that spreads to 3e-3.
         weights = {name: value for name, value in tensors(one, prefix).items() if name.endswith("weight")}

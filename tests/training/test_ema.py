@@ -51,7 +51,7 @@ def test_it_is_what_comes_out_and_survives_a_stop(settings: TrainSettings, photo
     whole = engine.run_training(settings, photos, tmp_path / "a")
     saved, _ = read_safetensors(tmp_path / "a" / CHECKPOINT)
     for name, value in whole.network.state_dict().items():
-        assert_close(saved[f"average.{name}"], value, rtol=0, atol=0)
+        assert_close(saved[f"ema.{name}"], value, rtol=0, atol=0)
     assert any(not torch.equal(saved[f"network.{name}"], value) for name, value in whole.network.state_dict().items())
 
     def stop(progress: engine.TrainProgress) -> None:

@@ -242,8 +242,10 @@ def test_a_loss_that_is_no_number_is_left_behind(
 ) -> None:
     judge, calls = TrainingObjective.__call__, [0]
 
-    def ruined(objective: TrainingObjective, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
-        losses, stylized = judge(objective, paint, images, samples)
+    def ruined(
+        objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
+    ) -> tuple[Losses, Tensor]:
+        losses, stylized = judge(objective, paint, images, samples, step)
         calls[0] += 1
         if calls[0] == 6:  # the first was to count the arithmetic
             nan = torch.tensor(float("nan"))

@@ -135,11 +135,13 @@ def test_of_a_budget_it_is_a_part_of_the_time(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     judge = TrainingObjective.__call__
 
-    def painted(objective: TrainingObjective, paint: Paint, images: Tensor, samples: range) -> tuple[Losses, Tensor]:
+    def painted(
+        objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
+    ) -> tuple[Losses, Tensor]:
         compact = isinstance(objective.loss.network, CompactFeatures)
         now[0] += 1.0 if compact else 4.0
         spent[compact] += 1.0 if compact else 4.0
-        return judge(objective, paint, images, samples)
+        return judge(objective, paint, images, samples, step)
 
     monkeypatch.setattr(TrainingObjective, "__call__", painted)
     notes: list[str] = []

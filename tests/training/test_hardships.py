@@ -110,7 +110,7 @@ import sys
 from pathlib import Path
 from fastnst.errors import OutputError
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.engine import TrainCallbacks, train
+from fastnst.training.engine import TrainCallbacks, run_training
 from fastnst.training.settings import TrainSettings
 
 style, weights, photos, folder = map(Path, sys.argv[1:])
@@ -130,7 +130,7 @@ def fill(progress):
                 pass
 
 try:
-    train(settings, photos, folder, callbacks=TrainCallbacks(on_step=fill, on_note=print))
+    run_training(settings, photos, folder, callbacks=TrainCallbacks(on_step=fill, on_note=print))
 except OutputError as error:
     print("ended:", error)
 """

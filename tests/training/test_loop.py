@@ -43,6 +43,28 @@ def test_the_loss_falls(settings: TrainSettings, photos: Path, tmp_path: Path) -
     assert sum(seen[-5:]) < 0.6 * sum(seen[:5])
 
 
+@pytest.mark.slow
+def test_the_default_loss_falls_and_a_stop_changes_nothing(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
+    weights = {"style_weight": 3.0, "color_weight": 0.17, "detail_weight": 0.17, "pattern_weight": 0.33}
+    default = dataclasses.replace(settings, steps=30, learning_rate=5e-3, style_statistic="distribution", **weights)
+    seen: list[dict[str, float]] = []
+    whole = engine.run_training(default, photos, tmp_path / "a", on_step=lambda p: seen.append(p.losses))
+    assert {"content", "style", "color", "detail", "pattern", "checkerboard"} < set(seen[0])
+    assert sum(losses["total"] for losses in seen[-5:]) < 0.9 * sum(losses["total"] for losses in seen[:5])
+
+    def stop(progress: engine.TrainProgress) -> None:
+        if progress.step == 17:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        engine.run_training(dataclasses.replace(default, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    resumed = engine.run_training(default, photos, tmp_path / "b", resume=True)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+
+
 def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     whole: dict[int, float] = {}
     engine.run_training(settings, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
@@ -96,6 +118,13 @@ def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos
     options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
     options += [f"--loss-weights={settings.loss_weights}", "--precision=float32"]
     options += ["--checkpoint-every-s=0", "--early-export-s=0"]
+    options += [
+        "--style-statistic=gram",
+        "--style-weight=5",
+        "--color-weight=0",
+        "--detail-weight=0",
+        "--pattern-weight=0",
+    ]
     command = [sys.executable, "-m", "fastnst", "train", f"--style={settings.style[0]}", f"--content={photos}"]
     killed = subprocess.Popen([*command, *options, f"-o={tmp_path / 'b'}"], stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "b" / CHECKPOINT
@@ -242,7 +271,8 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
 
 
 def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
-    assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3}
+    without = {"color_weight": 0.0, "detail_weight": 0.0, "pattern_weight": 0.0}
+    assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3, **without}
     assert of_their_time({"network": "live-small"})["width"] == 32
     assert of_their_time({"network": "live"})["width"] == 48
     told = plain(TrainSettings(style=(Path("x.png"),)))

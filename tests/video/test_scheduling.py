@@ -29,7 +29,10 @@ def policies() -> set[int]:
 
 @pytest.fixture
 def usual() -> set[int]:
-    """The policies before."""
+    """The policies before; whatever tests before this one encoded with left threads scheduled otherwise."""
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
     before = policies()
     assert not before & {os.SCHED_BATCH, os.SCHED_FIFO}
     return before

@@ -92,7 +92,7 @@ def test_the_frame_shown_last_stays_to_the_films_end() -> None:
 
 
 def test_the_frame_shown_last_is_not_the_one_decoded_last(tmp_path: Path) -> None:
-    encoding = SimpleNamespace(size=(2, 2), pixel_format="yuv420p", colors=Colors(1, False, 1, 1))
+    encoding = SimpleNamespace(size=(2, 2), pixel_format="yuv420p", colors=Colors(1, False, 1, 1), fields=None)
     with JobFolder(tmp_path / "out.mp4", {}) as job:
         written = SegmentedEncoder(job, encoding)  # type: ignore[arg-type]
         assert written.last_pts is None
