@@ -14,8 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fastnst.backends.choosing import Choice
-from fastnst.backends.contract import Contract
-from fastnst.backends.feeds import extra_feeds
+from fastnst.backends.contract import Contract, extra_feeds
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnst.backends.accelerators import PRECISIONS
 from fastnst.backends.backend import (
     PROVIDERS,
     Array,
@@ -23,7 +22,7 @@ from fastnst.backends.backend import (
     UnavailableError,
     first_line,
 )
-from fastnst.backends.onnx_device import DeviceBackend
+from fastnst.backends.onnx_device import PRECISIONS, DeviceBackend
 from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame

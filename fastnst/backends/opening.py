@@ -14,8 +14,7 @@ import numpy as np
 
 from fastnst.backends.backend import Array, first_line
 from fastnst.backends.choosing import draw_picture, test_picture
-from fastnst.backends.contract import Contract, read_contract
-from fastnst.backends.feeds import extra_feeds, to_layout
+from fastnst.backends.contract import Contract, extra_feeds, read_contract, to_layout
 from fastnst.backends.onnx_cpu import CPU, OnnxBackend, open_session
 from fastnst.errors import InputError, StyleError
 from fastnst.io.decoding import check_file

@@ -3,10 +3,11 @@
 May import everything, what a command needs inside the command.
 """
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
@@ -32,6 +33,9 @@ RESEARCH = {
 }
 """Commands below `research`."""
 
+MODULES = {"coco": "train", "quantize": "export", "bench-optimize": "bench"}
+"""Where a command is that has no module of its name; those below `research` are in research.py."""
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
@@ -51,15 +55,15 @@ def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentC
 
         apply_recipe(app, arguments)
     elif commands == ("research", "distill"):
-        from fastnst.cli.distill import apply_distill_recipe  # noqa: PLC0415 - as lazy as the command
+        from fastnst.cli.research import apply_distill_recipe  # noqa: PLC0415 - as lazy as the command
 
         apply_distill_recipe(app, arguments)
     elif commands == ("optimize",):
-        from fastnst.cli.optimize_options import apply_preset  # noqa: PLC0415 - as lazy as the command
+        from fastnst.cli.optimize import apply_preset  # noqa: PLC0415 - as lazy as the command
 
         apply_preset(app, arguments)
     elif commands == ("research", "study"):
-        from fastnst.cli.study import apply_study_preset  # noqa: PLC0415 - as lazy as the command
+        from fastnst.cli.research import apply_study_preset  # noqa: PLC0415 - as lazy as the command
 
         apply_study_preset(app, arguments)
 
@@ -72,17 +76,14 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says that it stopped
 )
 for name, summary in COMMANDS.items():
-    module = name.replace("-", "_")
-    app.command(f"fastnst.cli.{module}:{module}", name=name, help=summary)
+    app.command(f"fastnst.cli.{MODULES.get(name, name)}:{name}", name=name, help=summary)
 research = App(
     name="research",
     help="Reproduce papers and the project's own figures; judge pictures by eye.",
     help_format="plaintext",
 )
 for name, summary in RESEARCH.items():
-    function = name.replace("-", "_")
-    module = "blind" if name == "blind-count" else function
-    research.command(f"fastnst.cli.{module}:{function}", name=name, help=summary)
+    research.command(f"fastnst.cli.{MODULES.get(name, 'research')}:{name.replace('-', '_')}", name=name, help=summary)
 app.command(research)
 app.config = [read_settings_file]
 
@@ -101,9 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_command(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        from fastnst.cli.usage import explain  # noqa: PLC0415
-
-        _fail(explain(error), status=2)
+        _fail(_explain(error), status=2)
     except FastNSTError as error:
         _fail(str(error), status=1)
     except OSError as error:
@@ -148,6 +147,41 @@ def _moved(tokens: list[str]) -> list[str]:
         return tokens
     print(f"fastnst {tokens[0]} is now fastnst research {tokens[0]}", file=sys.stderr)
     return ["research", *tokens]
+
+
+def _explain(error: CycloptsError) -> str:
+    """Say in one line what is wrong with a command line."""
+    words = _left_over(error) if isinstance(error, UnusedCliTokensError) else str(error)
+    if isinstance(error, UnknownOptionError) and os.path.lexists(error.token.value):
+        words += f" The file of this name is ./{error.token.value}."
+    return f"{words} See {' '.join(('fastnst', *(error.command_chain or ())))} --help."
+
+
+def _left_over(error: UnusedCliTokensError) -> str:
+    """Words that belong to no option. Most often an option got several values, or a name with spaces has no quotes."""
+    given, (first, *_) = error.root_input_tokens or [], error.unused_tokens or [""]
+    before = given[: given.index(first)] if first in given else []
+    value = before[-1] if before else ""
+    option = next((word for word in reversed(before) if word.startswith("-")), None)
+    if option is None:
+        return f"{first!r} is left over: {_expected(error)}."
+    if option == value or "=" in option:
+        return f"{first!r} is left over: {option} takes no further value."
+    if _takes_several(error, option):
+        return f"{first!r} is left over: {option} takes one value at a time; write {option} {value} {option} {first}."
+    return f"{first!r} is left over: {option} takes one value; put one with spaces into quotes."
+
+
+def _expected(error: UnusedCliTokensError) -> str:
+    commands = [name for name in error.app or () if not name.startswith("-")]
+    return f"expected options, or a command ({', '.join(commands)})" if commands else "expected only options there"
+
+
+def _takes_several(error: UnusedCliTokensError, option: str) -> bool:
+    if error.app is None:
+        return False
+    arguments = error.app.assemble_argument_collection()
+    return any(option in argument.names and argument.token_count()[1] for argument in arguments)
 
 
 def _fail(message: str, status: int) -> None:

@@ -62,8 +62,7 @@ def stylize(
         Threads on the CPU. By default one for each core.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
-    from fastnst.inference.batch import stylize_files  # noqa: PLC0415
-    from fastnst.inference.outputs import plan_outputs  # noqa: PLC0415
+    from fastnst.inference.batch import plan_outputs, stylize_files  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
 

@@ -1,19 +1,74 @@
-"""`fastnst train`: a style picture becomes a trained network and an ONNX file."""
+"""`fastnst train` and `coco`: a style picture becomes a trained network; photographs to learn from; recipes."""
 
 import time
+import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts.config import Dict
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.console import Console
-from fastnst.cli.downloads import content_folder, fetch_loss_weights
-from fastnst.cli.recipe import fill_settings
+from fastnst.cli.console import Console, content_folder, fetch_coco, fetch_loss_weights
+from fastnst.errors import SettingError, nearest_hint
+from fastnst.io.files import read_regular
 from fastnst.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from fastnst.training import engine
+
+
+LARGEST_RECIPE = 1 << 20
+"""Bytes; ours have two thousand."""
+
+
+_ASKED_OUTRIGHT = {"output", "o", "-o", "recipe", "resume"}
+"""Options that are no settings: where files are written is said on the command line, never by a file of another's."""
+
+
+def fill_settings(
+    app: App, command: str, arguments: ArgumentCollection, saved: Callable[[Path], Mapping[str, Any]]
+) -> None:
+    """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file.
+
+    Args:
+        app: the command line.
+        command: the command's name.
+        arguments: its arguments, as parsed so far.
+        saved: gives the settings of the folder that is to be resumed.
+
+    Raises SettingError for a setting that the command does not have.
+    """
+    given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
+    if "--resume" in given:
+        source, values = given["--resume"], saved(Path(given["--resume"]))
+    elif "--recipe" in given:
+        source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
+    else:
+        return
+    values = {name.replace("_", "-"): value for name, value in values.items()}
+    known = {name.removeprefix("--") for argument in arguments for name in argument.names} - _ASKED_OUTRIGHT
+    for name in values:
+        if name not in known:
+            raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
+    Dict(values, source=source, use_commands_as_keys=False)(app, (command,), arguments)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe, a TOML file with the settings that differ from the defaults, by name.
+
+    Raises SettingError where it is none.
+    """
+    try:
+        return tomllib.loads(read_regular(path, LARGEST_RECIPE).decode("utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read as a recipe ({error.strerror})") from error
+    except RecursionError as error:
+        raise SettingError(f"{path}: not a TOML file (lists in lists without end)") from error
+    except ValueError as error:  # TOML's own, of an encoding, or of a number with 4,300 digits
+        raise SettingError(f"{path}: not a TOML file ({error})") from error
+
 
 LOG_EVERY = 100
 """Steps between two lines where there is no terminal to draw a bar on."""
@@ -112,3 +167,20 @@ def _show(bar: Progress) -> "engine.OnStep":
             bar.console.print(f"step {progress.step} of {progress.steps}: {line}")
 
     return show
+
+
+def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | None = None) -> None:
+    """Fetch COCO's photographs: download, check and unpack what is not there yet.
+
+    An interrupted download goes on where it stopped. The folder of photographs appears only when it is complete; its
+    name is printed last. `fastnst train` finds it by itself where --folder is left out.
+
+    Parameters
+    ----------
+    split:
+        Which photographs: val2017 (5,000; 0.8 GB) or train2017 (118,287; 19 GB). Twice that is needed while unpacking.
+    folder:
+        Where the folder of the split is put; by default data/coco if that is there, else the user's cache.
+    """
+    pictures = fetch_coco(split, folder, Console(stderr=True))
+    print(pictures)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastnst.backends.feeds import MAX_STRENGTH
+from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import StyleChoice, choose_style, read_mix
 from fastnst.errors import SettingError
-from fastnst.inference.masks import Mask, read_mask
-from fastnst.inference.region_maps import read_regions
+from fastnst.inference.masks import Mask, read_mask, read_regions
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""

@@ -4,14 +4,16 @@ H height, W width in pixels; sizes are (height, width). Weights are uint8 (H, W)
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageFilter
+import numpy.typing as npt
+from PIL import Image, ImageColor, ImageFilter
 
-from fastnst.errors import InputError
-from fastnst.io.images import Frame, read_picture
+from fastnst.errors import InputError, SettingError
+from fastnst.io.images import Frame, read_frame, read_picture
 
 # Proportions may differ by so much.
 _LIKE_SHAPE = 0.02
@@ -99,3 +101,104 @@ def read_mask(path: Path, *, feather: float = 0.0) -> Mask:
     if picture.alpha is not None:
         weights = (weights.astype(np.uint16) * picture.alpha // 255).astype(np.uint8)
     return Mask(path, [weights], feather=feather)
+
+
+Colors: TypeAlias = npt.NDArray[np.int32]
+"""(n, 3) RGB, 0..255."""
+
+# The palette is looked for in a copy with this long side, in steps of 16 levels.
+_SAMPLE_SIDE = 1024
+_STEP = 16
+_PLACES = np.array([65536, 256, 1], np.int32)
+# Two colours of a palette are at least so far apart (of 442 from black to white): drawings have soft edges, JPEG noise.
+_APART = 60.0
+# A colour that the user names means the nearest one in the mask, up to this distance. CSS' green is a dark one, which
+# nobody means who paints masks: it is taken for lime, 0 255 0.
+_NEAR = 150.0
+# Smallest share of the map that makes a colour a region; others are soft edges and noise.
+_LEAST_SHARE = 0.005
+_SHOWN = 6
+
+
+def read_regions(path: Path, paintings: Mapping[str, int | None], *, rest: bool = False, feather: float = 0.0) -> Mask:
+    """Read a map of regions. Each pixel belongs to the colour of the map that it is nearest to.
+
+    Args:
+        path: the map.
+        paintings: number of the painting, from 0, by colour (red, '#ff0000'); None for the photo.
+        rest: before them comes one more painting, which gets all other colours; without it they are the photo's.
+        feather: as for a `Mask`.
+
+    Raises:
+        InputError: no picture that can be read, or one without such a colour.
+        SettingError: a colour that is none.
+    """
+    wanted = {color: _parse(color) for color in paintings}
+    frame = read_frame(path)
+    palette, shares = _find_palette(frame)
+    places = _match(path, wanted, palette, shares)
+    others = [place for place in range(len(palette)) if place not in places.values()]
+    nearest = _nearest(frame, palette[[*places.values(), *others]])
+    numbers = list(paintings.values())
+
+    def weights_of(number: int | None) -> Frame:
+        chosen = np.array([own == number for own in numbers] + [False] * len(others))
+        return np.where(chosen[nearest], np.uint8(255), np.uint8(0))
+
+    weights = [weights_of(number) for number in range(len(set(numbers) - {None}))]
+    return Mask(path, weights, bare=weights_of(None) if None in numbers else None, rest=rest, feather=feather)
+
+
+def _parse(color: str) -> tuple[int, ...]:
+    try:
+        return ImageColor.getrgb("lime" if color.lower() == "green" else color)[:3]
+    except ValueError as error:
+        raise SettingError(f"--region {color}=...: no colour; expected a name such as red, or '#ff0000'") from error
+
+
+def _find_palette(frame: Frame) -> tuple[Colors, npt.NDArray[np.float64]]:
+    """Colours of a map, (n, 3), and the share of the picture that each has about it, (n,); most frequent first."""
+    height, width = frame.shape[:2]
+    stride = -(-max(height, width) // _SAMPLE_SIDE)
+    pixels = frame[::stride, ::stride].reshape(-1, 3).astype(np.int32)
+    codes, counts = np.unique(pixels @ _PLACES, return_counts=True)
+    colors = codes[:, None] // _PLACES % 256
+    # A colour counts for all that are about the same: JPEG files have hardly two pixels alike.
+    cells = np.unique(colors // _STEP @ _PLACES, return_inverse=True)[1]
+    around = (np.bincount(cells, counts) / len(pixels))[cells]
+    palette: list[npt.NDArray[np.int32]] = []
+    shares: list[float] = []
+    for place in np.lexsort((-counts, -around)):
+        if around[place] < _LEAST_SHARE:
+            break
+        if all(np.linalg.norm(colors[place] - known) >= _APART for known in palette):
+            palette.append(colors[place])
+            shares.append(float(around[place]))
+    return np.array(palette, np.int32).reshape(-1, 3), np.array(shares)
+
+
+def _match(
+    path: Path, wanted: Mapping[str, Sequence[int]], palette: Colors, shares: npt.NDArray[np.float64]
+) -> dict[str, int]:
+    """Place in the palette of each colour that was named."""
+    places: dict[str, int] = {}
+    for name, rgb in wanted.items():
+        apart = np.linalg.norm(palette - np.array(rgb), axis=1) if len(palette) else np.array([np.inf])
+        place = int(apart.argmin())
+        if apart[place] > _NEAR or place in places.values():
+            shown = ", ".join(
+                f"#{color[0]:02x}{color[1]:02x}{color[2]:02x} ({share:.0%})"
+                for color, share in list(zip(palette, shares, strict=True))[:_SHOWN]
+            )
+            raise InputError(f"{path}: has no region of its own in {name}; it has {shown or 'no colours'}")
+        places[name] = place
+    return places
+
+
+def _nearest(frame: Frame, palette: Colors) -> npt.NDArray[np.uint8]:
+    """Place in the palette of the colour nearest to each pixel, (H, W)."""
+    found = np.empty(frame.shape[:2], np.uint8)
+    for row, pixels in enumerate(frame):
+        apart = ((pixels[:, None].astype(np.int32) - palette) ** 2).sum(axis=2)
+        found[row] = apart.argmin(axis=1)
+    return found

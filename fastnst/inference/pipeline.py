@@ -23,9 +23,8 @@ from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
-from fastnst.inference.session import StyleSession
+from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
-from fastnst.inference.tile_policy import TileChoice
 from fastnst.io.blending import blend, combine, keep_colors
 from fastnst.io.images import Frame
 from fastnst.io.opencv import resample

@@ -3,29 +3,123 @@
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 
 from fastnst.backends.backend import Array, Backend, Provider, ProviderChoice, first_line
 from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_picture
-from fastnst.backends.contract import Contract, read_contract
-from fastnst.backends.feeds import as_batch, extra_feeds, from_layout, to_layout
+from fastnst.backends.contract import Contract, as_batch, extra_feeds, from_layout, read_contract, to_layout
 from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_on_cpu, run_test_picture
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.inference.tile_policy import TileChoice, TilePolicy
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
 from fastnst.machine.resources import check_threads
+from fastnst.tiling.memory import one_piece_bytes, one_piece_limit
 
+if TYPE_CHECKING:
+    from fastnst.tiling.tileable import TileProvider
+    from fastnst.tiling.tiles import TiledStylizer
+
+
+TileChoice: TypeAlias = int | Literal["auto", "off"]
+
+# Pixels; no picture so small needs tiles, and reading a graph takes a third of a second.
+_SMALL = 1_000_000
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
 _PATIENCE_S = 60.0
+
+
+class TilePolicy:
+    """Decides for one network, and runs it in tiles."""
+
+    def __init__(
+        self, path: Path, choice: Choice, *, asked: ProviderChoice, tile: TileChoice, threads: int | None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            path: the network file.
+            choice: what runs it in one piece; cpu and cuda paint tiles, and where auto has chosen another, cpu does.
+            asked: what the user asked for.
+            tile: as for a `Stylizer`.
+            threads: on the CPU; None: all processors.
+
+        Raises:
+            StyleError: with a number, a network that knows no tiles.
+            SettingError: with a number, a provider without tiles, or a tile too small.
+        """
+        self.pictures = 0
+        """How many were painted in tiles."""
+
+        self.on_progress: Callable[[float], None] | None = None
+        """Called with the share that is done of a picture in tiles, rising to 1."""
+
+        self._path, self._choice, self._asked = path, choice, asked
+        self._tile, self._threads = tile, threads
+        self._tiler: TiledStylizer | None = None
+        self._untileable = False
+        if isinstance(tile, int):
+            self._open()
+
+    @property
+    def provider(self) -> "TileProvider":
+        """What paints tiles."""
+        return "cuda" if self._choice.provider in {"cuda", "tensorrt"} else "cpu"
+
+    def needed(self, frames: Frame) -> bool:
+        """Whether these frames are painted in tiles from the start."""
+        if self._tile != "auto":
+            return self._tile != "off"
+        # On accelerators it is their own memory that counts: a try shows.
+        if not self.is_large(frames) or self._choice.provider not in {"cpu", "openvino"} or not self.possible(frames):
+            return False
+        pixels, limit = frames.shape[0] * frames.shape[1], one_piece_limit()
+        return one_piece_bytes(self._open().numbers, pixels, self._choice.provider, self._choice.precision) > limit
+
+    def possible(self, frames: Frame) -> bool:
+        """Whether `auto` may fall back on tiles: not for a batch, nor where network or provider have none."""
+        if self._tile != "auto" or frames.ndim != 3 or self._untileable:
+            return False
+        try:
+            self._open()
+        except (StyleError, SettingError):
+            self._untileable = True
+        return not self._untileable
+
+    @staticmethod
+    def is_large(frames: Frame) -> bool:
+        """Whether these frames hold memory that is worth giving back."""
+        return frames.size > 3 * _SMALL
+
+    def run(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:
+        """Paint one picture in tiles; arguments and errors as for a `TiledStylizer`."""
+        tiler = self._open()
+        painted = tiler(frame, style_weights=style_weights, strength=strength, on_progress=self.on_progress)
+        self.pictures += 1
+        return painted
+
+    def close(self) -> None:
+        """Give memory back."""
+        self._tiler = None
+
+    def _open(self) -> "TiledStylizer":
+        from fastnst.tiling.tiles import DEFAULT_TILE, TiledStylizer  # noqa: PLC0415 - imports onnx
+
+        if self._tiler is None:
+            if self._choice.provider != self.provider and self._asked not in {"auto", "tensorrt"}:
+                raise SettingError(
+                    f"--tile {self._tile}: provider {self._asked} paints no tiles; cpu, cuda and auto do"
+                )
+            tile = self._tile if isinstance(self._tile, int) else DEFAULT_TILE
+            self._tiler = TiledStylizer(self._path, tile=tile, provider=self.provider, threads=self._threads)
+        return self._tiler
 
 
 class StyleSession:
@@ -44,9 +138,7 @@ class StyleSession:
 
         Args:
             path: an exported ONNX file.
-            provider: what computes; auto takes the fastest that really runs here, see `choice`.
-            threads: threads on the CPU; None: one for each physical core that may be used.
-            tile: when pictures are painted in tiles, see `TilePolicy`.
+            provider, threads, tile: as for a `Stylizer`.
             prefer: what runs another network already: auto takes it where it runs this one too, for trying all takes
                 seconds.
 
@@ -98,21 +190,9 @@ class StyleSession:
     def __call__(
         self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None
     ) -> Frame:
-        """Run the network on one picture or a batch.
+        """Run the network on one picture or a batch, as a `Stylizer` does; `strength` is for one that takes it.
 
-        Args:
-            frames: uint8 (H, W, 3) or (N, H, W, 3) RGB; not changed.
-            style_weights: for a network that mixes several styles, the share of each in their order, or by name;
-                divided by their sum. None: all alike.
-            strength: for a network that takes one; None: 1, the full style.
-
-        Returns:
-            uint8 of the same shape.
-
-        Raises:
-            InputError: another type or shape, or a picture too large for the memory.
-            StyleError: the network changes the size.
-            SettingError: weights or a strength that the network does not take.
+        Raises StyleError, too, where the network changes the size or computes NaN.
         """
         backend, batch = self._open(), as_batch(frames)
         feeds = extra_feeds(self._contract, style_weights, strength)

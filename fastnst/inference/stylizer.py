@@ -12,11 +12,11 @@ import numpy as np
 
 from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.backends.choosing import Choice
-from fastnst.backends.feeds import as_batch
+from fastnst.backends.contract import as_batch
 from fastnst.backends.mixing import StyleWeights
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.tile_policy import TileChoice
+from fastnst.inference.session import TileChoice
 from fastnst.io.images import Frame
 
 
@@ -148,14 +148,10 @@ class Stylizer:
 
         Args:
             frames: any number of uint8 (H, W, 3) RGB, of any sizes; taken one at a time.
-            style_weights: as for one picture.
-            strength: as for one picture.
+            style_weights, strength: as for one picture.
 
         Yields:
-            uint8 of the same shapes, in the same order.
-
-        Raises:
-            InputError, SettingError: as for one picture, when it is reached.
+            uint8 of the same shapes, in the same order; raises as for one picture, when it is reached.
         """
         for frame in frames:
             yield self(frame, style_weights=style_weights, strength=strength)

@@ -3,7 +3,7 @@
     stylized = TiledStylizer("starry.onnx")(frame)
 
 No seam and no change of style shows, because nothing is estimated: every normalisation is measured over the whole
-picture before what comes after it is computed (passes.py), and every tile sees enough of its surroundings
+picture before what comes after it is computed (planning.py), and every tile sees enough of its surroundings
 (geometry.py). What it costs in memory, disk and time: docs/tiles.md.
 """
 
@@ -19,18 +19,16 @@ import numpy as np
 from onnx import ModelProto
 
 from fastnst.backends.backend import Array
-from fastnst.backends.feeds import as_batch, extra_feeds
+from fastnst.backends.contract import as_batch, extra_feeds
 from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
+from fastnst.tiling.featuremaps import Numbers, Statistics
 from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, one_piece_bytes, usable_memory
 from fastnst.tiling.painting import Painting, Surface, TileGrid
-from fastnst.tiling.parts import Part, TileProvider, count_threads
-from fastnst.tiling.passes import fullest
-from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
-from fastnst.tiling.statistics import Numbers, Statistics
-from fastnst.tiling.tileable import Tileable, evaluate_fixed
+from fastnst.tiling.planning import MAP_BYTES, TilingPlan, fullest, make_plan
+from fastnst.tiling.tileable import Part, Tileable, TileProvider, count_threads, evaluate_fixed
 
 DEFAULT_TILE = 256
 """Pixels a side: what a tile holds stays in a processor's caches; larger ones are slower."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastnst.backends.feeds import MAX_STRENGTH
+from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.errors import FastNSTError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame

@@ -7,11 +7,19 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fastnst.backends import accelerators, onnx_device
-from fastnst.backends.accelerators import PRECISIONS, prepare, provider_entries
+from fastnst.backends import onnx_device
 from fastnst.backends.backend import UnavailableError
 from fastnst.backends.onnx_cpu import CPU, open_session
-from fastnst.backends.onnx_device import BoundSession, DeviceBackend, left_to_cpu, named_sizes
+from fastnst.backends.onnx_device import (
+    ORT_NAMES,
+    PRECISIONS,
+    BoundSession,
+    DeviceBackend,
+    left_to_cpu,
+    named_sizes,
+    prepare,
+    provider_entries,
+)
 from fastnst.errors import SettingError
 from fastnst.inference.stylizer import Stylizer
 
@@ -121,7 +129,7 @@ def test_a_swap_by_onnx_runtime_is_found_out(
     accelerated: Any, invert: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # The list of providers names CUDA, the driver seems to be there; the session then runs on the CPU all the same.
-    monkeypatch.setattr(onnx_device, "ORT_NAMES", accelerators.ORT_NAMES)
+    monkeypatch.setattr(onnx_device, "ORT_NAMES", ORT_NAMES)
     with pytest.raises(SettingError, match=r"provider cuda cannot run here: ONNX Runtime could not load it.*pip insta"):
         Stylizer(invert, provider="cuda")
     assert capfd.readouterr() == ("", "")
@@ -195,8 +203,8 @@ def test_what_onnx_runtime_was_built_without(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(accelerators.ORT_NAMES.values()))
-    monkeypatch.setattr(accelerators, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(ORT_NAMES.values()))
+    monkeypatch.setattr(onnx_device, "has_nvidia_driver", lambda: False)
     with pytest.raises(UnavailableError, match="no NVIDIA driver was found"):
         prepare("cuda")
 
@@ -205,8 +213,8 @@ def test_loading_cudas_libraries_prints_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded: list[bool] = []
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(accelerators.ORT_NAMES.values()))
-    monkeypatch.setattr(accelerators, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(ORT_NAMES.values()))
+    monkeypatch.setattr(onnx_device, "has_nvidia_driver", lambda: True)
     monkeypatch.setattr(
         onnxruntime, "preload_dlls", lambda: (loaded.append(True), print("Failed to load libcublas")), raising=False
     )
@@ -216,7 +224,7 @@ def test_loading_cudas_libraries_prints_nothing(
 
 
 def test_options_by_accelerator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(accelerators, "user_cache_path", lambda *_names, **_options: tmp_path)
+    monkeypatch.setattr(onnx_device, "user_cache_path", lambda *_names, **_options: tmp_path)
     (name, options), *others = provider_entries("cuda", "float32", fixed=False)
     assert (name, options["cudnn_conv_algo_search"], others) == ("CUDAExecutionProvider", "HEURISTIC", [])
     assert provider_entries("cuda", "float32", fixed=True)[0][1]["cudnn_conv_algo_search"] == "EXHAUSTIVE"

@@ -1,5 +1,6 @@
-"""How every command ends."""
+"""How every command ends, what a command line that cannot be read is told, and names printed as they are."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from fastnst.cli import main
+from fastnst.cli.console import Console
+from fastnst.cli.export import export
+from fastnst.errors import InputError, OutputError
 
 
 def test_a_folder_that_may_not_be_entered_is_one_line(
@@ -102,3 +106,84 @@ def test_too_little_memory_is_one_line(
     said = capfd.readouterr().err
     assert said.startswith("fastnst: there is not enough memory")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "research bench-optimize --photo a b --style c -o out",
+            "'b' is left over: --photo takes one value at a time; write --photo a --photo b. "
+            "See fastnst research bench-optimize --help.",
+        ),
+        (
+            "webcam --style a b",
+            "'b' is left over: --style takes one value; put one with spaces into quotes. See fastnst webcam --help.",
+        ),
+        (
+            "stylize a -o out --overwrite true",
+            "'true' is left over: --overwrite takes no further value. See fastnst stylize --help.",
+        ),
+        (
+            "styles remove a b",
+            "'b' is left over: expected only options there. See fastnst styles remove --help.",
+        ),
+        (
+            "styles ad a",
+            "'ad' is left over: expected options, or a command (add, remove). See fastnst styles --help.",
+        ),
+        (
+            "stylize -dash.png -o out",
+            "Unknown option: -dash.png. -d is not a recognized option. The file of this name is ./-dash.png. "
+            "See fastnst stylize --help.",
+        ),
+        ("stylise a", "no command 'stylise' (see fastnst --help); did you mean 'stylize'?"),
+    ],
+)
+def test_what_to_do_is_said(
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-dash.png").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(line.split())
+    assert capfd.readouterr() == ("", f"fastnst: {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("run[v2]/[/b].png", "run[v2]/[/b].png"),
+        ("[red]a[/red] [link=x]", "[red]a[/red] [link=x]"),
+        (":smile:.png", ":smile:.png"),
+        ("a\x1b[31m\x1b]0;title\x07b", "a\\x1b[31m\\x1b]0;title\\x07b"),
+        ("caf\udce9.jpg", "caf\\udce9.jpg"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        ("n" * 300 + " x" * 100, "n" * 300 + " x" * 100),
+        ("café 写 👩\u200d🎨", "café 写 👩\u200d🎨"),
+    ],
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names(name: str, shown: str, terminal: bool) -> None:
+    console = Console()
+    console.file, console._force_terminal, console.width = io.StringIO(), terminal, 40
+    console.print(f"{name}: painted")
+    console.print(name, style="red", end="")
+    printed = console.file.getvalue()
+    assert f"{shown}: painted\n" in printed
+    assert printed.count(shown) == 2
+    if not terminal:
+        assert printed == f"{shown}: painted\n{shown}"
+
+
+def test_the_model_is_never_overwritten(tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"trained for hours")
+    with pytest.raises(OutputError, match=r"model\.safetensors: is no name of an ONNX file; let it end in \.onnx"):
+        export(model, output=model, overwrite=True)
+    assert model.read_bytes() == b"trained for hours"
+
+
+def test_onnx_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"starry\.onnx: is ONNX already; expected a trained network"):
+        export(tmp_path / "starry.onnx")

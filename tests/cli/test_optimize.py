@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from fastnst.cli import main
 from fastnst.cli import optimize as cli
-from fastnst.cli.optimize_options import parse_style
+from fastnst.cli.optimize import parse_style
 from fastnst.errors import OutputError
 from fastnst.exact.objective import PixelObjective
 from fastnst.io.images import Picture, write_picture

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from fastnst import cli
+from fastnst.cli.train import LARGEST_RECIPE, read_recipe
+from fastnst.errors import SettingError
+from fastnst.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -40,53 +43,58 @@ def tiny(tmp_path: Path, style_picture: Path, loss_weights: Path, photos: Path) 
     return recipe
 
 
-def test_recipe_then_flags(
-    tmp_path: Path,
-    style_picture: Path,
-    loss_weights: Path,
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def recipe(
+    tmp_path: Path, style_picture: Path, loss_weights: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A small training, begun in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
+    return tiny(tmp_path, style_picture, loss_weights, photos)
+
+
+@pytest.mark.slow
+def test_a_recipe_of_several_styles_then_flags_then_resumed(
+    recipe: Path, style_picture: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    styles = [str(style_picture), str(photos / "photo0.png")]
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace(repr(styles[0]), str(styles)), encoding="utf-8")
     status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--licence", "CC0-1.0")
     assert status == 0, said
-    card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
+    folder = recipe.parent / "runs" / "tiny"
+    card = (folder / "tiny.md").read_text(encoding="utf-8")
     assert "| steps | 1 |" in card
     assert "| crop_size | 64 |" in card
     assert "| license | CC0-1.0 |" in card
-    assert str(style_picture.parent) not in card
-    assert (tmp_path / "runs" / "tiny" / "tiny.onnx").is_file()
-
-
-def test_several_styles_by_flags_and_by_recipe(
-    tmp_path: Path,
-    style_picture: Path,
-    loss_weights: Path,
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
-    other = photos / "photo0.png"
-    text = recipe.read_text(encoding="utf-8").replace(repr(str(style_picture)), str([str(style_picture), str(other)]))
-    recipe.write_text(text, encoding="utf-8")
-    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1")
-    assert status == 0, said
-    card = (tmp_path / "runs" / "tiny" / "tiny.md").read_text(encoding="utf-8")
     assert "johnson 2 1, 2 styles" in card
+    assert str(style_picture.parent) not in card
     assert str(photos) not in card
-    again = ("--resume", str(tmp_path / "runs" / "tiny"))
-    status, said = run(capsys, *again)
+    assert (folder / "tiny.onnx").is_file()
+    status, said = run(capsys, "--resume", str(folder))
     assert status == 0, said
-    flags = ("--style", str(other), "--style", str(style_picture), "--strength-input", "--steps", "1", "-o", "flags")
+
+
+def stopped_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Let no training begin; gives what it would have been called with."""
+    given: dict[str, object] = {}
+
+    def stand_in(settings: object, *_: object, began: float, **__: object) -> None:
+        given.update(settings=settings, began=began)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("fastnst.training.train.train", stand_in)
+    return given
+
+
+def test_several_styles_by_flags(
+    recipe: Path, style_picture: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, styles = stopped_before_it_trains(monkeypatch), (photos / "photo0.png", style_picture)
+    flags = ("--style", str(styles[0]), "--style", str(styles[1]), "--strength-input", "--steps", "1", "-o", "flags")
     status, said = run(capsys, "--recipe", str(recipe), *flags)
     assert status == 0, said
-    card = (tmp_path / "flags" / "tiny.md").read_text(encoding="utf-8")
-    assert "trained on photo0.png, waves.png" in card.lower()
-    assert "2 styles, strength" in card
+    settings = given["settings"]
+    assert isinstance(settings, TrainSettings)
+    assert (settings.style, settings.strength_input, settings.steps, settings.width) == (styles, True, 1, 2)
 
 
 def test_an_unknown_key_of_a_recipe_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,18 +112,12 @@ def test_a_recipe_that_is_no_toml_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert "\n" not in said
 
 
+@pytest.mark.slow
 def test_without_weights_the_compact_network_judges_also_after_vgg_was_fetched(
-    tmp_path: Path,
-    style_picture: Path,
-    loss_weights: Path,
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.chdir(tmp_path)
-    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
     kept = [line for line in recipe.read_text().splitlines() if "loss-weights" not in line and "layers" not in line]
     recipe.write_text("\n".join(kept))
     status, said = run(capsys, "--recipe", str(recipe))
@@ -204,28 +206,17 @@ assert "torch" not in sys.modules, "torch"
 
 
 def test_fetching_photographs_is_not_charged_to_a_budget(
-    tmp_path: Path,
-    style_picture: Path,
-    loss_weights: Path,
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    recipe: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    now, given = [1000.0], {}
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    now = [1000.0]
 
     def fetch(content: str, console: object) -> Path:
         now[0] += 3600
         return photos
 
-    def stand_in(*_: object, began: float, **__: object) -> None:
-        given["began"] = began
-        raise SystemExit(0)
-
+    given = stopped_before_it_trains(monkeypatch)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("fastnst.cli.train.content_folder", fetch)
-    monkeypatch.setattr("fastnst.training.train.train", stand_in)
-    recipe = tiny(tmp_path, style_picture, loss_weights, photos)
     status, _ = run(capsys, "--recipe", str(recipe), "--budget", "90s")
     assert status == 0
     assert given["began"] == 1000 + 3600
@@ -314,3 +305,31 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_fetched(
 def test_an_empty_output_is_not_the_working_folder(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     status, said = run(capsys, "--style", "x.jpg", *given)
     assert (status, said) == (2, f"fastnst: {given[0].rstrip('=')} is empty; expected the name of a file or folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = " + b"[" * 5000, r"not a (recipe|TOML file)"),
+        (b"#" * (LARGEST_RECIPE + 1), r"has 1,048,577 bytes, expected at most 1,048,576"),
+        (b"\xff\xfe", "not a TOML file"),
+        (b"steps = 3 4", "not a TOML file"),
+    ],
+)
+def test_what_is_no_recipe(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(SettingError, match=words):
+        read_recipe(tmp_path / "a.toml")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are none")
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.toml"):
+        with pytest.raises(SettingError, match="is no ordinary file"):
+            read_recipe(path)
+
+
+def test_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("steps = 3\n", encoding="utf-8")
+    assert read_recipe(tmp_path / "a.toml") == {"steps": 3}

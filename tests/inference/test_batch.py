@@ -1,4 +1,4 @@
-"""Many pictures: a bad one costs only itself."""
+"""Many pictures: where each result goes, what is refused before any work; a bad one costs only itself."""
 
 import errno
 import os
@@ -9,10 +9,116 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from fastnst.errors import InputError, OutputError
-from fastnst.inference.batch import Outcome, reduce_picture, stylize_files
-from fastnst.inference.outputs import PhotoJob, plan_outputs
+from fastnst.inference.batch import Outcome, PhotoJob, plan_outputs, reduce_picture, stylize_files
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, Picture, read_picture
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.GIF", "trip/a.png", "trip/noname"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "photos"
+
+
+def test_one_photo_to_one_file(tree: Path, tmp_path: Path) -> None:
+    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "new" / "out.png")
+    assert (job.source, job.output) == (tree / "a.jpg", tmp_path / "new" / "out.png")
+
+
+def test_one_photo_to_a_folder(tree: Path, tmp_path: Path) -> None:
+    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "new")
+    assert job.output == tmp_path / "new" / "a.jpg"
+    (tmp_path / "folder.v2.png").mkdir()
+    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "folder.v2.png")
+    assert job.output == tmp_path / "folder.v2.png" / "a.jpg"
+
+
+def test_folder_is_mirrored_and_what_is_not_written_becomes_png(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.v2"
+    jobs = plan_outputs([tree, tree / "trip" / "noname"], out)
+    assert [job.output for job in jobs] == [out / "a.jpg", out / "b.png", out / "trip" / "a.png", out / "noname.png"]
+
+
+def test_one_file_for_many_is_refused(tree: Path, tmp_path: Path) -> None:
+    for given in ([tree], [tree / "a.jpg", tree / "b.GIF"], [tree / "trip"]):
+        with pytest.raises(OutputError, match=r"one file, but . picture.*name a folder"):
+            plan_outputs(given, tmp_path / "out.png")
+
+
+def test_pattern_that_means_one_photo_goes_to_one_file(tree: Path, tmp_path: Path) -> None:
+    (job,) = plan_outputs([f"{tree}/*.jpg"], tmp_path / "out.png")
+    assert job.output == tmp_path / "out.png"
+
+
+def test_unknown_suffix_and_a_file_in_place_of_the_folder(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"suffix '\.gif'; expected one of"):
+        plan_outputs([tree / "a.jpg"], tmp_path / "out.gif")
+    (tmp_path / "out").touch()
+    with pytest.raises(OutputError, match="is a file; expected a folder"):
+        plan_outputs([tree], tmp_path / "out")
+
+
+def test_two_photos_for_one_output(tree: Path, tmp_path: Path) -> None:
+    (tree / "b.png").touch()
+    (tmp_path / "a.png").touch()
+    with pytest.raises(OutputError, match=r"b\.png: both .*b\.GIF and .*b\.png would be written there"):
+        plan_outputs([tree], tmp_path / "out")
+    with pytest.raises(OutputError, match="both"):
+        plan_outputs(
+            [tree / "trip" / "a.png", tmp_path / "a.png"],
+            tmp_path / "out",
+        )
+
+
+def test_existing_outputs_are_kept_without_overwrite(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").touch()
+    with pytest.raises(OutputError, match=r"a\.jpg: is there already; --overwrite"):
+        plan_outputs([tree], out)
+    (out / "b.png").touch()
+    with pytest.raises(OutputError, match=r"2 files are there already, .*a\.jpg first"):
+        plan_outputs([tree], out)
+    assert len(plan_outputs([tree], out, overwrite=True)) == 3
+
+
+def test_a_photo_is_never_its_own_output(tree: Path) -> None:
+    for given, output in (([tree / "a.jpg"], tree / "a.jpg"), ([tree], tree), ([tree / "a.jpg"], tree)):
+        with pytest.raises(OutputError, match="is one of the photos"):
+            plan_outputs(given, output, overwrite=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")
+def test_nor_through_a_link(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tree)
+    with pytest.raises(OutputError, match="is one of the photos"):
+        plan_outputs([tree], tmp_path / "link", overwrite=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")
+def test_nor_the_output_of_another_photo(tree: Path, tmp_path: Path) -> None:
+    # trip/a.png would be written over photos/a.png, which is to be painted too, under the name of a link to it.
+    (tree / "a.png").touch()
+    (tmp_path / "link.png").symlink_to(tree / "a.png")
+    with pytest.raises(OutputError, match="is one of the photos"):
+        plan_outputs([tree / "trip" / "a.png", tmp_path / "link.png"], tree, overwrite=True)
+
+
+def test_results_inside_the_photos_folder_are_not_painted_again(tree: Path) -> None:
+    out = tree / "painted"
+    out.mkdir()
+    (out / "a.jpg").touch()
+    jobs = plan_outputs([tree], out, overwrite=True)
+    assert [job.source.name for job in jobs] == ["a.jpg", "b.GIF", "a.png"]
+    assert jobs[0].source == tree / "a.jpg"
+
+
+def test_nothing_given(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no tree"):
+        plan_outputs([], tmp_path)
 
 
 def invert_frame(frame: Frame, /) -> Frame:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.backends.choosing import psnr_db
-from fastnst.cli.quantize import quantize as command
+from fastnst.cli.export import quantize as command
 from fastnst.errors import InputError, OutputError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import read_frame

@@ -9,8 +9,7 @@ from onnx import numpy_helper, parser
 
 from fastnst.errors import StyleError
 from fastnst.tiling.painting import TileGrid
-from fastnst.tiling.passes import Passes, norm_levels
-from fastnst.tiling.planning import TilingPlan, make_plan
+from fastnst.tiling.planning import Passes, TilingPlan, make_plan, norm_levels
 from fastnst.tiling.tileable import Tileable
 
 # Two normalisations one after the other with a residual sum, and one beside them, at half size.

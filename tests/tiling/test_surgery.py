@@ -1,4 +1,4 @@
-"""Reading an exported network's graph, and cutting it into parts."""
+"""Reading an exported network's graph, cutting it into parts, and running them."""
 
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 from torch import nn
 
-from fastnst.errors import StyleError
+from fastnst.errors import InputError, StyleError
 from fastnst.io.images import Frame
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.johnson import TransformNet
-from fastnst.tiling.statistics import Moments
+from fastnst.tiling.featuremaps import Moments
 from fastnst.tiling.surgery import build, load_graph, needed, normalized_by
+from fastnst.tiling.tileable import Part
 
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 1}, provenance="a test")
 
@@ -171,3 +172,21 @@ def test_preparation_in_the_wrong_place_is_refused(body: str, tmp_path: Path) ->
     onnx.save(model, tmp_path / "network.onnx")
     with pytest.raises(StyleError, match="by the picture's size next to Conv"):
         load_graph(tmp_path / "network.onnx")
+
+
+SHARE = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[N] part, float[N] whole) => (float[N] share) { share = Div(part, whole) }"""
+
+
+def test_nan_is_an_error_and_no_black_tile() -> None:
+    part = Part(onnx.parser.parse_model(SHARE))
+    feeds = {"part": np.array([3, 0], np.float32), "whole": np.array([4, 5], np.float32)}
+    np.testing.assert_array_equal(part.run(feeds)["share"], np.array([0.75, 0], np.float32))
+    with pytest.raises(StyleError, match=r"gave numbers that are none \(NaN\) on a part of this picture"):
+        part.run(feeds | {"whole": np.zeros(2, np.float32)})
+
+
+def test_a_part_that_fails_says_so_in_one_line() -> None:
+    with pytest.raises(InputError, match="a tile failed") as caught:
+        Part(onnx.parser.parse_model(SHARE)).run({"part": np.zeros(2, np.float32), "whole": np.zeros(3, np.float32)})
+    assert "\n" not in str(caught.value)

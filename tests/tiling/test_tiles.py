@@ -22,7 +22,7 @@ from fastnst.models.export import Layout, to_onnx
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
 from fastnst.models.network import StyleNetwork
-from fastnst.tiling.statistics import Statistics
+from fastnst.tiling.featuremaps import Statistics
 from fastnst.tiling.tiles import DEFAULT_TILE, OnProgress, TiledStylizer, peak_memory
 
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
@@ -124,8 +124,11 @@ def test_tiles_paint_what_the_whole_network_paints(johnson: Path, size: tuple[in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["nhwc-uint8", "nchw-float"])
-@pytest.mark.parametrize("conditions", [Conditions(), Conditions(2), Conditions(1, strength=True)], ids=str)
+@pytest.mark.parametrize(
+    ("layout", "conditions"),
+    [("nhwc-uint8", Conditions()), ("nchw-float", Conditions(2)), ("nhwc-uint8", Conditions(1, strength=True))],
+    ids=str,
+)
 def test_tiles_paint_what_a_live_network_paints(tmp_path: Path, layout: Layout, conditions: Conditions) -> None:
     torch.manual_seed(2)
     network = LiveNet(16, 1, conditions)

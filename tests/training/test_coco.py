@@ -20,7 +20,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from fastnst import cli
-from fastnst.cli.downloads import content_folder
+from fastnst.cli.console import content_folder
 from fastnst.errors import DownloadError, SettingError
 from fastnst.io import download
 from fastnst.training import coco

@@ -11,8 +11,17 @@ from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
 from fastnst.metrics.artifacts import find_artifacts, palette_of
-from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualFeatures, PerceptualMetrics, load_perceptual_metrics
-from fastnst.metrics.similarity import SMALLEST_SIDE, AlexNetMetrics, SecondOpinion, load_alexnet_metrics, ssim
+from fastnst.metrics.perceptual import (
+    SMALLEST_SIDE,
+    STYLE_SIZE,
+    AlexNetMetrics,
+    PerceptualFeatures,
+    PerceptualMetrics,
+    SecondOpinion,
+    load_alexnet_metrics,
+    load_perceptual_metrics,
+    ssim,
+)
 from fastnst.report.blocks import Column
 
 PERCEPTUAL = {

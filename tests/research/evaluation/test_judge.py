@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, WeightsError
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
-from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.metrics.similarity import AlexNetFeatures, AlexNetMetrics
+from fastnst.metrics.perceptual import AlexNetFeatures, AlexNetMetrics, PerceptualMetrics
 from fastnst.research.evaluation import judge as module
 from fastnst.research.evaluation.judge import MEASURES, SECOND_OPINION, Judge, load_measures
 
