@@ -31,9 +31,7 @@ g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] styliz
 
 OPTIONS: dict[str, dict[str, object]] = {
     "plain": {},
-    "strength": {"strength": 0.6},
-    "mix": {"mix": "munch:3,monet:1"},
-    "color": {"preserve_color": True, "mix": "monet"},
+    "mix": {"strength": 0.6, "mix": "munch:3,monet:1"},
     "mask": {"mask": "mask.png", "feather": 3.0},
     "all": {"strength": 0.7, "mix": "munch:1,monet:2", "preserve_color": True, "mask": "mask.png"},
 }

@@ -6,20 +6,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
-from torch import nn
 
 from fastnst.errors import InputError, StyleError
 from fastnst.io.images import Frame
-from fastnst.models.checkpoint import ModelInfo
-from fastnst.models.export import to_onnx
-from fastnst.models.johnson import TransformNet
 from fastnst.tiling.featuremaps import Moments
 from fastnst.tiling.surgery import build, load_graph, needed, normalized_by
 from fastnst.tiling.tileable import Part
-
-INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 1}, provenance="a test")
 
 # Scale 1 and bias 0 for two of the three channels.
 NORMALIZE = """
@@ -49,18 +42,6 @@ def draw(seed: int, height: int = 83, width: int = 121) -> Frame:
     return blocks.repeat(9, 0).repeat(9, 1)[None, :height, :width]
 
 
-@pytest.fixture(scope="module")
-def johnson(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = TransformNet(width=8, blocks=1)
-    for module in network.modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            nn.init.normal_(module.weight, 1, 0.3)
-    path = tmp_path_factory.mktemp("onnx") / "johnson.onnx"
-    onnx.save(to_onnx(network.eval(), INFO), path)
-    return path
-
-
 def test_moments_by_hand() -> None:
     # Channel a: 1, 2, 3, 6 (mean 3, variance 3.5); channel b: 10 four times. Shifts 2 and 9.
     moments = Moments(np.array([2.0, 9.0]))
@@ -83,11 +64,11 @@ def test_graph_of_an_exported_network(johnson: Path) -> None:
     assert graph.preparation.modes == ("edge", "reflect")
     assert len(graph.preparation.pads) == 2
     assert len(graph.preparation.crops) == 1
-    assert len(graph.norms) == 7
+    assert len(graph.norms) == 9
     assert {kind: list(graph.kinds.values()).count(kind) for kind in ("pixels", "sizes")}["sizes"] > 5
     operators = [node.op_type for node in graph.nodes]
-    assert operators.count("Conv") == 8
-    assert operators.count("Pad") == 8
+    assert operators.count("Conv") == 10
+    assert operators.count("Pad") == 10
     assert "Shape" not in operators
     assert operators[0] == "Transpose"
     assert operators[-3:] == ["Cast", "Transpose", "Identity"]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,16 +17,13 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.conditioning import Conditions
-from fastnst.models.export import Layout, to_onnx
+from fastnst.models.export import Layout
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
 from fastnst.models.network import StyleNetwork
 from fastnst.tiling.featuremaps import Statistics
 from fastnst.tiling.tiles import DEFAULT_TILE, OnProgress, TiledStylizer, peak_memory
-
-INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
 
 
 class OddNet(StyleNetwork):
@@ -52,23 +50,8 @@ class OddNet(StyleNetwork):
         return torch.sigmoid(self.last(torch.cat([detail, self.up(body)], 1)))
 
 
-def export(network: StyleNetwork, path: Path, layout: Layout = "nhwc-uint8") -> Path:
-    for module in network.modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            nn.init.normal_(module.weight, 1, 0.3)
-            nn.init.normal_(module.bias, 0, 0.3)
-    onnx.save(to_onnx(network.eval(), INFO, layout), path)
-    return path
-
-
 @pytest.fixture(scope="module")
-def johnson(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    return export(TransformNet(width=8, blocks=2), tmp_path_factory.mktemp("onnx") / "johnson.onnx")
-
-
-@pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd(export: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     return export(OddNet(), tmp_path_factory.mktemp("onnx") / "odd.onnx")
 
@@ -129,7 +112,9 @@ def test_tiles_paint_what_the_whole_network_paints(johnson: Path, size: tuple[in
     [("nhwc-uint8", Conditions()), ("nchw-float", Conditions(2)), ("nhwc-uint8", Conditions(1, strength=True))],
     ids=str,
 )
-def test_tiles_paint_what_a_live_network_paints(tmp_path: Path, layout: Layout, conditions: Conditions) -> None:
+def test_tiles_paint_what_a_live_network_paints(
+    export: Callable[..., Path], tmp_path: Path, layout: Layout, conditions: Conditions
+) -> None:
     torch.manual_seed(2)
     network = LiveNet(16, 1, conditions)
     nn.init.normal_(network.last.weight, 0, 0.05)  # the four pixels of a place differ
@@ -315,7 +300,7 @@ def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="module")
-def duo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def duo(export: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
     return export(TransformNet(4, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
 
