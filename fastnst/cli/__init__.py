@@ -5,6 +5,7 @@ May import everything, what a command needs inside the command.
 
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, ArgumentCollection, CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -48,24 +49,20 @@ def installed_version() -> str:
         return "unknown (not installed)"
 
 
+FILLED_FROM_FILES = {
+    ("train",): ("train", "apply_recipe"),
+    ("optimize",): ("optimize", "apply_preset"),
+    ("research", "distill"): ("research", "apply_distill_recipe"),
+    ("research", "study"): ("research", "apply_study_preset"),
+}
+"""Module and function that give a command settings from its recipe, checkpoint or preset."""
+
+
 def read_settings_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Let `fastnst train` take settings from its recipe or checkpoint, and `optimize` from its preset, for cyclopts."""
-    if commands == ("train",):
-        from fastnst.cli.train import apply_recipe  # noqa: PLC0415 - as lazy as the command
-
-        apply_recipe(app, arguments)
-    elif commands == ("research", "distill"):
-        from fastnst.cli.research import apply_distill_recipe  # noqa: PLC0415 - as lazy as the command
-
-        apply_distill_recipe(app, arguments)
-    elif commands == ("optimize",):
-        from fastnst.cli.optimize import apply_preset  # noqa: PLC0415 - as lazy as the command
-
-        apply_preset(app, arguments)
-    elif commands == ("research", "study"):
-        from fastnst.cli.research import apply_study_preset  # noqa: PLC0415 - as lazy as the command
-
-        apply_study_preset(app, arguments)
+    """Fill the settings that a command line leaves out from its recipe, checkpoint or preset, for cyclopts."""
+    if commands in FILLED_FROM_FILES:
+        module, function = FILLED_FROM_FILES[commands]
+        getattr(import_module(f"fastnst.cli.{module}"), function)(app, arguments)
 
 
 app = App(

@@ -126,7 +126,7 @@ def _show(benchmark: "Benchmark") -> None:
     # The same for every size, mostly: once is enough.
     errors = {f"{row.case.name}: {row.error}": None for row in benchmark.measurements if row.error}
     for error in errors:
-        console.print(error, style="red", markup=False, soft_wrap=True)
+        console.print(error, style="red")
     machine = benchmark.machine
     busy = machine["load_before"] is not None and machine["load_before"] > 0.5 * (machine["processors"] or 1)
     note = f", busy before (load {machine['load_before']}): trust CPU ms and ratios" if busy else ""
@@ -135,8 +135,6 @@ def _show(benchmark: "Benchmark") -> None:
         f"{machine['processor']}{note}. CPU ms: processor time of all threads. Memory: the most that the process held, "
         "in MB. Differs: largest difference from the same network on cpu, of 255 levels, and PSNR.",
         style="dim",
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -279,15 +277,13 @@ def _show_curves(curves: "list[Curve]") -> None:
     console.print(table)
     for contender, ratio in mean_ratios(found).items():
         said = "did not reach the baseline's loss on every pair" if ratio is None else f"{ratio:.1f} times as fast"
-        console.print(f"{contender}: {said} (geometric mean)", markup=False)
+        console.print(f"{contender}: {said} (geometric mean)")
     machine = curves[0].machine
     console.print(
         f"Loss of the pictures as saved, judged by VGG-19 in float32. Reached: at least the baseline's last loss. "
         f"{curves[0].threads} threads on {machine['processors']} x {machine['processor']}, "
         f"load before {machine['load_before']}: if that is not near 0, trust the CPU ratio.",
         style="dim",
-        markup=False,
-        soft_wrap=True,
     )
 
 

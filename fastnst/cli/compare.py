@@ -63,10 +63,8 @@ def compare(
     if done:
         report = compare_report(comparer, style_image.name, done)
         files = write_comparison(report, comparer.style, done, output)
-        console.print(report.summary, markup=False, soft_wrap=True)
-        console.print(
-            f"{files[0]}: the report, and {len(files) - 1} more files beside it", markup=False, soft_wrap=True
-        )
+        console.print(report.summary)
+        console.print(f"{files[0]}: the report, and {len(files) - 1} more files beside it")
     if stopped is not None:
         raise stopped
 
@@ -102,7 +100,7 @@ def _run(
         try:
             for comparison in comparer.run(photos, sizes, show):
                 done.append(comparison)
-                console.print(_said(comparison), markup=False, soft_wrap=True)
+                console.print(_said(comparison))
         except (KeyboardInterrupt, FastNSTError) as stopped:
             return done, stopped
     return done, None

@@ -45,10 +45,10 @@ def _show(report: "Diagnosis") -> None:
             mark, color = _MARKS[finding.status]
             line = f"{finding.name}: {finding.detail}" if finding.detail else finding.name
             console.print(f"  {mark}  ", style=color, end="")
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line)
             if finding.mend:
-                console.print(f"        {finding.mend}", style="cyan", markup=False, soft_wrap=True)
-    console.print(_summary(report), style="bold", soft_wrap=True)
+                console.print(f"        {finding.mend}", style="cyan")
+    console.print(_summary(report), style="bold")
 
 
 def _summary(report: "Diagnosis") -> str:

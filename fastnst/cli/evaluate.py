@@ -136,7 +136,7 @@ def evaluate(
             report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size[0]
         )
         report.write(output)
-    console.print(f"{output / 'report.html'}: {report.summary}", markup=False, soft_wrap=True)
+    console.print(f"{output / 'report.html'}: {report.summary}")
     if interrupted:
         raise KeyboardInterrupt
 
@@ -164,7 +164,7 @@ def _measure_photos(
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
     if loaded.alexnet is None:
-        console.print(f"AlexNet {loaded.weights['AlexNet']}", markup=False, soft_wrap=True)
+        console.print(f"AlexNet {loaded.weights['AlexNet']}")
     judge = loaded.judge(painting, style_size)
 
     def facts(*measured: int) -> dict[str, str]:
@@ -190,7 +190,7 @@ def _measure_photos(
             on_photo=lambda _path: progress.advance(bar),
         )
     for path, reason in results[0].skipped.items():
-        console.print(f"left out: {path}: {reason}", markup=False, soft_wrap=True)
+        console.print(f"left out: {path}: {reason}")
     for result in results:
         if result.samples:
             name = "sheet.png" if result is results[0] else f"sheet-{result.size}.png"

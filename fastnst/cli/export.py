@@ -51,7 +51,7 @@ def export(
 
     difference = export_model(model, output, layout, overwrite=overwrite)
     console = Console(stderr=True)
-    console.print(f"{output}: within {difference} levels of 255 of torch", highlight=False, soft_wrap=True)
+    console.print(f"{output}: within {difference} levels of 255 of torch")
 
 
 SEVERAL = Parameter(negative="", consume_multiple=True)
@@ -121,9 +121,7 @@ def quantize(
             comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, metrics)
         if not comparison.passed:
             raise StyleError(f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written")
-    console.print(
-        f"{output}: {output.stat().st_size / path.stat().st_size:.0%} of the size; {comparison}", markup=False
-    )
+    console.print(f"{output}: {output.stat().st_size / path.stat().st_size:.0%} of the size; {comparison}")
 
 
 def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[Path]]:

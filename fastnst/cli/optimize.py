@@ -53,7 +53,7 @@ def with_network(settings: OptimizeSettings, console: Console) -> OptimizeSettin
 
     chosen = chosen_network(settings)
     if chosen is not settings and chosen.loss_network == "compact":
-        console.print(COMPACT_CHOSEN, markup=False, soft_wrap=True)
+        console.print(COMPACT_CHOSEN)
     return chosen
 
 
@@ -240,7 +240,7 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     line = str(plan)
     if settings.optimizer == "lbfgs" and plan.history < settings.history:
         line += f"; lbfgs remembers {plan.history} steps instead of {settings.history}, to fit"
-    console.print(line, markup=False, style="dim")
+    console.print(line, style="dim")
 
 
 def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: "list[OptimizeProgress]") -> "Callback":
@@ -312,4 +312,4 @@ def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, con
     if result.interrupted:
         line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"
     line += f"; {result.elapsed_s:.0f} s on {result.hardware}; judged by {result.loss_weights}"
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(line)

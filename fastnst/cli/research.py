@@ -94,7 +94,7 @@ def study(
             bar.update(task, description=f"run {number} of {runs}", completed=step, total=steps)
 
         files = run_study(plan, output, size=sheet_size, on_step=show)
-    console.print(f"{files[0]}: {plan.title}; curves and numbers beside it", markup=False, soft_wrap=True)
+    console.print(f"{files[0]}: {plan.title}; curves and numbers beside it")
 
 
 def _read(pictures: list[Path], masks: list[Path], option: str) -> list[Named]:
@@ -261,7 +261,7 @@ def blind(
             seed=seed,
             on_sheet=lambda number: bar.update(task, completed=number),
         )
-    console.print(f"{output}: {len(written.left)} sheets; the key is in {key}", markup=False)
+    console.print(f"{output}: {len(written.left)} sheets; the key is in {key}")
 
 
 def blind_count(answers: list[Path], /, *, key: Path) -> None:
@@ -284,11 +284,11 @@ def blind_count(answers: list[Path], /, *, key: Path) -> None:
     if not tally.left.total and not tally.same:
         raise InputError(f"{answers[0]}: holds no answers")
     for preference in tally.preferences:
-        console.print(_words(preference), markup=False)
+        console.print(_words(preference))
     beyond = [preference.name for preference in tally.preferences if preference.low > 0.5]
     console.print(f"{beyond[0]} is preferred beyond chance" if beyond else "neither is preferred beyond chance")
-    console.print(f"same: {tally.same}", markup=False)
-    console.print(_words(tally.left), markup=False, style="dim")
+    console.print(f"same: {tally.same}")
+    console.print(_words(tally.left), style="dim")
 
 
 def _words(preference: "Preference") -> str:

@@ -88,17 +88,17 @@ def _show(found: "list[StyleFile]") -> None:
 
     console = Console()
     if not found:
-        console.print("No styles are installed; fastnst train makes one of a picture.", soft_wrap=True)
+        console.print("No styles are installed; fastnst train makes one of a picture.")
     for style in found:
         words = (f"{style.size / 1e6:.1f} MB", style.network, style.license, style.origin)
-        console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold", markup=False, soft_wrap=True)
+        console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold")
         mixes = f"mixes {', '.join(style.styles)}" if style.styles else ""
         strength = "takes a strength from 0 to 1.5" if style.strength else ""
         for line in filter(None, ("; ".join(filter(None, (mixes, strength))), style.provenance, str(style.path))):
-            console.print(f"  {line}", markup=False, soft_wrap=True)
+            console.print(f"  {line}")
         if style.error:
-            console.print(f"  cannot be used: {style.error}", style="red", markup=False, soft_wrap=True)
-    console.print(f"Your own are kept in {user_styles_folder()}", style="dim", markup=False, soft_wrap=True)
+            console.print(f"  cannot be used: {style.error}", style="red")
+    console.print(f"Your own are kept in {user_styles_folder()}", style="dim")
 
 
 def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:
@@ -137,4 +137,4 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
 
 
 def _print(line: str) -> None:
-    Console(stderr=True).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True).print(line)

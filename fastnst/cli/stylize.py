@@ -74,7 +74,7 @@ def stylize(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
         for note in pipeline.notes:
-            console.print(note, markup=False, soft_wrap=True)
+            console.print(note)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
             bar = progress.add_task(escape(on_one_line(pipeline.style)), total=len(jobs), visible=len(jobs) > 1)
             tiles = progress.add_task("in tiles", total=1, visible=False)
@@ -83,12 +83,12 @@ def stylize(
             def show(outcome: "Outcome") -> None:
                 progress.advance(bar)
                 for line in _notices(outcome, lone=len(jobs) == 1):
-                    console.print(line, style="red" if outcome.error else None, markup=False, soft_wrap=True)
+                    console.print(line, style="red" if outcome.error else None)
 
             result = stylize_files(pipeline, jobs, size=size, overwrite=overwrite, on_done=show)
         if len(jobs) == 1 and result.failed:
             raise result.failed[0].error or AssertionError
-        console.print(_summary(result, pipeline, output), markup=False, soft_wrap=True)
+        console.print(_summary(result, pipeline, output))
     if result.failed:
         sys.exit(1)
 

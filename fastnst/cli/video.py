@@ -155,7 +155,7 @@ def video(
         except FastNSTError as error:
             if len(jobs) == 1:
                 raise
-            console.print(f"failed: {error}", style="red", markup=False, soft_wrap=True)
+            console.print(f"failed: {error}", style="red")
             failed.append(source)
 
     with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
@@ -168,7 +168,7 @@ def video(
                 _stylize(pipeline, plan, console)
     if failed:
         names = ", ".join(str(source) for source in failed)
-        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}", markup=False, soft_wrap=True)
+        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}")
         sys.exit(1)
 
 
@@ -178,7 +178,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
     for note in (*plan.notes, *pipeline.notes):
-        console.print(f"{plan.film.path}: {note}", markup=False, soft_wrap=True)
+        console.print(f"{plan.film.path}: {note}")
     try:
         with film_progress(plan.film.path.name, console) as show:
             said = False
@@ -195,11 +195,9 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
         if left_identity(plan.output) is not None:
             console.print(
                 f"{plan.output}: what is painted is kept; the next run goes on from there",
-                markup=False,
-                soft_wrap=True,
             )
         raise
-    console.print(_summary(result), markup=False, soft_wrap=True)
+    console.print(_summary(result))
 
 
 def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
@@ -208,7 +206,7 @@ def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
     if size >= _LARGE_BYTES and size > _MUCH_LARGER * source:
         smaller = "; --quality takes a higher number for a smaller file" if plan.encoding is not None else ""
         line = f"{plan.output}: will take about {size / 1e6:.0f} MB, and its source takes {source / 1e6:.1f}{smaller}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def _summary(result: "FilmResult") -> str:
@@ -309,7 +307,7 @@ class _Lines:
         if total is not None:
             left = timedelta(seconds=round((total - progress.done) / fps))
             line = f"{self._name}: {progress.done} of {total} frames, {fps:.1f} fps, {left} left"
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line)
 
 
 class _Rate:

@@ -115,7 +115,7 @@ def webcam(
     from fastnst.webcam.settings import WebcamSettings  # noqa: PLC0415
 
     console = Console(stderr=True)
-    tell = partial(console.print, markup=False, soft_wrap=True)
+    tell = console.print
     styles, chosen = _styles(style)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)
