@@ -117,7 +117,7 @@ def test_results_inside_the_photos_folder_are_not_painted_again(tree: Path) -> N
 
 
 def test_nothing_given(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no tree"):
+    with pytest.raises(OutputError, match="no photos"):
         plan_outputs([], tmp_path)
 
 
