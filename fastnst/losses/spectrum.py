@@ -40,7 +40,7 @@ _BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid a
 _LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
 _EPSILON = 1e-6
 
-_LUMA_CHROMA = (2.0, 0.5, 0.5)  # weights of the bands of Y, Cb and Cr, their sum 3
+_LUMA_CHROMA = (1.5, 0.75, 0.75)  # weights of the bands of Y, Cb and Cr, their sum 3
 
 
 # Strength: how far values are spread, apart from how they are arranged.
@@ -162,7 +162,7 @@ class DetailLoss(LossTerm):
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,)."""
         own = band_deviations(judged.image)
-        if judged.together:
+        if judged.together:  # what the images have on average: one may be flatter than another, not all of them
             own = own.square().mean(0, keepdim=True).sqrt()
         weights = own.new_tensor(_LUMA_CHROMA)[:, None]
         losses = [

@@ -89,7 +89,7 @@ class TrainSettings(LossSettings):
     each must have all that the painting has. A batch is then of one style; several processes take their own pictures
     each."""
 
-    detail_weight: float = 0.15
+    detail_weight: float = 0.3
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
     weight."""
 
