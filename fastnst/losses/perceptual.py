@@ -1,7 +1,7 @@
 """The perceptual loss: named, weighted terms over one pass of the loss network, the same for both methods."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError
-from fastnst.losses.distribution_terms import LAYER_WEIGHTS, ColorLoss, DetailLoss, DistributionLoss, PatternLoss
 from fastnst.losses.settings import LossSettings
+from fastnst.losses.spectrum import DetailLoss, PatternLoss
 from fastnst.losses.terms import (
     ContentLoss,
     JudgedImages,
@@ -64,7 +64,7 @@ class PerceptualLoss:
         style_factors: Tensor | None = None,
         *,
         features: Features | None = None,
-        generator: torch.Generator | None = None,
+        together: bool = False,
     ) -> Losses:
         """Loss of images against their content and style references.
 
@@ -74,7 +74,8 @@ class PerceptualLoss:
             style: reference of all images, or one whose first axis is B long, of each its own.
             style_factors: (B,), what the weights of style are multiplied by for each image; None: 1.
             features: those of the images where they are known already.
-            generator: lets terms judge by a part that it draws at random, as a step of a training may; None: by all.
+            together: take what is compared with the style over all images as if they were one; then `style` is one
+                reference, of all of them.
         """
         # As they come: the losses bring them to float32 themselves, where it is cheapest.
         features = self.network(image) if features is None else features
@@ -82,7 +83,7 @@ class PerceptualLoss:
         targets = [StyleTarget(style)] if isinstance(style, dict) else style
         weighted, values = [], {}
         with torch.autocast(image.device.type, enabled=False):
-            judged = JudgedImages(image.float(), features, reduced, generator)
+            judged = JudgedImages(image.float(), features, reduced, together)
             for term in self.terms:
                 losses = term(judged, content, targets)
                 values[term.name] = losses.mean()
@@ -154,22 +155,17 @@ def loss_terms(settings: LossSettings) -> list[LossTerm]:
     """The terms that the settings weigh; SettingError where the layers' weights do not fit the layers."""
     formula = settings.normalization
     content = _layer_weights("content", settings.content_layers, settings.content_layer_weights)
-    style: Mapping[str, float] = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
-    if settings.style_statistic == "distribution" and formula != "balanced":
+    style = _layer_weights("style", settings.style_layers, settings.style_layer_weights)
+    if settings.style_statistic == "sliced-wasserstein" and formula != "balanced":
         raise SettingError(
-            f"--style-statistic distribution goes with --normalization balanced, not {formula}; take that, or "
+            f"--style-statistic sliced-wasserstein goes with --normalization balanced, not {formula}; take that, or "
             "--style-statistic gram"
         )
-    style_term: LossTerm
-    if settings.style_statistic == "distribution":
-        if not settings.style_layer_weights and style.keys() == LAYER_WEIGHTS.keys():
-            style = LAYER_WEIGHTS
-        style_term = DistributionLoss(settings.style_weight, style, settings.weight_of_scale)
-    else:
-        style_term = StyleLoss(settings.style_weight, style, settings.style_statistic, formula)
-    terms: list[LossTerm] = [ContentLoss(settings.content_weight, content, formula), style_term]
+    terms: list[LossTerm] = [
+        ContentLoss(settings.content_weight, content, formula),
+        StyleLoss(settings.style_weight, style, settings.style_statistic, formula, settings.weight_of_scale),
+    ]
     further = (
-        (ColorLoss, settings.color_weight),
         (DetailLoss, settings.detail_weight),
         (PatternLoss, settings.pattern_weight),
     )

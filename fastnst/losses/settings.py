@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from fastnst.errors import SettingError
 
 Normalization: TypeAlias = Literal["balanced", "paper", "cs229", "kmit", "tutorial", "johnson"]
-StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments", "distribution"]
+StyleStatistic: TypeAlias = Literal["gram", "covariance", "diagonal", "off-diagonal", "moments", "sliced-wasserstein"]
 VGGName: TypeAlias = Literal["vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe"]
 LossNetworkName: TypeAlias = Literal[VGGName, "compact"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -52,23 +52,20 @@ class LossSettings:
     """Layers that style is compared at."""
 
     style_layer_weights: tuple[float, ...] = ()
-    """Weight of each style layer in the style term; by default 1 / number of layers each, with the style statistic
-    distribution 0.1 to 0.3, deep layers more."""
+    """Weight of each style layer in the style term; by default 1 / number of layers each."""
 
     style_statistic: StyleStatistic = "gram"
     """What style compares: the Gram matrix (Gatys), its diagonal or the rest of it alone, each channel's mean and the
-    channels' covariance, or moments: each channel's mean and standard deviation. distribution: how often values occur
-    (the sliced Wasserstein distance of Heitz et al. 2021) and how strong they are, at --style-scales."""
+    channels' covariance, moments: each channel's mean and standard deviation, or sliced-wasserstein: how often values
+    occur (Heitz et al. 2021)."""
 
-    style_scales: tuple[int, ...] = (1, 2, 4)
-    """Scales at which the style statistic distribution compares: pixels, each way, that the picture and the painting
-    are averaged over first. Larger ones see masses, not strokes."""
+    style_scales: tuple[int, ...] = (1,)
+    """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
+    1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
+    networks meet by stripes."""
 
-    style_scale_weights: tuple[float, ...] = (1.0, 0.5, 0.5)
-    """Weight of each of --style-scales."""
-
-    color_weight: float = 0.0
-    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+    style_scale_weights: tuple[float, ...] = ()
+    """Weight of each of --style-scales; by default 1 for the first and 0.5 for each further one."""
 
     detail_weight: float = 0.0
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
@@ -102,7 +99,8 @@ class LossSettings:
     @property
     def weight_of_scale(self) -> dict[int, float]:
         """Scales to their weights; SettingError where they do not fit together."""
-        scales, weights = self.style_scales, self.style_scale_weights
+        scales = self.style_scales
+        weights = self.style_scale_weights or (1.0, *[0.5] * (len(scales) - 1))
         if len(scales) != len(weights):
             raise SettingError(
                 f"--style-scale-weights has {len(weights)} weights for {len(scales)} --style-scales; give one for each"

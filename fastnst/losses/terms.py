@@ -7,13 +7,14 @@ Shapes: B batch, C channels, H and W height and width of a feature map.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from fastnst.errors import SettingError
 from fastnst.losses.losses import STYLE_STATISTICS, content_loss, style_loss, total_variation_loss
 from fastnst.losses.settings import Normalization, StyleStatistic
 from fastnst.losses.vgg import Features
@@ -52,12 +53,20 @@ class JudgedImages:
     reduced: Mapping[int, Features] = field(default_factory=dict)
     """Features of the images averaged over so many pixels each way, for the terms that compare at several scales."""
 
-    generator: torch.Generator | None = None
-    """Where a term may judge by a part drawn at random, what draws it; None: it judges by all."""
+    together: bool = False
+    """Whether what is compared with the style is taken over all images as if they were one. Each photograph then need
+    not hold all that the painting has."""
 
     def at(self, scale: int) -> Features:
         """Features of the images averaged over `scale` pixels each way."""
         return self.features if scale == 1 else self.reduced[scale]
+
+    def joined(self, values: Tensor) -> Tensor:
+        """What statistics are taken of: (B, C, H, W), or where all images are judged together (1, C, BH, W)."""
+        if not self.together:
+            return values
+        _, channels, _, width = values.shape
+        return values.permute(0, 2, 3, 1).reshape(1, -1, width, channels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -103,18 +112,29 @@ class ContentLoss(LossTerm):
     name = "content"
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
-        """(B,)."""
+        """(B,), or (1,) where images are judged together: their errors over the energy of all, so that a plain sky,
+        which has next to none, does not outweigh the rest."""
         return _sum(
             [
-                weight * content_loss(self.formula, judged.features[layer], content[layer])
+                weight
+                * content_loss(self.formula, judged.joined(judged.features[layer]), judged.joined(content[layer]))
                 for layer, weight in self.layers.items()
             ]
         )
 
 
+FINEST_WEIGHT = 0.1
+"""Factor of relu1_1's weight at the picture's own size where smaller scales are compared too. Its energy is fine color
+noise: small networks meet it by gratings all over the picture."""
+
+
 @dataclass(frozen=True)
 class StyleLoss(LossTerm):
-    """Distance of a statistic of features to that of the style image, the weighted sum over layers and targets."""
+    """Distance of a statistic of features to that of the style image, the weighted sum over layers, scales and targets.
+
+    Differs from Gatys et al. (2016) where several scales are compared: the picture and the style image, both averaged
+    over more and more pixels, so that masses are seen as well as strokes.
+    """
 
     layers: Mapping[str, float]
     """Weight of each."""
@@ -122,42 +142,73 @@ class StyleLoss(LossTerm):
     statistic: StyleStatistic
     formula: Normalization
 
+    scale_weights: Mapping[int, float] = field(default_factory=lambda: {1: 1.0})
+    """Weight of each scale: how many pixels, each way, the picture is averaged over."""
+
     name = "style"
     follows_strength = True
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Scales at which features are needed."""
+        return tuple(self.scale_weights)
+
     def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
-        """The statistic at each layer, by the layer's name."""
-        measure = STYLE_STATISTICS[self.statistic]
+        """The statistic at each layer and scale."""
+        if positions is not None and self.scales != (1,):
+            raise SettingError(
+                f"--style-scales {' '.join(map(str, self.scales))} compare whole pictures, not regions; take "
+                "--style-scales 1, or leave the masks out"
+            )
         layers = [layer for layer in self.layers if positions is None or layer in positions]
-        regions = {layer: _region(style.features[layer], layer, positions) for layer in layers}
-        return {layer: tuple(part(region) for part in measure) for layer, region in regions.items()}
+        return {
+            _key(layer, scale): self._measured(_region(style.at(scale)[layer], layer, positions))
+            for scale in self.scales
+            for layer in layers
+        }
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
-        """(B,)."""
-        measure = STYLE_STATISTICS[self.statistic]
+        """(B,), or (1,) where images are judged together."""
         losses = []
-        for layer, weight in self.layers.items():
-            measured: dict[int, list[Tensor]] = {}
-            for target in styles:
-                if layer not in target.reference:
-                    continue
-                region = id(target.positions)
-                if region not in measured:  # targets of one region share its statistics
-                    own = _region(judged.features[layer], layer, target.positions)
-                    measured[region] = [part(own) for part in measure]
-                losses.append(weight * (target.weight * self._error(layer, judged, measured[region], target)))
+        for scale, scale_weight in self.scale_weights.items():
+            for layer, layer_weight in self.layers.items():
+                weight = scale_weight * layer_weight * self._finest(layer, scale)
+                losses += [weight * error for error in self._errors(layer, scale, judged, styles)]
         return _sum(losses)
 
-    def _error(self, layer: str, judged: JudgedImages, measured: list[Tensor], target: StyleTarget) -> Tensor:
-        channels, *size = judged.features[layer].shape[1:]
+    def _errors(self, layer: str, scale: int, judged: JudgedImages, styles: Sequence[StyleTarget]) -> Iterator[Tensor]:
+        features = judged.joined(judged.at(scale)[layer])
+        measured: dict[int, tuple[Tensor, ...]] = {}
+        for target in styles:
+            if _key(layer, scale) not in target.reference:
+                continue
+            region = id(target.positions)
+            if region not in measured:  # targets of one region share its statistics
+                measured[region] = self._measured(_region(features, layer, target.positions))
+            yield target.weight * self._error(layer, scale, features, measured[region], target)
+
+    def _error(
+        self, layer: str, scale: int, features: Tensor, measured: tuple[Tensor, ...], target: StyleTarget
+    ) -> Tensor:
+        channels, *size = features.shape[1:]
         positions = size[0] * size[1] if target.positions is None else len(target.positions[layer])
         region = target.positions is not None
         errors = [
             style_loss(self.formula, given, reference, channels, positions, region=region)
-            for given, reference in zip(measured, target.reference[layer], strict=True)
+            for given, reference in zip(measured, target.reference[_key(layer, scale)], strict=True)
         ]
         # The documents have one statistic each; balanced errors of several are averaged, so that they stay relative.
         return _sum(errors) / (len(errors) if self.formula == "balanced" else 1)
+
+    def _measured(self, features: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part(features) for part in STYLE_STATISTICS[self.statistic])
+
+    def _finest(self, layer: str, scale: int) -> float:
+        return FINEST_WEIGHT if layer == "relu1_1" and scale == 1 and len(self.scales) > 1 else 1.0
+
+
+def _key(layer: str, scale: int) -> str:
+    return layer if scale == 1 else f"{layer}/{scale}"
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,14 @@ def draw_conditions(conditions: Conditions, seed: int, samples: range, device: t
     return BatchConditions(styles, torch.tensor(strengths, device=device), conditions)
 
 
+def draw_step_conditions(
+    conditions: Conditions, seed: int, step: int, count: int, device: torch.device
+) -> BatchConditions:
+    """Conditions of all `count` pictures of a step alike: styles take turns from step to step, strength as above."""
+    strength = draw_strength(seed, step) if conditions.strength else 1.0
+    return same_conditions(conditions, step % conditions.styles, strength, count, device)
+
+
 def draw_strength(seed: int, n: int) -> float:
     """Strength of sample n."""
     chance, place = np.random.default_rng((_STREAM, seed, n)).random(2)

@@ -6,7 +6,6 @@ Shapes: B batch, H and W height and width. Images are float (B, 3, H, W) RGB in 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +18,9 @@ from fastnst.losses.terms import StyleReference
 from fastnst.losses.vgg import Features
 from fastnst.models.checkpoint import conditions_of
 from fastnst.models.network import StyleNetwork
-from fastnst.training.conditioning import BatchConditions, draw_conditions, same_conditions
+from fastnst.training.conditioning import BatchConditions, draw_conditions, draw_step_conditions, same_conditions
 from fastnst.training.settings import TrainSettings
 from fastnst.training.temporal import EVERY, Moved, changed, draw_change, temporal_loss
-
-_STREAM = 4  # keeps these random numbers apart from others drawn from the same seed
 
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and their conditions (`BatchConditions.inputs`) to stylized
@@ -66,24 +63,26 @@ class TrainingObjective:
     def __call__(self, paint: Paint, images: Tensor, samples: range, step: int = 0) -> tuple[Losses, Tensor]:
         """Loss of what `paint` makes of the images, and that; `samples` are their numbers in the content sequence.
 
-        What a term draws at random follows from the seed, those numbers and the step, so that neither going on after a
-        stop nor several processes change it.
+        Where style is compared over the batch, all its pictures are of one style: each step's is the next.
         """
-        settings = self.settings
-        conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
+        settings, together = self.settings, self.settings.statistics_over == "batch"
+        if together:
+            conditions = draw_step_conditions(self.conditions, settings.seed, step, len(samples), self.device)
+        else:
+            conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
         with autocast(self.device, self.dtype):
             stylized = paint(images, *conditions.inputs)
             self.lap("network")
             features = self.loss.network(stylized)
-            content, style = self.loss.measure_content(images), self._styles_of(conditions)
-            drawn = int(np.random.default_rng((_STREAM, settings.seed, step)).integers(1 << 62))
+            content = self.loss.measure_content(images)
+            style = self._styles_of(conditions[[0]] if together else conditions)
             losses = self.loss(
                 stylized,
                 content,
                 style,
                 conditions.style_factors,
                 features=features,
-                generator=torch.Generator().manual_seed(drawn),
+                together=together,
             )
             losses = losses.plus(
                 "checkerboard", checkerboard_loss(stylized, self.stride).mean(), settings.checkerboard_weight
@@ -109,8 +108,7 @@ class TrainingObjective:
         with torch.no_grad(), autocast(self.device, self.dtype):
             stylized = paint(image, *conditions.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
-            always_the_same = torch.Generator().manual_seed(self.settings.seed)
-            losses = self.loss(stylized, content, self._styles_of(conditions), generator=always_the_same)
+            losses = self.loss(stylized, content, self._styles_of(conditions))
             return stylized, losses.floats()
 
     def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:

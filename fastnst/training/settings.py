@@ -71,22 +71,29 @@ class TrainSettings(LossSettings):
     blocks: int | None = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: float | Literal["auto"] = 3.0  # type: ignore[assignment]
+    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-goal whatever the painting."""
 
-    style_statistic: StyleStatistic = "distribution"
-    """What style compares: distribution is how often values of features occur and how strong they are, at
-    --style-scales; the others are those of `fastnst optimize` (gram: Gatys et al., Johnson et al.)."""
+    style_statistic: StyleStatistic = "covariance"
+    """What style compares: each channel's mean and the channels' covariance, or what else `fastnst optimize` has
+    (gram: Gatys et al., Johnson et al.)."""
 
-    color_weight: float = 0.17
-    """Weight of the difference between the distributions of colors, as a part of the style weight."""
+    style_scales: tuple[int, ...] = (1, 2, 4)
+    """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
+    1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
+    networks meet by stripes."""
 
-    detail_weight: float = 0.17
+    statistics_over: Literal["image", "batch"] = "batch"
+    """What style statistics are taken over: each picture, or all pictures of a batch as if they were one, so that not
+    each must have all that the painting has. A batch is then of one style; several processes take their own pictures
+    each."""
+
+    detail_weight: float = 0.3
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
     weight."""
 
-    pattern_weight: float = 0.33
+    pattern_weight: float = 0.15
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
     content_goal: float = 0.6
@@ -287,11 +294,11 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
-    loss without the terms that compare distributions."""
+    loss of one scale and each picture's own statistics, without the terms of detail and patterns."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
-    terms = dict.fromkeys(("color_weight", "detail_weight", "pattern_weight"), 0.0)
-    return {"init_from": "none", **size, **terms} | with_new_names(saved)
+    loss = {"style_scales": [1], "statistics_over": "image", "detail_weight": 0.0, "pattern_weight": 0.0}
+    return {"init_from": "none", **size, **loss} | with_new_names(saved)
 
 
 def _option(name: str) -> str:

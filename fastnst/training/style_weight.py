@@ -70,17 +70,16 @@ def _find(
         weighed = PerceptualLoss(network, replace(settings, style_weight=style_weight))
         pixels = images.clone().requires_grad_()
         optimizer = torch.optim.Adam([pixels], LEARNING_RATE)
-        for step in range(STEPS):
+        for _ in range(STEPS):
             with autocast(device, dtype):
-                drawn = torch.Generator().manual_seed(step)
-                losses = weighed(pixels, content, reference, generator=drawn)
+                losses = weighed(pixels, content, reference)
             optimizer.zero_grad()
             losses.total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             with torch.no_grad():
                 pixels.clamp_(0, 1)
         with torch.no_grad(), autocast(device, dtype):
-            judged = weighed(pixels, content, reference, generator=torch.Generator().manual_seed(STEPS))
+            judged = weighed(pixels, content, reference)
             return float(judged.values["content"])
 
     return search_style_weight(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)

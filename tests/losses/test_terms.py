@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.errors import SettingError
-from fastnst.losses.losses import STYLE_STATISTICS, channel_deviations, gram_matrix, total_variation_loss
+from fastnst.losses.losses import (
+    STYLE_STATISTICS,
+    channel_deviations,
+    gram_matrix,
+    projected_quantiles,
+    quantiles,
+    random_directions,
+    total_variation_loss,
+)
 from fastnst.losses.perceptual import loss_terms
 from fastnst.losses.settings import LossSettings, StyleStatistic
 from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
@@ -198,8 +206,40 @@ def test_style_statistics_by_hand(kind: StyleStatistic, expected: list[object]) 
 
 
 def test_every_statistic_that_can_be_asked_for_is_there() -> None:
-    # A distribution is no statistic of one layer: distribution_terms.py has it.
-    assert {*STYLE_STATISTICS, "distribution"} == set(get_args(StyleStatistic))
+    assert set(STYLE_STATISTICS) == set(get_args(StyleStatistic))
+
+
+def test_quantiles_by_hand() -> None:
+    values = torch.tensor([[4.0, 1.0, 3.0, 2.0]])
+    assert_close(quantiles(values, 4), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    # At probabilities 1/4 and 3/4, half-way between neighbours.
+    assert_close(quantiles(values, 2), torch.tensor([[1.5, 3.5]]))
+    # More than there are values: the ends repeat.
+    assert_close(quantiles(torch.tensor([[1.0, 2.0]]), 4), torch.tensor([[1.0, 1.25, 1.75, 2.0]]))
+
+
+def test_directions_are_unit_vectors_and_always_the_same() -> None:
+    directions = random_directions(5)
+    assert_close(directions.norm(dim=1), torch.ones(64))
+    assert_close(directions, random_directions(5))
+    assert directions.mean(0).abs().max() < 0.3  # on all sides
+
+
+def test_projected_quantiles_ignore_where_values_are_and_see_which_go_together() -> None:
+    drawn = torch.rand(1, 2, 20, 30, generator=torch.Generator().manual_seed(0))
+    moved = drawn.flatten(2)[..., torch.randperm(600)].view(1, 2, 30, 20)
+    assert_close(projected_quantiles(moved), projected_quantiles(drawn))
+    together = drawn[:, :1].expand(1, 2, 20, 30)  # each channel's values as before, but both the same
+    across, along = (1 / 2) ** 0.5 * torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    spread = projected_quantiles(together)[0].std(1)
+    nearest = random_directions(2) @ torch.stack([across, along], 1)
+    assert spread[nearest[:, 0].abs().argmax()] < 0.2 * spread[nearest[:, 1].abs().argmax()]
+
+
+def test_a_large_map_is_compared_by_some_of_its_positions() -> None:
+    large = torch.randn(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+    assert_close(projected_quantiles(large), projected_quantiles(large[..., :100]), atol=0.35, rtol=0)
+    assert_close(projected_quantiles(large), projected_quantiles(large), rtol=0, atol=0)
 
 
 def test_moments_of_a_flat_map_have_a_finite_gradient() -> None:

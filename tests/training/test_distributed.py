@@ -36,8 +36,15 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
         ),
         *("--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=10"),
         *(f"--loss-weights={loss_weights}", "--precision=float32", "--average=0.9", "--early-export-s=0"),
-        # Sums of two processes round otherwise, and sorted values answer to that: not with the distributions' loss.
-        *("--style-statistic=gram", "--color-weight=0", "--detail-weight=0", "--pattern-weight=0", "--style-weight=5"),
+        # Each picture by itself: statistics over the batch are those of a process's own pictures.
+        *(
+            "--style-statistic=gram",
+            "--style-scales=1",
+            "--statistics-over=image",
+            "--detail-weight=0",
+            "--pattern-weight=0",
+            "--style-weight=5",
+        ),
     ]
 
 

@@ -54,7 +54,13 @@ def settings(tiny: TrainSettings, paintings: tuple[Path, ...]) -> TrainSettings:
     return dataclasses.replace(tiny, style=paintings, steps=4, preview_every=4)
 
 
-GRAM = {"style_statistic": "gram", "color_weight": 0.0, "detail_weight": 0.0, "pattern_weight": 0.0}
+GRAM = {
+    "style_statistic": "gram",
+    "style_scales": (1,),
+    "statistics_over": "image",
+    "detail_weight": 0.0,
+    "pattern_weight": 0.0,
+}
 """A loss of content and style alone, whose value does not hang on what is drawn at random."""
 
 

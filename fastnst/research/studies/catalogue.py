@@ -196,7 +196,7 @@ def optimizers(given: Given) -> StudyPlan:
 
 def statistics(given: Given) -> StudyPlan:
     """What style compares: the Gram matrix, its diagonal, the rest of it, and others (Li et al. 2017)."""
-    kinds = ("gram", "diagonal", "off-diagonal", "moments", "covariance")
+    kinds = ("gram", "diagonal", "off-diagonal", "moments", "covariance", "sliced-wasserstein")
     return _variations(given, "Style statistics", [(kind, {"style_statistic": kind}) for kind in kinds])
 
 

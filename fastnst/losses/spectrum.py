@@ -1,20 +1,25 @@
-"""Distributions in pictures: of features and colors, and of detail by its size, direction and period.
+"""How strong detail of each size, direction and period is: bands of a pyramid, power spectra, and the terms by them.
 
 A Gram matrix or a covariance is matched best by a picture that is too pale: where a network cannot find the painting's
-structure, the least squared error is that of less structure. What stands here compares how often values occur, and how
-strong they are apart from how they are arranged, so that contrast, palette and the sizes of strokes come out as they
-are in the painting.
+structure, the least squared error is that of less structure; and the energy of fine detail is met in the cheapest way,
+by one grating over the whole picture. What stands here compares how strong detail is apart from how it is arranged, and
+penalises gratings.
 
-Shapes: B batch, C channels, H and W height and width, N positions, K directions, Q quantiles. Every loss returns one
-value per image, (B,).
+Shapes: B batch, H and W height and width. Every loss returns one value per image, (B,).
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from fastnst.errors import SettingError
+from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
+from fastnst.losses.vgg import Features
 
 LEVELS = 5
 """Bands of the pyramid: detail of about 2, 4, ... 32 pixels."""
@@ -35,46 +40,7 @@ _BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid a
 _LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
 _EPSILON = 1e-6
 
-
-# Values: how often each occurs.
-
-
-def projections(features: Tensor, directions: Tensor) -> Tensor:
-    """Each position's features seen along directions, (K, C): (B, C, N) -> (B, K, N)."""
-    return directions @ features
-
-
-@cache
-def random_directions(channels: int, count: int) -> Tensor:
-    """Unit vectors evenly spread over all directions, always the same ones: (count, channels)."""
-    drawn = torch.randn(count, channels, generator=torch.Generator().manual_seed(channels))
-    return F.normalize(drawn, dim=1)
-
-
-def quantiles(values: Tensor, count: int) -> Tensor:
-    """Values at `count` evenly spaced probabilities, (i + 0.5) / count, linear in between: (..., N) -> (..., count)."""
-    ordered, last = values.sort(-1).values, values.shape[-1] - 1
-    place = (torch.arange(count, device=values.device) + 0.5) / count * values.shape[-1] - 0.5
-    place = place.clamp(0, last)
-    below = place.floor().long()
-    above = (below + 1).clamp(max=last)
-    return ordered[..., below].lerp(ordered[..., above], place - below)
-
-
-def sliced_wasserstein(given: Tensor, reference: Tensor) -> Tensor:
-    """Squared Wasserstein distance along each direction, a mean over directions, over the reference's variance.
-
-    Heitz et al. (2021, "A sliced Wasserstein loss for neural texture synthesis", eq. 4). Differs from them: relative,
-    so that layers and paintings compare.
-
-    Args:
-        given: quantiles, (B, K, Q).
-        reference: quantiles at the same or more probabilities, (B or 1, K, Q').
-    """
-    if reference.shape[-1] != given.shape[-1]:
-        reference = quantiles(reference, given.shape[-1])
-    spread = (reference - reference.mean(-1, keepdim=True)).square().mean((1, 2))
-    return (given - reference).square().mean((1, 2)) / (spread + _EPSILON)
+_LUMA_CHROMA = (1.5, 0.75, 0.75)  # weights of the bands of Y, Cb and Cr, their sum 3
 
 
 # Strength: how far values are spread, apart from how they are arranged.
@@ -176,3 +142,63 @@ def pattern_loss(image: Tensor, allowed: Tensor, painting: Tensor) -> Tensor:
     energies, rings = oriented_energies(image)
     beyond = (energies - TOLERANCE * allowed * rings).relu() / (painting + _EPSILON)
     return beyond.sum((-1, -2)).mean(1) / SECTORS
+
+
+# The terms.
+
+
+@dataclass(frozen=True)
+class DetailLoss(LossTerm):
+    """How strong detail of each size is beside the style image's, in luminance above all: contrast, strokes, masses."""
+
+    name = "detail"
+    follows_strength = True
+
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
+        """Deviations of the bands, (1, 3, levels + 1)."""
+        _whole(positions)
+        return {self.name: (band_deviations(style.image),)}
+
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+        """(B,)."""
+        own = band_deviations(judged.image)
+        if judged.together:  # what the images have on average: one may be flatter than another, not all of them
+            own = own.square().mean(0, keepdim=True).sqrt()
+        weights = own.new_tensor(_LUMA_CHROMA)[:, None]
+        losses = [
+            target.weight * (weights * log_ratio_loss(own, target.reference[self.name][0])).mean((1, 2))
+            for target in styles
+        ]
+        return torch.stack(losses).sum(0)
+
+
+@dataclass(frozen=True)
+class PatternLoss(LossTerm):
+    """Energy in one direction and period beyond what the photo or the style image has there: gratings, weaves."""
+
+    name = "pattern"
+
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
+        """Shares of directions, (1, 3, rings, sectors), and energies of rings, (1, 3, rings, 1)."""
+        _whole(positions)
+        return {self.name: (oriented_shares(style.image), oriented_energies(style.image)[1])}
+
+    def measure_content(self, content: JudgedImages) -> Features:
+        """The photo's own shares, (B, 3, rings, sectors)."""
+        return {self.name: oriented_shares(content.image)}
+
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+        """(B,)."""
+        losses = []
+        for target in styles:
+            shares, rings = target.reference[self.name]
+            allowed = torch.maximum(content[self.name], shares).clamp(min=1)
+            losses.append(target.weight * pattern_loss(judged.image, allowed, rings))
+        return torch.stack(losses).sum(0)
+
+
+def _whole(positions: Positions | None) -> None:
+    if positions is not None:
+        raise SettingError(
+            "--detail-weight and --pattern-weight compare whole pictures, not regions; leave them or the masks out"
+        )

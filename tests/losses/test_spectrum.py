@@ -4,17 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fastnst.losses.distributions import (
+from fastnst.losses.spectrum import (
     band_deviations,
     log_ratio_loss,
     luma_chroma,
     oriented_energies,
     oriented_shares,
     pattern_loss,
-    projections,
-    quantiles,
-    random_directions,
-    sliced_wasserstein,
 )
 
 
@@ -28,42 +24,6 @@ def grating(period: float, degrees: float, side: int = 128, depth: float = 0.2) 
 
 def noise(side: int = 128) -> torch.Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(3))
-
-
-def test_projections_by_hand() -> None:
-    # Two channels, three positions; along (1, 0) the first channel, along (0.6, 0.8) 0.6 a + 0.8 b.
-    features = torch.tensor([[[1.0, 2.0, 3.0], [10.0, 0.0, -10.0]]])
-    directions = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-    assert_close(projections(features, directions), torch.tensor([[[1.0, 2.0, 3.0], [8.6, 1.2, -6.2]]]))
-
-
-def test_directions_are_unit_vectors_and_always_the_same() -> None:
-    directions = random_directions(5, 7)
-    assert_close(directions.norm(dim=1), torch.ones(7))
-    assert_close(directions, random_directions(5, 7))
-
-
-def test_quantiles_by_hand() -> None:
-    values = torch.tensor([[4.0, 1.0, 3.0, 2.0]])
-    assert_close(quantiles(values, 4), torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
-    # At probabilities 1/4 and 3/4, half-way between neighbours.
-    assert_close(quantiles(values, 2), torch.tensor([[1.5, 3.5]]))
-    # More than there are values: the ends repeat.
-    assert_close(quantiles(torch.tensor([[1.0, 2.0]]), 4), torch.tensor([[1.0, 1.25, 1.75, 2.0]]))
-
-
-def test_sliced_wasserstein_by_hand() -> None:
-    # Two directions; the reference's variances are 1 and 4, the squared distances 4 and 1: 2.5 over 2.5.
-    reference = torch.tensor([[[-1.0, 1.0], [-2.0, 2.0]]])
-    given = torch.tensor([[[1.0, 3.0], [-1.0, 3.0]]])
-    assert sliced_wasserstein(given, reference).item() == pytest.approx(1, rel=1e-5)
-    assert sliced_wasserstein(reference, reference).item() == 0
-
-
-def test_sliced_wasserstein_compares_with_more_quantiles_than_there_are_values() -> None:
-    reference = quantiles(torch.arange(1000.0)[None, None], 100)
-    few = quantiles(torch.arange(5.0, 1000, 10)[None, None], 10)
-    assert sliced_wasserstein(few, reference).item() < 1e-4
 
 
 def test_twice_and_half_as_much_cost_nearly_the_same() -> None:
