@@ -83,12 +83,7 @@ class Package:
 ONNX_RUNTIMES = (
     "onnxruntime-gpu",
     "onnxruntime",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime-rocm",
-    "onnxruntime-migraphx",
-    "onnxruntime-training",
-    "onnxruntime-silicon",
+    *(f"onnxruntime-{kind}" for kind in ("directml", "openvino", "rocm", "migraphx", "training", "silicon")),
     "ort-nightly",
     "ort-nightly-gpu",
     "ort-nightly-directml",

@@ -3,7 +3,7 @@
 N pictures, H height, W width, S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -151,41 +151,22 @@ class StyleSession:
         """The ONNX file."""
 
         self._backend: Backend | None = None
-        self._backend, self.choice, self._contract = _load(path, provider, threads, prefer)
+        self._backend, self.choice, contract = _load(path, provider, threads, prefer)
+        # What these are: see `Stylizer`.
+        self.style = contract.metadata.get("style") or path.stem
+        self.metadata = MappingProxyType(contract.metadata)
+        self.styles, self.style_names = contract.styles or 1, contract.style_names
+        self.takes_strength = contract.strength
+        self._contract = contract
         self.tiles = TilePolicy(path, self.choice, asked=provider, tile=tile, threads=threads)
         """When this network paints in tiles, and how often it did."""
 
         self._holds_memory = False
 
     @property
-    def style(self) -> str:
-        """Name of the style: what the file says, else the file's name."""
-        return self._contract.metadata.get("style") or self.path.stem
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """What the file says of itself: style, network, provenance, licence, weights_sha256, layout, fastnst_format."""
-        return MappingProxyType(self._contract.metadata)
-
-    @property
     def provider(self) -> Provider:
         """What really computes."""
         return self._open().provider
-
-    @property
-    def styles(self) -> int:
-        """S, the number of styles that the network can mix; 1 for most."""
-        return self._contract.styles or 1
-
-    @property
-    def style_names(self) -> tuple[str, ...]:
-        """Names of these styles, in the order of their weights."""
-        return self._contract.style_names
-
-    @property
-    def takes_strength(self) -> bool:
-        """The network itself paints more or less strongly; of others, the painting is laid over the photo."""
-        return self._contract.strength
 
     def __call__(
         self, frames: Frame, *, style_weights: StyleWeights | None = None, strength: float | None = None

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fastnst
 from fastnst.backends import choosing, onnx_cpu, onnx_device
 from fastnst.backends.backend import UnavailableError
 from fastnst.backends.contract import Contract, extra_feeds
@@ -354,10 +353,3 @@ def test_public_names_need_no_torch(invert: Path) -> None:
         "assert not {'torch', 'cv2', 'onnx'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-
-
-def test_every_public_name_is_there() -> None:
-    assert {name: getattr(fastnst, name) for name in fastnst.__all__}.keys() == set(fastnst.__all__)
-    assert set(fastnst.__all__) <= set(dir(fastnst))
-    with pytest.raises(AttributeError, match="nonsense"):
-        fastnst.nonsense  # noqa: B018
