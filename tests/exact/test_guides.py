@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from fastnst.exact.guides import region_positions
+from fastnst.exact.regions import region_positions
 
 SIZES = {"relu1_1": (16, 32), "relu2_1": (8, 16), "relu3_1": (4, 8)}
 

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.lbfgs import LBFGSDescent
-from fastnst.exact.spectrum import BANDS, LONGEST, Spectrum, _energies
+from fastnst.exact.lbfgs import BANDS, LONGEST, LBFGSDescent, Spectrum, _energies
 
 SIZES = [(12, 16), (11, 9), (8, 13)]
 

@@ -17,11 +17,10 @@ from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.models.checkpoint import ModelInfo
-from fastnst.models.conditioning import Conditions
 from fastnst.models.export import Layout, to_onnx
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import Conditions, StyleNetwork
 from fastnst.tiling.statistics import Statistics
 from fastnst.tiling.tiles import DEFAULT_TILE, OnProgress, TiledStylizer, peak_memory
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.testing import assert_close
 
-from fastnst.models.conditioning import PLAIN, Conditions
-from fastnst.training.conditioning import FULL_SHARE, draw_conditions, draw_strength, same_conditions
+from fastnst.models.network import PLAIN, Conditions
+from fastnst.training.objective import FULL_SHARE, draw_conditions, draw_strength, same_conditions
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from fastnst.losses.perceptual import Losses
 from fastnst.models.network import StyleNetwork
-from fastnst.training.budget import multiply_adds_per_pixel
 from fastnst.training.run import Stopwatch
+from fastnst.training.schedule import multiply_adds_per_pixel
 
 
 class OneConvolution(StyleNetwork):

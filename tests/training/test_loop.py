@@ -19,9 +19,8 @@ from fastnst.io.styles import bundled_models
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
 from fastnst.training import engine
-from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.checkpoint import CHECKPOINT, new_state
 from fastnst.training.settings import TrainSettings, of_their_time, plain
-from fastnst.training.state import new_state
 from fastnst.training.train import train
 
 

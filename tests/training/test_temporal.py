@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.metrics.scenes import Motion
-from fastnst.training.temporal import (
+from fastnst.training.objective import (
     NOISE_LEVELS,
     SHIFT,
     Change,

@@ -15,13 +15,13 @@ from typing import TypeAlias
 import torch
 
 from fastnst.exact.engine import minimize
-from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
+from fastnst.exact.pyramid import initial_image
 from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import hardware, resolve_precision
+from fastnst.losses.vgg import hardware, resolve_precision
 from fastnst.losses.weights import load_loss_network
 from fastnst.research.comparison.comparison import (
     CompareSettings,

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.losses.compact import MEAN, SHAPES, STD, CompactFeatures, begins_block
-from fastnst.losses.precision import autocast
-from fastnst.losses.vgg import VGGFeatures
+from fastnst.losses.vgg import VGGFeatures, autocast
 
 POSITIONS = 384
 """Positions sampled in each image."""
