@@ -17,20 +17,12 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import InputError, SettingError
+from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
 from fastnst.exact.color_control import ColorChoice, colour_rule, recolour_style
 from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.regions import Guides
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import (
-    MeasuredStyle,
-    Styles,
-    blend_images,
-    check_picture,
-    crop_to,
-    fitted_size,
-    make_targets,
-    share_out,
-)
+from fastnst.exact.style import Styles, check_picture, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.losses import relative_error

@@ -28,7 +28,8 @@ from fastnst.models.checkpoint import conditions_of
 from fastnst.models.network import STRENGTHS, Conditions, StyleNetwork
 from fastnst.training.settings import TrainSettings
 
-_LOSS_STREAM = 4  # keeps these random numbers apart from others drawn from the same seed
+# Keep random numbers drawn from one seed apart.
+_CONDITIONS_STREAM, _CHANGE_STREAM, _LOSS_STREAM = 2, 3, 4
 
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and their conditions (`BatchConditions.inputs`) to stylized
@@ -37,9 +38,6 @@ images of the same size."""
 
 FULL_SHARE = 0.4
 """Share of pictures that are painted with strength 1: it is what networks are used with most."""
-
-# Keeps these random numbers apart from others drawn from the same seed.
-_CONDITIONS_STREAM = 2
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,6 @@ NOISE_LEVELS = 4.0
 EVERY = 2
 """Of so many pictures of a style, one is painted twice."""
 
-# Keeps these random numbers apart from others drawn from the same seed.
-_CHANGE_STREAM = 3
 # Keeps a flat painting from dividing by zero: a thousandth of usual pictures' variance.
 _EPSILON = 1e-4
 # A tenth of a pixel of a picture of 200.

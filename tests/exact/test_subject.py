@@ -7,10 +7,11 @@ import torch
 from torch.testing import assert_close
 
 from fastnst.errors import InputError, SettingError
+from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective, Subject
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import MeasuredStyle, Style, blend_images, crop_to, fitted_size, make_targets, share_out
+from fastnst.exact.style import Style, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network

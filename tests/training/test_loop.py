@@ -213,6 +213,7 @@ def test_a_training_can_start_from_a_trained_network(settings: TrainSettings, ph
         engine.run_training(dataclasses.replace(started, blocks=3), photos, tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     last = {}
     for weight in (0.0, 1e4):

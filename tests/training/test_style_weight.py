@@ -54,6 +54,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
     assert [lost for _, lost in tries] == sorted(lost for _, lost in tries)
 
 
+@pytest.mark.slow
 def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
     style = read_frame(settings.style[0])
     weights = [
@@ -63,6 +64,7 @@ def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNet
     assert weights[0] < weights[1]
 
 
+@pytest.mark.slow
 def test_paintings_of_other_contrast_get_other_weights(
     settings: TrainSettings, network: LossNetwork, images: torch.Tensor
 ) -> None:

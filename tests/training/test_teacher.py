@@ -72,6 +72,7 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     assert imitated.values["distillation"] < 1e-8
 
 
+@pytest.mark.slow
 def test_a_network_comes_nearer_to_its_teacher(
     tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
     assert wants_teacher(replace(live, strength_input=True))
 
 
+@pytest.mark.slow
 def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     live: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
@@ -191,6 +193,7 @@ def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("at", [2, 6])
+@pytest.mark.slow
 def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
     notes: list[str] = []
     whole = train(live, tmp_path / "whole", content=photos)
@@ -273,6 +276,7 @@ def test_a_folder_does_not_hide_a_style_of_the_package(tmp_path: Path, monkeypat
     assert find_model(Path("starry")) == Path("starry")
 
 
+@pytest.mark.slow
 def test_the_first_preview_is_after_a_minute_of_its_own_training(
     live: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
