@@ -15,8 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import autocast, hardware, resolve_precision
 from fastnst.losses.settings import LossNetworkName, LossSettings
-from fastnst.losses.vgg import autocast, hardware, resolve_precision
 from fastnst.losses.weights import load_loss_network
 
 SIZES = (256, 512)

@@ -38,7 +38,7 @@ from fastnst.io.images import Frame
 from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.vgg import hardware, resolve_precision
+from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.weights import chosen_network, load_fine_tuning_network, load_loss_network
 
 

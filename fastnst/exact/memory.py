@@ -16,7 +16,7 @@ from fastnst.errors import SettingError
 from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.vgg import autocast
+from fastnst.losses.precision import autocast
 from fastnst.machine.resources import available_memory
 
 # Sides of the two small pictures, pixels.

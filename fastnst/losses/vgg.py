@@ -7,7 +7,6 @@ in Caffe the rectifier works in place.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol, TypeAlias
 
 import torch
@@ -17,8 +16,6 @@ from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from fastnst.errors import SettingError, WeightsError, nearest_hint
-from fastnst.losses.settings import Precision
-from fastnst.machine.resources import processor_name
 
 Features: TypeAlias = dict[str, Tensor]
 """Activations by layer name, e.g. {"relu1_1": (B, 64, H, W)}."""
@@ -164,46 +161,3 @@ class VGGFeatures(nn.Module):
                 features[name] = x
             before = name
         return features
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """Choose the type for `autocast`: torch.bfloat16, or None for plain float32.
-
-    auto takes bfloat16 only where the hardware has instructions for it; emulated, it is slower than float32.
-    Raises SettingError for a word that is no precision.
-    """
-    if precision == "float32":
-        return None
-    if precision == "bfloat16":
-        return torch.bfloat16
-    if precision != "auto":
-        raise SettingError(f"precision {precision!r} is unknown; expected auto, float32 or bfloat16")
-    return torch.bfloat16 if has_bfloat16(device) else None
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes convolutions in bfloat16 natively."""
-    if device.type == "cuda":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # Private to torch and so perhaps gone one day: then the answer is no. torch.ops.mkldnn's own question is no
-        # help: it also says yes to processors that only emulate.
-        questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(bool(getattr(torch.cpu, question, bool)()) for question in questions)
-    return False
-
-
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Context in which networks compute in `dtype`; None, as resolve_precision gives it, changes nothing."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
-
-
-def hardware(device: torch.device, dtype: torch.dtype | None = None) -> str:
-    """Say in words what computes and in which arithmetic, for cards and reports."""
-    arithmetic = str(dtype or torch.float32).removeprefix("torch.")
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {arithmetic}"
-    if device.type != "cpu":
-        return f"{device.type}, {arithmetic}"
-    threads = torch.get_num_threads()
-    return f"{processor_name()}, {threads} thread{'' if threads == 1 else 's'}, {arithmetic}"

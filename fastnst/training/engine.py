@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from fastnst.losses.vgg import hardware
+from fastnst.losses.precision import hardware
 from fastnst.training.checkpoint import check_folder
 from fastnst.training.distributed import joined, usual_device
 from fastnst.training.failures import Failures, length, spread

@@ -24,7 +24,8 @@ from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.vgg import LossNetwork, autocast, resolve_precision
+from fastnst.losses.precision import autocast, resolve_precision
+from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork

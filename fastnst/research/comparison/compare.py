@@ -21,7 +21,7 @@ from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.vgg import hardware, resolve_precision
+from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.weights import load_loss_network
 from fastnst.research.comparison.comparison import (
     CompareSettings,

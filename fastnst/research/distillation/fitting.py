@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.losses.compact import MEAN, SHAPES, STD, CompactFeatures, begins_block
-from fastnst.losses.vgg import VGGFeatures, autocast
+from fastnst.losses.precision import autocast
+from fastnst.losses.vgg import VGGFeatures
 
 POSITIONS = 384
 """Positions sampled in each image."""

@@ -20,8 +20,9 @@ from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import write_atomically
 from fastnst.io.saved import check_kinds, parse_table, reading
 from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures, CompactInfo, load_compact, save_compact
+from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.vgg import VGGFeatures, hardware, resolve_precision
+from fastnst.losses.vgg import VGGFeatures
 from fastnst.losses.weights import find_weights
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.research.distillation.fitting import Fit, Fitter

@@ -28,8 +28,9 @@ from fastnst.errors import InputError
 from fastnst.io.images import fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.vgg import LossNetwork, autocast
+from fastnst.losses.vgg import LossNetwork
 from fastnst.training.crops import Framing, list_pictures, read_square
 from fastnst.training.data import start_worker, worker_context
 

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from fastnst.errors import DivergedError
 from fastnst.losses.compact import COMPONENTS, LAYERS, CompactFeatures, convolution_of
 from fastnst.losses.losses import gram_matrix
+from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.vgg import VGGFeatures, autocast
+from fastnst.losses.vgg import VGGFeatures
 from fastnst.research.distillation.fitting import principal_basis, regress
 from fastnst.research.distillation.pictures import PictureDescent, Pictures, advance, draw, near_pairs, plans
 
