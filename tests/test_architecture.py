@@ -36,7 +36,7 @@ WITHOUT_TORCH = ("backends", "tiling", "inference", "video", "webcam")
 
 KNOWN = {
     # `--init fast:STYLE` begins with what a trained network paints; imported only there.
-    ("fastnst.exact.init", "inference"),
+    ("fastnst.exact.pyramid", "inference"),
 }
 """Imports that go elsewhere, each with its reason."""
 

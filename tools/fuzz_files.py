@@ -31,9 +31,8 @@ from safetensors.torch import save_file
 from fastnst.cli import COMMANDS, RESEARCH, main
 from fastnst.errors import FastNSTError
 from fastnst.models.checkpoint import ModelInfo, build_network, read_safetensors, save_model
-from fastnst.training.checkpoint import load_checkpoint, save_checkpoint
+from fastnst.training.checkpoint import load_checkpoint, new_state, save_checkpoint
 from fastnst.training.settings import TrainSettings, plain
-from fastnst.training.state import new_state
 
 LONGEST_S = 30
 LOAD = "(load)"

@@ -209,8 +209,8 @@ def bench_optimize(
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; expected a folder")
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.exact.init import check_init  # noqa: PLC0415
-    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair, as_json, loss_plot  # noqa: PLC0415  # noqa: PLC0415
+    from fastnst.exact.pyramid import check_init  # noqa: PLC0415
+    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair, as_json, loss_plot  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {

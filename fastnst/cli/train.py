@@ -115,7 +115,7 @@ def train(
     from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
     from fastnst.training.distributed import is_main  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
-    from fastnst.training.teacher import check_teacher  # noqa: PLC0415
+    from fastnst.training.train import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
     console = Console(stderr=True, quiet=not is_main())

@@ -18,13 +18,11 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import DivergedError
-from fastnst.exact.checkpoint import check_sizes, resumed, what_is_asked
-from fastnst.exact.init import check_init, initial_image
-from fastnst.exact.logbook import Logbook
+from fastnst.exact.checkpoint import Logbook, check_sizes, resumed, what_is_asked
 from fastnst.exact.memory import MemoryPlan, largest, measure_footprint, plan_memory
-from fastnst.exact.objective import PixelObjective
+from fastnst.exact.objective import PixelObjective, Subject, weigh
 from fastnst.exact.optimizers import new_descent
-from fastnst.exact.pyramid import Level, plan_levels, repaint
+from fastnst.exact.pyramid import Level, check_init, initial_image, plan_levels, repaint
 from fastnst.exact.result import (
     Callback,
     OptimizationRun,
@@ -35,9 +33,7 @@ from fastnst.exact.result import (
     Trace,
 )
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
-from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame
 from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image

@@ -1,19 +1,34 @@
 """What the exact method minimises: the perceptual loss of the pixels, against references measured once.
 
-H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1].
+`strength` is one knob that means the same for every pair of photo and style: how much of the photo's content is given
+up, the relative squared error of the stylized picture's features at the content layers, 0 the photo itself, 1 as far
+from it as nothing at all. Which style weight leads there depends on photo, painting and formulas by orders of
+magnitude; so the pair is painted small, a few steps at a time, until the weight is known. That takes about as long as
+ten steps at 512 pixels.
+
+H and W are height and width; images are float32 (1, 3, H, W) RGB in [0, 1], frames uint8 (H, W, 3) RGB.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fastnst.errors import InputError
-from fastnst.exact.color_control import ColorChoice, colour_rule
+from fastnst.errors import InputError, SettingError
+from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
+from fastnst.exact.color_control import ColorChoice, colour_rule, recolour_style
+from fastnst.exact.lbfgs import LBFGSDescent
+from fastnst.exact.regions import Guides
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.exact.style import Styles, check_picture, crop_to, fitted_size, share_out
+from fastnst.io.images import Frame, resize_frame
+from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.losses import relative_error
-from fastnst.losses.perceptual import PerceptualLoss
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.precision import autocast
-from fastnst.losses.terms import StyleReference, StyleTarget
+from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import LossNetwork
 
 
@@ -94,3 +109,155 @@ class PixelObjective:
                 f"the {what} is {width}x{height} pixels once resized to {decided_by}; the loss network needs at least "
                 f"{network.smallest_side} a side for {network.layers[-1]}: give {remedy} or shallower layers"
             )
+
+
+class Subject:
+    """A photo and its styles. Asked for a size, it measures them anew: so every level of a pyramid has its own."""
+
+    def __init__(
+        self, content: Frame, styles: Styles, settings: OptimizeSettings, content_mask: Frame | None = None
+    ) -> None:
+        """Take the pictures; they are not changed.
+
+        Args:
+            content: the photo, uint8 (H, W, 3) RGB.
+            styles: one or several style pictures, as frames or as Style with weight and mask.
+            settings: how they are brought together: size, style_size, style_scale, fit, style_blend, regions ...
+            content_mask: the photo's regions, each painted in a colour of its own.
+
+        Raises InputError for what is no picture and for masks that do not fit, SettingError for impossible weights.
+        """
+        self.settings = settings
+        self._content = check_picture(content, "photo")
+        given = share_out(styles)
+        self._guides = Guides.of(content, given, content_mask, settings)
+        shape = content.shape[:2]
+        if settings.fit == "crop":
+            given = [replace(style, frame=crop_to(style.frame, shape)) for style in given]
+        self._styles = blend_images(given) if settings.style_blend == "image" else given
+
+    def size(self, long_side: int) -> tuple[int, int]:
+        """(height, width) of the picture at a long side of that many pixels."""
+        return fitted_size(self._content, long_side, self.settings.fit)
+
+    def photo(self, long_side: int) -> Tensor:
+        """The content image at a long side of that many pixels."""
+        return to_image(resize_frame(self._content, self.size(long_side)))
+
+    def objective(
+        self, loss: PerceptualLoss, long_side: int, device: torch.device, dtype: torch.dtype | None
+    ) -> PixelObjective:
+        """What is minimised at a long side of that many pixels; style pictures are scaled along with the photo.
+
+        Raises InputError for a picture that is too small for the loss network.
+        """
+        self._check_sizes(loss.network, long_side)
+        photo = self.photo(long_side).to(device)
+        targets = self._targets(loss, photo, long_side)
+        return PixelObjective(loss, photo, targets, dtype, color=self.settings.color)
+
+    def style_side(self, long_side: int) -> int:
+        """Long side of the style pictures beside a photo of that long side, pixels."""
+        s = self.settings
+        return max(1, round((s.style_size or s.size) * s.style_scale * long_side / s.size))
+
+    def shortest_side(self, long_side: int) -> int:
+        """Shortest side of photo and styles at a long side of the photo of that many pixels."""
+        fit, style_side = self.settings.fit, self.style_side(long_side)
+        sizes = [self.size(long_side), *(fitted_size(style.frame, style_side, fit) for style in self._styles)]
+        return min(min(size) for size in sizes)
+
+    def _check_sizes(self, network: LossNetwork, long_side: int) -> None:
+        s = self.settings
+        larger = "--style-size" if s.style_scale == 1 else "--style-scale"
+        whole = ("--size", "a larger --size"), ("--style-size", f"a larger {larger}")
+        smallest = (("the smallest of --scales", "fewer --scales"),) * 2
+        # At the whole size first: what is too small there is helped by no other number of scales.
+        for side, (of_photo, of_style) in ((s.size, whole), (long_side, smallest)):
+            PixelObjective.check_size(network, "photo", self.size(side), *of_photo)
+            for style in self._styles:
+                size = fitted_size(style.frame, self.style_side(side), s.fit)
+                PixelObjective.check_size(network, "style picture", size, *of_style)
+
+    def _targets(self, loss: PerceptualLoss, photo: Tensor, long_side: int) -> list[StyleTarget]:
+        guides = self._guides
+        measured = []
+        for index, style in enumerate(self._styles):
+            size = fitted_size(style.frame, self.style_side(long_side), self.settings.fit)
+            frame = recolour_style(resize_frame(style.frame, size), to_frame(photo), self.settings.color)
+            image = to_image(frame).to(photo.device)
+            regions = {0: None} if guides is None else guides.of_style(index, loss, image)
+            statistics = loss.measure_regions(image, list(regions.values()))
+            measured.append(MeasuredStyle(style.weight, dict(zip(regions, statistics, strict=True))))
+        positions: dict[int, Positions | None] = {0: None} if guides is None else guides.of_content(loss, photo)
+        even = self.settings.normalization == "balanced"
+        return make_targets(measured, positions, self.settings.style_blend, even=even)
+
+
+PILOT_SIDE = 128
+"""Long side of the small paintings, pixels, where the pictures' shapes allow it."""
+PILOT_STEPS = 30
+SETTLING = 1.2
+"""After the small paintings' few steps that much more is lost than in the end: content comes back as a picture settles
+(0.378 after 30 steps, 0.331 after 100, 0.313 after 300, at 128 pixels; 0.382 after 30 at 256)."""
+
+
+def weigh(
+    subject: Subject,
+    network: LossNetwork,
+    settings: OptimizeSettings,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> OptimizeSettings:
+    """Return the settings with the style weight that their strength asks for, or as they are where there is none.
+
+    The photo is the first image of the small paintings, whatever `init` says.
+    """
+    if settings.strength is None:
+        return settings
+    if not settings.content_layers or not settings.style_layers:
+        raise SettingError("--strength weighs style against content; give layers for both")
+    side = pilot_side(subject, network, settings.size)
+    content = settings.content_weight or 1.0
+    plain = replace(settings, content_weight=content, strength=None)
+    objective = subject.objective(PerceptualLoss(network, plain), side, device, dtype)
+    photo = subject.photo(side).to(device)
+
+    def lost(style_weight: float) -> float:
+        objective.loss = PerceptualLoss(network, replace(plain, style_weight=style_weight))
+        return objective.content_lost(_paint(objective, photo))
+
+    weight = search_style_weight(lost, SETTLING * settings.strength, first_weight(objective, photo))
+    return replace(plain, style_weight=weight)
+
+
+def pilot_side(subject: Subject, network: LossNetwork, longest: int) -> int:
+    """Long side of the small paintings: so large that also narrow pictures reach the deepest layer."""
+    side = min(PILOT_SIDE, longest)
+    while side < longest and subject.shortest_side(side) < 4 * network.smallest_side:
+        side = min(longest, math.ceil(side * 1.25))
+    return side
+
+
+def first_weight(objective: PixelObjective, photo: Tensor) -> float:
+    """A style weight at which both terms pull alike at a photo with some noise in it, where each has a gradient."""
+    noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(0)).to(photo.device)
+    image = objective.constrain(0.9 * photo + 0.1 * noise)
+    loss, norms = objective.loss, []
+    settings = replace(loss.settings, tv_weight=0.0)
+    for content_weight, style_weight in ((loss.settings.content_weight, 0.0), (0.0, 1.0)):
+        weights = replace(settings, content_weight=content_weight, style_weight=style_weight)
+        objective.loss = PerceptualLoss(loss.network, weights)
+        norms.append(float(objective.evaluate(image)[1].norm()))
+    objective.loss = loss
+    return max(norms[0], 1e-30) / max(norms[1], 1e-30)
+
+
+def _paint(objective: PixelObjective, image: Tensor) -> Tensor:
+    descent, best, lowest = LBFGSDescent(), image, math.inf
+    for _ in range(PILOT_STEPS):
+        losses, gradient = objective.evaluate(image)
+        if losses["total"] < lowest:
+            best, lowest = image, losses["total"]
+        image = objective.constrain(descent.propose(image, losses["total"], gradient))
+    return best

@@ -19,10 +19,9 @@ from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.saved import parse_table, reading
 from fastnst.io.styles import bundled_models
-from fastnst.models.conditioning import ConditionalInstanceNorm2d, ConditionalScale, Conditions
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork
 
 KINDS: dict[str, Callable[[int, int, Conditions], StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
 """Kind to what builds it of its width, its blocks and its conditions."""

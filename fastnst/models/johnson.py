@@ -7,8 +7,16 @@ linear output instead of a scaled tanh.
 
 from torch import Tensor, nn
 
-from fastnst.models.conditioning import PLAIN, Chain, ConditionalInstanceNorm2d, Conditioned, Conditions
-from fastnst.models.network import StyleNetwork, centred, uncentred
+from fastnst.models.network import (
+    PLAIN,
+    Chain,
+    ConditionalInstanceNorm2d,
+    Conditioned,
+    Conditions,
+    StyleNetwork,
+    centred,
+    uncentred,
+)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -15,16 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastnst.models.conditioning import (
+from fastnst.models.johnson import convolution
+from fastnst.models.network import (
+    DEVIATION,
+    MEAN,
     PLAIN,
     Chain,
     ConditionalInstanceNorm2d,
     ConditionalScale,
     Conditioned,
     Conditions,
+    StyleNetwork,
+    centred,
+    uncentred,
 )
-from fastnst.models.johnson import convolution
-from fastnst.models.network import DEVIATION, MEAN, StyleNetwork, centred, uncentred
 
 _HALF = 16
 _LARGE = 48

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.models.conditioning import STRENGTHS, Conditions
+from fastnst.models.network import STRENGTHS, Conditions
 
 FULL_SHARE = 0.4
 """Share of pictures that are painted with strength 1: it is what networks are used with most."""

@@ -18,16 +18,14 @@ import torch
 from torch import nn
 
 from fastnst.losses.precision import hardware
-from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import check_folder
 from fastnst.training.distributed import joined, usual_device
 from fastnst.training.failures import Failures, length, spread
-from fastnst.training.monitor import Monitor
+from fastnst.training.monitor import Monitor, Validation, validate
+from fastnst.training.results import Saving, TrainResult
 from fastnst.training.run import GRADIENT_CLIPPING, TrainingRun
-from fastnst.training.saving import Saving
 from fastnst.training.settings import TrainSettings
 from fastnst.training.setup import Setup
-from fastnst.training.validation import Validation, validate
 
 
 @dataclass(frozen=True)
@@ -63,28 +61,6 @@ class TrainCallbacks:
     """After the held-out pictures were painted."""
     on_note: Callable[[str], None] = lambda _: None
     """With one line on what the user should know: plans, failures, what was done about them."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A trained network and what is known about its training."""
-
-    network: StyleNetwork
-    losses: dict[str, float]
-    """Losses on the held-out pictures at the end."""
-    steps: int
-    images: int
-    elapsed_s: float
-    multiply_adds: float
-    """Arithmetic of all updates, with those of the network it started from where that says."""
-    style_weight: float
-    skipped: dict[str, str]
-    loss_weights: str
-    """Which weights the loss network had."""
-    hardware: str
-    """What computed, and in which arithmetic."""
-    settings: TrainSettings
-    """The settings, with what a budget has chosen."""
 
 
 def train_network(run: TrainingRun, callbacks: TrainCallbacks, interrupt: "Interrupt", monitor: Monitor | None) -> None:

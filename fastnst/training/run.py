@@ -8,14 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastnst.training.checkpoint import CHECKPOINT, save_checkpoint
-from fastnst.training.data import ContentImages
+from fastnst.training.checkpoint import CHECKPOINT, TrainState, save_checkpoint, update_ema
+from fastnst.training.data import Batch, ContentImages, Portion, content_batches
 from fastnst.training.distributed import Processes
-from fastnst.training.loader import Batch, Portion, content_batches
 from fastnst.training.objective import TrainingObjective
 from fastnst.training.schedule import Clock, Schedule, ScheduleProgress, StepSchedule, TimeSchedule
 from fastnst.training.settings import TrainSettings, plain
-from fastnst.training.state import TrainState, update_ema
 
 _KEPT_STEP_S = 0.7
 """Of the running mean of a step's seconds."""

@@ -1,6 +1,14 @@
-"""From settings, photographs and a folder to a training that is ready for its first step, or its next one."""
+"""From settings, photographs and a folder to a training that is ready for its first step, or its next one.
+
+The style weight is found as well: content ends about as far from the photos, whatever the painting. A few photographs
+are painted small by changing their pixels, with different style weights, until the content loss is what such a painting
+has where a trained network reaches the goal. `fastnst optimize --strength` does the same for one pair.
+
+Images are float32 (B, 3, H, W) RGB in [0, 1].
+"""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,24 +20,30 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from fastnst.errors import CheckpointError
-from fastnst.io.images import Frame, read_frame
-from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import resolve_precision
+from fastnst.errors import CheckpointError, SettingError
+from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.tensors import to_image
+from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
+from fastnst.losses.precision import autocast, resolve_precision
 from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
-from fastnst.training.budget import SMALLEST_PLANNED_CROP, multiply_adds_per_pixel, plan_budget, time_steps
-from fastnst.training.checkpoint import CHECKPOINT, resume_from
+from fastnst.training.checkpoint import CHECKPOINT, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, held_out
 from fastnst.training.distributed import Processes
 from fastnst.training.objective import TrainingObjective
 from fastnst.training.run import Stopwatch, TrainingRun
-from fastnst.training.schedule import StepSchedule, TimeSchedule, in_words
+from fastnst.training.schedule import (
+    SMALLEST_PLANNED_CROP,
+    StepSchedule,
+    TimeSchedule,
+    in_words,
+    multiply_adds_per_pixel,
+    plan_budget,
+    time_steps,
+)
 from fastnst.training.settings import TrainSettings
-from fastnst.training.state import new_state, start_ema
-from fastnst.training.style_weight import PHOTOS, SIDE, find_style_weight
 
 HELD_OUT_COUNT = 4
 
@@ -215,3 +229,68 @@ def _described(network: StyleNetwork) -> str:
 def digest(styles: Sequence[Frame]) -> str:
     """SHA-256 of the pixels of pictures."""
     return hashlib.sha256(b"".join(style.tobytes() for style in styles)).hexdigest()
+
+
+PHOTOS = 3
+SIDE = 96
+STEPS = 40
+LEARNING_RATE = 0.03
+
+EXCESS = 1.2
+"""A network's content loss over that of the small paintings with the same style weight: a network cannot fit each
+picture as its own pixels can (docs/training.md)."""
+
+FIRST_WEIGHT = 5.0
+
+
+def find_style_weight(
+    network: LossNetwork,
+    settings: TrainSettings,
+    styles: Sequence[Frame],
+    images: Tensor,
+    dtype: torch.dtype | None,
+) -> float:
+    """Find the style weight with which a network should end at the settings' content goal.
+
+    Args:
+        network: the loss network.
+        settings: the training's; their own style weight plays no part.
+        styles: style pictures, each uint8 (H, W, 3); of several, the geometric mean of their weights is taken.
+        images: some photographs, (B, 3, H, W), on the device that computes.
+        dtype: arithmetic of the loss network under autocast; None is float32.
+
+    Raises SettingError for losses that are not relative to the photo's own energy, or without layers.
+    """
+    if settings.normalization != "balanced" or not settings.content_layers or not settings.style_layers:
+        raise SettingError("--style-weight auto needs --normalization balanced and layers for content and style")
+    found = [_find(network, settings, style, images, dtype) for style in styles]
+    return math.exp(sum(map(math.log, found)) / len(found))
+
+
+def _find(
+    network: LossNetwork, settings: TrainSettings, style: Frame, images: Tensor, dtype: torch.dtype | None
+) -> float:
+    device = images.device
+    size = fit_long_side(style.shape[:2], settings.style_size)
+    with autocast(device, dtype):
+        loss = PerceptualLoss(network, replace(settings, style_weight=FIRST_WEIGHT))
+        reference = loss.measure_style(to_image(resize_frame(style, size)).to(device))
+        content = loss.measure_content(images)
+
+    def lost(style_weight: float) -> float:
+        weighed = PerceptualLoss(network, replace(settings, style_weight=style_weight))
+        pixels = images.clone().requires_grad_()
+        optimizer = torch.optim.Adam([pixels], LEARNING_RATE)
+        for _ in range(STEPS):
+            with autocast(device, dtype):
+                losses = weighed(pixels, content, reference)
+            optimizer.zero_grad()
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            with torch.no_grad():
+                pixels.clamp_(0, 1)
+        with torch.no_grad(), autocast(device, dtype):
+            judged = weighed(pixels, content, reference)
+            return float(judged.values["content"])
+
+    return search_style_weight(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)

@@ -457,7 +457,7 @@ def test_a_log_that_cannot_be_kept_does_not_take_the_picture_along(
     def refuse(path: Path, *_: object) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr("fastnst.exact.logbook.save_checkpoint", refuse)
+    monkeypatch.setattr("fastnst.exact.checkpoint.save_checkpoint", refuse)
     assert status_of([*arguments, "--log-dir", str(tmp_path / "log"), "--save-every", every]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "checkpoint.safetensors: cannot be written (No space left on device)" in last

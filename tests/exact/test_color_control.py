@@ -17,8 +17,8 @@ from fastnst.exact.color_control import (
     recolour_style,
 )
 from fastnst.exact.engine import optimize
+from fastnst.exact.objective import Subject
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss

@@ -10,12 +10,11 @@ import torch
 from fastnst.errors import CheckpointError, SettingError, WeightsError
 from fastnst.exact.engine import optimize
 from fastnst.exact.lbfgs import LBFGSDescent
-from fastnst.exact.objective import PixelObjective
+from fastnst.exact.objective import PixelObjective, Subject
 from fastnst.exact.optimizers import AdamDescent
 from fastnst.exact.pyramid import Level, plan_levels
 from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss

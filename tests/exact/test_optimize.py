@@ -10,9 +10,8 @@ from PIL import Image
 
 from fastnst.errors import DivergedError, InputError, SettingError, StyleError, WeightsError
 from fastnst.exact.engine import optimize
-from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
-from fastnst.exact.pyramid import Level
+from fastnst.exact.pyramid import Level, initial_image
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Step, Trace, report
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.inference import stylizer

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.exact import checkpoint, logbook
+from fastnst.exact import checkpoint
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, OptimizeResult
@@ -252,7 +252,7 @@ def test_events_that_cannot_be_written_are_one_line(
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logbook.SummaryWriter, "add_scalar", refuse)
+    monkeypatch.setattr(checkpoint.SummaryWriter, "add_scalar", refuse)
     with pytest.raises(OutputError, match=r"log: events cannot be written \(No space left on device\)"):
         optimize(photo, painting, settings, log_dir=folder)
 

@@ -8,9 +8,8 @@ import torch
 
 from fastnst.errors import SettingError
 from fastnst.exact.engine import optimize
+from fastnst.exact.objective import Subject, pilot_side, weigh
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.strength import pilot_side, weigh
-from fastnst.exact.subject import Subject
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.vgg import VGGFeatures
@@ -106,7 +105,7 @@ def test_pilots_aim_higher_since_content_comes_back(
         wanted.append(aim)
         return weight
 
-    monkeypatch.setattr("fastnst.exact.strength.search_style_weight", noted)
+    monkeypatch.setattr("fastnst.exact.objective.search_style_weight", noted)
     weigh_pair(replace(settings, strength=0.25), *frames[:2])
     assert wanted == [pytest.approx(0.3)]
 

@@ -18,15 +18,15 @@ from fastnst.models.checkpoint import (
     save_model,
     size_of,
 )
-from fastnst.models.conditioning import (
+from fastnst.models.network import (
     PLAIN,
     Chain,
     ConditionalInstanceNorm2d,
     ConditionalScale,
     Conditions,
+    StyleNetwork,
     mixed,
 )
-from fastnst.models.network import StyleNetwork
 
 JOHNSON: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
 LIVE: dict[str, int | str] = {"kind": "live", "width": 16, "blocks": 1}

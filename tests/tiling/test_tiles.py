@@ -17,11 +17,10 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-from fastnst.models.conditioning import Conditions
 from fastnst.models.export import Layout
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import Conditions, StyleNetwork
 from fastnst.tiling.featuremaps import Statistics
 from fastnst.tiling.tiles import DEFAULT_TILE, OnProgress, TiledStylizer, peak_memory
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fastnst.losses.perceptual import Losses
 from fastnst.training import engine
-from fastnst.training.budget import BudgetPlan, plan_budget
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.objective import Paint, TrainingObjective
+from fastnst.training.schedule import BudgetPlan, plan_budget
 from fastnst.training.settings import TrainSettings
 
 # Choosing

@@ -16,9 +16,8 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.models.checkpoint import load_model, read_safetensors
-from fastnst.training.checkpoint import load_checkpoint, save_checkpoint, saved_settings
+from fastnst.training.checkpoint import TrainState, load_checkpoint, new_state, save_checkpoint, saved_settings
 from fastnst.training.settings import TrainSettings, plain
-from fastnst.training.state import TrainState, new_state
 from fastnst.training.train import train
 
 Tensors = dict[str, Tensor]

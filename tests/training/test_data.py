@@ -16,8 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from fastnst.errors import InputError, SettingError
 from fastnst.io.decoding import reason
 from fastnst.training.crops import Corruption, Framing, draw_framing, list_pictures, read_square
-from fastnst.training.data import ContentImages, epoch_order, held_out
-from fastnst.training.loader import Batch, Portion, content_batches
+from fastnst.training.data import Batch, ContentImages, Portion, content_batches, epoch_order, held_out
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -296,7 +295,7 @@ def test_reading_batches_leaves_the_random_state_alone(photos: Path, workers: in
 RUN = """
 import sys, time
 from pathlib import Path
-from fastnst.training.loader import Portion, content_batches
+from fastnst.training.data import Portion, content_batches
 from fastnst.training.data import ContentImages
 if __name__ == "__main__":
     try:

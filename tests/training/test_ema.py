@@ -10,9 +10,8 @@ from fastnst.errors import SettingError
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.models.johnson import TransformNet
 from fastnst.training import engine
-from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.checkpoint import CHECKPOINT, start_ema, update_ema
 from fastnst.training.settings import TrainSettings
-from fastnst.training.state import start_ema, update_ema
 
 
 def filled(value: float) -> TransformNet:

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fastnst.errors import OutputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.training import checkpoint, engine, saving
+from fastnst.training import checkpoint, engine, results
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.settings import TrainSettings
@@ -179,15 +179,15 @@ def test_an_early_export_can_be_tried_while_it_trains(settings: TrainSettings, p
     notes, there = [], {}
 
     def note(progress: engine.TrainProgress) -> None:
-        there[progress.step] = (tmp_path / saving.PREVIEW).exists()
+        there[progress.step] = (tmp_path / results.PREVIEW).exists()
 
     soon = dataclasses.replace(settings, steps=3, early_export_s=1e-3)
     engine.run_training(dataclasses.replace(soon, early_export_s=0), photos, tmp_path / "plain")
     plain, _ = read_safetensors(tmp_path / "plain" / CHECKPOINT)
     engine.run_training(soon, photos, tmp_path, callbacks=TrainCallbacks(on_step=note, on_note=notes.append))
     assert there == {1: False, 2: True, 3: True}
-    assert [line for line in notes if saving.PREVIEW in line] == [
-        f"Step 1: try it with --style {tmp_path / saving.PREVIEW}"
+    assert [line for line in notes if results.PREVIEW in line] == [
+        f"Step 1: try it with --style {tmp_path / results.PREVIEW}"
     ]
     exported, _ = read_safetensors(tmp_path / CHECKPOINT)
     assert all(torch.equal(value, plain[name]) for name, value in exported.items() if name.startswith("network."))
@@ -199,7 +199,7 @@ def test_an_early_export_that_fails_is_only_said(
     def fail(*_: object) -> None:
         raise RuntimeError("unknown operator\nand much more")
 
-    monkeypatch.setattr(saving, "to_onnx", fail)
+    monkeypatch.setattr(results, "to_onnx", fail)
     notes: list[str] = []
     soon = dataclasses.replace(settings, early_export_s=1e-3)
     result = engine.run_training(soon, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))

@@ -19,9 +19,8 @@ from fastnst.io.styles import bundled_models
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
 from fastnst.training import engine
-from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.checkpoint import CHECKPOINT, new_state
 from fastnst.training.settings import TrainSettings, of_their_time, plain
-from fastnst.training.state import new_state
 from fastnst.training.train import train
 
 
@@ -216,6 +215,7 @@ def test_a_training_can_start_from_a_trained_network(settings: TrainSettings, ph
         engine.run_training(dataclasses.replace(started, blocks=3), photos, tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     last = {}
     for weight in (0.0, 1e4):

@@ -25,15 +25,13 @@ from fastnst.models.checkpoint import (
     save_model,
     styles_of_names,
 )
-from fastnst.models.conditioning import ConditionalInstanceNorm2d, Conditions
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import ConditionalInstanceNorm2d, Conditions, StyleNetwork
 from fastnst.training import engine
-from fastnst.training.checkpoint import CHECKPOINT
+from fastnst.training.checkpoint import CHECKPOINT, new_state
 from fastnst.training.conditioning import draw_conditions
-from fastnst.training.finish import finish
 from fastnst.training.objective import TrainingObjective
+from fastnst.training.results import finish
 from fastnst.training.settings import TrainSettings, plain
-from fastnst.training.state import new_state
 
 CPU = torch.device("cpu")
 

@@ -10,10 +10,10 @@ from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import load_loss_network
-from fastnst.training import engine, style_weight
+from fastnst.training import engine, setup
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.settings import TrainSettings
-from fastnst.training.style_weight import find_style_weight
+from fastnst.training.setup import find_style_weight
 
 
 @pytest.fixture
@@ -35,25 +35,26 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
     settings: TrainSettings, network: LossNetwork, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[tuple[float, float]] = []
-    search = style_weight.search_style_weight
+    search = setup.search_style_weight
 
     def watched(lost, wanted: float, weight: float) -> float:  # type: ignore[no-untyped-def]
         def noted(tried: float) -> float:
             tries.append((tried, lost(tried)))
             return tries[-1][1]
 
-        assert wanted == pytest.approx(0.3 / style_weight.EXCESS)
+        assert wanted == pytest.approx(0.3 / setup.EXCESS)
         return search(noted, wanted, weight)
 
-    monkeypatch.setattr(style_weight, "search_style_weight", watched)
+    monkeypatch.setattr(setup, "search_style_weight", watched)
     goal = dataclasses.replace(settings, content_goal=0.3)
     found = find_style_weight(network, goal, [read_frame(settings.style[0])], images, None)
-    assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / style_weight.EXCESS))))[0]
+    assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / setup.EXCESS))))[0]
     # More weight, more content lost.
     tries.sort()
     assert [lost for _, lost in tries] == sorted(lost for _, lost in tries)
 
 
+@pytest.mark.slow
 def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
     style = read_frame(settings.style[0])
     weights = [
@@ -63,6 +64,7 @@ def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNet
     assert weights[0] < weights[1]
 
 
+@pytest.mark.slow
 def test_paintings_of_other_contrast_get_other_weights(
     settings: TrainSettings, network: LossNetwork, images: torch.Tensor
 ) -> None:

@@ -17,15 +17,13 @@ from fastnst.losses.weights import load_loss_network
 from fastnst.models.checkpoint import ModelInfo, build_network, find_model, load_model, save_model
 from fastnst.models.network import StyleNetwork
 from fastnst.training import engine, setup
-from fastnst.training import teacher as teaching
-from fastnst.training.card import model_info
-from fastnst.training.checkpoint import CHECKPOINT, saved_settings
+from fastnst.training.checkpoint import CHECKPOINT, new_state, saved_settings
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.objective import TrainingObjective
+from fastnst.training.results import model_info
 from fastnst.training.run import GRADIENT_CLIPPING
 from fastnst.training.settings import TrainSettings
-from fastnst.training.state import new_state
-from fastnst.training.train import train
+from fastnst.training.train import teacher_of, train, wants_teacher
 
 CPU = torch.device("cpu")
 
@@ -74,6 +72,7 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     assert imitated.values["distillation"] < 1e-8
 
 
+@pytest.mark.slow
 def test_a_network_comes_nearer_to_its_teacher(
     tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -145,21 +144,22 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
-    monkeypatch.setattr(teaching, "WIDTH", 2)
+    monkeypatch.setattr("fastnst.training.train.TEACHER_WIDTH", 2)
     return replace(tiny, network="live", width=16, name="student", steps=4)
 
 
 def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, teacher: Path) -> None:
-    assert not teaching.wants_teacher(tiny)
-    assert teaching.wants_teacher(replace(tiny, teacher="auto"))
-    assert teaching.wants_teacher(live)
-    assert not teaching.wants_teacher(replace(live, teacher="none"))
-    assert not teaching.wants_teacher(replace(live, teacher=teacher))
-    assert not teaching.wants_teacher(replace(live, init_from=teacher))
-    assert not teaching.wants_teacher(replace(live, teacher_weight=0.0))
-    assert teaching.wants_teacher(replace(live, strength_input=True))
+    assert not wants_teacher(tiny)
+    assert wants_teacher(replace(tiny, teacher="auto"))
+    assert wants_teacher(live)
+    assert not wants_teacher(replace(live, teacher="none"))
+    assert not wants_teacher(replace(live, teacher=teacher))
+    assert not wants_teacher(replace(live, init_from=teacher))
+    assert not wants_teacher(replace(live, teacher_weight=0.0))
+    assert wants_teacher(replace(live, strength_input=True))
 
 
+@pytest.mark.slow
 def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     live: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
@@ -193,6 +193,7 @@ def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("at", [2, 6])
+@pytest.mark.slow
 def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
     notes: list[str] = []
     whole = train(live, tmp_path / "whole", content=photos)
@@ -224,7 +225,7 @@ def test_the_teachers_time_counts_after_a_stop_between_the_two(
     (tmp_path / CHECKPOINT).unlink()  # as if it had been killed before the student's first one
     took = load_model(tmp_path / "teacher" / "student.safetensors")[1].training["elapsed_s"] + 500
     monkeypatch.setattr(
-        teaching, "load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took}))
+        "fastnst.training.train.load_model", lambda path: (None, ModelInfo("", {}, "", training={"elapsed_s": took}))
     )
     assert train(live, tmp_path, content=photos, resume=True).result.elapsed_s > took
 
@@ -255,7 +256,7 @@ def test_what_is_wrong_with_the_student_is_known_before(live: TrainSettings, pho
 
 
 def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
-    of = teaching.teacher_of(TrainSettings(style=tiny.style, network="live"))
+    of = teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
     assert of.init_model == bundled_models() / "gallery.safetensors"
 
@@ -275,6 +276,7 @@ def test_a_folder_does_not_hide_a_style_of_the_package(tmp_path: Path, monkeypat
     assert find_model(Path("starry")) == Path("starry")
 
 
+@pytest.mark.slow
 def test_the_first_preview_is_after_a_minute_of_its_own_training(
     live: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
@@ -286,9 +288,9 @@ def test_the_first_preview_is_after_a_minute_of_its_own_training(
 
 
 def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
-    of = teaching.teacher_of(replace(live, budget="3m"))
+    of = teacher_of(replace(live, budget="3m"))
     assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
-    assert teaching.teacher_of(live).budget == ""
+    assert teacher_of(live).budget == ""
 
 
 def test_no_teacher_is_trained_by_several_processes(

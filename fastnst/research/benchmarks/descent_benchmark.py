@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from fastnst.errors import FastNSTError, InputError
+from fastnst.exact.objective import Subject
 from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.subject import Subject
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
 from fastnst.io.saved import read_table, reading

@@ -17,9 +17,9 @@ import torch
 
 from fastnst.errors import FastNSTError
 from fastnst.exact.engine import optimize
+from fastnst.exact.objective import Subject
 from fastnst.exact.result import OptimizeProgress
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.subject import Subject
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.tensors import to_frame

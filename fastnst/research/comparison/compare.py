@@ -15,8 +15,8 @@ from typing import TypeAlias
 import torch
 
 from fastnst.exact.engine import minimize
-from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
+from fastnst.exact.pyramid import initial_image
 from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_frame, to_image

@@ -32,7 +32,7 @@ from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import LossNetwork
 from fastnst.training.crops import Framing, list_pictures, read_square
-from fastnst.training.loader import start_worker, worker_context
+from fastnst.training.data import start_worker, worker_context
 
 _TRIES = 50
 _PHOTO_ZOOM, _PAINTING_ZOOM = 1.4, 4.5  # most that a crop shows less than the whole shorter side
