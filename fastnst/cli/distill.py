@@ -10,8 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from fastnst.cli.console import Console
 from fastnst.cli.downloads import content_folder
 from fastnst.cli.recipe import fill_settings
-from fastnst.io.files import check_folder_for_results
-from fastnst.io.locks import alone_in
+from fastnst.io.files import alone_in, check_folder_for_results
 from fastnst.research.distillation.settings import DistillSettings
 
 if TYPE_CHECKING:

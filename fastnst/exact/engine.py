@@ -38,8 +38,8 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.strength import weigh
 from fastnst.exact.style import Styles
 from fastnst.exact.subject import Subject
+from fastnst.io.files import alone_in
 from fastnst.io.images import Frame
-from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision

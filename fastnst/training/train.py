@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fastnst.errors import InputError
-from fastnst.io.locks import alone_in
+from fastnst.io.files import alone_in
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.distributed import is_main
 from fastnst.training.engine import TrainCallbacks, TrainResult, run_training

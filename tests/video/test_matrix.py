@@ -1,6 +1,6 @@
 """Containers x codecs x properties: each film that goes in comes out with what it had, read back by FFmpeg.
 
-The quick third runs always, the rest with the slow tests.
+Each source and each usual target run always, the other pairs with the slow tests.
 """
 
 from collections.abc import Callable, Sequence
@@ -143,8 +143,15 @@ SLOW = {"hevc", "av1", "libx265", "libsvtav1"}
 
 
 def pairs(sources: Sequence[Source], targets: Sequence[Target], *, quick: int) -> list[Any]:
-    """Every source with every target; all but the first `quick` for each source are slow tests."""
-    return [case(source, target, place >= quick) for source in sources for place, target in enumerate(targets)]
+    """Every source with every target.
+
+    Quick are the first source with the first `quick` targets, and each other source with one of these in turn.
+    """
+    return [
+        case(source, target, place >= quick or (row > 0 and place != row % quick))
+        for row, source in enumerate(sources)
+        for place, target in enumerate(targets)
+    ]
 
 
 def each_source(sources: Sequence[Source]) -> list[Any]:

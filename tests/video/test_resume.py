@@ -31,7 +31,7 @@ JOB = """
 import sys, time
 from pathlib import Path
 from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.stylize import stylize_film
 
