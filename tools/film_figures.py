@@ -36,9 +36,8 @@ from fastnst.machine.resources import describe_machine, peak_memory_mb
 from fastnst.metrics.temporal import evaluate_video, gather_scenes
 from fastnst.video import stylize
 from fastnst.video.job import JobFolder
-from fastnst.video.plan import FilmPlan, plan_film
+from fastnst.video.plan import FilmPlan, VideoSettings, plan_film
 from fastnst.video.reader import read_frames
-from fastnst.video.settings import VideoSettings
 from fastnst.video.writer import SegmentedEncoder
 
 RATE = 25

@@ -14,9 +14,8 @@ from fastnst.cli.train import fill_settings
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import check_folder_for_results
+from fastnst.io.files import alone_in, check_folder_for_results
 from fastnst.io.images import Frame, read_frame
-from fastnst.io.locks import alone_in
 from fastnst.research.distillation.settings import DistillSettings
 from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName
 

@@ -124,8 +124,7 @@ def video(
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.video.names import name_outputs  # noqa: PLC0415
-    from fastnst.video.plan import plan_film  # noqa: PLC0415
-    from fastnst.video.settings import VideoSettings  # noqa: PLC0415
+    from fastnst.video.plan import VideoSettings, plan_film  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,

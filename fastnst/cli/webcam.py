@@ -109,10 +109,9 @@ def webcam(
 
     load_opencv()
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
-    from fastnst.webcam.controls import Controls  # noqa: PLC0415
     from fastnst.webcam.device import CameraSettings, open_camera  # noqa: PLC0415
     from fastnst.webcam.loop import run_webcam  # noqa: PLC0415
-    from fastnst.webcam.settings import WebcamSettings  # noqa: PLC0415
+    from fastnst.webcam.settings import Controls, WebcamSettings  # noqa: PLC0415
 
     console = Console(stderr=True)
     tell = console.print

@@ -34,8 +34,8 @@ from fastnst.exact.result import (
 )
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Styles
+from fastnst.io.files import alone_in
 from fastnst.io.images import Frame
-from fastnst.io.locks import alone_in
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import InputError, WeightsError
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import covariance_matrix, gram_matrix, relative_error
 from fastnst.losses.settings import LossSettings
@@ -93,7 +93,7 @@ class PerceptualMetrics:
 
     def measure_style(self, frame: Frame) -> PerceptualFeatures:
         """Measure a style image, scaled to a long side of 512 px; its content is dropped."""
-        measured = self.measure(resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)))
+        measured = self.measure(resize_long_side(frame, STYLE_SIZE))
         return replace(measured, content=torch.empty(0))
 
     @staticmethod
@@ -307,7 +307,7 @@ class AlexNetMetrics:
 
     def measure_style(self, frame: Frame) -> SecondOpinion:
         """Measure a style image, scaled to a long side of 512 px."""
-        return self.measure(resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)))
+        return self.measure(resize_long_side(frame, STYLE_SIZE))
 
     def lpips(self, given: SecondOpinion, reference: SecondOpinion) -> float:
         """LPIPS (AlexNet, v0.1) of two pictures of equal size: 0 equal."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fastnst.errors import OutputError, on_one_line
 from fastnst.io.files import atomic_path, write_atomically
-from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.styles import sample_picture
 from fastnst.models.checkpoint import ModelInfo, find_model, in_words, save_model
 from fastnst.models.export import export_model, to_onnx
@@ -91,7 +91,7 @@ def _paint(network: StyleNetwork, path: Path) -> Path | None:
     if photo is None:
         return None
     frame = read_frame(photo)
-    frame = resize_frame(frame, fit_long_side(frame.shape[:2], CARD_SIDE))
+    frame = resize_long_side(frame, CARD_SIDE)
     styles = network.conditions.styles
     # Beside each other where there are several.
     painted = np.concatenate(

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.io.files import write_atomically
-from fastnst.io.locks import alone_in
+from fastnst.io.files import alone_in, write_atomically
 from fastnst.models.checkpoint import find_model, load_model
 from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, new_state, saved_settings
 from fastnst.training.distributed import is_main, started_by_torchrun

@@ -3,11 +3,13 @@
 H height, W width in pixels; sizes are (height, width).
 """
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import av
@@ -28,7 +30,6 @@ from fastnst.video.color import FromRgb, has_alpha
 from fastnst.video.decoder import AnyPacket
 from fastnst.video.fields import MarkFields
 from fastnst.video.film import Colors
-from fastnst.video.scheduling import kept_scheduling
 
 SEGMENT_FRAMES = 120
 """Frames between two places at which a stopped job can go on, and between two key frames."""
@@ -265,3 +266,35 @@ def _try_out(encoding: Encoding) -> tuple[int, int]:
         if frame is not None and encoding.fields and not frame.interlaced_frame:
             raise ValueError("it cannot say that a film is interlaced")
         return (frame.height, frame.width) if frame is not None else (0, 0)
+
+
+_TASKS = Path("/proc/self/task")
+
+
+@contextlib.contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """Give each thread its scheduling back afterwards, and those that are new then that of the caller."""
+    if not _TASKS.is_dir():
+        yield
+        return
+    before = _scheduling()
+    # The list above may miss a thread, even this one, while others end.
+    own = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+    try:
+        yield
+    finally:
+        for thread, scheduling in _scheduling().items():
+            wanted = before.get(thread, own)
+            if scheduling != wanted:
+                with contextlib.suppress(OSError):  # it has ended
+                    os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))
+
+
+def _scheduling() -> dict[int, tuple[int, int]]:
+    """Policy and real-time priority of each thread, by the system's number."""
+    found = {}
+    for task in _TASKS.iterdir():
+        thread = int(task.name)
+        with contextlib.suppress(OSError):
+            found[thread] = os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
+    return found

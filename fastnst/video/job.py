@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from fastnst.errors import OutputError
-from fastnst.io.files import read_regular, write_atomically
-from fastnst.io.locks import RemovableLock
+from fastnst.io.files import RemovableLock, read_regular, write_atomically
 
 _DESCRIPTION = "job.json"
 _LOCK = "lock"

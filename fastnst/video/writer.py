@@ -11,12 +11,11 @@ from av.video.codeccontext import VideoCodecContext
 
 from fastnst.errors import OutputError
 from fastnst.inference.steadying import Past, load_past, save_past
-from fastnst.video.color import FromRgb
+from fastnst.video.color import FromRgb, ToPalette
 from fastnst.video.decoder import reason
 from fastnst.video.encoder import ALPHA_DATA, SEGMENT_FRAMES, Encoding, open_encoder
 from fastnst.video.fields import MarkFields
 from fastnst.video.film import FilmFrame
-from fastnst.video.gif_palette import ToPalette
 from fastnst.video.job import JobFolder, writing
 from fastnst.video.segments import EncodedFrame, Segment, SegmentWriter, load_segment
 

@@ -13,10 +13,9 @@ from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.errors import FastNSTError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
-from fastnst.webcam.capture import Shot
-from fastnst.webcam.controls import Controls, split_view
+from fastnst.webcam.capture import Newest, Shot
+from fastnst.webcam.settings import Controls, split_view
 from fastnst.webcam.size import SizeKeeper
-from fastnst.webcam.slot import Newest
 
 # How often a thread that waits for pictures looks whether it should end.
 _WAIT_S = 0.2

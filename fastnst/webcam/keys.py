@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from fastnst.webcam.controls import MIX_STEP, STRENGTH_STEP, Controls
+from fastnst.webcam.settings import MIX_STEP, STRENGTH_STEP, Controls
 
 
 class Action(Enum):

@@ -16,10 +16,9 @@ from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.webcam.capture import Camera, Capture
-from fastnst.webcam.dashboard import Dashboard
+from fastnst.webcam.dashboard import Dashboard, Meter
 from fastnst.webcam.inference_thread import InferenceThread, StylizedShot
 from fastnst.webcam.keys import MIXING, Action, action_of, change_controls
-from fastnst.webcam.meter import Meter
 from fastnst.webcam.outlets import Outlets
 from fastnst.webcam.screen import Screen
 from fastnst.webcam.settings import WebcamResult, WebcamSettings

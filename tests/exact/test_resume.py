@@ -18,8 +18,8 @@ from fastnst.exact.objective import PixelObjective
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, OptimizeResult
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style
+from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, read_frame
-from fastnst.io.locks import alone_in
 
 
 @pytest.fixture

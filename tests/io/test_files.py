@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastnst.errors import OutputError
-from fastnst.io.files import atomic_path, read_regular, write_atomically
-from fastnst.io.locks import alone_in
+from fastnst.io.files import alone_in, atomic_path, read_regular, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from fastnst.io.images import (
     read_frame,
     read_picture,
     resize_frame,
+    resize_long_side,
     write_picture,
 )
 
@@ -550,3 +551,10 @@ def test_resize_frame_of_colour_and_alpha() -> None:
     assert resize_frame(PIXELS, (2, 3)) is PIXELS
     flat = np.full((8, 8, 3), 77, np.uint8)
     np.testing.assert_array_equal(resize_frame(flat, (3, 5)), np.full((3, 5, 3), 77))
+
+
+def test_resize_long_side_keeps_the_shape() -> None:
+    wide = np.full((48, 64, 3), 77, np.uint8)
+    assert resize_long_side(wide, 32).shape == (24, 32, 3)
+    assert resize_long_side(wide.swapaxes(0, 1), 128).shape == (128, 96, 3)
+    assert resize_long_side(wide, 64) is wide

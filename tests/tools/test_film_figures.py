@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings, plan_film
 
 TOOL = Path(__file__).parents[2] / "tools" / "film_figures.py"
 

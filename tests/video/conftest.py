@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings, plan_film
 from fastnst.video.stylize import FilmResult, stylize_film
 
 NTSC = Fraction(30000, 1001)

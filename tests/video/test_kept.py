@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from fastnst.errors import OutputError
-from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings, plan_film
 
 Fixture = Any
 NTSC = Fraction(30000, 1001)

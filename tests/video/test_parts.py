@@ -12,8 +12,7 @@ from PIL import Image
 from fastnst.errors import InputError, OutputError
 from fastnst.video.frame_files import find_frames, numbered_name
 from fastnst.video.job import job_folder
-from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings, plan_film
 
 Fixture = Any
 NTSC = Fraction(30000, 1001)

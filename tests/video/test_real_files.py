@@ -18,10 +18,9 @@ from fastnst.video.codecs import fitted_quality
 from fastnst.video.film import Span
 from fastnst.video.matroska import display_size
 from fastnst.video.names import name_outputs
-from fastnst.video.plan import plan_film
+from fastnst.video.plan import VideoSettings, plan_film
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
-from fastnst.video.settings import VideoSettings
 
 Fixture = Any
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import av
 import pytest
 
-from fastnst.video import scheduling
-from fastnst.video.encoder import Encoding, add_encoder, open_encoder
+from fastnst.video import encoder
+from fastnst.video.encoder import Encoding, add_encoder, kept_scheduling, open_encoder
 from fastnst.video.film import Colors
-from fastnst.video.scheduling import kept_scheduling
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are scheduled one by one on Linux")
 
@@ -85,6 +84,6 @@ def test_an_encoder_leaves_all_threads_as_they_were(encoder: str, usual: set[int
 def test_a_list_of_threads_that_misses_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # The system's list is read entry by entry, while other threads end.
     lists = iter([{}, {}])
-    monkeypatch.setattr(scheduling, "_scheduling", lambda: next(lists))
-    with scheduling.kept_scheduling():
+    monkeypatch.setattr(encoder, "_scheduling", lambda: next(lists))
+    with encoder.kept_scheduling():
         pass

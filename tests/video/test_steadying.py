@@ -10,8 +10,7 @@ import pytest
 from fastnst.errors import SettingError
 from fastnst.inference.steadying import Past, Steadier, load_past, save_past
 from fastnst.video.job import job_folder
-from fastnst.video.plan import plan_film
-from fastnst.video.settings import VideoSettings
+from fastnst.video.plan import VideoSettings, plan_film
 
 Fixture = Any
 

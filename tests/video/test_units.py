@@ -11,8 +11,8 @@ import pytest
 
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.codecs import encoder_options, find_encoder
+from fastnst.video.color import ToPalette
 from fastnst.video.film import Colors, Film
-from fastnst.video.gif_palette import ToPalette
 from fastnst.video.job import JobFolder
 from fastnst.video.names import FilmJob, name_outputs
 from fastnst.video.orientation import read_orientation, swaps_sides, turn_back, turn_upright

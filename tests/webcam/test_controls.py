@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnst.webcam.controls import mix_weights, split_view
+from fastnst.webcam.settings import mix_weights, split_view
 
 
 def flat(*colour: int) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastnst.webcam.controls import Controls
 from fastnst.webcam.keys import BINDINGS, Action, action_of, change_controls, help_lines
+from fastnst.webcam.settings import Controls
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import capture as capture_module
 from fastnst.webcam.capture import CameraLostError, SourceEndedError
-from fastnst.webcam.controls import Controls
 from fastnst.webcam.loop import run_webcam
-from fastnst.webcam.settings import WebcamResult, WebcamSettings
+from fastnst.webcam.settings import Controls, WebcamResult, WebcamSettings
 
 SIZE = (96, 128)
 

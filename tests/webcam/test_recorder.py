@@ -12,8 +12,8 @@ import pytest
 
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.images import Frame, read_frame
+from fastnst.webcam import outlets as outlets_module
 from fastnst.webcam import recorder as recorder_module
-from fastnst.webcam import virtual_camera
 from fastnst.webcam.outlets import Outlets
 from fastnst.webcam.recorder import FilmRecorder
 
@@ -250,7 +250,7 @@ class Package:
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch) -> Package:
     made = Package()
-    monkeypatch.setattr(virtual_camera.importlib, "import_module", lambda _name: made)
+    monkeypatch.setattr(outlets_module.importlib, "import_module", lambda _name: made)
     return made
 
 

@@ -18,7 +18,7 @@ from fastnst.exact.engine import minimize
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.pyramid import initial_image
 from fastnst.exact.result import OptimizeProgress, Trace
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
@@ -172,4 +172,4 @@ def time_painting(paint: StylizeFrame, frame: Frame) -> tuple[Frame, float]:
 
 
 def _fitted(frame: Frame, long_side: int) -> Frame:
-    return resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), long_side))
+    return resize_long_side(frame, long_side)
