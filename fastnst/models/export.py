@@ -4,6 +4,7 @@ The contract is written down in exports/README.md. torch exports the network; wh
 (casts, transposes, padding, cropping, rounding) is written here in ONNX's own text form.
 """
 
+import copy
 import hashlib
 import logging
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import ModelProto, compose, parser, version_converter
+from onnx import ModelProto, compose, numpy_helper, parser, version_converter
 from torch import Tensor
 
 from fastnst.backends.contract import PIXEL_SHUFFLE
@@ -268,8 +269,36 @@ def _phases(network: StyleNetwork) -> int:
     return network.phases if network.kept is None else 1
 
 
+_GRAPHS: dict[tuple[object, ...], ModelProto] = {}
+"""Graphs of networks that were exported in this process, by their structure: tracing one takes seconds."""
+
+
 def _core(network: StyleNetwork) -> ModelProto:
-    """The bare network, levels -> raw, float (N, 3, H, W) with H and W multiples of the stride."""
+    """The bare network, levels -> raw, float (N, 3, H, W) with H and W multiples of the stride.
+
+    Networks of one structure differ in their weights alone: these are put into the graph of the first.
+    """
+    weights = {f"network.{name}": value.detach().cpu().float() for name, value in network.state_dict().items()}
+    if not network.exports_weights:
+        return _traced(network)
+    shapes = tuple((name, tuple(value.shape)) for name, value in weights.items())
+    structure = (type(network), repr(network), network.conditions, network.kept is None, shapes)
+    if structure not in _GRAPHS:
+        copied, generator = copy.deepcopy(network).cpu(), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for value in copied.state_dict().values():
+                # All different: the exporter makes one of equal weights, and others' are not equal at the same places.
+                value.copy_(torch.randn(value.shape, generator=generator))
+        _GRAPHS[structure] = _traced(copied)
+    core = ModelProto()
+    core.CopyFrom(_GRAPHS[structure])
+    held = {tensor.name: tensor for tensor in core.graph.initializer}
+    for name, value in weights.items():
+        held[name].CopyFrom(numpy_helper.from_array(value.numpy(), name))
+    return core
+
+
+def _traced(network: StyleNetwork) -> ModelProto:
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
     example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)

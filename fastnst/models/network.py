@@ -156,6 +156,9 @@ class StyleNetwork(nn.Module):
     phases: int = 1
     """Pixels of the picture, each way, that `paint_phases` gives as channels of one place."""
 
+    exports_weights: bool = False
+    """Whether an exported graph holds all weights as they are, so that another network's can take their place."""
+
     width: int
     """Channels, as each kind counts them."""
 

@@ -206,3 +206,23 @@ def test_styles_run_by_name(duo: Path) -> None:
         painted = stylizer(frame, style_weights={"monet": 3, "munch": 1}, strength=0.8)
     expected = stylize_frame(network, frame, style_weights=[0.25, 0.75], strength=0.8)
     assert np.abs(painted.astype(int) - expected).max() <= 1
+
+
+def test_each_network_of_one_structure_is_exported_with_its_own_weights() -> None:
+    spec = {"kind": "johnson", "width": 2, "blocks": 1}
+    networks = [build_network(spec) for _ in range(2)]
+    first, second = (export.to_onnx(network, ModelInfo("waves", spec, "a test")) for network in networks)
+    assert export.largest_difference(first, networks[0], "nhwc-uint8") <= 1
+    assert export.largest_difference(second, networks[1], "nhwc-uint8") <= 1
+    assert export.largest_difference(first, networks[1], "nhwc-uint8") > 10
+
+
+def test_networks_of_other_normalization_are_exported_by_a_graph_of_their_own() -> None:
+    spec = {"kind": "johnson", "width": 2, "blocks": 1}
+    plain, changed = build_network(spec), build_network(spec)
+    for module in changed.modules():
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            module.eps = 0.5
+    info = ModelInfo("waves", spec, "a test")
+    assert export.largest_difference(export.to_onnx(plain, info), plain, "nhwc-uint8") <= 1
+    assert export.largest_difference(export.to_onnx(changed, info), changed, "nhwc-uint8") <= 1
