@@ -37,6 +37,9 @@ RESEARCH = {
 MODULES = {"coco": "train", "quantize": "export", "bench-optimize": "bench"}
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
+NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
+"""Commands that need what the extra `train` brings."""
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
@@ -97,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_output(tokens)
         tokens = _moved(tokens)
         _check_command(tokens)
+        _check_installed(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(_explain(error), status=2)
@@ -136,6 +140,17 @@ def _check_command(tokens: list[str]) -> None:
         from fastnst.errors import nearest_hint  # noqa: PLC0415
 
         _fail(f"no command {tokens[0]!r} (see {called} --help); {nearest_hint(tokens[0], known)}", status=2)
+
+
+def _check_installed(tokens: list[str]) -> None:
+    """Say before any work that a command's packages are missing; its help can be read without them."""
+    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
+    if not command or command[0] not in NEED_TRAINING or command[-1] == "research":
+        return
+    if not {"--help", "-h", "--version"} & set(tokens):
+        from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
+
+        check_training_installed(f"fastnst {' '.join(command)}")
 
 
 def _moved(tokens: list[str]) -> list[str]:
