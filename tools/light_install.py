@@ -1,8 +1,8 @@
 """Install fastnst without extras into a fresh environment and stylize there: python tools/light_install.py
 
-Prints the seconds and megabytes of the environment (pip itself left out) and the seconds of each command; fails where a command that needs
-no torch does not work, or where one that needs it says more or less than the one line that brings it. `--extra train`
-installs that extra and prints its figures only.
+Prints the seconds and megabytes of the environment (without pip itself) and the seconds of each command; fails where a
+command that needs no torch does not work, or where one that needs it says more or less than the one line that brings
+it. `--extra train` installs that extra and prints its figures only.
 """
 
 import argparse
