@@ -275,7 +275,7 @@ def judge_weights() -> list[Finding]:
         findings.append(Finding("weights", WEIGHTS_VARIABLE, "ok", named))
     findings += [_judge_fetched(path) for path in sorted(hub_folder().glob("vgg1[69]-*.pth"))]
     if not findings:
-        detail = f"none; the first training fetches VGG-19 (0.5 GB) into {hub_folder()}"
+        detail = f"compact, of the package; --loss-network vgg19 fetches VGG-19 (0.5 GB) into {hub_folder()}"
         findings.append(Finding("weights", "loss network", "absent", detail))
     return findings
 
