@@ -109,8 +109,8 @@ def try_commands(programs: Path, work: Path) -> None:
 
 def run(command: list[str | Path], folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a program away from the checkout's code; SystemExit where it ends otherwise."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    ended = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {"PYTHONUTF8": "1"}
+    ended = subprocess.run(command, cwd=folder, env=clean, capture_output=True, encoding="utf-8", check=False)
     expect(ended.returncode == status, f"{command}: status {ended.returncode}\n{ended.stdout}\n{ended.stderr}")
     return ended
 

@@ -18,7 +18,8 @@ from cyclopts import (
     UnknownOptionError,
     UnusedCliTokensError,
 )
-from cyclopts.help import DefaultFormatter
+from cyclopts.help import DefaultFormatter, InlineText
+from rich.text import Text
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -86,7 +87,16 @@ class HelpFormatter(DefaultFormatter):
         """Sort a group of options and show it."""
         if panel.format == "parameter":
             panel.entries.sort(key=_place)
+            for entry in panel.entries:
+                _join_lines(entry)
         super().__call__(console, options, panel)
+
+
+def _join_lines(entry: "HelpEntry") -> None:
+    """Join the lines of a setting's help text, which are indented as they stand in the code."""
+    words = getattr(entry.description, "primary_renderable", None)
+    if isinstance(words, Text) and isinstance(entry.description, InlineText):
+        entry.description.primary_renderable = Text(" ".join(words.plain.split()))
 
 
 def _place(entry: "HelpEntry") -> tuple[bool, int]:

@@ -63,3 +63,11 @@ def test_no_option_empties_a_list_and_required_ones_are_first(
     for panel in text.split("╭─ ")[1:]:
         marks = [line.startswith("│ *") for line in panel.splitlines() if re.match(r"│ [* ] {2}(--|[A-Z])", line)]
         assert marks == sorted(marks, reverse=True)
+
+
+def test_help_of_a_setting_is_wrapped_by_the_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    (line,) = re.findall("^.*In Python a single path will do.*$", shown(capsys, "train"), re.MULTILINE)
+    assert "Style picture; given several times" in line
