@@ -3,7 +3,8 @@
 from fastnst import Stylizer, read_frame
 painted = Stylizer("starry")(read_frame("photo.jpg"))
 
-Names are imported when they are first used: painting needs no torch, and `fastnst --help` needs neither.
+Names are imported when they are first used: painting needs no torch, and `fastnst --help` needs neither. `train` and
+`optimize` need the extra `train`: pip install "fastnst[train]".
 """
 
 import os
@@ -70,7 +71,13 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fastnst' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError:
+        from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
+
+        check_training_installed(f"fastnst.{name}")
+        raise
 
 
 def __dir__() -> list[str]:

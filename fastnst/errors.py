@@ -8,7 +8,8 @@ FastNSTError
 |-- WeightsError      loss-network weights that are missing, damaged or of the wrong shape
 |-- CheckpointError   a checkpoint that cannot be used to go on
 |-- DownloadError     something that could not be fetched whole
-`-- DivergedError     an optimisation or a training that left the finite numbers
+|-- DivergedError     an optimisation or a training that left the finite numbers
+`-- MissingPackageError  a package that a part of fastnst needs and that is not installed; also an ImportError
 
 Each message says in one line what was given, what was expected and what to do. The command line prints
 it without a traceback and exits with status 1.
@@ -64,6 +65,10 @@ class DownloadError(FastNSTError):
 
 class DivergedError(FastNSTError):
     """An optimisation or a training that left the finite numbers."""
+
+
+class MissingPackageError(FastNSTError, ImportError):
+    """A package that a part of fastnst needs and that is not installed."""
 
 
 def nearest_hint(given: str, known: Iterable[str]) -> str:

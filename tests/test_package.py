@@ -102,9 +102,13 @@ def test_readme_is_short_and_its_links_lead_somewhere() -> None:
 
 def test_dependencies_of_the_design_card_are_declared() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = " ".join(project["dependencies"])
-    for name in ("torch", "torchvision", "pillow", "opencv-python", "onnx", "onnxruntime-gpu", "tensorboard"):
+    declared, training = " ".join(project["dependencies"]), " ".join(project["optional-dependencies"]["train"])
+    for name in ("pillow", "opencv-python", "onnx", "onnxruntime-gpu"):
         assert name in declared
+    for name in ("torch", "torchvision", "onnxscript", "tensorboard", "matplotlib"):
+        assert name in training
+        assert name not in declared, "stylizing needs none of it"
+    assert "fastnst[train]" in project["optional-dependencies"]["dev"]
 
 
 @pytest.mark.parametrize("recipe", [path for path in (REPOSITORY / "train").glob("*.toml") if path.stem != "compact"])

@@ -7,8 +7,23 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from cyclopts import App, ArgumentCollection, CycloptsError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CycloptsError,
+    Group,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+from cyclopts.help import DefaultFormatter, InlineText
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpEntry, HelpPanel
+    from rich.console import Console, ConsoleOptions
 
 COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
@@ -25,6 +40,15 @@ COMMANDS = {
     "bench": "Time networks by size and by what computes.",
     "doctor": "Say what works here, what does not, and what mends it.",
 }
+GROUPS = {
+    "Paint": ("stylize", "video", "webcam"),
+    "Train": ("train", "coco", "export", "quantize"),
+    "Exact": ("optimize", "compare"),
+    "Measure": ("evaluate", "bench", "research"),
+    "Manage": ("styles", "doctor"),
+}
+"""What `fastnst --help` shows commands under, in this order."""
+
 RESEARCH = {
     "study": "Draw contact sheets of the exact method, in which one thing changes.",
     "distill": "Make the compact loss network from VGG-19 (the package has one already).",
@@ -37,6 +61,9 @@ RESEARCH = {
 MODULES = {"coco": "train", "quantize": "export", "bench-optimize": "bench"}
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
+NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
+"""Commands that need what the extra `train` brings."""
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
@@ -47,6 +74,34 @@ def installed_version() -> str:
         return version("fastnst")
     except PackageNotFoundError:
         return "unknown (not installed)"
+
+
+SHOWN_FIRST = ("--style", "--content", "--name", "--output", "--budget", "--network", "--preset")
+"""Options that the help of a command begins with, in this order; before them only those that are required."""
+
+
+class HelpFormatter(DefaultFormatter):
+    """Shows what is required, and what most people need, at the top of a group of options."""
+
+    def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
+        """Sort a group of options and show it."""
+        if panel.format == "parameter":
+            panel.entries.sort(key=_place)
+            for entry in panel.entries:
+                _join_lines(entry)
+        super().__call__(console, options, panel)
+
+
+def _join_lines(entry: "HelpEntry") -> None:
+    """Join the lines of a setting's help text, which are indented as they stand in the code."""
+    words = getattr(entry.description, "primary_renderable", None)
+    if isinstance(words, Text) and isinstance(entry.description, InlineText):
+        entry.description.primary_renderable = Text(" ".join(words.plain.split()))
+
+
+def _place(entry: "HelpEntry") -> tuple[bool, int]:
+    named = [SHOWN_FIRST.index(name) for name in entry.names if name in SHOWN_FIRST]
+    return not entry.required, min(named, default=len(SHOWN_FIRST))
 
 
 FILLED_FROM_FILES = {
@@ -70,18 +125,31 @@ app = App(
     help="Neural style transfer: train a painting into a small network, run it in real time.",
     version=installed_version,
     help_format="plaintext",
+    help_formatter=HelpFormatter(),
+    default_parameter=Parameter(negative_iterable=()),  # an option that empties a list helps nobody
     suppress_keyboard_interrupt=False,  # main says that it stopped
 )
+_group_of = {
+    name: group
+    for group, names in [(Group(title, sort_key=number), names) for number, (title, names) in enumerate(GROUPS.items())]
+    for name in names
+}
 for name, summary in COMMANDS.items():
-    app.command(f"fastnst.cli.{MODULES.get(name, name)}:{name}", name=name, help=summary)
+    place = GROUPS[_group_of[name].name].index(name)
+    module = MODULES.get(name, name)
+    app.command(f"fastnst.cli.{module}:{name}", name=name, help=summary, group=_group_of[name], sort_key=place)
 research = App(
     name="research",
     help="Reproduce papers and the project's own figures; judge pictures by eye.",
     help_format="plaintext",
+    group=_group_of["research"],
 )
 for name, summary in RESEARCH.items():
     research.command(f"fastnst.cli.{MODULES.get(name, 'research')}:{name.replace('-', '_')}", name=name, help=summary)
 app.command(research)
+_flags = Group("Options", sort_key=len(GROUPS))
+for flag in (*app.help_flags, *app.version_flags):
+    app[flag].group = _flags
 app.config = [read_settings_file]
 
 
@@ -97,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_output(tokens)
         tokens = _moved(tokens)
         _check_command(tokens)
+        _check_installed(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(_explain(error), status=2)
@@ -136,6 +205,17 @@ def _check_command(tokens: list[str]) -> None:
         from fastnst.errors import nearest_hint  # noqa: PLC0415
 
         _fail(f"no command {tokens[0]!r} (see {called} --help); {nearest_hint(tokens[0], known)}", status=2)
+
+
+def _check_installed(tokens: list[str]) -> None:
+    """Say before any work that a command's packages are missing; its help can be read without them."""
+    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
+    if not command or command[0] not in NEED_TRAINING or command[-1] == "research":
+        return
+    if not {"--help", "-h", "--version"} & set(tokens):
+        from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
+
+        check_training_installed(f"fastnst {' '.join(command)}")
 
 
 def _moved(tokens: list[str]) -> list[str]:

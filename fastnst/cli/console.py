@@ -7,8 +7,11 @@ from typing import Any
 import rich.console
 from rich.progress import Progress
 
-from fastnst.errors import InputError, on_one_line
+from fastnst.errors import DownloadError, InputError, on_one_line
 from fastnst.losses.settings import LossSettings
+
+FEW_PHOTOGRAPHS = 200
+"""Content images under which a training is warned of: a network then learns these rather than photographs at large."""
 
 
 class Console(rich.console.Console):
@@ -35,7 +38,13 @@ def content_folder(content: str, console: Console) -> Path:
         return folder
     if content not in ("val2017", "train2017"):
         raise InputError(f"{content}: no such folder; --content expects a folder of pictures, val2017 or train2017")
-    return fetch_coco(content, None, console)
+    try:
+        return fetch_coco(content, None, console)
+    except DownloadError as error:
+        raise DownloadError(
+            f"--content DIR takes a folder of your own photographs, {FEW_PHOTOGRAPHS} or more; "
+            f"COCO's {content} could not be fetched: {error}"
+        ) from error
 
 
 def fetch_coco(split: str, root: Path | None, console: Console) -> Path:

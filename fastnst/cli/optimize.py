@@ -23,6 +23,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
+from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.exact.memory import MemoryPlan
@@ -113,9 +114,9 @@ def optimize(
     photo: Path,
     /,
     *,
-    style: Annotated[list[str], Parameter(negative="")],
-    content_mask: Path | None = None,
-    style_mask: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006 - never changed
+    style: list[str],
+    content_mask: Annotated[Path | None, LOOK] = None,
+    style_mask: Annotated[list[str], LOOK] = [],  # noqa: B006 - never changed
     preset: PresetName = "default",
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,

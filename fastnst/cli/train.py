@@ -10,7 +10,7 @@ from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.console import Console, content_folder, fetch_coco, fetch_loss_weights
+from fastnst.cli.console import FEW_PHOTOGRAPHS, Console, content_folder, fetch_coco, fetch_loss_weights
 from fastnst.errors import SettingError, nearest_hint
 from fastnst.io.files import read_regular
 from fastnst.training.settings import TrainSettings
@@ -113,6 +113,7 @@ def train(
     from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
+    from fastnst.training.crops import list_pictures  # noqa: PLC0415
     from fastnst.training.distributed import is_main  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
     from fastnst.training.train import check_teacher  # noqa: PLC0415
@@ -127,6 +128,10 @@ def train(
         read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
     content = content_folder(settings.content, console)
+    if (found := len(list_pictures(content))) < FEW_PHOTOGRAPHS:
+        console.print(
+            f"{content}: {found} photographs are few; {FEW_PHOTOGRAPHS} or more make a style that suits others as well"
+        )
     fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")

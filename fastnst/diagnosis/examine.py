@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 
 from fastnst.backends.backend import Provider
 from fastnst.diagnosis.probes import LATE, Answer, probe
+from fastnst.machine.extras import TRAINING_PACKAGES
 from fastnst.machine.resources import has_nvidia_driver
 
 Area: TypeAlias = Literal["versions", "providers", "cameras", "codecs", "weights", "styles"]
@@ -77,7 +78,10 @@ class Package:
 
     purpose: str
     without: Status
-    """How bad it is where it does not load."""
+    """How bad it is where it is not installed, or does not load; where it need not be there, only the latter is bad."""
+
+    install: str = ""
+    """What pip is to install instead of the distribution alone."""
 
 
 ONNX_RUNTIMES = (
@@ -101,9 +105,8 @@ PACKAGES = (
         "webcams and steadiness",
         "wrong",
     ),
-    Package("onnx", ("onnx",), "export and large pictures", "wrong"),
-    Package("torch", ("torch",), "training and the exact method", "wrong"),
-    Package("torchvision", ("torchvision",), "training and the exact method", "wrong"),
+    Package("onnx", ("onnx",), "large pictures and networks of others", "wrong"),
+    *(Package(name, (name,), "training", "absent", '"fastnst[train]"') for name in TRAINING_PACKAGES),
 )
 
 
@@ -141,7 +144,7 @@ def _judge(package: Package, found: Mapping[str, str], imported: Answer) -> Find
         return Finding("versions", name, "ok", detail)
     if not found:
         detail = f"not installed; for {package.purpose}"
-        return Finding("versions", name, package.without, detail, f"{PIP} install {name}")
+        return Finding("versions", name, package.without, detail, f"{PIP} install {package.install or name}")
     status: Status = "wrong" if package.without == "absent" else package.without
     if error.startswith(LATE):
         detail = f"{found[name]} {error}, maybe because this computer is busy; for {package.purpose}"
@@ -267,7 +270,7 @@ def judge_weights() -> list[Finding]:
         findings.append(Finding("weights", WEIGHTS_VARIABLE, "ok", named))
     findings += [_judge_fetched(path) for path in sorted(hub_folder().glob("vgg1[69]-*.pth"))]
     if not findings:
-        detail = f"none; the first training fetches VGG-19 (0.5 GB) into {hub_folder()}"
+        detail = f"compact, of the package; --loss-network vgg19 fetches VGG-19 (0.5 GB) into {hub_folder()}"
         findings.append(Finding("weights", "loss network", "absent", detail))
     return findings
 
@@ -290,7 +293,7 @@ def judge_styles(answer: Answer) -> list[Finding]:
     findings = []
     for line in answer.lines:
         if line["error"] is None:
-            detail = ", ".join(filter(None, (line["network"], line["licence"], line["origin"])))
+            detail = ", ".join(filter(None, (line["network"], line["license"], line["origin"])))
             findings.append(Finding("styles", line["name"], "ok", detail))
         else:
             own = line["origin"] == "yours"

@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from fastnst.errors import SettingError
-from fastnst.losses.settings import LossSettings, check_fine_tuning
+from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings, check_fine_tuning
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeSettings(LossSettings):
     """How a picture is optimised."""
 
-    tv_weight: float = 2.0
+    tv_weight: Annotated[float, LOOK] = 2.0
     """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with coloured dots."""
 
-    tv_kind: Literal["l1", "squared"] = "l1"
+    tv_kind: Annotated[Literal["l1", "squared"], RESEARCH] = "l1"
     """Form of the total variation: absolute differences or their squares."""
 
     steps: int = 300
@@ -28,85 +28,85 @@ class OptimizeSettings(LossSettings):
     size: int = 512
     """Long side of the painted picture, pixels; a smaller photo is enlarged to it."""
 
-    scales: int | None = None
+    scales: Annotated[int | None, SCHEDULE] = None
     """Sizes that the picture is painted at one after the other, up to --size. By default as many as keep the smallest
     at 512 pixels or more: so a picture of 512 has one, one of 2048 has three."""
 
-    scale_factor: float = 2.0
+    scale_factor: Annotated[float, SCHEDULE] = 2.0
     """Ratio of each scale's size to the one before."""
 
-    style_size: int | None = None
+    style_size: Annotated[int | None, LOOK] = None
     """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
 
-    strength: float | None = None
+    strength: Annotated[float | None, LOOK] = None
     """How much of the photo is given up, 0 to 1, whatever the painting: the style weight is found for it by painting
     the pair small first. 0.2 leaves a tinted photo, 0.4 a painting of it, 0.7 little of it."""
 
-    style_scale: float = 1.0
+    style_scale: Annotated[float, LOOK] = 1.0
     """Size of the strokes: the style picture is scaled by it, on top of --style-size."""
 
-    fit: Literal["keep", "crop", "square"] = "keep"
+    fit: Annotated[Literal["keep", "crop", "square"], LOOK] = "keep"
     """How the pictures' shapes are brought together: kept as they are, style pictures cropped to the photo's shape, or
     all of them stretched to squares."""
 
-    style_blend: Literal["gram", "loss", "image"] = "gram"
+    style_blend: Annotated[Literal["gram", "loss", "image"], LOOK] = "gram"
     """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
 
-    color: Literal["style", "luminance", "match", "histogram", "chroma"] = "style"
+    color: Annotated[Literal["style", "luminance", "match", "histogram", "chroma"], LOOK] = "style"
     """Whose colours: the style's; the photo's, pixel by pixel (luminance: brightness alone is painted) or as a whole
     (match, histogram: the style picture is recoloured first); or chroma: only the style's colours, no strokes."""
 
-    regions: int | None = None
+    regions: Annotated[int | None, LOOK] = None
     """Regions that the masks have. By default their colours are counted."""
 
-    missing_regions: Literal["error", "whole", "plain"] = "error"
+    missing_regions: Annotated[Literal["error", "whole", "plain"], LOOK] = "error"
     """What becomes of a region of the photo that no style mask has: an error, all of the style, or no style."""
 
-    mask_guard: float = 0.75
+    mask_guard: Annotated[float, LOOK] = 0.75
     """Part of a neuron's field of view that its region must fill, 0 to 1: keeps styles from leaking over borders."""
 
-    fine_tune: Annotated[int, Parameter(alias="--polish")] = 0
+    fine_tune: Annotated[int, LOSS, Parameter(alias="--polish")] = 0
     """How many of the last steps go through VGG-19, where the loss network is compact: 30 close most of the gap."""
 
-    fine_tune_weights: Annotated[Path | None, Parameter(alias="--polish-weights")] = None
+    fine_tune_weights: Annotated[Path | None, LOSS, Parameter(alias="--polish-weights")] = None
     """File with VGG-19's weights for --polish, instead of a download."""
 
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    optimizer: Annotated[Literal["lbfgs", "adam"], SCHEDULE] = "lbfgs"
     """lbfgs needs fewer steps; adam less memory."""
 
-    history: int = 20
+    history: Annotated[int, SCHEDULE] = 20
     """Steps that lbfgs remembers. Each costs 24 bytes a pixel; more than 10 gain next to nothing."""
 
-    max_memory: float | None = None
+    max_memory: Annotated[float | None, SCHEDULE] = None
     """Memory that may be taken, GB. lbfgs remembers fewer steps where it is short. By default what is free."""
 
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, SCHEDULE] = None
     """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
 
-    learning_rate_end: float | None = None
+    learning_rate_end: Annotated[float | None, SCHEDULE] = None
     """What adam's learning rate falls to, linearly. By default it stays."""
 
-    learning_rate_steps: int | None = None
+    learning_rate_steps: Annotated[int | None, SCHEDULE] = None
     """Steps that the fall to --learning-rate-end takes. By default --steps."""
 
-    adam_beta1: float = 0.9
+    adam_beta1: Annotated[float, RESEARCH] = 0.9
     """How much of the last direction adam keeps."""
 
-    adam_beta2: float = 0.999
+    adam_beta2: Annotated[float, RESEARCH] = 0.999
     """How long adam remembers the size of gradients."""
 
-    adam_epsilon: float = 1e-12
+    adam_epsilon: Annotated[float, RESEARCH] = 1e-12
     """Added to the size of gradients, on pixels in 0..1. Gradients of a balanced loss are about 1e-6 a pixel, less in
     large pictures: the usual 1e-8 would show."""
 
-    init: Literal["content", "noise"] | Path = "content"
+    init: Annotated[Literal["content", "noise"] | Path, SCHEDULE] = "content"
     """What the picture starts as: the photo, white noise, a picture file, or fast:STYLE, which is the photo as the
     trained network of that style paints it."""
 
-    seed: int = 0
+    seed: Annotated[int, RESEARCH] = 0
     """Seed of the noise."""
 
-    save_every: int = 25
+    save_every: Annotated[int, SCHEDULE] = 25
     """Steps between two writings of the best picture so far, and of what --log-dir keeps; 0 writes at the end only."""
 
     def __post_init__(self) -> None:

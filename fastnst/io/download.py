@@ -4,7 +4,9 @@ Written here because neither torchvision's routines nor pooch go on with a parti
 has 19 GB.
 """
 
+import errno
 import hashlib
+import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPException
@@ -32,6 +34,10 @@ TIMEOUT_S = 30.0
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses before the attempts that follow a failed one; one that got further starts them anew."""
 
+OFFLINE_ATTEMPTS = 2
+"""Attempts where the server's name is not known and nothing has arrived: a computer without a network gains nothing by
+waiting."""
+
 _TRANSIENT_STATUS = {408, 416, 425, 429}
 """Client errors (4xx) that another attempt may cure."""
 
@@ -53,8 +59,10 @@ def fetch(url: str, target: Path, *, announce: Announce, progress: Progress, che
             failures = 1 if have > furthest else failures + 1
             furthest = max(furthest, have)
             reason = _reason(error)
-            if _is_final(error) or failures > len(PAUSES_S):
-                raise DownloadError(f"{url}: {reason}; run the command again to go on at byte {have:,}") from error
+            attempts = OFFLINE_ATTEMPTS if _is_offline(error) and not have else len(PAUSES_S) + 1
+            if _is_final(error) or failures >= attempts:
+                further = f" to go on at byte {have:,}" if have else ""
+                raise DownloadError(f"{url}: {reason}; run the command again{further}") from error
             pause_s = PAUSES_S[failures - 1]
             announce(f"Download interrupted ({reason}); going on in {pause_s:g} s.")
             time.sleep(pause_s)
@@ -128,6 +136,11 @@ def _cannot_write(part: Path, error: OSError) -> DownloadError:
 
 def _is_final(error: Exception) -> bool:
     return isinstance(error, HTTPError) and 400 <= error.code < 500 and error.code not in _TRANSIENT_STATUS
+
+
+def _is_offline(error: Exception) -> bool:
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) == errno.ENETUNREACH
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Group, Parameter
 
 from fastnst.errors import SettingError
 
@@ -14,6 +16,12 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 LossNetworkChoice: TypeAlias = Literal["auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"]
 """Written out: a nested one would be shown as it is nested to who gave a wrong name."""
 
+
+LOOK = Parameter(group=Group("Look", sort_key=1))
+SCHEDULE = Parameter(group=Group("Schedule", sort_key=2))
+LOSS = Parameter(group=Group("Loss", sort_key=3))
+RESEARCH = Parameter(group=Group("Research", sort_key=4))
+"""Groups that the help of a command shows settings in; those without one stand before them."""
 
 FINE_TUNE_NAMES = {"polish": "fine_tune", "polish_weights": "fine_tune_weights"}
 """What version 0.1 called these settings, and what they are called now."""
@@ -33,67 +41,67 @@ def check_fine_tuning(part: float, weights: Path | None, loss_network: LossNetwo
 class LossSettings:
     """What the picture is judged by."""
 
-    content_weight: float = 1.0
+    content_weight: Annotated[float, LOOK] = 1.0
     """Weight of the content term: how much of the photo stays."""
 
-    style_weight: float = 5.0
+    style_weight: Annotated[float, LOOK] = 5.0
     """Weight of the style term: how much of the painting comes in."""
 
-    tv_weight: float = 0.0
+    tv_weight: Annotated[float, LOOK] = 0.0
     """Weight of the total variation: how smooth the picture must be."""
 
-    content_layers: tuple[str, ...] = ("relu4_2",)
+    content_layers: Annotated[tuple[str, ...], LOSS] = ("relu4_2",)
     """Layers that content is compared at."""
 
-    content_layer_weights: tuple[float, ...] = ()
+    content_layer_weights: Annotated[tuple[float, ...], LOSS] = ()
     """Weight of each content layer in the content term; by default 1 / number of layers each."""
 
-    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    style_layers: Annotated[tuple[str, ...], LOSS] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers that style is compared at."""
 
-    style_layer_weights: tuple[float, ...] = ()
+    style_layer_weights: Annotated[tuple[float, ...], LOSS] = ()
     """Weight of each style layer in the style term; by default 1 / number of layers each."""
 
-    style_statistic: StyleStatistic = "gram"
+    style_statistic: Annotated[StyleStatistic, LOSS] = "gram"
     """What style compares: the Gram matrix (Gatys), its diagonal or the rest of it alone, each channel's mean and the
     channels' covariance, moments: each channel's mean and standard deviation, or sliced-wasserstein: how often values
     occur (Heitz et al. 2021)."""
 
-    style_scales: tuple[int, ...] = (1,)
+    style_scales: Annotated[tuple[int, ...], LOSS] = (1,)
     """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
     1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
     networks meet by stripes."""
 
-    style_scale_weights: tuple[float, ...] = ()
+    style_scale_weights: Annotated[tuple[float, ...], LOSS] = ()
     """Weight of each of --style-scales; by default 1 for the first and 0.5 for each further one."""
 
-    detail_weight: float = 0.0
+    detail_weight: Annotated[float, LOSS] = 0.0
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
     weight."""
 
-    pattern_weight: float = 0.0
+    pattern_weight: Annotated[float, LOSS] = 0.0
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
-    normalization: Normalization = "balanced"
+    normalization: Annotated[Normalization, RESEARCH] = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
     paper: the formulas of Gatys et al. (2016), pixels in 0..255. The others are those of the documents behind the
     presets: docs/exact.md."""
 
-    tv_kind: Literal["l1", "squared"] = "squared"
+    tv_kind: Annotated[Literal["l1", "squared"], RESEARCH] = "squared"
     """Form of the total variation: absolute differences or their squares."""
 
-    loss_network: LossNetworkChoice = "auto"
+    loss_network: Annotated[LossNetworkChoice, LOSS] = "auto"
     """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
     is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto: VGG-19
     where its weights are there already, or where compact cannot stand in for it, else compact: nothing is fetched."""
 
-    loss_weights: Path | None = None
+    loss_weights: Annotated[Path | None, LOSS] = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""
 
-    pool: Literal["average", "max"] = "average"
+    pool: Annotated[Literal["average", "max"], RESEARCH] = "average"
     """Pooling between the loss network's blocks."""
 
-    precision: Precision = "auto"
+    precision: Annotated[Precision, RESEARCH] = "auto"
     """Arithmetic of the networks; auto takes bfloat16 where the processor has it."""
 
     @property

@@ -1,4 +1,4 @@
-"""What this computer has: processors, memory, GPUs.
+"""What this computer has: processors, memory, GPUs, packages for training.
 
 May import `fastnst.errors` only.
 """

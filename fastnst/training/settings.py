@@ -12,7 +12,16 @@ from cyclopts import Parameter
 
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models, check_name
-from fastnst.losses.settings import FINE_TUNE_NAMES, LossSettings, StyleStatistic, check_fine_tuning
+from fastnst.losses.settings import (
+    FINE_TUNE_NAMES,
+    LOOK,
+    LOSS,
+    RESEARCH,
+    SCHEDULE,
+    LossSettings,
+    StyleStatistic,
+    check_fine_tuning,
+)
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
@@ -47,11 +56,11 @@ class TrainSettings(LossSettings):
     name: str = ""
     """Name of the style, or of the network of several; by default the pictures' file names."""
 
-    strength_input: bool = False
+    strength_input: Annotated[bool, LOOK] = False
     """Train for any strength from 0, the photo itself, over 1, the full style, to 1.5: the network gets an input for
     it."""
 
-    steady: float = 0.0
+    steady: Annotated[float, LOOK] = 0.0
     """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
@@ -64,115 +73,115 @@ class TrainSettings(LossSettings):
     network: Literal["johnson", "live", "live-small"] = "johnson"
     """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
 
-    width: int | None = None
+    width: Annotated[int | None, RESEARCH] = None
     """Channels: johnson has 16 at full size (32 in the paper, which takes three times as long),
     live 48 and live-small 32 at an eighth of it."""
 
-    blocks: int | None = None
+    blocks: Annotated[int | None, RESEARCH] = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: float | Literal["auto"] = 5.0  # type: ignore[assignment]
+    style_weight: Annotated[float | Literal["auto"], LOOK] = 5.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-goal whatever the painting."""
 
-    style_statistic: StyleStatistic = "covariance"
+    style_statistic: Annotated[StyleStatistic, LOSS] = "covariance"
     """What style compares: each channel's mean and the channels' covariance, or what else `fastnst optimize` has
     (gram: Gatys et al., Johnson et al.)."""
 
-    style_scales: tuple[int, ...] = (1, 2, 4)
+    style_scales: Annotated[tuple[int, ...], LOSS] = (1, 2, 4)
     """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
     1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
     networks meet by stripes."""
 
-    statistics_over: Literal["image", "batch"] = "batch"
+    statistics_over: Annotated[Literal["image", "batch"], LOSS] = "batch"
     """What style statistics are taken over: each picture, or all pictures of a batch as if they were one, so that not
     each must have all that the painting has. A batch is then of one style; several processes take their own pictures
     each."""
 
-    detail_weight: float = 0.3
+    detail_weight: Annotated[float, LOSS] = 0.3
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
     weight."""
 
-    pattern_weight: float = 0.15
+    pattern_weight: Annotated[float, LOSS] = 0.15
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
-    content_goal: float = 0.6
+    content_goal: Annotated[float, LOOK] = 0.6
     """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
 
-    steps: int = 2400
+    steps: Annotated[int, SCHEDULE] = 2400
     """Optimiser updates; with --budget as many as fit."""
 
     budget: str = ""
     """Time for everything up to the exported network, e.g. 90s, 20m or 2h (not for fetching photographs): a few steps
     are timed, crops chosen, and learning rate and end follow the clock."""
 
-    fine_tune: Annotated[float, Parameter(alias="--polish")] = 0.0
+    fine_tune: Annotated[float, LOSS, Parameter(alias="--polish")] = 0.0
     """Part of the training, 0 to 1, at its end that goes through VGG-19, where the loss network is compact: the
     pictures become VGG-19's own at a fraction of its time. The held-out pictures are judged by it throughout."""
 
-    fine_tune_weights: Annotated[Path | None, Parameter(alias="--polish-weights")] = None
+    fine_tune_weights: Annotated[Path | None, LOSS, Parameter(alias="--polish-weights")] = None
     """File with VGG-19's weights for --polish, instead of a download."""
 
-    batch_size: Annotated[int, Parameter(alias="--batch")] = 2
+    batch_size: Annotated[int, SCHEDULE, Parameter(alias="--batch")] = 2
     """Pictures per step."""
 
-    crop_size: Annotated[int, Parameter(alias="--crop")] = 256
+    crop_size: Annotated[int, SCHEDULE, Parameter(alias="--crop")] = 256
     """Side of the square crops, pixels; a multiple of 8."""
 
-    progressive_resizing: Annotated[float, Parameter(alias="--small-first")] = 0.0
+    progressive_resizing: Annotated[float, SCHEDULE, Parameter(alias="--small-first")] = 0.0
     """Part of the training, 0 to 1, that is done on smaller crops first: they cost less, and palette and strokes are
     learnt from them as well."""
 
-    progressive_crop_size: Annotated[int, Parameter(alias="--small-crop")] = 0
+    progressive_crop_size: Annotated[int, SCHEDULE, Parameter(alias="--small-crop")] = 0
     """Side of those crops, pixels; 0 is half of --crop."""
 
-    progressive_batch_size: Annotated[int, Parameter(alias="--small-batch")] = 0
+    progressive_batch_size: Annotated[int, SCHEDULE, Parameter(alias="--small-batch")] = 0
     """Pictures per step of those; 0 is --batch."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, SCHEDULE] = 1e-3
     """Adam's learning rate at its highest."""
 
-    lr_schedule: Annotated[Literal["cosine", "constant"], Parameter(alias="--decay")] = "cosine"
+    lr_schedule: Annotated[Literal["cosine", "constant"], SCHEDULE, Parameter(alias="--decay")] = "cosine"
     """Course of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none, as
     the usual recipes have it."""
 
-    ema_decay: Annotated[float, Parameter(alias="--average")] = 0.0
+    ema_decay: Annotated[float, SCHEDULE, Parameter(alias="--average")] = 0.0
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
-    init_from: Annotated[Literal["auto", "none"] | Path, Parameter(alias="--start")] = "auto"
+    init_from: Annotated[Literal["auto", "none"] | Path, SCHEDULE, Parameter(alias="--start")] = "auto"
     """Trained network of the same width and blocks to start from, instead of random weights: a .safetensors file, or
     the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
     one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
 
-    teacher: Literal["auto", "none"] | Path | None = None
+    teacher: Annotated[Literal["auto", "none"] | Path | None, LOSS] = None
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are
     imitated as well: a network that is too small to find a good way of painting itself, as those for live pictures are,
     learns it from a large one. auto: a johnson of 16 channels is trained first. By default auto for networks for live
     pictures without --start, else none."""
 
-    teacher_weight: float = 2.0
+    teacher_weight: Annotated[float, LOSS] = 2.0
     """Weight of the difference to the teacher's pictures, as the loss network sees it."""
 
-    checkerboard_weight: Annotated[float, Parameter(alias="--lattice-weight")] = 1000.0
+    checkerboard_weight: Annotated[float, LOSS, Parameter(alias="--lattice-weight")] = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
-    style_size: int = 1024
+    style_size: Annotated[int, LOOK] = 1024
     """Long side of the style picture, pixels: the larger, the larger the strokes."""
 
-    seed: int = 0
+    seed: Annotated[int, RESEARCH] = 0
     """Seed of the network's first weights and of the order and the crops of the pictures."""
 
-    workers: int = 2
+    workers: Annotated[int, SCHEDULE] = 2
     """Processes that read pictures."""
 
-    preview_every: int = 250
+    preview_every: Annotated[int, SCHEDULE] = 250
     """Steps between two sheets of stylized held-out pictures."""
 
-    checkpoint_every_s: float = 300.0
+    checkpoint_every_s: Annotated[float, SCHEDULE] = 300.0
     """Seconds between two checkpoints."""
 
-    early_export_s: float = 60.0
+    early_export_s: Annotated[float, SCHEDULE] = 60.0
     """Seconds until preview.onnx, to be tried while the training goes on, is written first; 0 never."""
 
     @property

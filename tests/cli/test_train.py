@@ -85,6 +85,17 @@ def stopped_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
     return given
 
 
+@pytest.mark.parametrize(("found", "warned"), [(199, True), (200, False)])
+def test_few_photographs_are_warned_of(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: int, warned: bool
+) -> None:
+    stopped_before_it_trains(monkeypatch)
+    monkeypatch.setattr("fastnst.training.crops.list_pictures", lambda _folder: ["photo.jpg"] * found)
+    status, said = run(capsys, "--recipe", str(recipe))
+    assert status == 0, said
+    assert ("199 photographs are few; 200 or more" in said) == warned
+
+
 def test_several_styles_by_flags(
     recipe: Path, style_picture: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

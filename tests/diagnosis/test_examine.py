@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastnst.diagnosis.examine import (
     providers_of,
 )
 from fastnst.diagnosis.probes import Answer
+from fastnst.inference.style_files import StyleFile
 
 FINE = {package.module: Answer([{"imported": package.module}]) for package in PACKAGES}
 VERSIONS = {
@@ -33,6 +35,9 @@ VERSIONS = {
     "onnx": "1.20",
     "torch": "2.11",
     "torchvision": "0.26",
+    "onnxscript": "0.5",
+    "tensorboard": "2.17",
+    "matplotlib": "3.9",
 }
 
 
@@ -69,7 +74,15 @@ def test_packages_that_are_not_there(versions: dict[str, str]) -> None:
         "python -m pip install openvino",
     )
     assert only(findings, "av").status == "wrong"
-    assert only(findings, "torch").mend == "python -m pip install torch"
+    for name in ("torch", "torchvision", "onnxscript", "tensorboard", "matplotlib"):
+        assert only(findings, name) == Finding(
+            *("versions", name, "absent", "not installed; for training"), 'python -m pip install "fastnst[train]"'
+        )
+
+
+def test_torch_that_does_not_load_is_wrong(versions: dict[str, str]) -> None:
+    found = only(judge_installation(FINE | {"torch": Answer([{"error": "OSError: libcudart"}])}), "torch")
+    assert (found.status, found.mend) == ("wrong", "python -m pip install --force-reinstall torch")
 
 
 def test_a_package_that_does_not_load(versions: dict[str, str]) -> None:
@@ -94,7 +107,7 @@ def test_a_package_that_does_not_load(versions: dict[str, str]) -> None:
 def test_a_package_that_takes_too_long_is_not_to_be_installed_again(versions: dict[str, str]) -> None:
     found = only(judge_installation(FINE | {"onnx": Answer([], "gave no answer in 90 s")}), "onnx")
     assert found.status == "wrong"
-    assert "gave no answer in 90 s, maybe because this computer is busy; for export" in found.detail
+    assert "gave no answer in 90 s, maybe because this computer is busy; for large pictures" in found.detail
     assert found.mend == "fastnst doctor"
 
 
@@ -308,13 +321,14 @@ def test_where_torch_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_styles() -> None:
-    words = {"network": "johnson 16 5", "licence": "CC0-1.0", "origin": "bundled", "error": None}
+    read = StyleFile("starry", Path("starry.onnx"), 1, "bundled", network="johnson 16 5", license="CC0-1.0")
+    words = asdict(read)  # as the probe gives it
     found = judge_styles(
         Answer(
             [
-                {"name": "starry", **words},
-                {"name": "own", **words, "origin": "yours", "error": "own.onnx: not readable"},
-                {"name": "wave", **words, "error": "wave.onnx: not readable"},
+                words,
+                words | {"name": "own", "origin": "yours", "error": "own.onnx: not readable"},
+                words | {"name": "wave", "error": "wave.onnx: not readable"},
             ]
         )
     )

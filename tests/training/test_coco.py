@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 from filelock import FileLock
@@ -254,6 +256,38 @@ def test_no_server_at_all_is_one_line(server: Server, tmp_path: Path, log: Log) 
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9/val2017\.zip: .*run the command again") as caught:
         log.fetch(tmp_path, archive)
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, waited = [], []
+
+    def unknown(request: object, timeout: float) -> None:
+        asked.append(request)
+        raise URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+
+    monkeypatch.setattr(download, "PAUSES_S", (1.0, 2.0, 4.0))
+    monkeypatch.setattr(download, "urlopen", unknown)
+    monkeypatch.setattr(download.time, "sleep", waited.append)
+    with pytest.raises(DownloadError, match=r"name resolution; run the command again$"):
+        log.fetch(tmp_path, ARCHIVES["val2017"])
+    assert (len(asked), waited) == (2, [1.0])
+    (tmp_path / "val2017.zip.part").write_bytes(b"some")  # it did work before: the network may come back
+    with pytest.raises(DownloadError, match=r"name resolution; run the command again to go on at byte 4$"):
+        log.fetch(tmp_path, ARCHIVES["val2017"])
+    assert waited == [1.0, 1.0, 2.0, 4.0]
+
+
+def test_training_names_the_way_without_coco_first(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setattr(coco, "default_root", lambda: tmp_path)
+    server.status = 404
+    words = (
+        r"^--content DIR takes a folder of your own photographs, 200 or more; COCO's val2017 could not be fetched: http"
+    )
+    with pytest.raises(DownloadError, match=words):
+        content_folder("val2017", Console(quiet=True))
 
 
 # Damage

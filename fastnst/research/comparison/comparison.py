@@ -6,12 +6,12 @@ H and W are height and width in pixels. Frames are uint8 (H, W, 3) RGB.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastnst.errors import SettingError
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
-from fastnst.losses.settings import LossNetworkChoice, LossSettings
+from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossNetworkChoice, LossSettings
 
 TABLE_STEPS = (100, 300, 500)
 """Steps of the exact method that Johnson et al. (2016) compare with in their table 1."""
@@ -21,22 +21,22 @@ TABLE_STEPS = (100, 300, 500)
 class CompareSettings(LossSettings):
     """How the exact method is run beside the fast one; the loss is that of the network's training."""
 
-    loss_network: LossNetworkChoice = "vgg19"
+    loss_network: Annotated[LossNetworkChoice, LOSS] = "vgg19"
     """Network that judges the pictures, and that the exact method goes through."""
 
     steps: int = 500
     """Steps of the exact method."""
 
-    style_size: int = 512
+    style_size: Annotated[int, LOOK] = 512
     """Long side of the style picture, pixels; that of the network's training, or the two aim at different strokes."""
 
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    optimizer: Annotated[Literal["lbfgs", "adam"], SCHEDULE] = "lbfgs"
     """Optimizer of the exact method."""
 
-    init: Literal["content", "noise"] = "content"
+    init: Annotated[Literal["content", "noise"], SCHEDULE] = "content"
     """What the exact method starts from."""
 
-    seed: int = 0
+    seed: Annotated[int, RESEARCH] = 0
     """Seed of the noise."""
 
     def __post_init__(self) -> None:
