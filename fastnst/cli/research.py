@@ -14,7 +14,7 @@ from fastnst.cli.train import fill_settings
 from fastnst.errors import InputError, OutputError
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import check_folder_for_results
+from fastnst.io.files import check_folder_for_results, sole_writer
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.locks import alone_in
 from fastnst.research.distillation.settings import DistillSettings
@@ -87,7 +87,7 @@ def study(
     from fastnst.research.studies.run import run_study  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, speed_estimate_period=120) as bar:
+    with sole_writer(output, folder=True), Progress(*columns, console=console, speed_estimate_period=120) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(number: int, runs: int, step: int, steps: int) -> None:

@@ -66,7 +66,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         str(folder).encode()
     except UnicodeEncodeError as error:  # TensorBoard, for one, takes text alone
         raise OutputError(f"{folder}: its name is no text in UTF-8; choose another folder") from error
-    lock = RemovableLock(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another")
+    with hold(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another"):
+        yield
+
+
+@contextmanager
+def hold(file: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; its folder is made where it is missing, and goes if nothing came of it.
+
+    Raises OutputError, with the message `busy` where another process has it, or where the system refuses.
+    """
+    lock, folder = RemovableLock(file, busy), file.parent
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +91,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             if not removed:
-                (folder / LOCK).unlink()
+                file.unlink()
             if made:  # and nothing came of it
                 folder.rmdir()
