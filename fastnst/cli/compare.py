@@ -75,7 +75,7 @@ def _read(photos: list[str]) -> list[tuple[str, Frame]]:
     """Name and frame of each photo; the names serve in file names and must differ."""
     pictures: dict[str, Frame] = {}
     for found in find_pictures(photos):
-        name = found.path.stem
+        name = on_one_line(found.path.stem)
         if name in pictures:
             raise InputError(f"{found.path}: another photo is called {name} too; rename one, the report tells by name")
         pictures[name] = read_frame(found.path)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fastnst.cli.console import Console, content_folder
 from fastnst.cli.optimize import fill_from_preset, with_network
 from fastnst.cli.train import fill_settings
-from fastnst.errors import InputError, OutputError
+from fastnst.errors import InputError, OutputError, on_one_line
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import check_folder_for_results, sole_writer
@@ -104,7 +104,7 @@ def _read(pictures: list[Path], masks: list[Path], option: str) -> list[Named]:
         )
     drawn: list[Frame | None] = [read_frame(mask) for mask in masks]
     return [
-        Named(path.stem, read_frame(path), mask)
+        Named(on_one_line(path.stem), read_frame(path), mask)
         for path, mask in zip(pictures, drawn or islice(cycle([None]), len(pictures)), strict=True)
     ]
 

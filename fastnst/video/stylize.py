@@ -247,5 +247,5 @@ def _fingerprint(film: Film) -> str:
     described = hashlib.sha256(str(film.rate).encode())
     for path in files:
         status = path.stat()
-        described.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        described.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return described.hexdigest()

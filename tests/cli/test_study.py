@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,18 @@ def test_errors_are_one_line(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("fastnst: ")
     assert message in last
+
+
+def test_names_that_are_no_text(arguments: list[str], photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    photo = folder / os.fsdecode(b"phot\xe9.png")
+    photo.write_bytes((photos / "photo0.png").read_bytes())
+    arguments[arguments.index("--photo") + 1] = str(photo)
+    arguments[arguments.index("-o") + 1] = str(folder / "study")
+    assert status_of(["pooling", *arguments]) == 0
+    assert {path.name for path in (folder / "study").iterdir()} == {"sheet.png", "curves.png", "study.json", "runs"}
+    assert "phot\\\\udce9" in (folder / "study" / "study.json").read_text()
 
 
 def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
