@@ -103,15 +103,18 @@ def evaluate(
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.io.folders import find_pictures  # noqa: PLC0415
+    from fastnst.io.folders import find_pictures, name_left_out  # noqa: PLC0415
     from fastnst.report.report import Report  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
     from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
     from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
 
     console = Console(stderr=True)
-    paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
-    moved = [found.path for found in find_pictures(video_pictures, skip=output)]
+    left_out: list[Path] = []
+    paths = choose_evenly([found.path for found in find_pictures(photos, skip=output, left_out=left_out)], limit)
+    moved = [found.path for found in find_pictures(video_pictures, skip=output, left_out=left_out)]
+    for line in name_left_out(left_out):
+        console.print(line)
     if paths and not any(path.is_file() for path in paths):
         raise InputError(f"{paths[0]}: no such file")
     networks = open_networks(style, strength=strength)

@@ -1,6 +1,9 @@
 """COCO's photographs (https://cocodataset.org), the usual content pictures for training, fetched once.
 
 The pictures are those of Flickr users, each under a licence of its own; nothing of them is kept in a trained style.
+
+The server has no certificate for its name, so they come over http. What keeps a changed archive out is its MD5 sum, and
+the CRC of each picture in it; no SHA-256 sum is published that this could be held to instead.
 """
 
 import shutil

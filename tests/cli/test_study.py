@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fastnst.cli import main
+from fastnst.io.files import sole_writer
 
 
 @pytest.fixture
@@ -124,6 +125,12 @@ def test_names_that_are_no_text(arguments: list[str], photos: Path, tmp_path: Pa
     assert status_of(["pooling", *arguments]) == 0
     assert {path.name for path in (folder / "study").iterdir()} == {"sheet.png", "curves.png", "study.json", "runs"}
     assert "phot\\\\udce9" in (folder / "study" / "study.json").read_text()
+
+
+def test_a_study_has_one_writer(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sole_writer(tmp_path / "study", folder=True):
+        assert status_of(["pooling", *arguments]) == 1
+    assert "study: another fastnst is writing it at this moment" in capsys.readouterr().err
 
 
 def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

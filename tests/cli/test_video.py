@@ -90,6 +90,18 @@ def test_names_that_are_no_text(film: Path, style: str, tmp_path: Path, capfd: p
     assert run(folder / os.fsdecode(b"pictur\xe9s"), "--fps", "25", "--style", style, "-o", tmp_path / "a.mp4") == 0
 
 
+def test_frames_that_are_left_out_are_named(style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "2.CR2").touch()
+    with pytest.raises(InputError, match=r"no numbered pictures; 1 raw file is left out, .*2\.CR2"):
+        run(frames, "--style", style, "-o", tmp_path / "out.mp4")
+    for number in (1, 3):
+        Image.new("RGB", (32, 32)).save(frames / f"{number}.png")
+    assert run(frames, "--fps", "25", "--style", style, "-o", tmp_path / "out.mp4") == 0
+    assert "1 raw file is left out, " in capfd.readouterr().err
+
+
 def test_styles_that_nobody_mixed_are_said_before(
     film: Path, write_duo: Callable[[Path], None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
