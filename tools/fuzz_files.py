@@ -30,7 +30,17 @@ from safetensors.torch import save_file
 
 from fastnst.cli import COMMANDS, RESEARCH, main
 from fastnst.errors import FastNSTError
+from fastnst.exact.checkpoint import load_checkpoint as load_optimization
+from fastnst.exact.checkpoint import read_asked
+from fastnst.exact.checkpoint import save_checkpoint as save_optimization
+from fastnst.exact.optimizers import new_descent
+from fastnst.exact.pyramid import plan_levels
+from fastnst.exact.result import OptimizationRun, Step, Trace
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.losses.compact import CompactFeatures
 from fastnst.models.checkpoint import ModelInfo, build_network, read_safetensors, save_model
+from fastnst.research.distillation.loop import DistillState, load_state, save_state
+from fastnst.research.distillation.settings import DistillSettings
 from fastnst.training.checkpoint import load_checkpoint, new_state, save_checkpoint
 from fastnst.training.settings import TrainSettings, plain
 
@@ -72,6 +82,15 @@ def prepare(folder: Path) -> None:
     save_model(folder / "model", build_network(spec), ModelInfo("waves", spec, "drawn"))
     settings = TrainSettings(style=(folder / "picture.png",), width=2, blocks=1, content="missing", workers=0)
     save_checkpoint(folder / "checkpoint", new_state(settings, torch.device("cpu")), plain(settings), "abc")
+    given = OptimizeSettings(size=16, steps=4, optimizer="adam")
+    run = OptimizationRun(plan_levels(given), new_descent(given))
+    image = torch.rand(1, 3, 12, 16)
+    for number in (1, 2):
+        image = run.descent.propose(image, 3.0 - number, torch.rand(1, 3, 12, 16))
+    run.trace = Trace([Step(number, 1.0, 2.0, 3.0, 0.0, 0.1, 16) for number in (1, 2)], image)
+    run.done, run.image = 2, image
+    save_optimization(folder / "optimization", run, {"settings": {}})
+    save_state(folder / "distillation", DistillState(CompactFeatures()), DistillSettings(paintings=folder))
     recipe = {"style": str(folder / "picture.png"), "content": "missing", "steps": 3, "workers": 0}
     (folder / "recipe").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in recipe.items()))
 
@@ -153,6 +172,25 @@ def checkpoints(lots: random.Random, folder: Path) -> list[str]:
     return ["export", str(folder / "run.safetensors"), "-o", str(folder / "run.onnx"), "--overwrite"]
 
 
+def optimizations(lots: random.Random, folder: Path) -> list[str]:
+    """A damaged checkpoint of an optimisation, loaded or read as `optimize --resume` does, or one of a distillation."""
+    kind = lots.choice(["optimization", "distillation"])
+    (folder / "run").mkdir()
+    damage_tensors(lots, folder / kind, folder / "run" / "checkpoint.safetensors")
+    if kind == "distillation" and lots.random() < 0.3:
+        return [
+            "research",
+            "distill",
+            "--resume",
+            str(folder / "run"),
+            "--content",
+            "missing",
+            "--paintings",
+            "missing",
+        ]
+    return [LOAD, str(folder / "run" / "checkpoint.safetensors"), kind]
+
+
 def recipes(lots: random.Random, folder: Path) -> list[str]:
     """A damaged recipe."""
     content = (folder / "recipe").read_bytes()
@@ -187,15 +225,21 @@ def command_lines(lots: random.Random, folder: Path) -> list[str]:
     return [word for word in words if "\0" not in word] + ["--content", "missing"]
 
 
-PARTS: dict[str, Make] = {"checkpoints": checkpoints, "recipes": recipes, "command-lines": command_lines}
+PARTS: dict[str, Make] = {
+    "checkpoints": checkpoints,
+    "optimizations": optimizations,
+    "recipes": recipes,
+    "command-lines": command_lines,
+}
+
+
+ORIGINALS = ["picture.png", "model", "checkpoint", "optimization", "distillation"]
 
 
 def seen(folder: Path) -> str:
     """What lies in the folder that nobody may touch, and the originals, as one hash."""
     found = hashlib.sha256()
-    for path in sorted(
-        [*(folder / "victim").rglob("*"), folder / "picture.png", folder / "model", folder / "checkpoint"]
-    ):
+    for path in sorted([*(folder / "victim").rglob("*"), *map(folder.joinpath, ORIGINALS)]):
         found.update(str(path).encode() + (path.read_bytes() if path.is_file() else b""))
     return found.hexdigest()
 
@@ -216,7 +260,7 @@ def run(words: list[str]) -> tuple[int, str]:
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             if words[0] == LOAD:
-                load(Path(words[1]))
+                load(Path(words[1]), *words[2:])
             main(words)
     except SystemExit as ended:
         return int(ended.code or 0), printed.getvalue()
@@ -225,11 +269,18 @@ def run(words: list[str]) -> tuple[int, str]:
     return 0, printed.getvalue()
 
 
-def load(path: Path) -> None:
-    """Load a checkpoint as `train --resume` does, and end as it would."""
-    settings = TrainSettings(style=(Path("picture.png"),), width=2, blocks=1, init_from="none")
+def load(path: Path, kind: str = "training") -> None:
+    """Load a checkpoint as `--resume` does, and end as it would."""
     try:
-        load_checkpoint(path, new_state(settings, torch.device("cpu")))
+        if kind == "training":
+            settings = TrainSettings(style=(Path("picture.png"),), width=2, blocks=1, init_from="none")
+            load_checkpoint(path, new_state(settings, torch.device("cpu")))
+        elif kind == "optimization":
+            asked = OptimizeSettings(size=16, steps=4, optimizer="adam")
+            read_asked(path)
+            load_optimization(path, plan_levels(asked), new_descent(asked), torch.device("cpu"))
+        else:
+            load_state(path)
     except FastNSTError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

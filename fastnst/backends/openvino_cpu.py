@@ -17,6 +17,9 @@ from fastnst.machine.resources import default_threads
 
 # OpenVINO's words for what the CPU can do, and for what a network is to compute in.
 _CAPABILITIES: dict[str, Precision] = {"BF16": "bfloat16", "FP16": "float16"}
+# What OpenVINO keeps prepared, for each layer and size of picture, least recently used first out; its own limit is
+# 5000. After 400 sizes up to 240x240 starry-live has grown by 67 MB with this one and by 115 MB with that.
+_KEPT_PREPARED = 512
 _HINTS: dict[Precision, str] = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
 
@@ -49,6 +52,7 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
             # Numbers next to zero, as dark flat areas make them, slow some processors down thirty times.
             "CPU_DENORMALS_OPTIMIZATION": True,
+            "CPU_RUNTIME_CACHE_CAPACITY": str(_KEPT_PREPARED),
         }
         try:
             compiled = core.compile_model(_settle_layouts(core.read_model(path)), "CPU", settings)

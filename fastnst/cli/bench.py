@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import write_atomically
+from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.styles import find_style, installed_styles
 from fastnst.losses.settings import LossNetworkName
 
@@ -75,12 +76,13 @@ def bench(
     cases = _plan(style, against or [], size or ["640x480"], provider or ["auto"])
     console = Console(stderr=True)
     columns = (TextColumn("timing"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("", total=(WARM_UP + runs) * len(cases))
-        benchmark = run_benchmark(cases, runs=runs, threads=threads, on_run=lambda: progress.advance(bar))
-    if json is not None:
-        write_atomically(json, benchmark.as_json().encode(errors="backslashreplace"))
-    _show(benchmark)
+    with nullcontext() if json is None else sole_writer(json, folder=False):
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+            bar = progress.add_task("", total=(WARM_UP + runs) * len(cases))
+            benchmark = run_benchmark(cases, runs=runs, threads=threads, on_run=lambda: progress.advance(bar))
+        _show(benchmark)  # first, so that a file that cannot be written costs no figures
+        if json is not None:
+            write_atomically(json, benchmark.as_json().encode(errors="backslashreplace"))
     if any(measurement.error for measurement in benchmark.measurements):
         sys.exit(1)
 
@@ -225,11 +227,12 @@ def bench_optimize(
     for changes in contenders.values():  # each in vain after hours of the others
         check_init(replace(settings, **changes))
     pairs = [PicturePair(one, other) for one, other in zip(photo, style, strict=True)]
-    curves = _run(pairs, contenders, output, settings, baseline_steps)
-    write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode(errors="backslashreplace"))
-    plot = loss_plot(curves)
-    write_atomically(output / "loss-against-seconds.png", plot.light)
-    write_atomically(output / "loss-against-seconds-dark.png", plot.dark)
+    with sole_writer(output, folder=True):
+        curves = _run(pairs, contenders, output, settings, baseline_steps)
+        write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode(errors="backslashreplace"))
+        plot = loss_plot(curves)
+        write_atomically(output / "loss-against-seconds.png", plot.light)
+        write_atomically(output / "loss-against-seconds-dark.png", plot.dark)
     _show_curves(curves)
 
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fastnst.cli.console import Console
 from fastnst.errors import FastNSTError, InputError, OutputError, on_one_line
+from fastnst.io.files import sole_writer
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame
 from fastnst.research.comparison.comparison import CompareSettings, Comparison
@@ -59,10 +60,11 @@ def compare(
     from fastnst.research.evaluation.networks import open_network  # noqa: PLC0415
 
     comparer = Comparer(open_network(style), painting, settings)
-    done, stopped = _run(comparer, pictures, list(dict.fromkeys(size)), console)
-    if done:
-        report = compare_report(comparer, style_image.name, done)
-        files = write_comparison(report, comparer.style, done, output)
+    with sole_writer(output, folder=True):
+        done, stopped = _run(comparer, pictures, list(dict.fromkeys(size)), console)
+        report = compare_report(comparer, style_image.name, done) if done else None
+        files = [] if report is None else write_comparison(report, comparer.style, done, output)
+    if report is not None:
         console.print(report.summary)
         console.print(f"{files[0]}: the report, and {len(files) - 1} more files beside it")
     if stopped is not None:
@@ -73,7 +75,7 @@ def _read(photos: list[str]) -> list[tuple[str, Frame]]:
     """Name and frame of each photo; the names serve in file names and must differ."""
     pictures: dict[str, Frame] = {}
     for found in find_pictures(photos):
-        name = found.path.stem
+        name = on_one_line(found.path.stem)
         if name in pictures:
             raise InputError(f"{found.path}: another photo is called {name} too; rename one, the report tells by name")
         pictures[name] = read_frame(found.path)

@@ -32,9 +32,16 @@ class Console(rich.console.Console):
 
 
 def content_folder(content: str, console: Console) -> Path:
-    """Return the folder that --content names; raises InputError where there is none, or a failed download's error."""
+    """Return the folder that --content names, and say which pictures in it are left out.
+
+    Raises InputError where there is none, or a failed download's error.
+    """
+    from fastnst.io.folders import list_left_out, name_left_out  # noqa: PLC0415 - imports Pillow
+
     folder = Path(content)
     if folder.is_dir():
+        for line in name_left_out(list_left_out(folder)):
+            console.print(line)
         return folder
     if content not in ("val2017", "train2017"):
         raise InputError(f"{content}: no such folder; --content expects a folder of pictures, val2017 or train2017")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line
+from fastnst.io.files import sole_writer
 from fastnst.losses.settings import LossSettings, VGGName
 
 if TYPE_CHECKING:
@@ -102,40 +103,44 @@ def evaluate(
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.io.folders import find_pictures  # noqa: PLC0415
+    from fastnst.io.folders import find_pictures, name_left_out  # noqa: PLC0415
     from fastnst.report.report import Report  # noqa: PLC0415
     from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
     from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
     from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
 
     console = Console(stderr=True)
-    paths = choose_evenly([found.path for found in find_pictures(photos, skip=output)], limit)
-    moved = [found.path for found in find_pictures(video_pictures, skip=output)]
+    left_out: list[Path] = []
+    paths = choose_evenly([found.path for found in find_pictures(photos, skip=output, left_out=left_out)], limit)
+    moved = [found.path for found in find_pictures(video_pictures, skip=output, left_out=left_out)]
+    for line in name_left_out(left_out):
+        console.print(line)
     if paths and not any(path.is_file() for path in paths):
         raise InputError(f"{paths[0]}: no such file")
     networks = open_networks(style, strength=strength)
-    report, interrupted = Report("Steadiness on video", ", ".join(network.name for network in networks)), False
-    if style_image is not None and paths:
-        settings = LossSettings(loss_network=loss_network, loss_weights=loss_weights)
-        load = partial(load_measures, settings, lpips_weights)
-        report, interrupted = _measure_photos(
-            networks,
-            style_image,
-            paths,
-            load,
-            console,
-            output=output,
-            sizes=list(dict.fromkeys(size)),
-            style_size=style_size,
-            samples=samples,
-            resume=resume,
-        )
-        report.write(output)  # already now, as a film may turn out to be unreadable
-    if (video or moved) and not interrupted:
-        _measure_video(
-            report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size[0]
-        )
-        report.write(output)
+    with sole_writer(output, folder=True):
+        report, interrupted = Report("Steadiness on video", ", ".join(network.name for network in networks)), False
+        if style_image is not None and paths:
+            settings = LossSettings(loss_network=loss_network, loss_weights=loss_weights)
+            load = partial(load_measures, settings, lpips_weights)
+            report, interrupted = _measure_photos(
+                networks,
+                style_image,
+                paths,
+                load,
+                console,
+                output=output,
+                sizes=list(dict.fromkeys(size)),
+                style_size=style_size,
+                samples=samples,
+                resume=resume,
+            )
+            report.write(output)  # already now, as a film may turn out to be unreadable
+        if (video or moved) and not interrupted:
+            _measure_video(
+                report, networks, video, moved or paths[:MOVED_PHOTOS], console, frames=video_frames, size=size[0]
+            )
+            report.write(output)
     console.print(f"{output / 'report.html'}: {report.summary}")
     if interrupted:
         raise KeyboardInterrupt

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -21,7 +21,7 @@ from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
-from fastnst.io.files import write_atomically
+from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 from fastnst.losses.settings import LOOK
 
@@ -168,25 +168,34 @@ def optimize(
     fetch_loss_weights(settings, console)
     from fastnst.exact.engine import optimize as run  # noqa: PLC0415 - imports torch
 
-    # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
-    write = PictureWriter(picture, output, overwrite=overwrite or resume)
-    newest: list[OptimizeProgress] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[step]}"), TimeRemainingColumn())
-    with _best_is_written(write, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
-        result = run(
-            picture.frame,
-            styles,
-            settings,
-            content_mask=mask,
-            callback=_show(bar, write, settings, newest),
-            log_dir=log_dir,
-            resume=resume,
-            on_plan=partial(_say_plan, settings, console),
+    with ExitStack() as outputs:
+        for path in filter(None, (output, json_file)):
+            outputs.enter_context(sole_writer(path, folder=False))
+        # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
+        write = PictureWriter(picture, output, overwrite=overwrite or resume)
+        newest: list[OptimizeProgress] = []
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[step]}"),
+            TimeRemainingColumn(),
         )
-    write(result.frame)
-    if json_file is not None:
-        files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
-        _write_json(json_file, {name: str(value) for name, value in files.items()}, result, settings)
+        with _best_is_written(write, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
+            result = run(
+                picture.frame,
+                styles,
+                settings,
+                content_mask=mask,
+                callback=_show(bar, write, settings, newest),
+                log_dir=log_dir,
+                resume=resume,
+                on_plan=partial(_say_plan, settings, console),
+            )
+        write(result.frame)
+        if json_file is not None:
+            files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
+            words = {name: str(value) for name, value in files.items()}
+            _write_json(json_file, words, result, settings, overwrite=overwrite or resume)
     _say(result, output, settings, console)
     if result.interrupted:
         raise SystemExit(130)
@@ -273,11 +282,13 @@ def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: 
     return show
 
 
-def _write_json(file: Path, files: dict[str, str], result: "OptimizeResult", settings: OptimizeSettings) -> None:
+def _write_json(
+    file: Path, files: dict[str, str], result: "OptimizeResult", settings: OptimizeSettings, *, overwrite: bool
+) -> None:
     from fastnst.exact.result import report  # noqa: PLC0415 - imports torch
 
     content = json.dumps(files | report(result, settings), indent=1) + "\n"
-    write_atomically(file, content.encode(errors="backslashreplace"))
+    write_atomically(file, content.encode(errors="backslashreplace"), overwrite=overwrite)
 
 
 class PictureWriter:

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fastnst.cli.console import Console, content_folder
 from fastnst.cli.optimize import fill_from_preset, with_network
 from fastnst.cli.train import fill_settings
-from fastnst.errors import InputError, OutputError
+from fastnst.errors import InputError, OutputError, on_one_line
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import alone_in, check_folder_for_results
+from fastnst.io.files import alone_in, check_folder_for_results, sole_writer
 from fastnst.io.images import Frame, read_frame
 from fastnst.research.distillation.settings import DistillSettings
 from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName
@@ -86,7 +86,7 @@ def study(
     from fastnst.research.studies.run import run_study  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, speed_estimate_period=120) as bar:
+    with sole_writer(output, folder=True), Progress(*columns, console=console, speed_estimate_period=120) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(number: int, runs: int, step: int, steps: int) -> None:
@@ -103,7 +103,7 @@ def _read(pictures: list[Path], masks: list[Path], option: str) -> list[Named]:
         )
     drawn: list[Frame | None] = [read_frame(mask) for mask in masks]
     return [
-        Named(path.stem, read_frame(path), mask)
+        Named(on_one_line(path.stem), read_frame(path), mask)
         for path, mask in zip(pictures, drawn or islice(cycle([None]), len(pictures)), strict=True)
     ]
 

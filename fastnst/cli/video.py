@@ -123,7 +123,8 @@ def video(
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
-    from fastnst.video.names import name_outputs  # noqa: PLC0415
+    from fastnst.io.folders import name_left_out  # noqa: PLC0415
+    from fastnst.video.names import frames_left_out, name_outputs  # noqa: PLC0415
     from fastnst.video.plan import VideoSettings, plan_film  # noqa: PLC0415
 
     settings = VideoSettings(
@@ -145,6 +146,8 @@ def video(
     )
     jobs = name_outputs(sources, output)
     console = Console(stderr=True)
+    for line in name_left_out([path for job in jobs for path in frames_left_out(job)]):
+        console.print(line)
     failed: list[Path] = []
 
     @contextmanager

@@ -81,7 +81,7 @@ def check_file(path: Path, kind: str = "picture") -> None:
             head = file.read(_HEAD_BYTES)
         if is_lfs_pointer(head):
             raise InputError(f"{path}: {LFS_POINTER}")
-        if kind == "picture" and _is_film(head):
+        if kind == "picture" and is_film(head):
             raise InputError(f"{path}: is a film; fastnst video stylizes films")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {reason(error)}") from error
@@ -92,7 +92,8 @@ def is_lfs_pointer(head: bytes) -> bool:
     return head.startswith(b"version https://git-lfs.github.com/spec/")
 
 
-def _is_film(head: bytes) -> bool:
+def is_film(head: bytes) -> bool:
+    """Whether a file is a film of a usual format, by its first bytes."""
     if head[4:8] == b"ftyp":
         return head[8:12] not in _PICTURE_BRANDS
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "

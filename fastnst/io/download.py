@@ -1,4 +1,4 @@
-"""Fetching one large file over HTTP: goes on where it stopped, retries a dropped connection, checks the MD5 sum.
+"""Fetching one large file over HTTP: goes on where it stopped, retries a dropped connection, checks the SHA-256 sum.
 
 Written here because neither torchvision's routines nor pooch go on with a partial file, and the training set of COCO
 has 19 GB.
@@ -69,14 +69,15 @@ def fetch(url: str, target: Path, *, announce: Announce, progress: Progress, che
     part.replace(target)
 
 
-def check_md5(path: Path, md5: str, url: str) -> None:
-    """Compare a file with its MD5 sum; one that differs is removed, with a DownloadError."""
+def check_sha256(path: Path, sha256: str, url: str) -> None:
+    """Compare a file with its SHA-256 sum; one that differs is removed, with a DownloadError."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != md5:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
         path.unlink()
         raise DownloadError(
-            f"{url}: the file has MD5 {found}, expected {md5}; removed it, run the command again to fetch it anew"
+            f"{url}: the file has SHA-256 {found}, expected {sha256}; removed it, run the command again to fetch it "
+            "anew"
         )
 
 

@@ -23,6 +23,68 @@ _PART = re.compile(rf"\.fastnst-{_COMPUTER}-(\d{{1,9}})-\w+\.part(\.\w+)?")
 _cleaned: set[Path] = set()
 
 
+_State = tuple[int, int, int]
+"""Inode, bytes and time of change of a file."""
+
+# What stood at each path of an output that is ours alone, and what we have written there since; by the output's path.
+_known: dict[Path, dict[Path, _State | None]] = {}
+
+
+@contextlib.contextmanager
+def sole_writer(output: Path, *, folder: bool) -> Iterator[None]:
+    """Have an output that may replace an earlier one to oneself while the block runs.
+
+    Another fastnst with the same output is refused. What somebody else writes there meanwhile, for a folder right in
+    it, `atomic_path` does not replace. Missing folders are made, and the last is removed if nothing comes of it.
+
+    Args:
+        output: a file, or a folder.
+        folder: it is one; it need not exist.
+
+    Raises OutputError.
+    """
+    lock = output / LOCK if folder else output.with_name(f".{output.name}{LOCK}")
+    with hold(lock, f"{output}: another fastnst is writing it at this moment; choose another name"):
+        place = output.absolute()
+        _known[place] = {path: _state(path) for path in (place.iterdir() if folder else [place])}
+        try:
+            yield
+        finally:
+            del _known[place]
+
+
+def _state(path: Path) -> _State | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _unchanged(path: Path) -> Iterator[bool]:
+    """Hold the block, which writes a file, to what `sole_writer` says; gives whether the name must be free."""
+    place = path.absolute()
+    known = _known.get(place, _known.get(place.parent))
+    if known is None:
+        yield False
+        return
+    found = _state(place)
+    if found != known.get(place) and found is not None:
+        raise OutputError(f"{path}: was written by somebody else meanwhile, and is left alone; choose another name")
+    yield found is None
+    known[place] = _state(place)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a file of one's own. Raises OutputError."""
+    try:
+        with _unchanged(path), path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it there when the block ends well; remove it otherwise.
@@ -45,10 +107,11 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        if overwrite:
-            temporary.replace(path)
-        else:
-            _move_exclusively(temporary, path)
+        with _unchanged(path) as must_be_free:
+            if overwrite and not must_be_free:
+                temporary.replace(path)
+            else:
+                move_exclusively(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -56,14 +119,18 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _move_exclusively(temporary: Path, path: Path) -> None:
-    """Give a file its name unless another one has it, then OutputError is raised."""
+def move_exclusively(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another one has it, then OutputError is raised; the old name may stay."""
     try:
-        path.hardlink_to(temporary)
-    except OSError as error:
-        if os.path.lexists(path):
-            raise OutputError(f"{path}: already exists; --overwrite replaces it") from error
-        temporary.replace(path)  # a disk without hard links
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links
+            path.touch(exist_ok=False)
+            temporary.replace(path)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: already exists; --overwrite replaces it") from error
 
 
 def _clean(folder: Path) -> None:
@@ -172,7 +239,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         str(folder).encode()
     except UnicodeEncodeError as error:  # TensorBoard, for one, takes text alone
         raise OutputError(f"{folder}: its name is no text in UTF-8; choose another folder") from error
-    lock = RemovableLock(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another")
+    with hold(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another"):
+        yield
+
+
+@contextmanager
+def hold(file: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; its folder is made where it is missing, and goes if nothing came of it.
+
+    Raises OutputError, with the message `busy` where another process has it, or where the system refuses.
+    """
+    lock, folder = RemovableLock(file, busy), file.parent
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,6 +264,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             if not removed:
-                (folder / LOCK).unlink()
+                file.unlink()
             if made:  # and nothing came of it
                 folder.rmdir()

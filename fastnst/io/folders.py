@@ -4,11 +4,12 @@ import glob
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError
-from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS
+from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS, is_film
 from fastnst.io.images import WRITE_FORMATS
 from fastnst.io.tiff import RAW_SUFFIXES
 
@@ -83,6 +84,32 @@ def name_left_out(left_out: Sequence[Path]) -> list[str]:
     return lines
 
 
+def list_left_out(folder: Path) -> list[Path]:
+    """List the pictures in and below a folder that are of a kind that is not read here, see `name_left_out`."""
+    return sorted(place / name for place, _, files in walk(folder) for name in files if is_left_out(Path(name)))
+
+
+def is_left_out(path: Path) -> bool:
+    """Whether a file is a picture, by its suffix, of a kind that is not read here."""
+    return path.suffix.lower() in _NOT_READ
+
+
+def _name_films(folder: Path) -> list[str]:
+    """Say that a folder without pictures holds films, with the first one's name; nothing where it holds none."""
+    for place, _, files in walk(folder):
+        for name in files:
+            if (place / name).is_file() and is_film(_head(place / name)):
+                return [f"{place / name} is a film; fastnst video stylizes films"]
+    return []
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(32)
+    return b""
+
+
 def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Go through a folder and those below it, linked ones too: place, names of folders, names of files, both sorted.
 
@@ -113,7 +140,8 @@ def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> list[Fou
         others: list[Path] = []
         pictures = sorted(_search(path, path, skip, others), key=lambda picture: picture.relative)
         if not pictures:
-            raise InputError("; ".join([f"{path}: no pictures in this folder", *name_left_out(sorted(others))]))
+            words = [f"{path}: no pictures in this folder", *_name_films(path), *name_left_out(sorted(others))]
+            raise InputError("; ".join(words))
         left_out += sorted(others)
         return pictures
     if os.path.lexists(path) or not glob.has_magic(str(path)):
@@ -132,7 +160,7 @@ def _search(folder: Path, root: Path, skip: Path | None, left_out: list[Path]) -
             path = place / name
             if path.suffix.lower() in READ_SUFFIXES:
                 yield Found(path, path.relative_to(root))
-            elif path.suffix.lower() in _NOT_READ:
+            elif is_left_out(path):
                 left_out.append(path)
 
 
@@ -152,7 +180,7 @@ def _match(pattern: Path, skip: Path | None, left_out: list[Path]) -> Iterator[F
                 yield from _search(path, root, skip, left_out)
         elif path.suffix.lower() in READ_SUFFIXES:
             yield Found(path, path.relative_to(root))
-        elif path.suffix.lower() in _NOT_READ:
+        elif is_left_out(path):
             left_out.append(path)
 
 

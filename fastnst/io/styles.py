@@ -30,6 +30,8 @@ def find_style(name: str | Path) -> Path:
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
             raise StyleError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; expected a style's .onnx")
+        if any("\udc80" <= letter <= "\udcff" for letter in str(path)):  # how Python writes a byte that is no text
+            raise StyleError(f"{path}: its name is no text in UTF-8, and ONNX Runtime takes no other; rename it")
         return path
     # The suffix first: starry.jpg may lie in the working folder.
     if path.suffix.lower() in _PICTURES:

@@ -1,6 +1,10 @@
 """COCO's photographs (https://cocodataset.org), the usual content pictures for training, fetched once.
 
 The pictures are those of Flickr users, each under a licence of its own; nothing of them is kept in a trained style.
+
+The server of images.cocodataset.org has a certificate for its other name alone, s3.amazonaws.com. COCO publishes no
+SHA-256 sums; these are those that a dozen public projects hold the same files to, some beside the MD5 sums known longer
+(442b8da7639aecaf257c1dceb8ba8c80 and cced6f7f71b7629ddf16f17bbcfab6b2).
 """
 
 import shutil
@@ -14,7 +18,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError, nearest_hint
-from fastnst.io.download import Announce, Progress, bytes_in, check_md5, fetch
+from fastnst.io.download import Announce, Progress, bytes_in, check_sha256, fetch
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Archive:
     size: int
     """Bytes, to announce it; what the server says counts."""
 
-    md5: str
+    sha256: str
 
     pictures: int
     """How many it holds, to announce it."""
@@ -34,15 +38,15 @@ class Archive:
 
 ARCHIVES: Mapping[str, Archive] = {
     "val2017": Archive(
-        url="http://images.cocodataset.org/zips/val2017.zip",
+        url="https://s3.amazonaws.com/images.cocodataset.org/zips/val2017.zip",
         size=815_585_330,
-        md5="442b8da7639aecaf257c1dceb8ba8c80",
+        sha256="4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
         pictures=5_000,
     ),
     "train2017": Archive(
-        url="http://images.cocodataset.org/zips/train2017.zip",
+        url="https://s3.amazonaws.com/images.cocodataset.org/zips/train2017.zip",
         size=19_336_861_798,
-        md5="cced6f7f71b7629ddf16f17bbcfab6b2",
+        sha256="69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
         pictures=118_287,
     ),
 }
@@ -99,7 +103,7 @@ def _fetch_and_unpack(archive: Archive, folder: Path, announce: Announce, progre
 
         fetch(archive.url, packed, announce=announce, progress=progress, check_room=check_room)
     announce(f"Checking and unpacking {packed}.")
-    check_md5(packed, archive.md5, archive.url)
+    check_sha256(packed, archive.sha256, archive.url)
     _unpack(packed, folder, progress)
     packed.unlink()
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file, quiet_pillow, reason
-from fastnst.io.folders import READ_SUFFIXES, walk
+from fastnst.io.folders import READ_SUFFIXES, list_left_out, name_left_out, walk
 from fastnst.io.images import Frame, read_frame
 
 MIN_SHORT_SIDE = 32
@@ -70,7 +70,8 @@ def list_pictures(folder: Path) -> list[str]:
         if Path(name).suffix.lower() in READ_SUFFIXES
     ]
     if not names:
-        raise InputError(f"{folder}: no pictures in it or below; expected JPEG, PNG, WebP ... files")
+        words = f"{folder}: no pictures in it or below; expected JPEG, PNG, WebP ... files"
+        raise InputError("; ".join([words, *name_left_out(list_left_out(folder))]))
     return sorted(names)
 
 

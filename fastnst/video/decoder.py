@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import av
 from av import Packet, VideoFrame
@@ -145,6 +145,33 @@ def _lacks_index(path: Path) -> bool:
     return b"mdat" in kinds and b"moov" not in kinds
 
 
+def _is_cut_gif(path: Path) -> bool:
+    """Whether a GIF ends inside one of its blocks (GIF89a specification, section 12); FFmpeg does not tell."""
+    with suppress(OSError), path.open("rb") as file:
+        try:
+            _skip_palette(file, at=10)
+            while kind := file.read(1):
+                if kind == b";":
+                    return False
+                if kind == b",":
+                    _skip_palette(file, at=8)
+                file.read(1)  # the kind of an extension, or the bits of a picture's first codes
+                while size := file.read(1)[0]:
+                    if len(file.read(size)) < size:
+                        return True
+        except IndexError:
+            return True
+    return False
+
+
+def _skip_palette(file: IO[bytes], at: int) -> None:
+    """Read a header and its palette; raises IndexError at the end of the file."""
+    size = 13 if at == 10 else 9
+    flags = file.read(size)[at]
+    if flags & 0x80:
+        file.seek(3 << (flags & 7) + 1, io.SEEK_CUR)
+
+
 def main_video(container: InputContainer, path: Path) -> VideoStream:
     """Return the track of pictures that players show. Raises InputError where there is none, or no decoder for it."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -258,6 +285,8 @@ class FilmDecoder:
     def _ends_early(self) -> bool:
         """Whether the index, or the header, promised more than the file held."""
         name, duration = self._container.format.name, self._container.duration
+        if name == "gif":
+            return _is_cut_gif(Path(self._container.name.removeprefix("file:")))
         if name.startswith("mov"):
             entries = self._stream.index_entries
             return len(entries) > 0 and self._dts is not None and self._dts < entries[len(entries) - 1].timestamp

@@ -3,12 +3,14 @@
 H height, W width in pixels.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from fastnst.errors import InputError
+from fastnst.errors import InputError, OutputError
+from fastnst.io.files import move_exclusively
 from fastnst.io.folders import READ_SUFFIXES
 from fastnst.io.images import Picture, format_of, read_picture, write_picture
 from fastnst.video.film import Colors, Film, FilmFrame, Span
@@ -119,12 +121,22 @@ class FrameFileWriter:
         self.done += 1
         self._job.keep = True
 
-    def publish(self) -> None:
-        """Give the frames their names, numbered from 1. Raises OutputError."""
+    def publish(self, *, overwrite: bool) -> None:
+        """Give the frames their names, numbered from 1; all or none where one is taken and `overwrite` is not set.
+
+        Raises OutputError.
+        """
+        names = {self._path(number): numbered_name(self._pattern, number + 1) for number in range(self.done)}
+        taken = None if overwrite else next(filter(os.path.lexists, names.values()), None)
+        if taken is not None:
+            raise OutputError(f"{taken}: already exists; --overwrite replaces it")
         with writing(self._pattern):
             self._pattern.parent.mkdir(parents=True, exist_ok=True)
-            for number in range(self.done):
-                self._path(number).replace(numbered_name(self._pattern, number + 1))
+            for painted, name in names.items():
+                if overwrite:
+                    painted.replace(name)
+                else:
+                    move_exclusively(painted, name)
         self._job.keep = False
 
     def _path(self, number: int) -> Path:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from fastnst.errors import OutputError
-from fastnst.io.files import RemovableLock, read_regular, write_atomically
+from fastnst.io.files import RemovableLock, move_exclusively, read_regular, write_atomically
 
 _DESCRIPTION = "job.json"
 _LOCK = "lock"
@@ -32,7 +32,7 @@ class JobFolder:
 
     with JobFolder(output, {"film": "...", "style": "..."}) as job:
         ...
-        job.publish(job.folder / "whole.mp4")
+        job.publish(job.folder / "whole.mp4", overwrite=False)
     """
 
     def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool = True) -> None:
@@ -80,12 +80,15 @@ class JobFolder:
         if not removed:
             self._remove()
 
-    def publish(self, whole: Path) -> None:
-        """Give a finished file its name. Raises OutputError."""
+    def publish(self, whole: Path, *, overwrite: bool) -> None:
+        """Give a finished file its name. Raises OutputError, without `overwrite` where another file has it by now."""
         with writing(self.output):
             with whole.open("rb+") as file:
                 os.fsync(file.fileno())
-            whole.replace(self.output)
+            if overwrite:
+                whole.replace(self.output)
+            else:
+                move_exclusively(whole, self.output)
         self.keep = False
 
     def _open(self) -> None:

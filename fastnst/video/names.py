@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError, OutputError
-from fastnst.io.folders import READ_SUFFIXES, walk
+from fastnst.io.folders import READ_SUFFIXES, is_left_out, list_left_out, name_left_out, walk
 from fastnst.video.frame_files import is_pattern
 from fastnst.video.plan import CONTAINERS
 
@@ -110,7 +110,8 @@ def _find(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         elif any(file.suffix.lower() in READ_SUFFIXES for file in path.iterdir()):
             yield path, Path(path.resolve().name)
         else:
-            raise InputError(f"{path}: no films in this folder, and no numbered pictures")
+            words = f"{path}: no films in this folder, and no numbered pictures"
+            raise InputError("; ".join([words, *name_left_out(list_left_out(path))]))
     elif is_pattern(path) or os.path.lexists(path) or not glob.has_magic(str(path)):
         yield path, Path(path.name)
     else:
@@ -120,6 +121,11 @@ def _find(path: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         if not films:
             raise InputError(f"{path}: no film matches this pattern")
         yield from ((film, Path(film.name)) for film in films)
+
+
+def frames_left_out(job: FilmJob) -> list[Path]:
+    """Pictures in a folder of frames that are of a kind that is not read here, see `name_left_out`."""
+    return sorted(filter(is_left_out, job.source.iterdir())) if job.source.is_dir() else []
 
 
 def _search(folder: Path, output: Path) -> Iterator[Path]:

@@ -201,7 +201,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     # Settled before the start too; but that may be hours ago, and somebody else may have written there.
     refuse_existing(plan.output, plan.overwrite)
     if isinstance(writer, FrameFileWriter):
-        writer.publish()
+        writer.publish(overwrite=plan.overwrite)
         return
     film, settings, segments = plan.film, plan.settings, writer.segments
     assert plan.encoding is not None
@@ -224,7 +224,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     except BaseException:
         whole.unlink(missing_ok=True)
         raise
-    job.publish(whole)
+    job.publish(whole, overwrite=plan.overwrite)
 
 
 def _identity(plan: FilmPlan) -> dict[str, object]:
@@ -247,5 +247,5 @@ def _fingerprint(film: Film) -> str:
     described = hashlib.sha256(str(film.rate).encode())
     for path in files:
         status = path.stat()
-        described.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        described.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return described.hexdigest()

@@ -51,6 +51,7 @@ class FilmRecorder:
             OutputError: another suffix, a file that is there, or one that cannot be written.
         """
         check_path(path, overwrite=overwrite)
+        self._overwrite = overwrite
         self.path = path
         self.dropped = 0
         """Pictures that the encoder had no time for."""
@@ -95,7 +96,7 @@ class FilmRecorder:
 
     def _work(self, fps: float) -> None:
         try:
-            with atomic_path(self.path) as temporary:
+            with atomic_path(self.path, overwrite=self._overwrite) as temporary:
                 self._encode(temporary, fps)
         except (av.FFmpegError, ValueError) as error:
             self._error = OutputError(f"{self.path}: cannot be written ({reason(error)})")

@@ -141,12 +141,13 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
                 "CPU_DENORMALS_OPTIMIZATION",
                 "ENABLE_CPU_PINNING",
             )
-            seen.append([compiled.get_property(name) for name in names])
+            seen.append([*(compiled.get_property(name) for name in names), settings["CPU_RUNTIME_CACHE_CAPACITY"]])
             return compiled
 
     monkeypatch.setattr(openvino_cpu, "_core", Core)
     OpenVinoBackend(invert, precision="float32", threads=1)
-    (hint, threads, denormals, pinned), *_ = seen
+    (hint, threads, denormals, pinned, kept), *_ = seen
+    assert int(kept) <= 512  # prepared layers; without a limit each new size of picture takes memory for good
     assert hint == openvino.Type.f32
     assert threads == 1
     assert denormals is True
@@ -221,3 +222,41 @@ def test_a_broken_installation(invert: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(openvino_cpu.importlib, "import_module", broken)
     with pytest.raises(SettingError, match=r"the openvino package does not load \(libtbb"):
         Stylizer(invert, provider="openvino")
+
+
+GROWTH = """
+import sys
+import numpy as np
+import onnx
+import psutil
+from fastnst.backends.openvino_cpu import OpenVinoBackend
+
+def used():
+    return psutil.Process().memory_info().rss
+
+backend, most = OpenVinoBackend(sys.argv[1], threads=1), []
+for size in range(240, 40, -1):
+    backend.run({"frame": np.zeros((1, size, 240, 3), np.uint8)})
+    most.append(used())
+print(most[-1] - most[-101])
+"""
+
+
+@needs_openvino
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_sizes_it_has_seen(write_network: Any) -> None:
+    layers = "\n".join(  # no two alike: those share what is prepared
+        f"    m{n} = Conv<dilations = [{n}, {n}], pads = [{n}, {n}, {n}, {n}]>(m{n - 1}, weight)" for n in range(1, 21)
+    )
+    weight = ", ".join(["0.1"] * 81)
+    text = f"""
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <float[3, 3, 3, 3] weight = {{{weight}}}> {{
+    planes = Transpose<perm = [0, 3, 1, 2]>(frame)
+    m0 = Cast<to = 1>(planes)
+{layers}
+    whole = Cast<to = 2>(m20)
+    stylized = Transpose<perm = [0, 2, 3, 1]>(whole)
+}}"""
+    command = [sys.executable, "-c", GROWTH, str(write_network(text))]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(ended.stdout) < 64 << 20  # 16 MB for the last 100 sizes; 296 with OpenVINO's own limit

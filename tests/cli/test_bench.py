@@ -8,6 +8,7 @@ import pytest
 
 from fastnst import cli
 from fastnst.cli import bench as command
+from fastnst.io.files import sole_writer
 from fastnst.research.benchmarks import benchmark
 from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement
 
@@ -138,3 +139,14 @@ def test_nothing_to_time(
     monkeypatch.setattr("fastnst.io.styles.bundled_styles_folder", lambda: tmp_path / "none")
     assert run("bench") == 1
     assert "no style is installed" in capfd.readouterr().err
+
+
+def test_a_file_of_figures_has_one_writer(
+    styles: Path, planned: list[Case], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with sole_writer(tmp_path / "a.json", folder=False):
+        assert run("bench", "--style", "dots", "--json", tmp_path / "a.json") == 1
+    assert "a.json: another fastnst is writing it at this moment" in capfd.readouterr().err
+    assert planned == []
+    assert run("bench", "--style", "dots", "--json", tmp_path / "a.json") == 0
+    assert (tmp_path / "a.json").is_file()

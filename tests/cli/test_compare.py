@@ -13,6 +13,7 @@ from PIL import Image
 
 from fastnst.cli import main
 from fastnst.errors import DivergedError
+from fastnst.io.files import sole_writer
 from fastnst.io.images import read_frame
 from fastnst.research.comparison import compare as comparing
 
@@ -121,6 +122,14 @@ def test_photos_of_one_name_are_refused(
     Image.open(photos / "photo0.png").save(tmp_path / "other" / "photo0.bmp")
     assert status_of(["compare", str(photos / "photo0.png"), str(tmp_path / "other"), *options]) == 1
     assert "another photo is called photo0" in explained(capfd)
+
+
+def test_a_comparison_has_one_writer(
+    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with sole_writer(tmp_path / "out", folder=True):
+        assert status_of(["compare", str(photos / "photo0.png"), *options]) == 1
+    assert "another fastnst is writing it" in explained(capfd)
 
 
 def test_an_output_that_is_a_file_is_refused_at_once(

@@ -1,6 +1,7 @@
 """`fastnst evaluate` from the options to the files; the networks that measure are stand-ins."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.cli.evaluate import evaluate
-from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.io.files import sole_writer
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
@@ -169,6 +171,45 @@ def test_films_add_a_section(
     assert ("clip", "clip") in scenes
     assert "Warp error" in capsys.readouterr().out
     assert "Steady on video" in (out / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("asked")
+def test_names_that_are_no_text(photos: Path, style_picture: Path, style: str, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    names = {name: folder / os.fsdecode(name) for name in (b"phot\xe9.png", b"styl\xe9.png", b"invert\xe9.onnx")}
+    for path, source in zip(names.values(), (photos / "photo0.png", style_picture, Path(style)), strict=True):
+        path.write_bytes(source.read_bytes())
+    photo, painting, network = names.values()
+    with pytest.raises(StyleError, match=r"its name is no text in UTF-8, and ONNX Runtime takes no other; rename it"):
+        evaluate(style=[str(network)], style_image=painting, photos=(str(photo),), output=folder / "out", size=(80,))
+    evaluate(style=[style], style_image=painting, photos=(str(photo),), output=folder / "out", size=(80,), samples=1)
+    assert {"report.html", "report.json", "report.md", "sheet.png"} <= {
+        path.name for path in (folder / "out").iterdir()
+    }
+    assert "phot\\udce9" in (folder / "out" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("asked")
+def test_pictures_that_are_left_out_are_named(
+    photos: Path, style_picture: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((photos / "photo0.png").read_bytes())
+    (folder / "b.CR2").touch()
+    evaluate(
+        style=[style], style_image=style_picture, photos=(str(folder),), output=tmp_path / "out", size=(80,), samples=1
+    )
+    assert "1 raw file is left out, " in capfd.readouterr().err
+
+
+def test_a_report_has_one_writer(photos: Path, style_picture: Path, style: str, tmp_path: Path) -> None:
+    with (
+        sole_writer(tmp_path / "out", folder=True),
+        pytest.raises(OutputError, match="out: another fastnst is writing it at this moment"),
+    ):
+        evaluate(style=[style], style_image=style_picture, photos=(str(photos),), output=tmp_path / "out", size=(80,))
 
 
 def test_films_alone_need_no_style_image_and_no_weights(style: str, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fastnst.cli import main
+from fastnst.io.files import sole_writer
 
 
 @pytest.fixture
@@ -111,6 +113,24 @@ def test_errors_are_one_line(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("fastnst: ")
     assert message in last
+
+
+def test_names_that_are_no_text(arguments: list[str], photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    photo = folder / os.fsdecode(b"phot\xe9.png")
+    photo.write_bytes((photos / "photo0.png").read_bytes())
+    arguments[arguments.index("--photo") + 1] = str(photo)
+    arguments[arguments.index("-o") + 1] = str(folder / "study")
+    assert status_of(["pooling", *arguments]) == 0
+    assert {path.name for path in (folder / "study").iterdir()} == {"sheet.png", "curves.png", "study.json", "runs"}
+    assert "phot\\\\udce9" in (folder / "study" / "study.json").read_text()
+
+
+def test_a_study_has_one_writer(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sole_writer(tmp_path / "study", folder=True):
+        assert status_of(["pooling", *arguments]) == 1
+    assert "study: another fastnst is writing it at this moment" in capsys.readouterr().err
 
 
 def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

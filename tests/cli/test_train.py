@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastnst import cli
+from fastnst.cli.console import Console, content_folder
 from fastnst.cli.train import LARGEST_RECIPE, read_recipe
 from fastnst.errors import SettingError
 from fastnst.training.settings import TrainSettings
@@ -344,3 +345,12 @@ def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
 def test_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("steps = 3\n", encoding="utf-8")
     assert read_recipe(tmp_path / "a.toml") == {"steps": 3}
+
+
+def test_photographs_that_are_left_out_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.CR2").touch()
+    assert content_folder(str(tmp_path), Console(stderr=True)) == tmp_path
+    said = " ".join(capfd.readouterr().err.split())
+    assert said.startswith("1 raw file is left out, ")
+    assert said.endswith("export them as TIFF, PNG or JPEG")

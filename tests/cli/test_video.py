@@ -1,6 +1,7 @@
 """`fastnst video` as a user sees it: a film, one line, exit status."""
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -73,6 +74,32 @@ def test_one_film(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureF
     assert err.startswith(f"{tmp_path / 'out.mp4'}: 10 frames in ")
     assert err.endswith(" fps) on cpu\n")
     assert err.count("\n") == 1
+
+
+def test_names_that_are_no_text(film: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    odd = folder / os.fsdecode(b"fil\xe9m.mp4")
+    odd.write_bytes(film.read_bytes())
+    for name in (b"out\xe9.mp4", b"out\xe9.mkv", b"out\xe9.gif", b"pictur\xe9s/%d.png"):
+        assert run(odd, "--style", style, "-o", folder / os.fsdecode(name)) == 0, name
+    assert len(list((folder / os.fsdecode(b"pictur\xe9s")).iterdir())) == 10
+    assert run(folder, "--style", style, "-o", tmp_path / "all") == 0
+    assert "caf\\udce9" in capfd.readouterr().err
+    odd.write_bytes(b"")
+    assert run(folder / os.fsdecode(b"pictur\xe9s"), "--fps", "25", "--style", style, "-o", tmp_path / "a.mp4") == 0
+
+
+def test_frames_that_are_left_out_are_named(style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "2.CR2").touch()
+    with pytest.raises(InputError, match=r"no numbered pictures; 1 raw file is left out, .*2\.CR2"):
+        run(frames, "--style", style, "-o", tmp_path / "out.mp4")
+    for number in (1, 3):
+        Image.new("RGB", (32, 32)).save(frames / f"{number}.png")
+    assert run(frames, "--fps", "25", "--style", style, "-o", tmp_path / "out.mp4") == 0
+    assert "1 raw file is left out, " in capfd.readouterr().err
 
 
 def test_styles_that_nobody_mixed_are_said_before(

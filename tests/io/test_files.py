@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastnst.errors import OutputError
-from fastnst.io.files import alone_in, atomic_path, read_regular, write_atomically
+from fastnst.io.files import alone_in, append_text, atomic_path, read_regular, sole_writer, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -142,3 +142,70 @@ def test_only_ordinary_files_up_to_a_size_are_read(tmp_path: Path) -> None:
         read_regular(tmp_path / "file", 4)
     with pytest.raises(OSError, match=r"no ordinary file|directory|denied"):
         read_regular(tmp_path, 4)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_output_has_one_writer_at_a_time(tmp_path: Path, folder: bool) -> None:
+    output = tmp_path / "new" / "report"
+    with sole_writer(output, folder=folder):
+        again = subprocess.run(
+            [sys.executable, "-c", HOLD.format(output=str(output), folder=folder)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert again.returncode == 1
+        assert "report: another fastnst is writing it at this moment" in again.stderr
+        write_atomically(output / "a.json" if folder else output, b"mine")
+    assert [path.name for path in output.parent.iterdir()] == ["report"]
+    with sole_writer(output, folder=folder):  # an earlier run's may be replaced, and several times
+        for content in (b"anew", b"again"):
+            write_atomically(output / "a.json" if folder else output, content)
+    assert (output / "a.json" if folder else output).read_bytes() == b"again"
+
+
+HOLD = """
+from pathlib import Path
+from fastnst.io.files import sole_writer
+with sole_writer(Path({output!r}), folder={folder}):
+    pass
+"""
+
+
+@pytest.mark.parametrize("earlier", [None, b"earlier"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path, folder: bool, earlier: bytes | None) -> None:
+    output = tmp_path / "report"
+    file = output / "a.json" if folder else output
+    if earlier is not None:
+        write_atomically(file, earlier)
+    with sole_writer(output, folder=folder):
+        other = tmp_path / "other"
+        other.write_bytes(b"somebody else's")
+        other.replace(file)
+        with pytest.raises(OutputError, match="was written by somebody else meanwhile"):
+            write_atomically(file, b"mine")
+        with pytest.raises(OutputError, match="was written by somebody else meanwhile"):
+            append_text(file, "mine")
+    assert file.read_bytes() == b"somebody else's"
+
+
+def test_nothing_is_left_of_an_output_that_nothing_came_of(tmp_path: Path) -> None:
+    with sole_writer(tmp_path / "report", folder=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken_at_the_last_moment_is_not_taken_over(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    write_atomically(tmp_path / "a", b"first", overwrite=False)
+    with pytest.raises(OutputError, match="a: already exists; --overwrite replaces it"):
+        write_atomically(tmp_path / "a", b"second", overwrite=False)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"first")]

@@ -110,3 +110,15 @@ def test_pictures_that_are_not_read_are_counted_and_named(photos: Path, monkeypa
 def test_an_empty_name_is_not_the_working_folder() -> None:
     with pytest.raises(InputError, match="one of the names is empty"):
         find_pictures(["a.png", ""])
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x18ftypisom", b"\x1a\x45\xdf\xa3", b"RIFF\0\0\0\0AVI "])
+def test_a_folder_of_films_is_said(head: bytes, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "clip").write_bytes(head + bytes(40))
+    (tmp_path / "a.txt").write_text("no film")
+    with pytest.raises(InputError, match=r"no pictures in this folder; .*clip is a film; fastnst video stylizes films"):
+        find_pictures([tmp_path])
+    (tmp_path / "below" / "clip").write_text("no film")
+    with pytest.raises(InputError, match=r"no pictures in this folder$"):
+        find_pictures([tmp_path])

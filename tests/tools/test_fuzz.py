@@ -17,14 +17,14 @@ def tool() -> dict[str, Any]:
     return runpy.run_path(str(TOOL))
 
 
-@pytest.mark.parametrize("kind", ["pictures", "networks"])
+@pytest.mark.parametrize("kind", ["pictures", "networks", "films"])
 def test_a_seed_makes_the_same_input(tool: dict[str, Any], kind: str, tmp_path: Path) -> None:
     contents = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         arguments, output = tool["KINDS"][kind](random.Random(7), tmp_path / name)
         assert tmp_path / name in output.parents
-        assert arguments[0] in {"stylize", "styles"}
+        assert arguments[0] in {"stylize", "styles", "video"}
         contents.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
     assert contents[0] == contents[1]
 
@@ -56,7 +56,7 @@ def test_faults_are_found(tool: dict[str, Any], way: str, tmp_path: Path, monkey
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["pictures", "networks"])
+@pytest.mark.parametrize("kind", ["pictures", "networks", "films"])
 def test_the_commands_withstand_damaged_files(kind: str) -> None:
     command = [sys.executable, TOOL, "--only", kind, "--inputs", "60", "--minutes", "4"]
     finished = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -58,7 +58,7 @@ class Server(ThreadingHTTPServer):
     @property
     def archive(self) -> Archive:
         url = f"http://127.0.0.1:{self.server_port}/zips/val2017.zip"
-        return Archive(url, len(self.content), hashlib.md5(self.content).hexdigest(), len(NAMES))
+        return Archive(url, len(self.content), hashlib.sha256(self.content).hexdigest(), len(NAMES))
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ def assert_complete(folder: Path) -> None:
 
 
 def test_it_says_what_is_downloaded_then_unpacks_it(server: Server, tmp_path: Path, log: Log) -> None:
-    archive = Archive(server.archive.url, 815_585_330, server.archive.md5, 5000)
+    archive = Archive(server.archive.url, 815_585_330, server.archive.sha256, 5000)
     folder = log.fetch(tmp_path / "data" / "coco", archive)
     assert folder == tmp_path / "data" / "coco" / "val2017"
     assert_complete(folder)
@@ -161,7 +161,7 @@ def test_an_empty_folder_is_not_taken_for_the_pictures(server: Server, tmp_path:
 def test_an_archive_put_there_by_hand_is_used(tmp_path: Path, log: Log) -> None:
     content = tiny_zip()
     (tmp_path / "val2017.zip").write_bytes(content)
-    archive = Archive("http://127.0.0.1:9/nobody", len(content), hashlib.md5(content).hexdigest(), 3)
+    archive = Archive("http://127.0.0.1:9/nobody", len(content), hashlib.sha256(content).hexdigest(), 3)
     assert_complete(log.fetch(tmp_path, archive))
 
 
@@ -335,7 +335,7 @@ coco_folder("val2017", Path(sys.argv[1]), announce=print, progress=print, archiv
 
 def test_a_killed_unpacking_is_not_taken_for_complete(server: Server, tmp_path: Path, log: Log) -> None:
     archive = server.archive
-    command = [sys.executable, "-c", KILLED, tmp_path, archive.url, archive.md5]
+    command = [sys.executable, "-c", KILLED, tmp_path, archive.url, archive.sha256]
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 9
     assert not (tmp_path / "val2017").exists()
     assert len(list((tmp_path / ".val2017.unpacking").iterdir())) == 2
@@ -478,6 +478,12 @@ def test_what_goes_wrong_is_one_line(
         arguments += ["--split", "val2016"]
     status, out, said = command(capsys, *arguments)
     assert (status, out) == (2 if fault == "split" else 1, "")
-    assert {"checksum": "MD5", "room": "0.00 GB free", "split": "val2016"}[fault] in said.splitlines()[-1]
+    assert {"checksum": "SHA-256", "room": "0.00 GB free", "split": "val2016"}[fault] in said.splitlines()[-1]
     assert "Traceback" not in said
     assert not (tmp_path / "val2017").exists()
+
+
+def test_photographs_come_over_https_and_are_held_to_a_sha256_sum() -> None:
+    for archive in ARCHIVES.values():
+        assert archive.url.startswith("https://")
+        assert len(bytes.fromhex(archive.sha256)) == 32

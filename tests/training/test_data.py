@@ -74,6 +74,14 @@ def test_list_pictures_says_what_is_wrong(tmp_path: Path, kind: str, words: str)
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_left_out_is_named_where_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "a.CR2").touch()
+    with pytest.raises(
+        InputError, match=r"no pictures in it .*; 1 raw file is left out, .*a\.CR2; export them as TIFF"
+    ):
+        list_pictures(tmp_path)
+
+
 # Reading
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
-from fastnst.video import assembly, decoder, segments
+from fastnst.video import assembly, decoder, segments, stylize
 from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
@@ -181,6 +182,26 @@ def test_film_cut_short(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_p
     assert str(result.damage)
 
 
+def test_an_animation_cut_short(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+    pictures = [
+        Image.fromarray(picture) for picture in np.random.default_rng(0).integers(0, 256, (12, 40, 60, 3), "u1")
+    ]
+    whole, cut = tmp_path / "whole.gif", tmp_path / "cut.gif"
+    pictures[0].save(whole, save_all=True, append_images=pictures[1:], duration=80)
+    content = whole.read_bytes()
+    for name, end in {"no end mark": len(content) - 1, "more after it": None}.items():
+        cut.write_bytes(content[:end] + (b"" if end else b"more"))
+        assert paint(cut, tmp_path / f"{name}.mp4").frames == 12, name
+    eighth = [place for place in range(len(content)) if content.startswith(b"\x21\xf9\x04", place)][7]
+    cut.write_bytes(content[: eighth + 800])
+    with pytest.raises(InputError, match=r"the file is cut short after 8 readable frame\(s\); --damaged skip paints"):
+        paint(cut, tmp_path / "out.mp4")
+    assert_nothing_written(tmp_path / "out.mp4")
+    result = paint(cut, tmp_path / "out.mp4", damaged="skip")
+    assert result.frames == 8
+    assert "the file ends before the film does" in str(result.damage)
+
+
 def test_film_without_its_index(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     content = make_clip("film.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])  # the index is at the end
@@ -334,6 +355,24 @@ def test_output_that_appears_meanwhile(make_clip: Fixture, paint: Fixture, tmp_p
     assert first.read_bytes() == b"precious"
     assert paint(source, output, overwrite=True).resumed == 5  # what was painted is not lost
     assert first.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize(("name", "there"), [("out.mp4", "out.mp4"), ("frames/%d.png", "frames/3.png")])
+def test_output_that_appears_while_the_film_is_put_together(
+    make_clip: Fixture, paint: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, there: str
+) -> None:
+    source, output, taken = make_clip("film.mp4", frames=5), tmp_path / name, tmp_path / there
+    taken.parent.mkdir(exist_ok=True)
+    # The look before has passed; what comes now comes too late for it.
+    monkeypatch.setattr(stylize, "refuse_existing", lambda *_: taken.write_bytes(b"precious"))
+    with pytest.raises(OutputError, match="already exists; --overwrite replaces it"):
+        paint(source, output)
+    assert taken.read_bytes() == b"precious"
+    if name != there:
+        assert set(taken.parent.iterdir()) == {taken, job_folder(output)}  # all of the frames, or none
+    assert paint(source, output, overwrite=True).resumed == 5
+    assert taken.read_bytes() != b"precious"
+    assert not job_folder(output).exists()
 
 
 def test_names_with_a_percent_sign_are_films(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastnst.errors import InputError, OutputError
 from fastnst.io.color_transfer import match_colors
-from fastnst.io.files import write_atomically
+from fastnst.io.files import append_text, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.report.blocks import Column, Interval, mean_interval
 from fastnst.research.evaluation.judge import MEDIANS, Judge
@@ -51,11 +51,7 @@ class MeasurementCache:
         """Write down the figures of a row for a photo. Raises OutputError."""
         key = digest(self._given, row, photo)
         self._values[key] = dict(values)
-        try:
-            with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(_line(key, values))
-        except OSError as error:
-            raise OutputError(f"{self._file}: cannot be written ({error.strerror or error})") from error
+        append_text(self._file, _line(key, values))
 
 
 def _line(key: str, values: Mapping[str, float]) -> str:

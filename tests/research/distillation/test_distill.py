@@ -1,11 +1,15 @@
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.testing import assert_close
 
 from fastnst.cli import main
@@ -14,12 +18,14 @@ from fastnst.losses import compact
 from fastnst.losses.compact import COMPONENTS, SHAPES, CompactFeatures
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
+from fastnst.models.checkpoint import read_safetensors
 from fastnst.research.distillation import loop
 from fastnst.research.distillation.loop import CHECKPOINT, DistillProgress, distill, finish, load_state
 from fastnst.research.distillation.pictures import Pictures, draw_descent
 from fastnst.research.distillation.settings import DistillSettings
 
 CPU = torch.device("cpu")
+Change = Callable[[dict[str, Tensor], dict[str, str]], Any]
 
 pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
 
@@ -129,3 +135,54 @@ def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit, match="1"):
         main(["research", "distill", "--recipe", str(recipe), "--content", str(photos), "--paintings", "missing"])
     assert "missing: not there; expected a folder" in capsys.readouterr().err
+
+
+def progress(**values: object) -> Change:
+    return lambda _, metadata: metadata.update(progress=json.dumps(json.loads(metadata["progress"]) | values))
+
+
+DAMAGE: dict[str, Change] = {
+    "no progress": lambda _, metadata: metadata.pop("progress"),
+    "progress that is a list": lambda _, metadata: metadata.update(progress="[]"),
+    "progress that is deep": lambda _, metadata: metadata.update(progress="[" * 100_000),
+    "a round that is text": progress(round="1"),
+    "a round below 0": progress(round=-1),
+    "an unknown entry": progress(network="mine"),
+    "fits that are numbers": progress(fits=[1]),
+    "fits of another kind": progress(fits=[{"layer": "conv1_1"}]),
+    "errors that are a number": progress(missed={"relu1_1": 3}),
+    "errors of text": progress(missed={"relu1_1": ["a"]}),
+    "no network": lambda tensors, _: tensors.pop(min(name for name in tensors if name.startswith("network"))),
+    "a network of another shape": lambda tensors, _: tensors.update(
+        {min(name for name in tensors if name.startswith("network")): torch.zeros(2)}
+    ),
+    "a picture that is missing": lambda tensors, _: tensors.update({"descents.7": torch.zeros(1, 3, 8, 8)}),
+    "a picture that is flat": lambda tensors, _: tensors.update({"descents.0": torch.zeros(9)}),
+    "a picture of four colors": lambda tensors, _: tensors.update({"descents.0": torch.zeros(1, 4, 8, 8)}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_one_line(damage: str, settings: DistillSettings, tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    loop.save_state(path, loop.DistillState(CompactFeatures()), settings)
+    load_state(path)
+    tensors, metadata = read_safetensors(path)
+    DAMAGE[damage](tensors, metadata)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+    with pytest.raises(CheckpointError) as caught:
+        load_state(path)
+    assert str(caught.value).startswith(f"{path}: damaged, or of another version of fastnst (")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{", "[" * 100_000, '{"rounds": "many"}', '{"rounds": []}', '{"a": 1}']
+)
+def test_damaged_settings_are_one_line(text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / CHECKPOINT, {"format": loop.FORMAT, "settings": text})
+    with pytest.raises(SystemExit) as ended:
+        main(["research", "distill", "--resume", str(tmp_path), "--content", "missing", "--paintings", "missing"])
+    assert ended.value.code in (1, 2)
+    said = capfd.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("fastnst: ")
