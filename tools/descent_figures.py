@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from statistics import fmean
 
-from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.images import read_frame, resize_frame, resize_long_side
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
 
@@ -24,7 +24,7 @@ def measure(metrics: PerceptualMetrics, picture: Path, photo: Path, style: Path)
     """Content, style and centred of one picture that was optimized from a photo and a painting."""
     painted, painting = read_frame(picture), read_frame(style)
     content = metrics.measure(resize_frame(read_frame(photo), (painted.shape[0], painted.shape[1])))
-    aim = metrics.measure(resize_frame(painting, fit_long_side(painting.shape[:2], max(painted.shape))))
+    aim = metrics.measure(resize_long_side(painting, max(painted.shape)))
     return metrics.compare(metrics.measure(painted), content, aim)
 
 

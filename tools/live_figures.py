@@ -17,7 +17,7 @@ from statistics import fmean
 
 from fastnst.backends.backend import Provider
 from fastnst.io.folders import find_pictures
-from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.benchmarks.benchmark import Benchmark, Case, run_benchmark
@@ -85,7 +85,7 @@ def main() -> None:
     metrics, _ = load_perceptual_metrics(settings)
     painting = read_frame(options.painting)
     paths = choose_evenly([found.path for found in find_pictures(options.photos)], 10)
-    photos = [resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)) for frame in map(read_frame, paths)]
+    photos = [resize_long_side(frame, STYLE_SIZE) for frame in map(read_frame, paths)]
     print(f"{benchmark.machine['processors']} x {benchmark.machine['processor']}, {len(photos)} photos")
     heads = [f"{provider} {size[1]}x{size[0]}, ms" for size in SIZES for provider in COLUMNS]
     print("|".join(["", "network", "parameters", "file, kB", *heads, "content", "style", "centred", ""]))

@@ -104,7 +104,7 @@ def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[P
 
 
 def _read(paths: "list[Path]", long_side: int) -> "Sequence[Frame]":
-    from fastnst.io.images import fit_long_side, read_frame, resize_frame  # noqa: PLC0415
+    from fastnst.io.images import read_frame, resize_long_side  # noqa: PLC0415
 
     frames = (read_frame(path) for path in paths)
-    return [resize_frame(frame, fit_long_side(frame.shape[:2], long_side)) for frame in frames]
+    return [resize_long_side(frame, long_side) for frame in frames]

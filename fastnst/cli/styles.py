@@ -106,10 +106,9 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
     from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
     from fastnst.io.images import (  # noqa: PLC0415
         Picture,
-        fit_long_side,
         format_of,
         read_frame,
-        resize_frame,
+        resize_long_side,
         write_picture,
     )
     from fastnst.io.styles import sample_picture  # noqa: PLC0415
@@ -120,8 +119,7 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
         raise InputError("no picture came with this fastnst; name one by --photo")
     if os.path.realpath(sheet) == os.path.realpath(photo):
         raise OutputError(f"{sheet}: is the photo, and is not overwritten; choose another --sheet")
-    frame = read_frame(photo)
-    frame = resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), size))
+    frame = resize_long_side(read_frame(photo), size)
     pictures = [("photo", frame)]
     for style in found:
         with Stylizer(style.path) as stylizer:

@@ -174,6 +174,11 @@ def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def resize_long_side(frame: Frame, long_side: int) -> Frame:
+    """Resize a frame (H, W, 3) so that its longer side is `long_side` pixels, with Lanczos' filter."""
+    return resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), long_side))
+
+
 def over_white(frame: Frame, alpha: Frame) -> Frame:
     """Lay a frame (H, W, 3) with opacity alpha (H, W) over white."""
     return np.array(_over_white(frame, alpha))

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import covariance_matrix, gram_matrix, relative_error
 from fastnst.losses.settings import LossSettings
@@ -80,7 +80,7 @@ class PerceptualMetrics:
 
     def measure_style(self, frame: Frame) -> PerceptualFeatures:
         """Measure a style image, scaled to a long side of 512 px; its content is dropped."""
-        measured = self.measure(resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)))
+        measured = self.measure(resize_long_side(frame, STYLE_SIZE))
         return replace(measured, content=torch.empty(0))
 
     @staticmethod

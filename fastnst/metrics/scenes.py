@@ -20,7 +20,7 @@ from PIL import Image
 
 from fastnst.errors import InputError
 from fastnst.io.folders import READ_SUFFIXES
-from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.metrics.flow import Flow, Mask, estimate_flow, find_visible, read_flow, still, warp
 
 Affine: TypeAlias = npt.NDArray[np.float64]
@@ -191,8 +191,7 @@ def _film_frames(path: Path) -> Iterator[Frame]:
 
 
 def _reduced(frame: Frame, long_side: int) -> Frame:
-    size = frame.shape[:2]
-    return resize_frame(frame, fit_long_side(size, long_side)) if max(size) > long_side else frame
+    return resize_long_side(frame, long_side) if max(frame.shape[:2]) > long_side else frame
 
 
 WINDOW = 0.8
@@ -225,7 +224,7 @@ def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long
     Raises:
         InputError: the motion leads out of the picture.
     """
-    source = resize_frame(picture, fit_long_side(picture.shape[:2], round(long_side / WINDOW)))
+    source = resize_long_side(picture, round(long_side / WINDOW))
     source_size = source.shape[:2]
     size = round(source_size[0] * WINDOW), round(source_size[1] * WINDOW)
     maps = [motion.to_source(step, size, source_size) for step in range(frames)]
@@ -245,7 +244,7 @@ def noisy_scene(name: str, picture: Frame, *, frames: int, long_side: int, seed:
         long_side: of the frames, pixels.
         seed: of the noise.
     """
-    clean = resize_frame(picture, fit_long_side(picture.shape[:2], long_side))
+    clean = resize_long_side(picture, long_side)
     rng = np.random.default_rng(seed)
     noise = (rng.normal(0, NOISE_LEVELS, clean.shape) for _ in range(frames))
     noisy = [np.rint(clean + added).clip(0, 255).astype(np.uint8) for added in noise]

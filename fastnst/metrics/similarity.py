@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import InputError, WeightsError
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.vgg import TORCHVISION_MEAN, TORCHVISION_STD, Features
 from fastnst.metrics.artifacts import Plane, luma
@@ -206,7 +206,7 @@ class AlexNetMetrics:
 
     def measure_style(self, frame: Frame) -> SecondOpinion:
         """Measure a style image, scaled to a long side of 512 px."""
-        return self.measure(resize_frame(frame, fit_long_side(frame.shape[:2], STYLE_SIZE)))
+        return self.measure(resize_long_side(frame, STYLE_SIZE))
 
     def lpips(self, given: SecondOpinion, reference: SecondOpinion) -> float:
         """LPIPS (AlexNet, v0.1) of two pictures of equal size: 0 equal."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.report.blocks import PictureGrid, Plot
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def draw_sheet(grid: PictureGrid) -> Frame:
 
 def thumbnail(frame: Frame, long_side: int = 256) -> Frame:
     """Reduce a frame to a long side; smaller ones stay as they are."""
-    size = frame.shape[:2]
-    return frame if max(size) <= long_side else resize_frame(frame, fit_long_side(size, long_side))
+    return frame if max(frame.shape[:2]) <= long_side else resize_long_side(frame, long_side)
 
 
 def crop_detail(frames: Sequence[Frame], size: tuple[int, int]) -> list[Frame]:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from fastnst.io.files import atomic_path, write_atomically
-from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.styles import sample_picture
 from fastnst.models.checkpoint import save_model
 from fastnst.models.export import export_model
@@ -61,8 +61,7 @@ def _paint(network: StyleNetwork, path: Path) -> Path | None:
     photo = sample_picture()
     if photo is None:
         return None
-    frame = read_frame(photo)
-    frame = resize_frame(frame, fit_long_side(frame.shape[:2], CARD_SIDE))
+    frame = resize_long_side(read_frame(photo), CARD_SIDE)
     styles = network.conditions.styles
     # Beside each other where there are several.
     painted = np.concatenate(

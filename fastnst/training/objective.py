@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import checkerboard_loss, relative_error
 from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
@@ -59,7 +59,7 @@ class TrainingObjective:
         self.lap = lap
         self.device, self.dtype, self.teacher = device, dtype, teacher
         self.conditions = conditions_of(settings.network_spec)
-        sized = (resize_frame(style, fit_long_side(style.shape[:2], settings.style_size)) for style in styles)
+        sized = (resize_long_side(style, settings.style_size) for style in styles)
         with autocast(device, dtype):
             self.styles = loss.measure_styles([to_image(style).to(device) for style in sized])
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import SettingError
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.precision import autocast
@@ -60,10 +60,9 @@ def _find(
     network: LossNetwork, settings: TrainSettings, style: Frame, images: Tensor, dtype: torch.dtype | None
 ) -> float:
     device = images.device
-    size = fit_long_side(style.shape[:2], settings.style_size)
     with autocast(device, dtype):
         loss = PerceptualLoss(network, replace(settings, style_weight=FIRST_WEIGHT))
-        reference = loss.measure_style(to_image(resize_frame(style, size)).to(device))
+        reference = loss.measure_style(to_image(resize_long_side(style, settings.style_size)).to(device))
         content = loss.measure_content(images)
 
     def lost(style_weight: float) -> float:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
-from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.compact import CompactFeatures
 from fastnst.losses.perceptual import Losses, PerceptualLoss
@@ -75,7 +75,7 @@ def test_held_out_pictures_are_judged_by_vgg19_throughout(
     network, _ = load_fine_tuning_network(settings, settings.fine_tune_weights)
     loss = PerceptualLoss(network, settings)
     painting = read_frame(style_picture)
-    style = loss.measure_style(to_image(resize_frame(painting, fit_long_side(painting.shape[:2], 64))))
+    style = loss.measure_style(to_image(resize_long_side(painting, 64)))
     content = [
         loss(to_image(painted), loss.measure_content(to_image(photo)), style).floats()["content"]
         for photo, painted in zip(first.photos, first.painted, strict=True)

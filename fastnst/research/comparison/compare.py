@@ -18,7 +18,7 @@ from fastnst.exact.engine import minimize
 from fastnst.exact.init import initial_image
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.result import OptimizeProgress, Trace
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
@@ -61,7 +61,7 @@ class Comparer:
         self.dtype = resolve_precision(settings.precision, self.device)
         loss_network, self.loss_weights = load_loss_network(settings, self.device)
         self._loss = PerceptualLoss(loss_network, settings)
-        self.style = _fitted(style, settings.style_size)
+        self.style = resize_long_side(style, settings.style_size)
         """The style image at the size that it is measured at."""
 
     @property
@@ -99,7 +99,7 @@ class Comparer:
 
     def compare(self, name: str, photo: Frame, size: int, on_step: OnStep | None = None) -> Comparison:
         """Paint one photo both ways at a long side of `size` pixels; errors as `run`."""
-        content = _fitted(photo, size)
+        content = resize_long_side(photo, size)
         image = to_image(content).to(self.device)
         objective = PixelObjective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
         fast, fast_s = time_painting(self.network.paint, content)
@@ -169,7 +169,3 @@ def time_painting(paint: StylizeFrame, frame: Frame) -> tuple[Frame, float]:
         painted = paint(frame)
         seconds.append(time.perf_counter() - started)
     return painted, median(seconds)
-
-
-def _fitted(frame: Frame, long_side: int) -> Frame:
-    return resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), long_side))

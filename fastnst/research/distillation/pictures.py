@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from fastnst.errors import InputError
-from fastnst.io.images import fit_long_side, read_frame, resize_frame
+from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import autocast
@@ -65,7 +65,7 @@ class Pictures:
                 frame = read_frame(self._paintings[rng.integers(len(self._paintings))])
             except InputError:
                 continue
-            return to_image(resize_frame(frame, fit_long_side(frame.shape[:2], int(rng.choice(_STYLE_SIZES)))))
+            return to_image(resize_long_side(frame, int(rng.choice(_STYLE_SIZES))))
         raise _unusable(self._paintings)
 
     def other(self, rng: np.random.Generator) -> Tensor:

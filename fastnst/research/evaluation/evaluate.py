@@ -14,7 +14,7 @@ from typing import Any
 from fastnst.errors import InputError, OutputError
 from fastnst.io.color_transfer import match_colors
 from fastnst.io.files import write_atomically
-from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.report.blocks import Column, Interval, mean_interval
 from fastnst.research.evaluation.judge import MEDIANS, Judge
 from fastnst.research.evaluation.networks import EvaluatedNetwork, digest
@@ -154,8 +154,7 @@ class Rows:
 
 def read_sized(path: Path, size: int) -> Frame:
     """Read a picture scaled to a long side of `size` px. Raises InputError."""
-    frame = read_frame(path)
-    return resize_frame(frame, fit_long_side(frame.shape[:2], size))
+    return resize_long_side(read_frame(path), size)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError, WeightsError
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
 from fastnst.metrics.artifacts import find_artifacts, palette_of
@@ -146,7 +146,7 @@ class Judge:
                 network's are meant to be.
         """
         self._perceptual, self._alexnet = metrics, alexnet
-        self._appearance = measure_appearance(resize_frame(style, fit_long_side(style.shape[:2], style_size)))
+        self._appearance = measure_appearance(resize_long_side(style, style_size))
         self._palette = palette_of(style)
         self._style = metrics.measure_style(style)
         self._alexnet_style = alexnet.measure_style(style) if alexnet else None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
 from fastnst.report.drawing import MARKERS, Theme, crop_detail, draw_plot, thumbnail
@@ -84,7 +84,7 @@ def tables(result: Evaluation) -> dict[str, Table]:
 def picture_grid(result: Evaluation, style: Frame) -> PictureGrid:
     """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
     order = [PLAIN, *(row.name for row in result.networks), MATCHED]
-    painting = resize_frame(style, fit_long_side(style.shape[:2], STYLE_SIZE))
+    painting = resize_long_side(style, STYLE_SIZE)
     rows: list[tuple[str, list[Frame | None]]] = []
     notes: list[list[str]] = []
     for number, sample in enumerate(result.samples):

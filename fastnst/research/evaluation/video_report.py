@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnst.io.images import Frame, fit_long_side, resize_frame
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.metrics.flow import warp
 from fastnst.metrics.scenes import Kind, Scene
 from fastnst.metrics.temporal import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
@@ -222,4 +222,4 @@ def _count(rows: Sequence[Steadiness], kind: Kind) -> str:
 
 
 def _small(frame: Frame) -> Frame:
-    return resize_frame(frame, fit_long_side((frame.shape[0], frame.shape[1]), _EXAMPLE_SIDE))
+    return resize_long_side(frame, _EXAMPLE_SIDE)

@@ -18,7 +18,7 @@ from fastnst.errors import InputError, OutputError
 from fastnst.exact.engine import optimize
 from fastnst.exact.result import OptimizeProgress, report
 from fastnst.io.files import write_atomically
-from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
+from fastnst.io.images import Frame, Picture, read_frame, resize_long_side, write_picture
 from fastnst.report.blocks import PictureGrid
 from fastnst.report.drawing import MARKERS, Theme, draw_plot, draw_sheet, thumbnail
 from fastnst.report.report import to_json
@@ -167,7 +167,7 @@ def _frame(
     if cell.job is not None:
         return thumbnail(kept[run_key(cell.job)].frames[cell.step], size)
     assert cell.shown is not None
-    fitted = resize_frame(cell.shown, fit_long_side(cell.shown.shape[:2], size))
+    fitted = resize_long_side(cell.shown, size)
     return networks[cell.network].paint(fitted) if cell.network else fitted
 
 

@@ -15,7 +15,7 @@ from fastnst.errors import SettingError
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
 from fastnst.inference.stylizer import Stylizer
-from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import gram_matrix, relative_error
 from fastnst.losses.weights import load_loss_network
@@ -142,7 +142,7 @@ def test_the_fast_picture_is_judged_by_the_same_loss_by_hand(
     network, _ = load_loss_network(settings)
     with torch.no_grad():
         given, own = network(to_image(made.content)), network(to_image(made.fast))
-        aim = network(to_image(resize_frame(painting, fit_long_side(painting.shape[:2], 64))))
+        aim = network(to_image(resize_long_side(painting, 64)))
         content = float(relative_error(own["relu2_1"], given["relu2_1"]))
         style = np.mean(
             [float(relative_error(gram_matrix(own[x]), gram_matrix(aim[x]))) for x in ("relu1_1", "relu2_1")]
