@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError
-from fastnst.video import assembly, decoder, segments
+from fastnst.video import assembly, decoder, writer
 from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
@@ -57,7 +57,7 @@ def test_disk_full_while_encoding(
 ) -> None:
     writes = 0
 
-    def full(self: segments.SegmentWriter, content: bytes) -> None:
+    def full(self: writer.SegmentWriter, content: bytes) -> None:
         nonlocal writes
         writes += 1
         if writes >= at:
@@ -65,7 +65,7 @@ def test_disk_full_while_encoding(
         self._file.write(content)
 
     source = make_clip("film.mp4", frames=30)
-    monkeypatch.setattr(segments.SegmentWriter, "_write", full)
+    monkeypatch.setattr(writer.SegmentWriter, "_write", full)
     with pytest.raises(OutputError, match=r"out\.mp4: cannot be written \(No space left on device\)"):
         paint(source, tmp_path / "out.mp4")
     assert_nothing_written(tmp_path / "out.mp4")
