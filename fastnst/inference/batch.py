@@ -9,7 +9,7 @@ from pathlib import Path
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.outputs import PhotoJob
 from fastnst.io.images import Frame, Picture, fit_long_side, read_picture, resize_frame, write_picture
-from fastnst.io.transparency import resize_visible
+from fastnst.io.pixels import resize_visible
 
 # After one of these every further picture would fail too, each after the network has done its work.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

@@ -10,8 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.io.files import write_atomically
-from fastnst.io.saved import check_kinds, parse_table, read_table, reading
+from fastnst.io.files import check_kinds, parse_table, read_table, reading, write_atomically
 from fastnst.models.checkpoint import check_finite, read_safetensors
 from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 from fastnst.training.state import TrainState
