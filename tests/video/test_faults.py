@@ -164,7 +164,7 @@ def faststart(source: Path, target: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
 def test_film_cut_short(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
     whole = make_clip(f"whole-{name}", frames=list(noise), sounds=["eng"])
     cut = tmp_path / name
     content = (faststart(whole, tmp_path / "fast.mp4") if name.endswith("mp4") else whole).read_bytes()
@@ -174,7 +174,7 @@ def test_film_cut_short(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_p
         paint(cut, output)
     assert_nothing_written(output)
     result = paint(cut, output, damaged="skip")
-    assert 10 < result.frames < 60
+    assert 8 < result.frames < 30
     after = read(output)
     assert len(after.frames) == result.frames
     assert after.duration_s <= after.stamps[-1] + Fraction(2, 30) + Fraction(1, 1000)  # the last frame does not freeze
