@@ -173,7 +173,7 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.webcam.device import open_film_player  # noqa: PLC0415
+    from fastnst.webcam.player import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 

@@ -17,8 +17,8 @@ from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
 from fastnst.webcam.capture import Capture, Newest, Shot
-from fastnst.webcam.device import FilmPlayer
 from fastnst.webcam.inference_thread import InferenceThread, StylizedShot
+from fastnst.webcam.player import FilmPlayer
 from fastnst.webcam.settings import Controls
 from fastnst.webcam.size import SizeKeeper
 

@@ -13,7 +13,9 @@ import pytest
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import outlets as outlets_module
-from fastnst.webcam.outlets import FilmRecorder, Outlets
+from fastnst.webcam import recorder as recorder_module
+from fastnst.webcam.outlets import Outlets
+from fastnst.webcam.recorder import FilmRecorder
 
 
 def picture(level: int, size: tuple[int, int] = (48, 64)) -> Frame:
@@ -85,7 +87,7 @@ def test_a_slow_encoder_never_holds_up_the_screen(tmp_path: Path, monkeypatch: p
         recorder.write(picture(0), number / 30)
     gate.set()
     recorder.finish()
-    assert recorder.dropped >= 100 - outlets_module._DEPTH - 1
+    assert recorder.dropped >= 100 - recorder_module._DEPTH - 1
     assert len(decode(tmp_path / "film.mp4")) == 100 - recorder.dropped
 
 
