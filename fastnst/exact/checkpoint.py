@@ -27,9 +27,8 @@ from fastnst.exact.pyramid import Level
 from fastnst.exact.result import OptimizationRun, OptimizeProgress, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, Styles
-from fastnst.io.files import atomic_path
+from fastnst.io.files import atomic_path, check_kinds, parse_table, reading
 from fastnst.io.images import Frame, Picture, write_picture
-from fastnst.io.saved import check_kinds, parse_table, reading
 from fastnst.io.tensors import to_frame
 from fastnst.losses.settings import FINE_TUNE_NAMES
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fastnst.io.color_transfer import match_colors
+from fastnst.io.blending import match_colors
 from fastnst.io.images import Frame
 
 ColorChoice: TypeAlias = Literal["style", "luminance", "match", "histogram", "chroma"]

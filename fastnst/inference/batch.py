@@ -19,7 +19,7 @@ from fastnst.io.images import (
     resize_frame,
     write_picture,
 )
-from fastnst.io.transparency import resize_visible
+from fastnst.io.pixels import resize_visible
 
 
 @dataclass(frozen=True)

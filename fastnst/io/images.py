@@ -28,11 +28,10 @@ from fastnst.io.decoding import (
     resolution,
 )
 from fastnst.io.files import write_atomically
-from fastnst.io.pixels import to_rgb_and_alpha
+from fastnst.io.pixels import fill_hidden, to_rgb_and_alpha
 from fastnst.io.png import PngHeader, mend_transparent_color, read_png_header, sixteen_bits
 from fastnst.io.tiff import check_not_raw, open_deep_tiff
 from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
-from fastnst.io.transparency import fill_hidden
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 

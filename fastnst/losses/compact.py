@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError, WeightsError, nearest_hint
-from fastnst.io.files import write_atomically
-from fastnst.io.saved import parse_table, reading
+from fastnst.io.files import parse_table, reading, write_atomically
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features

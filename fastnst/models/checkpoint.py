@@ -16,8 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError
-from fastnst.io.files import write_atomically
-from fastnst.io.saved import parse_table, reading
+from fastnst.io.files import parse_table, reading, write_atomically
 from fastnst.io.styles import bundled_models
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, cast
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.files import write_atomically
 from fastnst.io.folders import find_pictures
-from fastnst.io.images import Frame, Picture, fit_long_side, read_frame, resize_frame, write_picture
+from fastnst.io.images import Frame, Picture, read_frame, resize_frame, resize_long_side, write_picture
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
 from fastnst.report.drawing import draw_sheet
@@ -182,9 +182,9 @@ def write_sheets(
 
 def draw_pair(number: int, left: Frame, right: Frame, painting: Frame) -> Frame:
     """One sheet: both pictures at 1:1, and the painting at 512 px, or as tall as they are where they are smaller."""
-    fitted = fit_long_side(painting.shape[:2], min(STYLE_SIZE, max(left.shape[:2])))
+    fitted = resize_long_side(painting, min(STYLE_SIZE, max(left.shape[:2])))
     columns = ["left", "right", "painting"]
-    return draw_sheet(PictureGrid(columns, [(f"sheet {number}", [left, right, resize_frame(painting, fitted)])]))
+    return draw_sheet(PictureGrid(columns, [(f"sheet {number}", [left, right, fitted])]))
 
 
 def _draw_lots(names: tuple[str, str], photos: Sequence[Path], seed: int, size: int) -> Key:

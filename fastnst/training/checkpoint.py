@@ -15,8 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.io.files import write_atomically
-from fastnst.io.saved import check_kinds, parse_table, read_table, reading
+from fastnst.io.files import check_kinds, parse_table, read_table, reading, write_atomically
 from fastnst.models.checkpoint import (
     ModelInfo,
     build_network,

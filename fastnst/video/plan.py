@@ -15,15 +15,13 @@ from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
 from fastnst.machine.resources import check_threads
-from fastnst.video.animation import describe_animation, is_animated_webp
 from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
-from fastnst.video.containers import held_by_matroska, split_by_fit
 from fastnst.video.encoder import Encoding, complete, eight_bits
-from fastnst.video.film import Film, Span, Track
-from fastnst.video.frame_files import describe_frames, is_pattern, numbered_name
-from fastnst.video.orientation import swaps_sides
+from fastnst.video.film import Film, Span, Track, swaps_sides
+from fastnst.video.frame_files import describe_animation, describe_frames, is_animated_webp, is_pattern, numbered_name
 from fastnst.video.probing import probe
+from fastnst.video.tracks import held_by_matroska, split_by_fit
 
 
 @dataclass(frozen=True, kw_only=True)

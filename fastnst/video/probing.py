@@ -17,8 +17,7 @@ from fastnst.errors import InputError
 from fastnst.video.color import read_colors
 from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
 from fastnst.video.fields import first_field
-from fastnst.video.film import Film, Orientation
-from fastnst.video.orientation import read_orientation
+from fastnst.video.film import Film, Orientation, read_orientation
 from fastnst.video.tracks import list_tracks
 
 # Formats whose clock starts at nought, so that what it shows at the first frame is part of the film.

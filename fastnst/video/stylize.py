@@ -18,16 +18,14 @@ from fastnst.errors import InputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
 from fastnst.io.images import Frame
-from fastnst.video import animation
 from fastnst.video.assembly import Assembly, assemble
 from fastnst.video.color import lay_over
 from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.fields import each_field
-from fastnst.video.film import Film, FilmFrame
-from fastnst.video.frame_files import FrameFileWriter, find_frames, read_frame_files
+from fastnst.video.film import Film, FilmFrame, swaps_sides, turn_back, turn_upright
+from fastnst.video.frame_files import ANIMATED_WEBP, FrameFileWriter, find_frames, read_animation, read_frame_files
 from fastnst.video.job import JobFolder, left_identity
-from fastnst.video.orientation import swaps_sides, turn_back, turn_upright
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
 from fastnst.video.stages import overlapping
@@ -172,8 +170,8 @@ def _may_resume(plan: FilmPlan) -> bool:
 def _read(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) -> Iterator[FilmFrame]:
     if plan.film.container == "frames":
         return read_frame_files(plan.film, plan.span, done)
-    if plan.film.container == animation.CONTAINER:
-        return animation.read_animation(plan.film, plan.span, done)
+    if plan.film.container == ANIMATED_WEBP:
+        return read_animation(plan.film, plan.span, done)
     return read_frames(
         plan.film,
         plan.span,
@@ -213,7 +211,7 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     )
     assembly = Assembly(
         encoding=plan.encoding,
-        source=None if film.container in {"frames", animation.CONTAINER} else film,
+        source=None if film.container in {"frames", ANIMATED_WEBP} else film,
         tracks=plan.tracks,
         orientation=None if plan.upright else film.orientation,
         cut=cut,

@@ -1,7 +1,9 @@
-"""The tracks beside the pictures: which there are, and their packets, carried over untouched."""
+"""The tracks beside the pictures: which there are, which a container holds, and their packets, carried over."""
 
+import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -14,13 +16,16 @@ from fastnst.video.clock import MendedClock
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 from fastnst.video.matroska import TrackChange, make_room, sound_description
-from fastnst.video.transcoding import Transcoder, add_transcoder
+from fastnst.video.transcoding import Transcoder, add_transcoder, encoder_for
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
 _STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 _QUICKTIME = {"handler_name", "vendor_id"}
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_", "source_id")
+
+
+_SAMPLED_PACKETS, _SAMPLES = 500, 3
 
 
 @dataclass(frozen=True)
@@ -218,3 +223,74 @@ def _codec(stream: Stream) -> str:
     if stream.codec_context is not None:
         return stream.codec_context.codec.canonical_name
     return str(getattr(stream, "name", None) or "unknown codec")
+
+
+def split_by_fit(film: Film, container: str, *, encode: bool = False) -> tuple[list[Track], list[Track]]:
+    """Sort a film's tracks into those that a container format can hold and those that it cannot.
+
+    Found out by writing a file in memory with that track's first packets: the lists that FFmpeg has are not complete.
+
+    Args:
+        film: from `probe`.
+        container: FFmpeg's word: mp4, mov, matroska, webm, gif.
+        encode: sound and subtitles in another codec count as held.
+    """
+    fitting: list[Track] = []
+    others: list[Track] = []
+    if film.tracks:
+        with open_film(film.path) as source:
+            samples = _first_packets(source, {track.index for track in film.tracks})
+            for track in film.tracks:
+                stream = source.streams[track.index]
+                if _fits(stream, container, samples[track.index]):
+                    fitting.append(track)
+                elif encode and (encoder := encoder_for(stream, container)):
+                    fitting.append(replace(track, encoder=encoder))
+                else:
+                    others.append(track)
+    return fitting, others
+
+
+def held_by_matroska(film: Film, tracks: Sequence[Track]) -> list[Track]:
+    """Which of a film's tracks Matroska can hold as they are, or encoded anew."""
+    fitting, _ = split_by_fit(replace(film, tracks=tuple(tracks)), "matroska", encode=True)
+    return fitting
+
+
+def _first_packets(source: InputContainer, tracks: set[int]) -> dict[int, list[AnyPacket]]:
+    """A few packets of each of the tracks that begins near the film's start."""
+    samples: dict[int, list[AnyPacket]] = {track: [] for track in tracks}
+    packets = iter(source.demux())
+    for _ in range(_SAMPLED_PACKETS):
+        packet = next_packet(packets)
+        if packet is None or all(len(found) == _SAMPLES for found in samples.values()):
+            break
+        found = samples.get(packet.stream_index)
+        if found is not None and packet.size and len(found) < _SAMPLES:
+            found.append(packet)
+    return samples
+
+
+def _fits(stream: Stream, container: str, samples: Sequence[AnyPacket]) -> bool:
+    if stream.type == "attachment" and container == "webm":  # FFmpeg leaves them out without a word
+        return False
+    if is_cover(stream) and container in {"mov", "webm"}:  # likewise
+        return False
+    target = av.open(io.BytesIO(), "w", format=container)
+    try:
+        added, _ = add_track(target, stream)
+        target.start_encoding()
+        earliest = None
+        for packet in samples:
+            put_in_order(packet, earliest)
+            earliest = (packet.dts or 0) + 1
+            packet.stream = added
+            target.mux(packet)
+        if samples:
+            target.close()
+    except (av.FFmpegError, ValueError):
+        return False
+    finally:
+        with suppress(av.FFmpegError):  # a file without packets need not be closed well
+            target.close()
+    return True

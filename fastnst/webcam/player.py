@@ -7,8 +7,7 @@ from pathlib import Path
 from fastnst.errors import InputError
 from fastnst.io.images import Frame, over_white
 from fastnst.io.opencv import resample
-from fastnst.video.film import FilmFrame, Span
-from fastnst.video.orientation import turn_upright
+from fastnst.video.film import FilmFrame, Span, turn_upright
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
 from fastnst.webcam.capture import SourceEndedError

@@ -549,6 +549,7 @@ def test_resize_frame_of_colour_and_alpha() -> None:
     assert resize_frame(PIXELS, (4, 9)).shape == (4, 9, 3)
     assert resize_frame(PIXELS[..., 0], (4, 9)).shape == (4, 9)
     assert resize_frame(PIXELS, (2, 3)) is PIXELS
+    assert resize_long_side(PIXELS, 6).shape == (4, 6, 3)
     flat = np.full((8, 8, 3), 77, np.uint8)
     np.testing.assert_array_equal(resize_frame(flat, (3, 5)), np.full((3, 5, 3), 77))
 

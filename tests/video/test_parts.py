@@ -40,7 +40,7 @@ def test_start_finds_the_same_frames_in_every_format(
     make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str
 ) -> None:
     codec = "mpeg4" if name.endswith("avi") else "libx264"
-    source = make_clip(name, frames=50, rate=Fraction(25), codec=codec, gop=12)
+    source = make_clip(name, frames=36, rate=Fraction(25), codec=codec, gop=12)
     seen: list[np.ndarray] = []
 
     def look(frame: np.ndarray) -> np.ndarray:
@@ -50,10 +50,10 @@ def test_start_finds_the_same_frames_in_every_format(
     paint(source, tmp_path / "all.mkv", look)
     whole = list(seen)
     seen.clear()
-    paint(source, tmp_path / "part.mkv", look, start=Fraction(1))
-    assert len(whole) == 50
-    assert len(seen) == 25
-    for one, other in zip(seen, whole[25:], strict=True):
+    paint(source, tmp_path / "part.mkv", look, start=Fraction(18, 25))
+    assert len(whole) == 36
+    assert len(seen) == 18
+    for one, other in zip(seen, whole[18:], strict=True):
         np.testing.assert_array_equal(one, other)
 
 

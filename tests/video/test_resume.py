@@ -20,8 +20,8 @@ from fastnst.video.film import Span
 from fastnst.video.job import JobFolder, job_folder
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
-from fastnst.video.segments import EncodedFrame, SegmentWriter, load_segment
 from fastnst.video.stylize import FilmProgress
+from fastnst.video.writer import EncodedFrame, SegmentWriter, load_segment
 
 Fixture = Any
 FRAMES = 3 * SEGMENT_FRAMES + 40

@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.video.assembly import Stamp, decode_stamps, stamp_frames, steady_grid
 from fastnst.video.codecs import encoder_options, find_encoder
 from fastnst.video.color import ToPalette
-from fastnst.video.film import Colors, Film
+from fastnst.video.film import Colors, Film, read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.job import JobFolder
 from fastnst.video.names import FilmJob, name_outputs
-from fastnst.video.orientation import read_orientation, swaps_sides, turn_back, turn_upright
-from fastnst.video.segments import Segment
-from fastnst.video.timing import Stamp, decode_stamps, stamp_frames, steady_grid
 from fastnst.video.tracks import Cut
-from fastnst.video.writer import SegmentedEncoder
+from fastnst.video.writer import Segment, SegmentedEncoder
 
 ONE = 1 << 16
 

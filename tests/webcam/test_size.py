@@ -53,7 +53,7 @@ def test_a_slow_network_is_given_what_it_can_paint_in_time() -> None:
 def test_a_steady_load_changes_nothing_any_more() -> None:
     sizes = keeper()
     run(sizes, 5, ms_per_megapixel=300)
-    assert run(sizes, 300, ms_per_megapixel=300, begin_s=5) == []
+    assert run(sizes, 100, ms_per_megapixel=300, begin_s=5) == []
 
 
 def test_the_size_falls_quickly_and_grows_again_when_there_is_room() -> None:

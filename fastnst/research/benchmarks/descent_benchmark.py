@@ -23,9 +23,8 @@ from fastnst.errors import FastNSTError, InputError
 from fastnst.exact.objective import Subject
 from fastnst.exact.pyramid import plan_levels
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import write_atomically
+from fastnst.io.files import read_table, reading, write_atomically
 from fastnst.io.images import Frame, Picture, read_frame, write_picture
-from fastnst.io.saved import read_table, reading
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.settings import LossSettings

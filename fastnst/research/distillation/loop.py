@@ -17,8 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.io.files import write_atomically
-from fastnst.io.saved import check_kinds, parse_table, reading
+from fastnst.io.files import check_kinds, parse_table, reading, write_atomically
 from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures, CompactInfo, load_compact, save_compact
 from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.settings import LossSettings

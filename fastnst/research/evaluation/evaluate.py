@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from fastnst.errors import InputError, OutputError
-from fastnst.io.color_transfer import match_colors
+from fastnst.io.blending import match_colors
 from fastnst.io.files import append_text, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.report.blocks import Column, Interval, mean_interval

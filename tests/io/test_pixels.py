@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from fastnst.io.images import read_picture
-from fastnst.io.transparency import fill_hidden, resize_visible
+from fastnst.io.pixels import fill_hidden, resize_visible
 
 
 def disc(side: int, hidden: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
