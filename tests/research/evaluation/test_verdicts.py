@@ -1,6 +1,7 @@
 """The acceptance gate, by hand and for every file in exports/."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -8,7 +9,7 @@ import pytest
 
 from fastnst.io.images import read_frame
 from fastnst.losses.settings import LossSettings
-from fastnst.metrics.perceptual import load_perceptual_metrics
+from fastnst.metrics.perceptual import PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.evaluation.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.research.evaluation.judge import APPEARANCE, Judge
 from fastnst.research.evaluation.networks import open_network
@@ -108,10 +109,21 @@ def shipped() -> list[tuple[Path, str, str]]:
     return found
 
 
+def of_all_pictures() -> list[object]:
+    """Every style with real photographs; networks of one style with the pictures that the project drew as well."""
+    cases = [(*each, real_photos) for each in shipped()]
+    cases += [(*each, sample_pictures) for each in shipped() if not each[1]]
+    return [pytest.param(*case, id=f"{case[0].stem}-{case[1]}-{case[3].__name__}") for case in cases]
+
+
+@cache
+def metrics_by(weights: Path) -> PerceptualMetrics:
+    return load_perceptual_metrics(LossSettings(loss_weights=weights))[0]
+
+
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize(("export", "style", "name"), shipped(), ids=lambda value: str(getattr(value, "stem", value)))
-@pytest.mark.parametrize("photos", [sample_pictures, real_photos], ids=["samples", "photos"])
+@pytest.mark.parametrize(("export", "style", "name", "photos"), of_all_pictures())
 def test_every_shipped_style_passes(export: Path, style: str, name: str, photos: Callable[[], list[Path]]) -> None:
     weights, paths = SHARED / "weights" / "vgg19_caffe_features.safetensors", photos()
     paths = choose_evenly(paths, OF_EACH) if style else paths
@@ -119,7 +131,7 @@ def test_every_shipped_style_passes(export: Path, style: str, name: str, photos:
     if not weights.is_file() or painting is None or not paths:
         pytest.skip(f"needs {weights.name}, {name} and pictures")
     picture = read_frame(painting)
-    judge = Judge(picture, load_perceptual_metrics(LossSettings(loss_weights=weights))[0], None)
+    judge = Judge(picture, metrics_by(weights), None)
     network = open_network(f"{export}@{style}" if style else export)
     result = evaluate([network], picture, paths, judge, samples=0)
     means = result.networks[0].means()
