@@ -1,6 +1,9 @@
 """The help of commands: grouped, with what is required and what most people need first."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -65,9 +68,10 @@ def test_no_option_empties_a_list_and_required_ones_are_first(
         assert marks == sorted(marks, reverse=True)
 
 
-def test_help_of_a_setting_is_wrapped_by_the_terminal_alone(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
-    (line,) = re.findall("^.*In Python a single path will do.*$", shown(capsys, "train"), re.MULTILINE)
+def test_help_of_a_setting_is_wrapped_by_the_terminal_alone() -> None:
+    # In a process of its own: the width is asked for once.
+    command = [sys.executable, "-m", "fastnst", "train", "--help"]
+    wide = os.environ | {"COLUMNS": "1000", "LINES": "100", "PYTHONIOENCODING": "utf-8"}
+    text = subprocess.run(command, env=wide, capture_output=True, encoding="utf-8", check=True).stdout
+    (line,) = re.findall("^.*In Python a single path will do.*$", text, re.MULTILINE)
     assert "Style picture; given several times" in line
