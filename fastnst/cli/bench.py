@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -113,15 +114,23 @@ def _read_size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _show(benchmark: "Benchmark") -> None:
+def _table(width: int, names: Sequence[str], figures: Sequence[str]) -> tuple[Console, Table]:
+    """A table of names and figures, and the console to print it on: `width` characters wide where it is no terminal."""
     console = Console()
     if not console.is_terminal:
-        console.width = 120
+        console.width = width
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("network", "size", "runs on"):
+    for title in names:
         table.add_column(title, no_wrap=True)
-    for title in ("ms", "least", "fps", "ratio", "CPU ms", "memory", "differs"):
+    for title in figures:
         table.add_column(title, justify="right", no_wrap=True)
+    return console, table
+
+
+def _show(benchmark: "Benchmark") -> None:
+    console, table = _table(
+        120, ("network", "size", "runs on"), ("ms", "least", "fps", "ratio", "CPU ms", "memory", "differs")
+    )
     for measurement in benchmark.measurements:
         table.add_row(*_row(measurement))
     console.print(table)
@@ -266,14 +275,8 @@ def _tell(progress: Progress, task: TaskID, step: int) -> None:
 def _show_curves(curves: "list[Curve]") -> None:
     from fastnst.research.benchmarks.descent_benchmark import mean_ratios, rows  # noqa: PLC0415
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("photo", "style", "contender"):
-        table.add_column(title, no_wrap=True)
-    for title in ("steps", "seconds", "loss", "content", "style", "reached at step", "seconds", "ratio", "CPU ratio"):
-        table.add_column(title, justify="right", no_wrap=True)
+    figures = ("steps", "seconds", "loss", "content", "style", "reached at step", "seconds", "ratio", "CPU ratio")
+    console, table = _table(200, ("photo", "style", "contender"), figures)
     found = rows(curves)
     for row in found:
         table.add_row(*_cells(row))
