@@ -113,11 +113,11 @@ class ContentLoss(LossTerm):
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,), or (1,) where images are judged together: their errors over the energy of all, so that a plain sky,
-        which has next to none, does not outweigh the rest."""
+        which has next to none, does not outweigh the rest. The formulas that are not relative need no such thing."""
+        joined = judged.joined if self.formula == "balanced" else lambda features: features
         return _sum(
             [
-                weight
-                * content_loss(self.formula, judged.joined(judged.features[layer]), judged.joined(content[layer]))
+                weight * content_loss(self.formula, joined(judged.features[layer]), joined(content[layer]))
                 for layer, weight in self.layers.items()
             ]
         )

@@ -119,6 +119,17 @@ def test_images_judged_together_are_as_one(painting: Tensor) -> None:
     assert judge(images, content, style).floats()["style"] > 0.1
 
 
+def test_content_of_a_formula_in_units_is_a_mean_over_images_judged_together() -> None:
+    judge = loss(normalization="johnson", style_scales=(1,), detail_weight=0, pattern_weight=0)
+    photos, style = torch.cat([picture(1), picture(2)]), judge.measure_style(picture(3))
+    content = judge.measure_content(photos)
+    apart, together = (
+        judge(photos + torch.tensor([0.1, 0.3])[:, None, None, None], content, style, together=flag).floats()["content"]
+        for flag in (False, True)
+    )
+    assert together == pytest.approx(apart, rel=1e-5)
+
+
 def test_a_flat_image_may_have_less_detail_where_another_has_more(painting: Tensor) -> None:
     judge = loss()
     depths = torch.tensor([0.2, (2 - 0.2**2) ** 0.5])[:, None, None, None]  # their squares' mean is 1
