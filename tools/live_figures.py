@@ -20,9 +20,9 @@ from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
-from fastnst.research.benchmarks.benchmark import Benchmark, Case, run_benchmark
-from fastnst.research.evaluation.evaluate import choose_evenly
-from fastnst.research.evaluation.networks import EvaluatedNetwork, open_network
+from fastnst.research.benchmark import Benchmark, Case, run_benchmark
+from fastnst.research.evaluate import choose_evenly
+from fastnst.research.networks import EvaluatedNetwork, open_network
 
 SIZES = ((480, 640), (720, 1280))
 COLUMNS: tuple[Provider, ...] = ("cpu", "openvino")

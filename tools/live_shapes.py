@@ -15,8 +15,8 @@ import torch
 from fastnst.backends.backend import Provider
 from fastnst.models.checkpoint import ModelInfo, build_network
 from fastnst.models.export import to_onnx
-from fastnst.research.benchmarks.benchmark import Case, run_benchmark
-from fastnst.research.evaluation.networks import count_parameters
+from fastnst.research.benchmark import Case, run_benchmark
+from fastnst.research.networks import count_parameters
 
 
 def export(shape: str, folder: Path) -> Path:
