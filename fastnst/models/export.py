@@ -165,6 +165,7 @@ def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8", *, ov
 
 def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
     """Put a network's graph between what prepares its input and what finishes its output."""
+    own, network = network, network.for_export()
     core = _core(network)
     first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
     pad = _PAD.format(first=first, last=last, stride=network.stride)
@@ -178,7 +179,7 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
     del whole.opset_import[1:]  # merging repeats the entry
     whole.producer_name = "fastnst"
     whole.graph.name = info.style
-    onnx.helper.set_model_props(whole, metadata(network, info, layout))
+    onnx.helper.set_model_props(whole, metadata(own, info, layout))
     onnx.checker.check_model(whole, full_check=True)
     return whole
 
@@ -279,8 +280,6 @@ def _core(network: StyleNetwork) -> ModelProto:
     Networks of one structure differ in their weights alone: these are put into the graph of the first.
     """
     weights = {f"network.{name}": value.detach().cpu().float() for name, value in network.state_dict().items()}
-    if not network.exports_weights:
-        return _traced(network)
     shapes = tuple((name, tuple(value.shape)) for name, value in weights.items())
     structure = (type(network), repr(network), network.conditions, network.kept is None, shapes)
     if structure not in _GRAPHS:
