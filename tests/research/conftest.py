@@ -19,7 +19,7 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(COMPONENTS, layer, 3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of VGG-19 as far as conv5_1."""
     generator, state, inputs = torch.Generator().manual_seed(0), {}, 3

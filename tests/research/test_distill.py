@@ -109,11 +109,11 @@ def test_pictures_pass_over_broken_files(photos: Path, style_picture: Path, tmp_
         pictures.painting(np.random.default_rng(0))
 
 
-@pytest.mark.slow
 def test_the_command(
     settings: DistillSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("fastnst.research.refining.BASIS_PICTURES", 6)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("samples = 3\nrounds = 1\ncrop = 32\nrefine-steps = 2\nrefine-crop = 32\n")
     folder = tmp_path / "out"

@@ -43,10 +43,10 @@ def test_a_refinement_lowers_both_errors(
 ) -> None:
     monkeypatch.setattr(refining, "_STYLE", 0.0)  # of three channels it would drown the others
     told: list[DistillProgress] = []
-    longer = replace(refined, refine_steps=120, refine_rate=3e-3)
+    longer = replace(refined, refine_steps=60, refine_pairs=2, refine_rate=6e-3)
     distill(longer, photos, tmp_path, on_progress=told.append, device=CPU)
     steps = [progress.missed for progress in told if progress.missed is not None]
-    assert len(steps) == 120
+    assert len(steps) == 60
 
     def mean(part: list[dict[str, refining.Missed]], name: str) -> float:
         return fmean(getattr(missed[layer], name) for missed in part for layer in LAYERS)
