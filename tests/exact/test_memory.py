@@ -22,14 +22,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        size=100,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, size=100, tv_weight=OptimizeSettings().tv_weight)
 
 
 def square(long_side: int) -> tuple[int, int]:
