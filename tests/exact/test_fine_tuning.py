@@ -26,15 +26,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def settings(small: OptimizeSettings, loss_weights: Path) -> OptimizeSettings:
     """Six steps through the compact network, three through a VGG-19 of random weights."""
-    return replace(
-        small,
-        steps=9,
-        fine_tune=3,
-        history=4,
-        loss_network="compact",
-        loss_weights=None,
-        fine_tune_weights=loss_weights,
-    )
+    through_both = replace(small, loss_network="compact", loss_weights=None, fine_tune_weights=loss_weights)
+    return replace(through_both, steps=9, fine_tune=3, history=4)
 
 
 def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> PixelObjective:
