@@ -385,7 +385,10 @@ def test_a_log_that_is_there_is_not_begun_anew_unasked(
         (["--resume"], "--resume goes on with what a run left in its --log-dir; give that folder as well"),
         (["--resume", "--log-dir", "{folder}/gone"], "gone: nothing to go on with; expected checkpoint.safetensors"),
         (["--log-dir", "{folder}/text.jpg"], "text.jpg: is a file; expected the name of a folder"),
-        (["--scales", "9"], "--scales 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer scales"),
+        (
+            ["--pyramid-levels", "9"],
+            "--pyramid-levels 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer",
+        ),
     ],
 )
 def test_impossible_logs_and_scales(
@@ -398,7 +401,7 @@ def test_impossible_logs_and_scales(
 
 def test_a_pyramid_writes_the_largest(arguments: list[str], tmp_path: Path) -> None:
     arguments[arguments.index("--size") + 1] = "48"
-    assert status_of([*arguments, "--scales", "2", "--save-every", "1"]) == 0
+    assert status_of([*arguments, "--pyramid-levels", "2", "--save-every", "1"]) == 0
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (48, 35)
 

@@ -59,7 +59,7 @@ def test_a_recipe_of_several_styles_then_flags_then_resumed(
 ) -> None:
     styles = [str(style_picture), str(photos / "photo0.png")]
     recipe.write_text(recipe.read_text(encoding="utf-8").replace(repr(styles[0]), str(styles)), encoding="utf-8")
-    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--licence", "CC0-1.0")
+    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--license", "CC0-1.0")
     assert status == 0, said
     folder = recipe.parent / "runs" / "tiny"
     card = (folder / "tiny.md").read_text(encoding="utf-8")
