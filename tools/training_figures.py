@@ -171,7 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
         curves = [read_curve(folder, given.style_weight) for folder in (given.usual, given.ours)]
         if given.init_from is not None:
             curves[1], taken = without_start(curves[1], given.init_from)
-            print(f"{given.init_from}, which {curves[1].name} started from, took {taken:.4g} multiply-adds; not counted")
+            print(
+                f"{given.init_from}, which {curves[1].name} started from, took {taken:.4g} multiply-adds; not counted"
+            )
         print(compare(curves[0], curves[1], given.at))
         write_atomically(given.output, draw(curves, mark_of(*curves)))
     except FastNSTError as error:

@@ -149,8 +149,8 @@ def train(
         )
     fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
-    for path in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
-        console.print(f"{path}: kept of the training before")
+    for kept in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
+        console.print(f"{kept}: kept of the training before")
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
         callbacks = TrainCallbacks(on_step=_show(bar), on_note=console.print)

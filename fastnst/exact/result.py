@@ -59,7 +59,7 @@ class Step:
 
     def compares_with(self, other: "Step") -> bool:
         """Whether one of the two losses can be called the lower one."""
-        return (self.long_side, self.fine_tune_steps) == (other.long_side, other.fine_tune)
+        return (self.long_side, self.fine_tune) == (other.long_side, other.fine_tune)
 
 
 @dataclass

@@ -101,7 +101,7 @@ class Setup:
         )
         if not resume:
             self._begin_near(objective)
-        pace = self._pace(objective, fine_tuning, began, resume=resume)
+        pace = self._pace(objective, fine_tuning, began, resume=bool(resume))
         settings, state = self.settings, self.state
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)

@@ -112,8 +112,8 @@ def test_really_run_with_json(styles: Path, capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--frame-size", "640"], 1, "--size 640: expected WIDTHxHEIGHT"),
-        (["--frame-size", "0x480"], 1, "--size 0x480: expected"),
+        (["--frame-size", "640"], 1, "--frame-size 640: expected WIDTHxHEIGHT"),
+        (["--frame-size", "0x480"], 1, "--frame-size 0x480: expected"),
         (["--style", "nonsuch"], 1, "no style 'nonsuch'"),
         (["--against", "gone.onnx"], 1, "gone.onnx: no such file"),
         (["--runs", "0"], 2, "runs"),

@@ -144,7 +144,7 @@ def test_a_polished_run_cannot_be_lengthened(
     settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path
 ) -> None:
     optimize(photo, painting, settings, log_dir=tmp_path)
-    with pytest.raises(CheckpointError, match="was made with --steps 9, now it is 12; resume with the same"):
+    with pytest.raises(CheckpointError, match="was made with --steps 9, now it is 12; give the same"):
         optimize(photo, painting, replace(settings, steps=12), log_dir=tmp_path, resume=True)
 
 

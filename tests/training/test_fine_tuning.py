@@ -112,7 +112,7 @@ def test_resumed_in_either_part_equals_uninterrupted(
         settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"])
     )
     assert rest == whole[stopped_at - 1 :]
-    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.333.*now it is 0\.5"):
+    with pytest.raises(CheckpointError, match=r"--fine-tune-fraction 0\.5 instead of 0\.333"):
         engine.run_training(replace(settings, fine_tune_fraction=0.5), photos, tmp_path / "stopped", resume=True)
 
 
@@ -127,7 +127,7 @@ def test_a_checkpoint_of_before_it_was_there_is_not_polished(
     saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "fine_tune_fraction"}
     save_file(load_file(path), path, metadata | {"settings": json.dumps(saved)})
     engine.run_training(old, photos, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.0, now it is 0\.333"):
+    with pytest.raises(CheckpointError, match=r"--fine-tune-fraction 0\.333.* instead of 0\.0"):
         engine.run_training(settings, photos, tmp_path, resume=True)
 
 

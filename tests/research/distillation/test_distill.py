@@ -127,7 +127,10 @@ def test_the_command(
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):
         main(["research", "distill", *options, "-o", str(folder)])
-    assert "--resume" in capsys.readouterr().err
+    assert "--resume never begins anew" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["research", "distill", "--recipe", str(recipe), *options, "-o", str(folder)])
+    assert f"{folder}: going on with the distillation that it holds" in capsys.readouterr().err
 
 
 def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
