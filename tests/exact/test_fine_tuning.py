@@ -26,8 +26,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def settings(small: OptimizeSettings, loss_weights: Path) -> OptimizeSettings:
     """Six steps through the compact network, three through a VGG-19 of random weights."""
-    through_both = replace(small, loss_network="compact", loss_weights=None, fine_tune_weights=loss_weights)
-    return replace(through_both, steps=9, fine_tune_steps=3, history=4)
+    compact = replace(small, loss_network="compact", loss_weights=None)
+    return replace(compact, steps=9, history=4, fine_tune_steps=3, fine_tune_weights=loss_weights)
 
 
 def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> PixelObjective:
