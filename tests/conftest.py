@@ -36,7 +36,7 @@ def traced_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     """Tracing a network for ONNX takes torch 5 s: processes that test side by side share what each has traced."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if hasattr(request.config, "workerinput") else folder
-    trace = export._traced
+    trace_anew = export.trace
 
     def once(network: StyleNetwork) -> onnx.ModelProto:
         shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
@@ -44,11 +44,11 @@ def traced_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
         file = folder / f"{hashlib.sha256(structure.encode()).hexdigest()}.onnx"
         with FileLock(f"{file}.lock"):
             if not file.exists():
-                onnx.save(trace(network), file)
+                onnx.save(trace_anew(network), file)
         return onnx.load(file)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_traced", once)
+        patch.setattr(export, "trace", once)
         yield
 
 

@@ -121,6 +121,9 @@ def _unusable(files: list[Path]) -> InputError:
     return InputError(f"{files[0].parent}: {_TRIES} of its pictures in a row cannot be used; give another folder")
 
 
+DESCENT_STEPS = (4, 120)
+"""Fewest and most steps that a picture is optimized for."""
+
 _NO_CONTENT = 1e6
 """Style weight beside which content does not count."""
 
@@ -150,7 +153,7 @@ def draw_plan(pictures: Pictures, rng: np.random.Generator) -> DescentPlan:
         style=pictures.style(rng),
         style_weight=_between(rng, 1.5, 40) if rng.random() < 0.9 else _NO_CONTENT,
         learning_rate=_between(rng, 0.008, 0.05),
-        steps=int(_between(rng, 4, 120)),
+        steps=int(_between(rng, *DESCENT_STEPS)),
     )
 
 

@@ -37,7 +37,7 @@ _WARM_UP = 150
 _LARGEST_NORM = 5.0
 _STRAYING = 4.0  # a change that is missed by more than that counts no more: some pairs hardly differ
 _WEIGHTS = {"relu4_2": 2.0}  # the content term hangs on it alone
-_STYLE = 2.0  # weight of the changes of Gram matrices beside the others, at the layers of the style term
+STYLE_WEIGHT = 2.0  # weight of the changes of Gram matrices beside the others, at the layers of the style term
 _SETTINGS = LossSettings(loss_network="compact")
 
 
@@ -103,11 +103,13 @@ class Refiner:
         total, errors = torch.zeros((), device=self.device), []
         for layer in LAYERS:
             own, theirs = given[layer].float(), wanted[layer]
-            responses = _relative(own, theirs).mean()
-            changes = _relative(_change(own), _change(theirs)).clamp(max=_STRAYING).mean()
-            style = _relative(_change(gram_matrix(own)), _change(gram_matrix(theirs))).clamp(max=_STRAYING).mean()
+            responses = relative_errors(own, theirs).mean()
+            changes = relative_errors(change_of(own), change_of(theirs)).clamp(max=_STRAYING).mean()
+            style = (
+                relative_errors(change_of(gram_matrix(own)), change_of(gram_matrix(theirs))).clamp(max=_STRAYING).mean()
+            )
             total = total + _WEIGHTS.get(layer, 1.0) * (responses + changes)
-            total = total + (_STYLE * style if layer in _SETTINGS.style_layers else 0)
+            total = total + (STYLE_WEIGHT * style if layer in _SETTINGS.style_layers else 0)
             errors.append(torch.stack([responses, changes, style]))
         values = torch.stack(errors).tolist()
         if not all(math.isfinite(value) for row in values for value in row):
@@ -178,13 +180,13 @@ class Refiner:
         return bases
 
 
-def _change(features: Tensor) -> Tensor:
+def change_of(features: Tensor) -> Tensor:
     """What is between the first half of a batch and the second, (B, ...) -> (B / 2, ...)."""
     first, second = features.chunk(2)
     return first - second
 
 
-def _relative(given: Tensor, wanted: Tensor) -> Tensor:
+def relative_errors(given: Tensor, wanted: Tensor) -> Tensor:
     """Squared errors over squares, of each picture: (B, ...) twice -> (B,)."""
     return (given - wanted).square().flatten(1).sum(1) / wanted.square().flatten(1).sum(1).clamp(min=1e-6)
 

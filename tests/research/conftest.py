@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from fastnst.losses.compact import COMPONENTS, SHAPES, Shape
 from fastnst.losses.vgg import layer_names
+from fastnst.research import distill_pictures
 from fastnst.research.settings import DistillSettings
 
 
@@ -55,4 +56,4 @@ def settings(photos: Path, style_picture: Path, teacher: Path) -> DistillSetting
 
 @pytest.fixture
 def short_descents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.research.distill_pictures._between", lambda _rng, low, _high: low)
+    monkeypatch.setattr(distill_pictures, "DESCENT_STEPS", (4, 4))

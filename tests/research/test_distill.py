@@ -20,6 +20,7 @@ from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.research import distill as loop
+from fastnst.research import distill_pictures
 from fastnst.research.distill import CHECKPOINT, DistillProgress, distill, finish, load_state
 from fastnst.research.distill_pictures import Pictures, draw_descent
 from fastnst.research.settings import DistillSettings
@@ -86,7 +87,7 @@ def test_settings_that_make_no_sense(settings: DistillSettings, change: dict[str
 def test_a_descent_lowers_the_loss_and_stays_a_picture(
     photos: Path, style_picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastnst.research.distill_pictures._between", lambda _rng, _low, high: high)
+    monkeypatch.setattr(distill_pictures, "DESCENT_STEPS", (60, 60))
     torch.manual_seed(0)
     pictures = Pictures(photos, style_picture.parent, 32)
     image = draw_descent(CompactFeatures(), pictures, np.random.default_rng(0), CPU, None)

@@ -62,7 +62,7 @@ from fastnst.__main__ import run
 from fastnst.models import export
 
 with open(sys.argv[1], "rb") as graphs:
-    export._GRAPHS.update(pickle.load(graphs))
+    export.GRAPHS.update(pickle.load(graphs))
 for line in sys.stdin:
     asked = json.loads(line)
     if "ended" in asked:
@@ -89,7 +89,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
-        (folder / "graphs").write_bytes(pickle.dumps(export._GRAPHS))
+        (folder / "graphs").write_bytes(pickle.dumps(export.GRAPHS))
         command = [sys.executable, "-c", SERVER, str(folder / "graphs")]
         alone = os.environ | {"OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=alone)
