@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from fastnst.research.studies import STUDIES, Given, Named, StudyPlan
 from fastnst.research.study_run import run_key, run_study
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def given(photos: Path, style_picture: Path, loss_weights: Path) -> Given:
     settings = OptimizeSettings(
         steps=5,
@@ -83,10 +84,18 @@ def test_a_stopped_study_goes_on(given: Given, tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").is_file()
 
 
+@pytest.fixture(scope="module")
+def painted(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is done, of two runs."""
+    folder = tmp_path_factory.mktemp("study")
+    assert steps_of(STUDIES["pooling"](given), folder) == 10
+    return folder
+
+
 @pytest.mark.parametrize("content", ["", '{"a":', "[]", '{"history": []}'])
-def test_a_damaged_run_is_painted_again(content: str, given: Given, tmp_path: Path) -> None:
+def test_a_damaged_run_is_painted_again(content: str, given: Given, painted: Path, tmp_path: Path) -> None:
     plan = STUDIES["pooling"](given)
-    assert steps_of(plan, tmp_path) == 10
+    shutil.copytree(painted, tmp_path, dirs_exist_ok=True)
     first, second = sorted((tmp_path / "runs").glob("*.json"))
     first.write_text(content)
     second.with_suffix(".png").write_text("no picture")
