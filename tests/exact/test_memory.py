@@ -152,7 +152,8 @@ from fastnst.io.images import read_frame
 from fastnst.machine.resources import peak_memory_mb
 
 settings = OptimizeSettings(
-    size=400, style_size=64, pyramid_levels=1, steps=5, history=4, optimizer="{optimizer}", precision="float32",
+    size=400, enlarge=True, style_size=64, pyramid_levels=1, steps=5, history=4, optimizer="{optimizer}",
+    precision="float32",
     content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"), loss_weights=Path("{loss_weights}"),
 )
 told = [held_bytes()]
