@@ -161,7 +161,7 @@ def test_tones_by_hand() -> None:
     halves = np.zeros((64, 4096), np.float32)
     halves[:, 3072:] = 200
     assert count_tones(halves) == pytest.approx(1.755, abs=0.1)
-    stripes = np.repeat(np.arange(8, dtype=np.float32) * 32 + 4, 512)[None].repeat(64, axis=0)
+    stripes = np.repeat(np.arange(8, dtype=np.float32) * 32 + 4, 4096)[None].repeat(64, axis=0)
     assert count_tones(stripes) == pytest.approx(8, abs=0.2)
     assert count_tones(np.full((32, 32), 7, np.float32)) == 1
 
