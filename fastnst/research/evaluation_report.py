@@ -64,7 +64,7 @@ _EXPLANATIONS = {
     f"{THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}, all these at 512 px; and at every size contrast from "
     f"{THRESHOLDS.contrast[0]} to {THRESHOLDS.contrast[1]}, chroma from {THRESHOLDS.chroma[0]} to "
     f"{THRESHOLDS.chroma[1]}, each octave from 2 to 32 px from {THRESHOLDS.octaves[0]} to {THRESHOLDS.octaves[1]}, "
-    f"pattern at most {THRESHOLDS.pattern}.",
+    f"tones at least {THRESHOLDS.tones}, relief at most {THRESHOLDS.relief}, pattern at most {THRESHOLDS.pattern}.",
     "Which network beats which": "A network beats another if it is lower beyond doubt (95 % interval of the "
     "differences photo by photo) on style and centred, by VGG-19 and by AlexNet, and no worse on content by either.",
 }

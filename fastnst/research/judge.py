@@ -111,6 +111,20 @@ APPEARANCE = {
         )
         for size in OCTAVES
     },
+    "tones": Column(
+        title="tones",
+        digits=2,
+        better="higher",
+        meaning="Gray levels that are left once strokes are blurred away, of the painting's or, where it has fewer, of "
+        "the photo's: below 0.7 a picture of two or three masses.",
+    ),
+    "relief": Column(
+        title="relief",
+        digits=4,
+        better="lower",
+        meaning="Share of the fine detail's power that is the photo embossed, lit from one side: above 0.002 it looks "
+        "like pressed plastic.",
+    ),
     "pattern": Column(
         title="pattern",
         digits=1,
@@ -190,9 +204,9 @@ class Judge:
         return values | vars(find_artifacts(stylized, photo.frame, self._palette))
 
     def _compare_appearance(self, stylized: Frame, photo: Photo) -> dict[str, float]:
-        figures = compare_appearance(measure_appearance(stylized), photo.appearance, self._appearance)
-        octaves = {f"octave_{size}": value for size, value in zip(OCTAVES, figures.octaves, strict=True)}
-        return {"contrast": figures.contrast, "chroma": figures.chroma, **octaves, "pattern": figures.pattern}
+        figures = vars(compare_appearance(measure_appearance(stylized), photo.appearance, self._appearance))
+        octaves = {f"octave_{size}": value for size, value in zip(OCTAVES, figures["octaves"], strict=True)}
+        return {key: (figures | octaves)[key] for key in APPEARANCE}
 
 
 @dataclass(frozen=True)

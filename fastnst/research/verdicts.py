@@ -44,6 +44,12 @@ class Thresholds:
     octaves: tuple[float, float] = (0.8, 1.25)
     """Each band from 2 to 32 px: strokes of that size are missing, or are noise. 64 px is the photo's composition."""
 
+    tones: float = 0.7
+    """Fewer, and the picture falls into two or three masses."""
+
+    relief: float = 0.002
+    """More, and the picture looks embossed; networks that people like read 0.0006 or less."""
+
     pattern: float = 3.0
     """Median over photos; more, and corduroy or a grid is seen at 1:1."""
 
@@ -70,7 +76,7 @@ def check_gate(
 
 
 def check_appearance(means: Mapping[str, float], thresholds: Thresholds = THRESHOLDS) -> list[str]:
-    """Compare contrast, chroma, octaves and pattern alone with the thresholds, as at sizes other than 512.
+    """Compare the figures of the appearance alone with the thresholds, as at sizes other than 512.
 
     Returns one sentence for each threshold that is missed.
     """
@@ -81,7 +87,9 @@ def check_appearance(means: Mapping[str, float], thresholds: Thresholds = THRESH
         for measure, (low, high) in ranges.items()
         if not low <= means[measure] <= high
     ]
-    return missed + _too_high(means, {"pattern": thresholds.pattern})
+    if not means["tones"] >= thresholds.tones:
+        missed.append(f"tones {means['tones']:.4g}, at least {thresholds.tones:g}")
+    return missed + _too_high(means, {"relief": thresholds.relief, "pattern": thresholds.pattern})
 
 
 def _too_high(means: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:

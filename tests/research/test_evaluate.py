@@ -176,7 +176,7 @@ def evaluated(name: str, parameters: int | None = 5, **values: list[float]) -> E
     """A row that has 0.5 in all figures but those given, and clean artifacts, over three photos."""
     row = Evaluated(name, parameters, {measure: [0.5, 0.5, 0.5] for measure in MEASURES})
     row.values |= {"border": [1.0] * 3, "grid": [0.0] * 3, "blobs": [0.0] * 3} | values
-    appearance = {key: [1.0] * 3 for key in APPEARANCE}
+    appearance = {key: [1.0] * 3 for key in APPEARANCE} | {"relief": [0.0] * 3}
     row.values |= {key: same for key, same in appearance.items() if key not in values}
     return row
 

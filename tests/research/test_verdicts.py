@@ -28,7 +28,7 @@ EXPORTS = sorted((ROOT / "exports").glob("*.onnx"))
 PAINTINGS = (SHARED / "styles", ROOT / "data" / "style")
 
 MATCHED_MEANS = {"centred": 1.0}
-LOOKS = dict.fromkeys(APPEARANCE, 1.0)
+LOOKS = dict.fromkeys(APPEARANCE, 1.0) | {"relief": 0.0}
 GOOD = LOOKS | {
     "content": 0.8,
     "style": 0.15,
@@ -46,7 +46,8 @@ def test_a_good_style_passes() -> None:
 
 def test_limits_themselves_pass() -> None:
     limits = LOOKS | {"style": 0.2, "centred": 0.5, "border": 2.0, "grid": 0.02, "blobs": 0.005}
-    limits |= {"contrast": 0.85, "chroma": 1.2, "octave_2": 0.8, "octave_32": 1.25, "pattern": 3.0}
+    limits |= {"contrast": 0.85, "chroma": 1.2, "octave_2": 0.8, "octave_32": 1.25}
+    limits |= {"pattern": 3.0, "tones": 0.7, "relief": 0.002}
     assert check_gate(limits, MATCHED_MEANS) == []
     assert check_gate(limits | {"contrast": 1.15, "chroma": 0.85}, MATCHED_MEANS) == []
 
@@ -68,8 +69,10 @@ def test_the_appearance_can_miss_on_either_side(measure: str, low: float, high: 
         assert check_appearance(GOOD | {measure: value}) == missed
 
 
-def test_patterns_are_limited_and_the_coarsest_octave_and_content_are_not() -> None:
+def test_patterns_relief_and_lost_tones_are_limited_and_the_coarsest_octave_and_content_are_not() -> None:
     assert check_appearance(GOOD | {"pattern": 3.2}) == ["pattern 3.2, at most 3"]
+    assert check_appearance(GOOD | {"relief": 0.003}) == ["relief 0.003, at most 0.002"]
+    assert check_appearance(GOOD | {"tones": 0.6}) == ["tones 0.6, at least 0.7"]
     assert check_gate(GOOD | {"octave_64": 0.5, "content": 2.0}, MATCHED_MEANS) == []
 
 
