@@ -52,7 +52,7 @@ def evaluate(
     """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
-    and of the photo with the painting's colors, which a style must beat. docs/evaluation.md says what each means.
+    and of the photo with the painting's colors, which a style must beat. docs/research/metrics.md says what each means.
     After Ctrl-C the report is on the photos done until then.
 
     Parameters
@@ -84,7 +84,7 @@ def evaluate(
         weights in the output folder, never measures anew, DIR takes over those in that folder.
     video:
         Films, folders of a clip's frames, and folders of image pairs with true flow (.flo): how steady the styles are.
-        docs/steadiness.md says how it is measured.
+        docs/research/metrics.md says how it is measured.
     video_pictures:
         Pictures, folders or patterns of what is moved, enlarged, turned, and stands still with sensor noise. By default
         the first two photos where films are given.

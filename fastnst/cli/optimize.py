@@ -142,7 +142,7 @@ def optimize(
         Regions of each style in the same colors: a picture, one colour such as #ff0000 for all of it, or none.
     preset:
         Settings of a paper or a published project: johnson2016 (Johnson, Alahi and Fei-Fei 2016), gatys2015 (Chao,
-        Perez and Chen on Gatys et al. 2015), and course and project reports; docs/exact.md has them all. Other options
+        Perez and Chen on Gatys et al. 2015), and course and project reports; docs/research/papers.md has them all. Other options
         override it.
     output:
         Output: a file (.png .jpg .webp .tif .bmp).

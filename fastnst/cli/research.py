@@ -71,7 +71,7 @@ def study(
     trained_style:
         A trained style, or an .onnx file, to show beside (for library).
     preset:
-        Settings of a paper or a published project: docs/exact.md has them all. By default the study's own; other
+        Settings of a paper or a published project: docs/research/papers.md has them all. By default the study's own; other
         options override it.
     sheet_size:
         Long side of the pictures on the sheet, pixels.

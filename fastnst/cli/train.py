@@ -105,7 +105,7 @@ def train(
 ) -> None:
     """Train style pictures into a network and export it to ONNX.
 
-    Several pictures, each by its own --style, make one network that mixes them (docs/styles-and-strength.md).
+    Several pictures, each by its own --style, make one network that mixes them (docs/train.md).
     Everything goes into one folder: checkpoint, TensorBoard events, preview.png, and at the end NAME.onnx,
     NAME.safetensors, NAME.md and NAME.jpg. Nothing else is asked. Several processes or machines train one network
     when torchrun starts them: torchrun --nproc-per-node 2 -m fastnst train ...

@@ -2,7 +2,7 @@
 
 A preset changes the defaults of OptimizeSettings; what is asked for besides changes the preset. `convX_Y` in the
 documents is the rectified response, relu here. Learning rates of pixels in 0..255 are given for pixels in 0..1, as
-10 / 255, with Adam's epsilon scaled to match: gradients are 255 times larger there. docs/exact.md has the table.
+10 / 255, with Adam's epsilon scaled to match: gradients are 255 times larger there. docs/research/papers.md has the table.
 """
 
 from collections.abc import Collection, Mapping

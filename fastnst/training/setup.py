@@ -249,7 +249,7 @@ LEARNING_RATE = 0.03
 
 EXCESS = 1.2
 """A network's content loss over that of the small paintings with the same style weight: a network cannot fit each
-picture as its own pixels can (docs/training.md)."""
+picture as its own pixels can (docs/how-it-works.md)."""
 
 FIRST_WEIGHT = 5.0
 
