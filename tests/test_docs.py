@@ -72,7 +72,7 @@ def known_options() -> set[str]:
 def test_options_in_prose_are_those_of_some_command(page: Path) -> None:
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     options = {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"(?<!\S)--[a-z][a-z-]+", span)}
-    renamed = page.name == "CHANGELOG.md"  # its earlier entries have the names of their time
+    renamed = page.name == "CHANGELOG.md"  # names old options, too
     assert renamed or options - known_options() == set()
 
 
