@@ -6,8 +6,8 @@
 
 Milliseconds from picture to picture, each case in a process of its own, all in turns, two threads; the ratio is the
 time of the network of --against in ONNX Runtime on the CPU over the network's, of the same run. Content, style and
-centred (docs/research/metrics.md) are means over the photos at a long side of 512 px, painted in float32, or in int8 for
-those of --int8.
+centred (docs/research/metrics.md) are means over the photos at a long side of 512 px, in float32, or in int8 for those
+of --int8.
 """
 
 import argparse

@@ -92,9 +92,9 @@ class LossSettings:
 
     loss_network: Annotated[LossNetworkChoice, LOSS] = "auto"
     """Loss network: what judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own;
-    compact is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/research/compact.md). auto:
-    VGG-19 where its weights are there already, or where compact cannot stand in for it, else compact: nothing is
-    fetched."""
+    compact is in the package and takes a tenth of their arithmetic, at some cost in quality
+    (docs/research/compact.md). auto: VGG-19 where its weights already exist, or where compact cannot stand in for it,
+    else compact: nothing is downloaded."""
 
     loss_weights: Annotated[Path | None, LOSS] = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastnst.models.network import STRENGTHS, Conditions
 
 FULL_SHARE = 0.4
-"""Share of pictures that are painted with strength 1: it is what networks are used with most."""
+"""Share of pictures that are stylized with strength 1: it is what networks are used with most."""
 
 # Keeps these random numbers apart from others drawn from the same seed.
 _STREAM = 2

@@ -26,7 +26,7 @@ NOISE_LEVELS = 4.0
 """Standard deviation of the noise at most, levels of 255; two pictures of a camera in daylight differ by about 3."""
 
 EVERY = 2
-"""Of so many pictures of a style, one is painted twice."""
+"""Of so many pictures of a style, one is stylized twice."""
 
 # Keeps these random numbers apart from others drawn from the same seed.
 _STREAM = 3

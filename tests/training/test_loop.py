@@ -165,7 +165,9 @@ def test_resuming_with_another_setting_or_style_is_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
-    with pytest.raises(CheckpointError, match="now it is --steps 6 instead of 1; --resume never begins anew, --resume"):
+    with pytest.raises(
+        CheckpointError, match="now it is --steps 6 instead of 1; --resume never starts again, --resume"
+    ):
         engine.run_training(settings, photos, tmp_path, resume=True)
     other = dataclasses.replace(settings, steps=1, style=photos / "photo0.png")
     with pytest.raises(CheckpointError, match="another style picture"):

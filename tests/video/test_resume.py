@@ -195,7 +195,7 @@ def test_what_the_film_was_begun_with_is_gone(
     opened = machine(cpu="float32", openvino=openvino)
     with pytest.raises(SettingError) as caught:
         paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
-    assert str(caught.value) == f"{stopped}: {words}; --resume never paints it anew"
+    assert str(caught.value) == f"{stopped}: {words}; --resume never starts again"
     assert job_folder(stopped).exists()
     assert paint(film, stopped, codec="ffv1", provider="auto", open_session=opened, resume=False).resumed == 0
     assert not job_folder(stopped).exists()
