@@ -264,7 +264,7 @@ def _check_log(log_dir: Path | None, output: Path, *, anew: bool) -> None:
         raise OutputError(f"{log_dir}: is a file; expected the name of a folder")
     if not anew and _holds_run(log_dir):
         raise OutputError(
-            f"{log_dir}: holds a run of another picture than {output}; --resume {log_dir} goes on with it, "
+            f"{log_dir}: holds a run of another picture than {output}; --resume {log_dir} resumes it, "
             "--resume never starts again"
         )
 

@@ -279,7 +279,7 @@ def _refuse_changes(checkpoint: Path, words: str, *, fixed: bool, force: bool) -
     if not words or (force and not fixed):
         return
     folder = checkpoint.parent
-    go_on = "" if fixed else f", --resume {folder} goes on with what is given now"
+    go_on = "" if fixed else f", --resume {folder} resumes with what is given now"
     raise CheckpointError(f"{checkpoint}: now it is {words}; --resume never starts again{go_on}, another -o keeps both")
 
 

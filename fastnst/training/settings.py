@@ -133,8 +133,8 @@ class TrainSettings(LossSettings):
 
     init_from: Annotated[Literal["auto", "none"] | Path, SCHEDULE] = "auto"
     """Trained network to start from, instead of from nothing: of the same width and blocks, a .safetensors file, or
-    the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
-    one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
+    the name of a style in the package. It may know other styles: a style starts from the one of its name, else from the
+    nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
 
     teacher: Annotated[Literal["auto", "none"] | Path | None, LOSS] = None
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are

@@ -92,7 +92,7 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
     if not single and lone and output.suffix and not output.is_dir():
         raise OutputError(
             f"{output}: suffix {output.suffix!r}; expected one of {' '.join(CONTAINERS)}, "
-            "'frames/%04d.png', or a folder that is there"
+            "'frames/%04d.png', or a folder that exists"
         )
     jobs = [
         FilmJob(path, output if single else output / _written_name(path, relative)) for path, relative in found.values()

@@ -135,10 +135,10 @@ def _as_begun(pipeline: StylePipeline, plan: FilmPlan) -> Iterator[StylePipeline
     try:
         other = pipeline.on(provider=provider)
     except SettingError as error:
-        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --resume never starts again") from error
+        raise SettingError(f"{plan.output}: was started elsewhere: {error}; --resume never starts again") from error
     with other:
         if other.identity != begun:
-            words = f"was begun on {provider} in {precision}, which is {other.choice.precision} today"
+            words = f"was started on {provider} in {precision}, which is {other.choice.precision} today"
             raise SettingError(f"{plan.output}: {words}; --resume never starts again")
         yield other
 

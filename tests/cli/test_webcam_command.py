@@ -83,7 +83,7 @@ def test_the_first_installed_style_is_the_default(film: Path, style: str, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ([], 1, "DISPLAY is not set). --record FILE needs none"),
+        ([], 1, "DISPLAY is not set). --record FILE works without one"),
         (["--no-window"], 1, "add --record FILE or --virtual-camera"),
         (["--record", "out.gif"], 1, "expected a film to record into: .mp4, .mov or .mkv"),
         (["--record", "there.mp4"], 1, "--overwrite replaces it"),

@@ -275,7 +275,7 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
     said: list[str] = []
     result = engine.run_training(begun, photos, tmp_path, callbacks=engine.TrainCallbacks(on_note=said.append))
     known, info = load_model(bundled_models() / "gallery.safetensors")
-    (nearest,) = (line.split(", which")[0].rpartition(" ")[2] for line in said if "begins as" in line)
+    (nearest,) = (line.split(", the nearest")[0].rpartition(" ")[2] for line in said if "starts from" in line)
     weights = torch.eye(len(info.styles))[info.styles.index(nearest)]
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -294,9 +294,9 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
     red, blue = colours(network, 2)
     assert red[0] > blue[0] + 0.1
     assert blue[2] > red[2] + 0.1
-    assert [line.split(", which")[0] for line in said if "begins" in line] == [
-        "red_one begins as fire",
-        "blue begins as sea",
+    assert [line.split(", the nearest")[0] for line in said if "starts from" in line] == [
+        "red_one starts from fire",
+        "blue starts from sea",
     ]
     single = dataclasses.replace(begun, style=settings.style[1:], ema_decay=0.0)
     assert_close(

@@ -185,8 +185,8 @@ def test_auto_goes_on_with_what_the_film_was_begun_with(
 @pytest.mark.parametrize(
     ("openvino", "words"),
     [
-        (SettingError("it was taken out"), "was begun elsewhere: it was taken out"),
-        ("float16", "was begun on openvino in bfloat16, which is float16 today"),
+        (SettingError("it was taken out"), "was started elsewhere: it was taken out"),
+        ("float16", "was started on openvino in bfloat16, which is float16 today"),
     ],
 )
 def test_what_the_film_was_begun_with_is_gone(

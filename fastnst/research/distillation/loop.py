@@ -256,7 +256,7 @@ def check_same(folder: Path, settings: DistillSettings, *, force: bool) -> None:
             f"--{name.replace('_', '-')} {value} instead of {saved[name]}" for name, value in changes.items()
         )
         raise CheckpointError(
-            f"{folder / CHECKPOINT}: now it is {words}; --resume {folder} goes on with what is given now, "
+            f"{folder / CHECKPOINT}: now it is {words}; --resume {folder} resumes with what is given now, "
             "--resume never starts again"
         )
 
