@@ -41,7 +41,7 @@ COMMANDS = {
     "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
-    "Paint": ("stylize", "video", "webcam"),
+    "Stylize": ("stylize", "video", "webcam"),
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),

@@ -61,8 +61,8 @@ def video(
 ) -> None:
     """Stylize films with a trained style.
 
-    Rate, time stamps, size, rotation, colors, sound, subtitles, chapters and metadata are the source's. Stopped
-    half-way, the next run goes on from there.
+    Rate, time stamps, size, rotation, colors, sound, subtitles, chapters and metadata are the source's. The same
+    command resumes an interrupted run.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def video(
         deinterlace turns the frames of interlaced films into whole pictures; keep stylizes their fields one by one
         and keeps them, and says so in the output.
     start:
-        Where to begin: seconds or hours:minutes:seconds.
+        Where to start: seconds or hours:minutes:seconds.
     end:
         Where to end.
     fps:
