@@ -96,7 +96,7 @@ def test_fitted_size() -> None:
     assert fitted_size(frame, 20, "square") == (20, 20)
 
 
-@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
+@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
 def test_fit_of_photo_and_style(fit: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
     photo, tall = frames[0], np.ascontiguousarray(frames[1].swapaxes(0, 1))
     result = optimize(photo, tall, replace(settings, aspect=fit, steps=2))
@@ -240,7 +240,7 @@ def test_a_style_for_each_region_by_colour(settings: OptimizeSettings) -> None:
     assert right[0] > right[2] + 60
 
 
-@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
+@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
 def test_masks_follow_their_pictures(fit: str, settings: OptimizeSettings) -> None:
     # Cropped to a square, the wide style loses the bands at its sides, in the mask as well.
     photo = speckled((24, 24), (128, 128, 128))
