@@ -33,8 +33,9 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
     "nchw-float": ("float32", (None, 3, None, None)),
 }
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
-_METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
-_METADATA += ("wrapped",)
+_METADATA = (
+    *("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout", "wrapped"),
+)
 _MAX_METADATA = 500
 
 
