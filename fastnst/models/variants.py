@@ -209,8 +209,12 @@ def _in_half_precision(model: ModelProto) -> ModelProto:
     # Sums over a whole picture leave the range of half precision.
     kept = ["InstanceNormalization", "ReduceMean", "ReduceSum", "Resize", "Pow", "Sqrt", "Reciprocal"]
     converted: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
-    for number, node in enumerate(converted.graph.node):
-        node.name = f"{node.name}:{number}"  # it gives two of them the same name
+    nodes, made = list(converted.graph.node), set[str]()
+    del converted.graph.node[:]
+    for node in nodes:
+        if not made & set(node.output):  # it casts some values twice, under the same name
+            converted.graph.node.append(node)
+        made |= set(node.output)
     return converted
 
 
