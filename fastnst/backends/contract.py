@@ -36,17 +36,6 @@ _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
 _METADATA = (
     *("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256"),
     *("layout", "range", "wrapped"),
-        "fastnst_format",
-        "style",
-        "styles",
-        "network",
-        "provenance",
-        "licence",
-        "weights_sha256",
-        "layout",
-        "range",
-        "wrapped",
-    ),
 )
 _MAX_METADATA = 500
 
