@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
-    from fastnst.research.evaluation.judge import Loaded
-    from fastnst.research.evaluation.networks import EvaluatedNetwork
+    from fastnst.research.judge import Loaded
+    from fastnst.research.networks import EvaluatedNetwork
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
@@ -52,13 +52,13 @@ def evaluate(
     """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
-    and of the photo with the painting's colors, which a style must beat. docs/evaluation.md says what each means.
+    and of the photo with the painting's colors, which a style must beat. docs/research/metrics.md says what each means.
     After Ctrl-C the report is on the photos done until then.
 
     Parameters
     ----------
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; several of one painting are compared, also
+        Style: the name of an installed one, or an .onnx file; several of one painting are compared, also
         other projects' that take and give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles,
         trio@munch is one, and trio@munch:2,monet:1 a mix.
     style_image:
@@ -80,11 +80,11 @@ def evaluate(
     strength:
         Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where a network has such an input.
     resume:
-        Whether to go on with what an interrupted run left: auto takes over the figures of the same networks, photos and
+        Whether to resume what an interrupted run left: auto takes over the figures of the same networks, photos and
         weights in the output folder, never measures anew, DIR takes over those in that folder.
     video:
         Films, folders of a clip's frames, and folders of image pairs with true flow (.flo): how steady the styles are.
-        docs/steadiness.md says how it is measured.
+        docs/research/metrics.md says how it is measured.
     video_pictures:
         Pictures, folders or patterns of what is moved, enlarged, turned, and stands still with sensor noise. By default
         the first two photos where films are given.
@@ -106,9 +106,9 @@ def evaluate(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.folders import find_pictures, name_left_out  # noqa: PLC0415
     from fastnst.report.report import Report  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
-    from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
-    from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
+    from fastnst.research.evaluate import choose_evenly  # noqa: PLC0415
+    from fastnst.research.judge import load_measures  # noqa: PLC0415
+    from fastnst.research.networks import open_networks  # noqa: PLC0415
 
     console = Console(stderr=True)
     left_out: list[Path] = []
@@ -166,8 +166,8 @@ def _measure_photos(
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.drawing import draw_sheet  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
-    from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415
+    from fastnst.research.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
+    from fastnst.research.evaluation_report import picture_grid, summarize, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
@@ -224,7 +224,7 @@ def _measure_video(
 ) -> None:
     """Add the section on steadiness to the report and print its tables."""
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.research.evaluation.video_report import add_video, error_table, excess_table  # noqa: PLC0415
+    from fastnst.research.video_report import add_video, error_table, excess_table  # noqa: PLC0415
 
     with _progress(console) as progress:
         bar = progress.add_task("frames", total=None)

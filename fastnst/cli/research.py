@@ -16,12 +16,12 @@ from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import alone_in, check_folder_for_results, sole_writer
 from fastnst.io.images import Frame, read_frame
-from fastnst.research.distillation.settings import DistillSettings
-from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName
+from fastnst.research.settings import DistillSettings
+from fastnst.research.studies import PRESET_OF, STUDIES, Given, Named, StudyName
 
 if TYPE_CHECKING:
+    from fastnst.research import distill as loop
     from fastnst.research.blind import Preference
-    from fastnst.research.distillation import loop
 
 
 DEFAULTS = OptimizeSettings()
@@ -52,16 +52,16 @@ def study(
     """Draw a contact sheet of the exact method, in which one thing changes, with loss curves and numbers.
 
     Writes sheet.png, curves.png, study.json and, in runs/, every picture with its settings and losses. What is there
-    already is not painted again: after Ctrl-C the same command goes on.
+    already is not stylized again: after Ctrl-C the same command goes on.
 
     Parameters
     ----------
     name:
         What is to change.
     photo:
-        Photo; each is painted.
+        Photo; each is stylized.
     style:
-        Style to paint in: a picture.
+        Style: a picture.
     output:
         Output: a folder for the study.
     content_mask:
@@ -71,8 +71,8 @@ def study(
     trained_style:
         A trained style, or an .onnx file, to show beside (for library).
     preset:
-        Settings of a paper or a published project: docs/exact.md has them all. By default the study's own; other
-        options override it.
+        Settings of a paper or a published project: docs/research/papers.md has them all. By default the study's own;
+        other options override it.
     sheet_size:
         Long side of the pictures on the sheet, pixels.
     """
@@ -84,7 +84,7 @@ def study(
     settings = with_network(settings, console)
     plan = STUDIES[name](Given(photos, styles, settings, trained_style))
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.studies.run import run_study  # noqa: PLC0415
+    from fastnst.research.study_run import run_study  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with sole_writer(output, folder=True), Progress(*columns, console=console, speed_estimate_period=120) as bar:
@@ -117,7 +117,7 @@ def apply_distill_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file."""
 
     def saved(folder: Path) -> dict[str, Any]:
-        from fastnst.research.distillation.loop import saved_settings  # noqa: PLC0415 - imports torch
+        from fastnst.research.distill import saved_settings  # noqa: PLC0415 - imports torch
 
         return saved_settings(folder)
 
@@ -143,12 +143,12 @@ def distill(
     recipe:
         TOML file of settings; options given here override it.
     resume:
-        Whether to go on with what an interrupted run left: auto does where the folder holds a distillation, after the
-        last round it finished, never begins anew, DIR goes on with that in the folder, with its settings.
+        Whether to resume what an interrupted run left: auto does where the folder holds a distillation, after the
+        last round it finished, never starts again, DIR goes on with that in the folder, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.distillation.loop import CHECKPOINT, check_same, finish  # noqa: PLC0415
-    from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
+    from fastnst.research.distill import CHECKPOINT, check_same, finish  # noqa: PLC0415
+    from fastnst.research.distill import distill as run  # noqa: PLC0415
 
     console = Console(stderr=True)
     folder = resume if isinstance(resume, Path) else output
@@ -196,7 +196,7 @@ def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
             return
         if progress.fit is None:
             fitted = 0
-            bar.update(task, completed=progress.descents, total=settings.descents, description=f"{name}: optimising")
+            bar.update(task, completed=progress.descents, total=settings.descents, description=f"{name}: optimizing")
             return
         fitted = fitted % len(SHAPES) + 1
         bar.update(task, completed=fitted, total=len(SHAPES), description=f"{name}: fitting")
@@ -231,7 +231,7 @@ def blind(
     Parameters
     ----------
     first:
-        A style, such as starry or gallery@olive_trees, an .onnx file, also another project's, or a folder of painted
+        A style, such as starry or gallery@olive_trees, an .onnx file, also another project's, or a folder of stylized
         pictures with the photos' names, such as those of `fastnst optimize`.
     second:
         The other one.

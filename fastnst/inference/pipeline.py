@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -198,7 +197,9 @@ class StylePipeline:
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        notes = [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        notes = [
+            f"{name}: stylizes all of its styles alike; {name}{MIX_SIGN}NAME stylizes one of them" for name in names
+        ]
         others = {session.style: session.wrapped for session in self._sessions() if session.wrapped}
         return notes + [f"{name}: {words}" for name, words in others.items()]
 
@@ -226,7 +227,7 @@ class StylePipeline:
         if self._effects.strength != 1:
             words.append(f"strength {self._effects.strength}")
         if self._effects.preserve_color:
-            words.append("own colours")
+            words.append("own colors")
         if self._mask is not None:
             words.append(f"mask {self._mask.identity}")
         return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
@@ -244,9 +245,7 @@ class StylePipeline:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _shown(self, size: tuple[int, int]) -> Iterator[tuple[Layer, Frame]]:

@@ -5,7 +5,7 @@ N pictures, H height, W width, S styles that a network can mix. Frames are uint8
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -154,7 +154,8 @@ class Stylizer:
 
         Args:
             frames: any number of uint8 (H, W, 3) RGB, of any sizes; taken one at a time.
-            style_weights, strength: as for one picture.
+            style_weights: as for one picture.
+            strength: as for one picture.
 
         Yields:
             uint8 of the same shapes, in the same order; raises as for one picture, when it is reached.
@@ -169,7 +170,5 @@ class Stylizer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

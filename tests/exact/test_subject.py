@@ -7,9 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from fastnst.errors import InputError, SettingError
-from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
 from fastnst.exact.engine import optimize
-from fastnst.exact.objective import PixelObjective, Subject
+from fastnst.exact.objective import MeasuredStyle, PixelObjective, Subject, blend_images, make_targets
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, read_frame
@@ -21,16 +20,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=20,
-        size=24,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=20)
 
 
 @pytest.fixture
@@ -96,11 +87,11 @@ def test_fitted_size() -> None:
     assert fitted_size(frame, 20, "square") == (20, 20)
 
 
-@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
-def test_fit_of_photo_and_style(fit: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
+@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
+def test_fit_of_photo_and_style(aspect: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
     photo, tall = frames[0], np.ascontiguousarray(frames[1].swapaxes(0, 1))
-    result = optimize(photo, tall, replace(settings, aspect=fit, steps=2))
-    assert result.frame.shape[:2] == ((24, 24) if fit == "square" else (17, 24))
+    result = optimize(photo, tall, replace(settings, aspect=aspect, steps=2))
+    assert result.frame.shape[:2] == ((24, 24) if aspect == "square" else (17, 24))
 
 
 def test_style_scale_and_pyramids_scale_the_style(settings: OptimizeSettings, frames: list[Frame]) -> None:
@@ -240,14 +231,14 @@ def test_a_style_for_each_region_by_colour(settings: OptimizeSettings) -> None:
     assert right[0] > right[2] + 60
 
 
-@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
-def test_masks_follow_their_pictures(fit: str, settings: OptimizeSettings) -> None:
+@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
+def test_masks_follow_their_pictures(aspect: str, settings: OptimizeSettings) -> None:
     # Cropped to a square, the wide style loses the bands at its sides, in the mask as well.
     photo = speckled((24, 24), (128, 128, 128))
     style = speckled((24, 72), (0, 255, 0), BLUE, RED, (0, 255, 0))
     style_mask = flat((12, 36), (0, 0, 0), (0, 0, 255), (255, 0, 0), (0, 0, 0))
     content_mask = flat((24, 24), (0, 0, 255), (255, 0, 0))
-    objective = objective_of(replace(settings, aspect=fit), photo, Style(style, mask=style_mask), content_mask)
+    objective = objective_of(replace(settings, aspect=aspect), photo, Style(style, mask=style_mask), content_mask)
     blue, red = objective.style
     mean = {"b": blue.reference["relu1_1"][0], "r": red.reference["relu1_1"][0]}
     network, _ = load_loss_network(settings)
@@ -274,10 +265,10 @@ def test_a_mask_of_one_colour_is_no_restriction(settings: OptimizeSettings, fram
         ((flat((24, 24), RED), flat((24, 24), RED)), "--style-mask is 24x24 pixels, its style picture 30x24"),
         (
             (flat((24, 24), RED, (0, 255, 0)), flat((24, 30), RED, BLUE)),
-            r"a region of colour #00ff00 \(50.0% of it\) that no style mask has \(they have .*\); paint it there, or",
+            r"a region of color #00ff00 \(50.0% of it\) that no style mask has \(they have .*\); add it there, or",
         ),
         ((np.zeros((24, 24), np.uint8), flat((24, 30), RED)), "is no picture"),
-        ((flat((24, 24), RED), "#ff00"), "a style's mask is '#ff00'; expected a picture or a colour such as #ff0000"),
+        ((flat((24, 24), RED), "#ff00"), "a style's mask is '#ff00'; expected a picture or a color such as #ff0000"),
     ],
 )
 def test_masks_that_do_not_fit(masks: tuple[Frame, Frame], message: str, settings: OptimizeSettings) -> None:
@@ -300,7 +291,7 @@ def test_missing_regions(settings: OptimizeSettings) -> None:
     plain = objective_of(replace(settings, missing_regions="plain"), photo, style, mask)
     assert [target.weight for target in plain.style] == [1.0]
     assert plain.style[0].positions.keys() == {"relu1_1", "relu2_1"}
-    with pytest.raises(InputError, match="no colour in common: nothing would be painted"):
+    with pytest.raises(InputError, match="no color in common: nothing would be stylized"):
         objective_of(replace(settings, missing_regions="plain"), photo, style, flat((24, 24), (0, 255, 0)))
 
 

@@ -22,7 +22,7 @@ from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.live import LiveNet
-from fastnst.research.evaluation.networks import count_parameters
+from fastnst.research.networks import count_parameters
 from fastnst.research.quantization import QuantizationCheck, compare_painters, condition_inputs, quantize
 
 
@@ -132,7 +132,7 @@ def test_the_command_writes_nothing_that_fails(
 ) -> None:
     monkeypatch.setattr("fastnst.research.quantization.LEAST_PSNR", 98.0)
     out = tmp_path / "int8.onnx"
-    with pytest.raises(StyleError, match=r"paints worse in 8-bit integers .*; nothing was written"):
+    with pytest.raises(StyleError, match=r"is worse in 8-bit integers .*; nothing was written"):
         command(str(network), photos=(str(photos),), style_image=style_picture, output=out, judged=2)
     assert list(tmp_path.iterdir()) == []
     assert judged

@@ -301,7 +301,7 @@ def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="module")
 def duo(export: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
-    return export(TransformNet(4, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
+    return export(TransformNet(2, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.6, 1.0, 1.5])
@@ -354,6 +354,6 @@ def test_networks_that_cannot_be_tiled(core: str, reason: str, tmp_path: Path) -
         map=np.ones((1, 3, 96, 96), np.float32),
         kernel=np.ones((3, 3, 3, 3), np.float32),
     )
-    with pytest.raises(StyleError, match=f"cannot be painted in tiles: .*{reason}") as caught:
+    with pytest.raises(StyleError, match=f"cannot be stylized in tiles: .*{reason}") as caught:
         TiledStylizer(path)
     assert "\n" not in str(caught.value)
