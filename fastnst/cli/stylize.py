@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.console import Console
+from fastnst.cli.console import Console, computed_on
 from fastnst.errors import on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 
@@ -103,7 +103,7 @@ def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
 def _summary(result: "BatchResult", pipeline: "StylePipeline", output: Path) -> str:
     done, failed = len(result.written), len(result.failed)
     pictures = "1 picture" if done == 1 else f"{done} pictures"
-    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {pipeline.choice}"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {computed_on(pipeline.choice)}"
     if pipeline.in_tiles:
         line += f"; {pipeline.in_tiles} in tiles on {pipeline.session.tiles.provider}"
     if failed:

@@ -20,6 +20,9 @@ _WEIGHTS = frozenset([".safetensors", ".pth", ".pt", ".ckpt"])
 def find_style(name: str | Path) -> Path:
     """Return the ONNX file of a style.
 
+        >>> find_style("starry").name
+        'starry.onnx'
+
     Args:
         name: the name of an installed style, or the path of a file ending in .onnx.
 
@@ -55,7 +58,11 @@ def check_name(name: str) -> None:
 
 
 def installed_styles() -> dict[str, Path]:
-    """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones."""
+    """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones.
+
+    >>> "starry" in installed_styles()
+    True
+    """
     styles: dict[str, Path] = {}
     for folder in (bundled_styles_folder(), user_styles_folder()):
         # Hidden ones are files that are being copied, and what macOS leaves beside files on foreign disks.
