@@ -91,9 +91,12 @@ class _Sound:
     def _encode(self, parts: Iterable[AudioFrame]) -> Iterator[AnyPacket]:
         """Encode one after the other: stamps that overlap a little are stretched, gaps stay."""
         for part in parts:
+            # The resampler leaves the source's own ticks where it has nothing else to do: Matroska's milliseconds.
+            ticks_s = part.time_base or Fraction(1, self._rate)
+            stamp = None if part.pts is None else round(part.pts * ticks_s * self._rate)
             following = self._following
-            if following is None or (part.pts is not None and part.pts > following + self._rate * _GAP_S):
-                following = part.pts or 0
+            if following is None or (stamp is not None and stamp > following + self._rate * _GAP_S):
+                following = stamp or 0
             part.pts, self._following = following, following + part.samples
             part.time_base = Fraction(1, self._rate)
             yield from self._encoder.encode(part)
