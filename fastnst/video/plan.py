@@ -310,6 +310,9 @@ def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> li
     if film.fields and settings.interlaced == "deinterlace":
         kept = "" if encoding is None else "; --interlaced keep keeps its fields"
         notes.append(f"the film is interlaced; its frames are turned into whole pictures{kept}")
+    named = film.views_by_name and encoding is not None and encoding.container in {"matroska", "webm"}
+    if film.views and not named:
+        notes.append(f"the film is marked as {film.views}, which the output does not say; mark it as its source was")
     if film.pixel_aspect not in {None, 1} and (encoding is None or encoding.container == "gif"):
         notes.append(f"the pixels are not square ({film.pixel_aspect}), which this output cannot say")
     if encoding is not None:

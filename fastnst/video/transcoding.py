@@ -37,6 +37,9 @@ class Transcoder(Protocol):
     target: Stream
     """The track in the file to be written."""
 
+    undecodable: int
+    """Packets that gave nothing."""
+
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         """Encode a packet; None: what is still held back at the end."""
         ...
@@ -76,11 +79,13 @@ class _Sound:
         self._encoder, self._rate = added, context.sample_rate
         self._resampler = AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size)
         self._following: int | None = None
+        self.undecodable = 0
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError:  # damaged sound is silence
+            self.undecodable += 1
             return
         for frame in frames:
             yield from self._encode(self._resampler.resample(frame))
@@ -109,6 +114,7 @@ class _Words:
         assert isinstance(added, SubtitleStream)
         added.codec_context.subtitle_header = _HEADER
         self.target: Stream = added
+        self.undecodable = 0
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         words = "" if packet is None else _plain(bytes(packet), self._from)
