@@ -80,6 +80,12 @@ def default_threads() -> int:
     return min(known, default=0)
 
 
+def usable_processors() -> int:
+    """Logical processors that this process may use, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _quota_cores() or allowed))
+
+
 def _allowed_cores() -> int | None:
     """Physical cores among the processors that this process may use; None: all of them, or the system does not say."""
     if not hasattr(os, "sched_getaffinity"):
