@@ -1,13 +1,11 @@
 """How every command ends, what a command line that cannot be read is told, and names printed as they are."""
 
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from fastnst.cli import main
 from fastnst.cli.console import Console
@@ -113,25 +111,6 @@ def test_too_little_memory_is_one_line(
     said = capfd.readouterr().err
     assert said.startswith("fastnst: there is not enough memory")
     assert said.count("\n") == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit address space so")
-def test_a_real_limit_of_memory_is_one_line(tmp_path: Path) -> None:
-    # So much that Python starts, and ONNX Runtime cannot be loaded.
-    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    code = (
-        "import resource; resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20));"
-        "from fastnst.__main__ import run; run()"
-    )
-    words = ["stylize", str(tmp_path / "a.png"), "--style", "starry", "-o", str(tmp_path / "out.png")]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, env=alone, timeout=60
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("fastnst: ")
-    assert ended.stderr.count("\n") == 1
-    assert not (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize(
