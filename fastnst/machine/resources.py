@@ -15,9 +15,9 @@ import psutil
 from fastnst.errors import SettingError
 
 _PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
-_CPUS = Path("/sys/devices/system/cpu")
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
 _MEGABYTE = 1024 * 1024
 
 _MOST = 64
@@ -100,7 +100,7 @@ def _allowed_cores() -> int | None:
 def _siblings(cpu: int) -> str:
     """The processors that share a core with this one; two hardware threads of a core compute no faster than one."""
     try:
-        return (_CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
+        return (CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:
         return str(cpu)
 
@@ -113,7 +113,7 @@ def _quota_cores() -> int | None:
 
 def _read_quota_v2() -> float | None:
     try:
-        quota, period = (_CGROUPS / "cpu.max").read_text().split()
+        quota, period = (CGROUPS / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -121,7 +121,7 @@ def _read_quota_v2() -> float | None:
 
 def _read_quota_v1() -> float | None:
     try:
-        quota, period = (int((_CGROUPS / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        quota, period = (int((CGROUPS / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
         return quota / period if quota > 0 else None
     except (OSError, ValueError):
         return None
@@ -167,7 +167,7 @@ def _left_in_groups() -> Iterator[int]:
     ):
         own = PurePosixPath(_own_groups().get(below, "/").lstrip("/"))
         for group in (own, *own.parents):
-            folder = _CGROUPS / below / group
+            folder = CGROUPS / below / group
             try:
                 most, taken = ((folder / name).read_text().strip() for name in (limit, used))
                 if most != "max":
@@ -179,7 +179,7 @@ def _left_in_groups() -> Iterator[int]:
 def _own_groups() -> dict[str, str]:
     """The path of this process's group, of the older kind by what it is for, of the newer one by an empty word."""
     try:
-        lines = [line.split(":", 2) for line in _OWN_GROUPS.read_text().splitlines()]
+        lines = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
     except OSError:
         return {}
     return {kind: path for _, kinds, path in lines for kind in kinds.split(",")}
