@@ -236,7 +236,7 @@ def test_animated_pictures_are_films(paint: Fixture, read: Fixture, tmp_path: Pa
 
 def test_a_still_webp_is_no_film(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "still.webp")
-    with pytest.raises(InputError, match="is no film; fastnst stylize"):
+    with pytest.raises(InputError, match="is no film; for single pictures"):
         plan_film(tmp_path / "still.webp", tmp_path / "out.mp4")
 
 
