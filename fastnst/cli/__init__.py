@@ -203,8 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
         # A folder that may not be entered, a name too long: until Python 3.14 even Path.exists() raises these.
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _fail("there is not enough memory; try a smaller picture, --size or --tile, or end other programs", status=1)
     except KeyboardInterrupt:
@@ -216,10 +216,16 @@ def _options(tokens: list[str]) -> list[str]:
     return tokens[: tokens.index("--")] if "--" in tokens else tokens
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it is torch's or ONNX Runtime's way of saying so."""
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "failed to allocate", "bad_alloc"),
+    "failed to map segment",
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is torch's or ONNX Runtime's way of saying so, or the system's that loads them."""
     words = str(error).lower()
-    return any(sign in words for sign in ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc"))
+    return any(sign in words for sign in _NO_MEMORY)
 
 
 def _check_output(tokens: list[str]) -> None:
