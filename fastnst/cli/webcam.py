@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -78,7 +79,7 @@ def webcam(
     fps:
         Frames a second to hold: the network paints smaller until it does.
     size:
-        Paint at this size always, longest side in pixels.
+        Paint at this size always, longest side in pixels; with a --stroke, at most at this size.
     steady:
         How much of the picture before stays in what only moves or stands still, so that strokes do not flicker: 0
         paints each picture for itself, 0.8 holds well, 0.95 at most.
@@ -115,6 +116,8 @@ def webcam(
 
     console = Console(stderr=True)
     tell = console.print
+    if size is not None and effects.stroke == "auto":
+        effects = replace(effects, stroke=1.0)
     styles, chosen = _styles(style)
     device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
     opener: Callable[[], Camera] = partial(open_camera, device)

@@ -25,8 +25,8 @@ from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
-from fastnst.io.blending import blend, combine, keep_colors
-from fastnst.io.images import Frame
+from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors
+from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.opencv import resample
 from fastnst.io.styles import installed_styles
 
@@ -108,9 +108,9 @@ class StylePipeline:
         """Stylize a photo.
 
         Args:
-            photo: not changed. Without mask, colors and steadying also a batch, (N, H, W, 3).
-            size: at which the networks paint. Photo and painting meet at the photo's own size, so that what is the
-                photo's stays sharp; None: the same.
+            photo: not changed. Without steadying also a batch, (N, H, W, 3).
+            size: at which the networks paint at most; None: as large as the stroke says. Photo and painting meet at the
+                photo's own size, so that its detail stays.
             style_weights: for the first network instead of its mix.
             strength: instead of that of the effects; networks without such an input give at most 1.
             preserve_color: instead of that of the effects.
@@ -122,22 +122,26 @@ class StylePipeline:
             InputError: another type or shape, a mask of another shape, or a photo too large for the memory.
             SettingError: weights or a strength that a network does not take.
         """
+        if photo.ndim == 4 and (self._blends or self.painted_size(photo.shape[1:3], size) != photo.shape[1:3]):
+            each = partial(self, size=size, style_weights=style_weights, strength=strength)
+            return np.stack([each(frame, preserve_color=preserve_color) for frame in photo])
         strength = self._effects.strength if strength is None else strength
-        own_size = (photo.shape[0], photo.shape[1])
-        given = photo if size is None else resample(photo, size)
+        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size))
         paintings = []
-        for layer, place in self._shown(own_size):
+        for layer, place in self._shown((photo.shape[0], photo.shape[1])):
             session, chosen = layer.session, style_weights if layer is self._layers[0] else None
             painted = session(
                 given,
                 style_weights=layer.weights if chosen is None else chosen,
                 strength=strength if session.takes_strength else None,
             )
-            painted = painted if size is None else resample(painted, own_size)
+            painted = painted if given is photo else add_change(photo, given, painted)
             paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
         stylized = combine(photo, paintings) if self._mask is not None else paintings[0][0]
         if self._effects.preserve_color if preserve_color is None else preserve_color:
             stylized = keep_colors(stylized, photo)
+        if self._effects.brightness == "keep":
+            stylized = keep_brightness(stylized, photo)
         return stylized if self._steadier is None else self._steadier(photo, stylized)
 
     def switch(self, path: Path) -> None:
@@ -183,11 +187,6 @@ class StylePipeline:
         return self._layers[0].weights
 
     @property
-    def blends(self) -> bool:
-        """Photo and painting are put together by a mask or by their colors: only one picture at a time."""
-        return self._mask is not None or self._effects.preserve_color
-
-    @property
     def style(self) -> str:
         """Names of the styles."""
         return ", ".join(f"{layer.session.style}{layer.mix}" for layer in self._layers)
@@ -225,9 +224,20 @@ class StylePipeline:
             words.append(f"strength {self._effects.strength}")
         if self._effects.preserve_color:
             words.append("own colours")
+        if self._effects.stroke != 1:
+            words.append(f"stroke {self._effects.stroke}")
+        if self._effects.brightness == "keep":
+            words.append("own brightness")
         if self._mask is not None:
             words.append(f"mask {self._mask.identity}")
         return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
+
+    def painted_size(self, own: tuple[int, ...], most: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Say at which size the networks paint a picture of size `own`, not larger than `most`."""
+        height, width = own
+        stroke = self._effects.stroke_for((height, width))
+        size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
+        return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles."""
@@ -246,6 +256,11 @@ class StylePipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def _blends(self) -> bool:
+        """Photo and painting are put together by a mask, their colors or their light: only one picture at a time."""
+        return self._mask is not None or self._effects.preserve_color or self._effects.brightness == "keep"
 
     def _shown(self, size: tuple[int, int]) -> Iterator[tuple[Layer, Frame]]:
         """Paintings with a pixel in a picture of this size, each with its weights in the mask: (H, W), or none."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-import numpy as np
-
 from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import as_batch
@@ -127,8 +125,6 @@ class Stylizer:
         """
         as_batch(frames)
         self.check(style_weights, strength)
-        if frames.ndim == 4 and self._pipeline.blends:
-            return np.stack([self(frame, style_weights=style_weights, strength=strength) for frame in frames])
         return self._pipeline(frames, style_weights=style_weights, strength=strength)
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:

@@ -154,9 +154,40 @@ def test_painted_at_another_size_photo_and_painting_meet_at_the_photos(style: Wr
     photo[:, ::2] = 200
     with StylePipeline(style(INVERT, "invert"), Effects(strength=0.5), provider="cpu") as pipeline:
         stylized = pipeline(photo, size=(10, 20))
-    # Half the size, all is 100, and painted 155: half of that, and half of each column of the photo.
-    np.testing.assert_allclose(stylized[0, :2, 0], [177.5, 77.5], atol=0.5)
+    # Half the size, all is 100, and painted 155: each column of the photo moves by half of the 55.
+    np.testing.assert_allclose(stylized[0, :2, 0], [227.5, 27.5], atol=0.5)
     assert stylized.shape == photo.shape
+
+
+def test_larger_strokes_are_painted_smaller_and_detail_stays(fake_session: Callable[..., Any]) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def paint_all(frame: Frame) -> Frame:
+        sizes.append(frame.shape[:2])
+        return frame + 30
+
+    photo = PHOTO // 2
+    for stroke, size in ((1.0, (20, 40)), (2.0, (10, 20)), (0.5, (40, 80)), ("auto", (20, 40))):
+        opened = fake_session(paint_all)
+        with StylePipeline("starry", Effects(stroke=stroke), open_session=lambda *_a, o=opened, **_k: o) as pipeline:  # type: ignore[arg-type]
+            np.testing.assert_array_equal(pipeline(photo), photo + 30)
+        assert sizes.pop() == size
+
+
+def test_automatic_strokes_paint_large_pictures_at_one_size() -> None:
+    effects = Effects()
+    assert [effects.stroke_for(size) for size in ((300, 400), (512, 100), (768, 1024), (6000, 8000))] == [
+        1,
+        1,
+        2,
+        15.625,
+    ]
+
+
+@pytest.mark.parametrize("stroke", [0.1, 100.0, float("nan")])
+def test_strokes_of_no_use(stroke: float) -> None:
+    with pytest.raises(SettingError, match="--stroke is"):
+        Effects(stroke=stroke)
 
 
 def test_more_than_its_full_strength(style: Write) -> None:
