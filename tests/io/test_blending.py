@@ -46,7 +46,7 @@ def test_blend_of_a_batch_and_of_mirrored_pictures() -> None:
 def test_an_enlarged_change_leaves_detail() -> None:
     photo = noise(0) // 2
     given, painted = np.full((300, 2, 3), 100, np.uint8), np.full((300, 2, 3), (110, 80, 255), np.uint8)
-    expected = np.clip(photo.astype(int) + (10, -20, 155), 0, 255)
+    expected = np.clip(photo.astype(int) + np.array([10, -20, 155]), 0, 255)
     np.testing.assert_array_equal(add_change(photo, given, painted), expected)
 
 
