@@ -10,8 +10,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.console import Console
+from fastnst.cli.paintings import fitted
 from fastnst.errors import on_one_line
 from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.paintings import FIT_S
+from fastnst.inference.refining import Quality, choose_refinement
 
 if TYPE_CHECKING:
     from fastnst.inference.batch import BatchResult, Outcome
@@ -28,6 +31,10 @@ def stylize(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    fit: float = FIT_S,
+    quality: Quality | None = None,
+    refine: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    style_image: Path | None = None,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
@@ -42,8 +49,8 @@ def stylize(
     photos:
         Pictures, folders (searched with their sub-folders) or patterns like 'photos/*.jpg'.
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several. May be left out where --region names styles.
+        Style to paint in: the name of an installed one, an .onnx file, or a painting (.jpg .png), which is fitted once
+        and kept; trio@munch is one style of a network that knows several. May be left out where --region names styles.
     output:
         Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and sub-folders.
@@ -52,6 +59,14 @@ def stylize(
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
+    fit:
+        Seconds to fit a network to a painting, at most, the first time; 0 takes a mixture of known styles, in a second.
+    quality:
+        draft is what the network paints, in a moment; good takes 12 steps more, in seconds, and best 100.
+    refine:
+        Steps of the exact method after the network, on the picture itself; needs the extra train.
+    style_image:
+        Painting that the style was trained on, to refine by where fastnst does not know it.
     tile:
         Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
         one piece might take more than 4 GB, or more than there is; off never does.
@@ -66,18 +81,20 @@ def stylize(
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
 
+    refinement = choose_refinement(quality, refine, style_image)
     left_out: list[Path] = []
     jobs = plan_outputs(photos, output, overwrite=overwrite, left_out=left_out)
     console = Console(stderr=True)
     for line in name_left_out(left_out):
         console.print(line)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
+    style, effects = fitted(style, effects, fit, console)
+    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile, refine=refinement) as pipeline:
         for note in pipeline.notes:
             console.print(note)
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
             bar = progress.add_task(escape(on_one_line(pipeline.style)), total=len(jobs), visible=len(jobs) > 1)
-            tiles = progress.add_task("in tiles", total=1, visible=False)
+            tiles = progress.add_task("refining" if refinement.steps else "in tiles", total=1, visible=False)
             pipeline.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
 
             def show(outcome: "Outcome") -> None:

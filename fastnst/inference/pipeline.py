@@ -21,8 +21,9 @@ import numpy as np
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
-from fastnst.backends.mixing import MIX_SIGN, StyleWeights
+from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors
@@ -57,6 +58,7 @@ class StylePipeline:
         provider: ProviderChoice = "auto",
         threads: int | None = None,
         tile: TileChoice = "auto",
+        refine: Refinement = NONE,
         open_session: Callable[..., StyleSession] = StyleSession,
     ) -> None:
         """Open the networks and read the mask.
@@ -67,6 +69,7 @@ class StylePipeline:
             provider: what computes; auto takes the fastest that really runs here.
             threads: on the CPU; None: one for each physical core that may be used.
             tile: when to paint in tiles, see `TilePolicy`.
+            refine: goes on with what the networks painted, at the size that they painted at.
             open_session: opens a network file, with the options of a `StyleSession`.
 
         Raises:
@@ -75,13 +78,16 @@ class StylePipeline:
             SettingError: no style at all; a provider that cannot run here; a strength or a mix that a network does not
                 take.
         """
-        self.on = partial(StylePipeline, style, effects, threads=threads, tile=tile, open_session=open_session)
+        self.on = partial(
+            StylePipeline, style, effects, threads=threads, tile=tile, refine=refine, open_session=open_session
+        )
         """The same pipeline on another provider: `pipeline.on(provider="cpu")`."""
 
         self.asked = provider
         """The provider that was asked for."""
 
-        self._effects = effects
+        self._effects, self._refinement = effects, refine
+        self._refine: Refine | None = None
         self._open = partial(open_session, threads=threads, tile=tile)
         self._steadier: Steadier | None = None
         self._layers: list[Layer] = []
@@ -91,6 +97,7 @@ class StylePipeline:
                 self._layers.append(Layer(self._session_of(choice.path), choice.weights))
             for layer in self._layers:
                 layer.session.check(layer.weights, effects.strength)
+            self._refine = refine.open()
         except BaseException:
             self.close()
             raise
@@ -129,12 +136,15 @@ class StylePipeline:
         given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size))
         paintings = []
         for layer, place in self._shown((photo.shape[0], photo.shape[1])):
-            session, chosen = layer.session, style_weights if layer is self._layers[0] else None
-            painted = session(
-                given,
-                style_weights=layer.weights if chosen is None else chosen,
-                strength=strength if session.takes_strength else None,
-            )
+            session = layer.session
+            weights: StyleWeights | None = layer.weights
+            if style_weights is not None and layer is self._layers[0]:
+                weights = style_weights
+            own_strength = strength if session.takes_strength else None
+            painted = session(given, style_weights=weights, strength=own_strength)
+            if self._refine is not None:
+                shares = shares_by_name(session, weights)
+                painted = self._refine(given, painted, session.path, shares, 1.0 if own_strength is None else strength)
             painted = painted if given is photo else add_change(photo, given, painted)
             paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
         stylized = combine(photo, paintings) if self._mask is not None else paintings[0][0]
@@ -228,6 +238,8 @@ class StylePipeline:
             words.append(f"stroke {self._effects.stroke}")
         if self._effects.brightness == "keep":
             words.append("own brightness")
+        if self._refinement.steps:
+            words.append(f"refined {self._refinement.steps}")
         if self._mask is not None:
             words.append(f"mask {self._mask.identity}")
         return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
@@ -240,9 +252,11 @@ class StylePipeline:
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
-        """Have `report` called with the share that is done of a picture in tiles."""
+        """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
         for session in self._sessions():
             session.tiles.on_progress = report
+        if self._refine is not None:
+            self._refine.on_progress = report
 
     def close(self) -> None:
         """Give the networks' memory back; calls then fail."""
@@ -259,8 +273,10 @@ class StylePipeline:
 
     @property
     def _blends(self) -> bool:
-        """Photo and painting are put together by a mask, their colors or their light: only one picture at a time."""
-        return self._mask is not None or self._effects.preserve_color or self._effects.brightness == "keep"
+        """One picture at a time: photo and painting are put together by mask, colors or light, or it is refined."""
+        effects = self._effects
+        laid = self._mask is not None or effects.preserve_color or effects.brightness == "keep"
+        return laid or self._refine is not None
 
     def _shown(self, size: tuple[int, int]) -> Iterator[tuple[Layer, Frame]]:
         """Paintings with a pixel in a picture of this size, each with its weights in the mask: (H, W), or none."""
@@ -281,3 +297,9 @@ class StylePipeline:
             if session.path == path:
                 return session
         return self._open(path, provider=self.asked, prefer=self.choice.provider if self._layers else None)
+
+
+def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[str, float]:
+    """Share of each style of a network in a picture, by its name."""
+    names = session.style_names if session.styles > 1 else (session.style,)
+    return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
