@@ -16,6 +16,7 @@ from fastnst.losses.weights import load_loss_network
 
 
 def main() -> None:
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paintings", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)

@@ -21,8 +21,11 @@ import numpy as np
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
+from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.looks import FACE, LOOKS, face_weights, find_faces
+from fastnst.inference.masks import read_mask
 from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
@@ -92,6 +95,7 @@ class StylePipeline:
         self._steadier: Steadier | None = None
         self._layers: list[Layer] = []
         choices, self._mask = read_effects(style, effects)
+        self._faces = None if effects.faces is None else read_mask(effects.faces)
         try:
             for choice in choices:
                 self._layers.append(Layer(self._session_of(choice.path), choice.weights))
@@ -129,30 +133,56 @@ class StylePipeline:
             InputError: another type or shape, a mask of another shape, or a photo too large for the memory.
             SettingError: weights or a strength that a network does not take.
         """
+        each = partial(self, size=size, style_weights=style_weights, strength=strength, preserve_color=preserve_color)
         if photo.ndim == 4 and (self._blends or self.painted_size(photo.shape[1:3], size) != photo.shape[1:3]):
-            each = partial(self, size=size, style_weights=style_weights, strength=strength)
-            return np.stack([each(frame, preserve_color=preserve_color) for frame in photo])
-        strength = self._effects.strength if strength is None else strength
-        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size))
+            return np.stack([each(frame) for frame in photo])
+        effects = self._effects
+        strength = effects.strength if strength is None else strength
+        stylized = self._paint(photo, size, style_weights, strength * LOOKS[effects.look].strength)
+        if (faces := self._find_faces(photo)) is not None:
+            finer = self._paint(photo, size, style_weights, strength * FACE.strength, stroke=FACE.stroke)
+            stylized = combine(stylized, [(finer, faces)])
+        if effects.preserve_color if preserve_color is None else preserve_color:
+            stylized = keep_colors(stylized, photo)
+        if effects.brightness == "keep":
+            stylized = keep_brightness(stylized, photo)
+        return stylized if self._steadier is None else self._steadier(photo, stylized)
+
+    def _paint(
+        self,
+        photo: Frame,
+        size: tuple[int, int] | None,
+        style_weights: StyleWeights | None,
+        strength: float,
+        *,
+        stroke: float = 1.0,
+    ) -> Frame:
+        """Paint a photo with all styles, each where the mask has it; `stroke` multiplies that of the effects."""
+        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, stroke))
         paintings = []
         for layer, place in self._shown((photo.shape[0], photo.shape[1])):
             session = layer.session
             weights: StyleWeights | None = layer.weights
             if style_weights is not None and layer is self._layers[0]:
                 weights = style_weights
-            own_strength = strength if session.takes_strength else None
-            painted = session(given, style_weights=weights, strength=own_strength)
+            own = min(strength, MAX_STRENGTH) if session.takes_strength else None
+            painted = session(given, style_weights=weights, strength=own)
             if self._refine is not None:
                 shares = shares_by_name(session, weights)
-                painted = self._refine(given, painted, session.path, shares, 1.0 if own_strength is None else strength)
+                painted = self._refine(given, painted, session.path, shares, 1.0 if own is None else own)
             painted = painted if given is photo else add_change(photo, given, painted)
             paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
-        stylized = combine(photo, paintings) if self._mask is not None else paintings[0][0]
-        if self._effects.preserve_color if preserve_color is None else preserve_color:
-            stylized = keep_colors(stylized, photo)
-        if self._effects.brightness == "keep":
-            stylized = keep_brightness(stylized, photo)
-        return stylized if self._steadier is None else self._steadier(photo, stylized)
+        return combine(photo, paintings) if self._mask is not None else paintings[0][0]
+
+    def _find_faces(self, photo: Frame) -> Frame | None:
+        """Weights of the faces in a portrait, (H, W); None where there are none."""
+        if self._effects.look != "portrait":
+            return None
+        size = (photo.shape[0], photo.shape[1])
+        if self._faces is not None:
+            return self._faces.weights(size)[0]
+        found = find_faces(photo)
+        return face_weights(size, found) if found else None
 
     def switch(self, path: Path) -> None:
         """Stylize with another network in place of the first one from now on, all of its styles alike.
@@ -236,6 +266,10 @@ class StylePipeline:
             words.append("own colours")
         if self._effects.stroke != 1:
             words.append(f"stroke {self._effects.stroke}")
+        if self._effects.look != "plain":
+            words.append(f"look {self._effects.look}")
+        if self._faces is not None:
+            words.append(f"faces {self._faces.identity}")
         if self._effects.brightness == "keep":
             words.append("own brightness")
         if self._refinement.steps:
@@ -244,10 +278,12 @@ class StylePipeline:
             words.append(f"mask {self._mask.identity}")
         return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
 
-    def painted_size(self, own: tuple[int, ...], most: tuple[int, int] | None = None) -> tuple[int, int]:
+    def painted_size(
+        self, own: tuple[int, ...], most: tuple[int, int] | None = None, factor: float = 1.0
+    ) -> tuple[int, int]:
         """Say at which size the networks paint a picture of size `own`, not larger than `most`."""
         height, width = own
-        stroke = self._effects.stroke_for((height, width))
+        stroke = factor * self._effects.stroke_for((height, width))
         size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
@@ -276,6 +312,7 @@ class StylePipeline:
         """One picture at a time: photo and painting are put together by mask, colors or light, or it is refined."""
         effects = self._effects
         laid = self._mask is not None or effects.preserve_color or effects.brightness == "keep"
+        laid = laid or effects.look == "portrait"
         return laid or self._refine is not None
 
     def _shown(self, size: tuple[int, int]) -> Iterator[tuple[Layer, Frame]]:
