@@ -40,8 +40,8 @@ def find_style(name: str | Path) -> Path:
     # The suffix first: starry.jpg may lie in the working folder.
     if path.suffix.lower() in _PICTURES:
         raise StyleError(
-            f"{path}: is a picture; painting with it takes a trained style. "
-            f"Train it (fastnst train --style {path}), or use fastnst optimize, which needs no training"
+            f"{path}: is a picture, and a network is expected here; fastnst styles add {path} fits one to it, "
+            f"fastnst train --style {path} trains one"
         )
     if path.suffix.lower() in _WEIGHTS:
         raise StyleError(f"{path}: holds weights, expected ONNX; fastnst export turns a trained model into it")

@@ -168,7 +168,7 @@ def test_animation_says_that_its_first_picture_was_painted(
         (["photo.png", "--style", "STYLE", "-o", "there.png"], 1, "--overwrite replaces it"),
         (["photo.png", "--style", "STYLE", "-o", "out.gif"], 1, "suffix '.gif'"),
         (["photo.png", "--style", "nonsuch", "-o", "out.png"], 1, "no style 'nonsuch'"),
-        (["photo.png", "--style", "photo.png", "-o", "out.png"], 1, "is a picture; painting with it takes"),
+        (["photo.png", "--style", "photo.png", "-o", "out.png"], 1, "too small to learn strokes from"),
         (["*.xyz", "--style", "STYLE", "-o", "out"], 1, "no picture matches"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--size", "0"], 2, "size"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--provider", "gpu"], 2, "provider"),
