@@ -24,7 +24,7 @@ from fastnst.losses.terms import StyleTarget
 from fastnst.losses.weights import load_loss_network
 
 
-class Refiner:
+class PictureRefiner:
     """Call it with what a network was given and what it painted; pictures too large for the memory are refined smaller,
     and what changes is enlarged and added."""
 

@@ -17,6 +17,9 @@ PHOTO = "photo"
 STROKE_SIDE = 512
 """Long side, pixels, that a picture with automatic strokes is painted at, at most: that of all published figures."""
 
+_SHORTEST = 128
+"""Short side, pixels, that such a picture is not painted below, where it has as many: panoramas."""
+
 _FINEST, _LARGEST = 0.25, 64.0
 
 
@@ -78,7 +81,7 @@ class Effects:
 
     def stroke_for(self, size: tuple[int, int]) -> float:
         """How many times larger than in a picture painted as it is strokes are in one of `size` = (height, width)."""
-        stroke = max(1.0, max(size) / STROKE_SIDE) if self.stroke == "auto" else self.stroke
+        stroke = _automatic_stroke(size) if self.stroke == "auto" else self.stroke
         return stroke * LOOKS[self.look].stroke
 
     def regions(self) -> dict[str, str]:
@@ -92,6 +95,10 @@ class Effects:
                 raise SettingError(f"--region {text}: {color} is given twice")
             found[color] = style
         return found
+
+
+def _automatic_stroke(size: tuple[int, int]) -> float:
+    return max(1.0, min(max(size) / STROKE_SIDE, min(size) / _SHORTEST))
 
 
 PLAIN = Effects()

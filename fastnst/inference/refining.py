@@ -60,7 +60,7 @@ class Refinement:
         check_training_installed("--refine")
         painting = None if self.painting is None else read_frame(self.painting)
         # By its name: nothing on the side of inference imports torch.
-        return cast(Refine, import_module("fastnst.exact.refinement").Refiner(self.steps, painting))
+        return cast(Refine, import_module("fastnst.exact.refinement").PictureRefiner(self.steps, painting))
 
 
 NONE = Refinement()

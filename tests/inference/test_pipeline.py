@@ -12,7 +12,9 @@ from PIL import Image
 from fastnst.backends.mixing import StyleChoice
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects, read_effects
+from fastnst.inference.looks import face_weights, find_faces
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.refining import Refinement, choose_refinement
 from fastnst.inference.session import StyleSession
 from fastnst.io.images import Frame
 
@@ -301,3 +303,91 @@ def test_what_cannot_be(style: Write, halves: Path) -> None:
     pipeline = StylePipeline(style(INVERT, "invert"), Effects(mask=halves), provider="cpu")
     with pipeline, pytest.raises(InputError, match=words):
         pipeline(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_batch_of_large_pictures_is_painted_one_by_one(fake_session: Callable[..., Any]) -> None:
+    opened = fake_session(lambda frame: frame + 30)
+    with StylePipeline("starry", Effects(stroke=2.0), open_session=lambda *_a, **_k: opened) as pipeline:
+        batch = np.stack([PHOTO, PHOTO[::-1]]) // 2
+        np.testing.assert_array_equal(pipeline(batch), batch + 30)
+
+
+def test_looks_multiply_stroke_and_strength(style: Write) -> None:
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    with StylePipeline(style(INVERT, "invert"), Effects(look="subtle", strength=0.5), provider="cpu") as pipeline:
+        assert pipeline.painted_size((20, 40)) == (26, 53)
+        # 0.5 * 0.6 of the way from 100 to 155.
+        np.testing.assert_allclose(pipeline(photo), 100 + 0.3 * 55, atol=1)
+
+
+def test_faces_of_a_portrait_keep_more_of_the_photo(style: Write, tmp_path: Path) -> None:
+    faces = np.zeros((20, 40), np.uint8)
+    faces[:, :20] = 255
+    Image.fromarray(faces).save(tmp_path / "faces.png")
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    effects = Effects(look="portrait", faces=tmp_path / "faces.png")
+    with StylePipeline(style(INVERT, "invert"), effects, provider="cpu") as pipeline:
+        stylized = pipeline(photo)
+    np.testing.assert_allclose(stylized[:, :20], 100 + 0.65 * 55, atol=1)
+    np.testing.assert_array_equal(stylized[:, 20:], 155)
+
+
+def test_faces_are_ellipses_that_end_softly() -> None:
+    weights = face_weights((100, 100), [(30.0, 20.0, 40.0, 60.0)])
+    assert weights[50, 50] == weights[50, 31] == 255
+    assert 100 < weights[50, 20] < 156
+    assert weights[50, 5] == weights[0, 0] == 0
+
+
+def test_faces_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTNST_YUNET", str(tmp_path / "none.onnx"))
+    with pytest.raises(SettingError, match="no such file; --faces MASK"):
+        find_faces(PHOTO)
+    (tmp_path / "none.onnx").write_bytes(b"no network")
+    with pytest.raises(SettingError, match="OpenCV cannot run it"):
+        find_faces(PHOTO)
+
+
+def test_faces_need_a_portrait(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="without --look portrait"):
+        Effects(faces=tmp_path / "faces.png")
+
+
+class Brighter:
+    """Refines by making all brighter."""
+
+    on_progress: Callable[[float], None] | None = None
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Path, dict[str, float], float]] = []
+
+    def __call__(self, given: Frame, painted: Frame, network: Path, styles: dict[str, float], strength: float) -> Frame:
+        self.asked.append((network, styles, strength))
+        return painted + 5
+
+
+def test_what_networks_paint_is_refined_at_its_size(style: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    refine = Brighter()
+    monkeypatch.setattr(Refinement, "open", lambda _: refine)
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    path = style(INVERT, "invert")
+    with StylePipeline(path, Effects(stroke=2.0), provider="cpu", refine=Refinement(3)) as pipeline:
+        np.testing.assert_array_equal(pipeline(photo), 160)
+        pipeline.on_progress(print)
+        assert "refined 3" in pipeline.identity["look"]
+    assert refine.asked == [(Path(path), {"invert": 1.0}, 1.0)]
+    assert refine.on_progress is print
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps", "painting", "words"),
+    [("good", 5, None, "both given"), (None, None, Path("a.jpg"), "nothing is refined"), (None, -1, None, "from 0 to")],
+)
+def test_refinements_that_are_none(quality: Any, steps: int | None, painting: Path | None, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        choose_refinement(quality, steps, painting)
+
+
+def test_qualities_are_numbers_of_steps() -> None:
+    assert [choose_refinement(quality, None, None).steps for quality in ("draft", "good", "best")] == [0, 12, 100]  # type: ignore[arg-type]
+    assert choose_refinement(None, 7, Path("a.jpg")) == Refinement(7, Path("a.jpg"))
