@@ -44,6 +44,7 @@ def stylize(
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Stylize pictures with a trained style.
 
@@ -83,6 +84,8 @@ def stylize(
         fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
+    verbose:
+        Say for each photo how large its strokes are and at which size it is painted.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
     from fastnst.inference.batch import plan_outputs  # noqa: PLC0415
@@ -102,7 +105,15 @@ def stylize(
         with StylePipeline(
             chosen, chosen_effects, provider=provider, threads=threads, tile=tile, refine=refinement
         ) as pipeline:
-            result = _stylize(pipeline, planned, console, size=size, overwrite=overwrite, refines=refinement.steps > 0)
+            result = _stylize(
+                pipeline,
+                planned,
+                console,
+                size=size,
+                overwrite=overwrite,
+                refines=refinement.steps > 0,
+                verbose=verbose,
+            )
             console.print(_summary(result, pipeline, folder))
             failed = failed or bool(result.failed or result.not_tried)
     if sheet is not None:
@@ -119,6 +130,7 @@ def _stylize(
     size: int | None,
     overwrite: bool,
     refines: bool,
+    verbose: bool,
 ) -> "BatchResult":
     """Stylize pictures with a bar; the error of a lone one is raised."""
     from fastnst.inference.batch import stylize_files  # noqa: PLC0415
@@ -136,7 +148,13 @@ def _stylize(
             for line in _notices(outcome, lone=len(jobs) == 1):
                 console.print(line, style="red" if outcome.error else None)
 
-        result = stylize_files(pipeline, jobs, size=size, overwrite=overwrite, on_done=show)
+        def describe(photo: Frame) -> str:
+            words = pipeline.describe(photo)
+            if verbose:
+                console.print(words)
+            return words
+
+        result = stylize_files(pipeline, jobs, size=size, overwrite=overwrite, describe=describe, on_done=show)
     if len(jobs) == 1 and result.failed:
         raise result.failed[0].error or AssertionError
     return result

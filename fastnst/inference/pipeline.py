@@ -287,6 +287,13 @@ class StylePipeline:
         size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
+    def describe(self, photo: Frame) -> str:
+        """Say in one line how a photo is stylized: fastnst: starry, stroke 3.1, painted at 512x341."""
+        height, width = self.painted_size(photo.shape[:2])
+        stroke = self._effects.stroke_for((photo.shape[0], photo.shape[1]))
+        refined = f", {self._refinement.steps} steps of refinement" if self._refinement.steps else ""
+        return f"fastnst: {self.style}, stroke {stroke:.3g}, painted at {width}x{height}{refined}"
+
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
         for session in self._sessions():
