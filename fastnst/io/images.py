@@ -131,7 +131,7 @@ def signed(picture: Picture, words: str) -> Picture:
     exif = Image.Exif()
     if picture.exif is not None:
         exif.load(picture.exif)
-    exif[_SOFTWARE] = words.encode("ascii", "replace")
+    exif[_SOFTWARE] = words.encode("ascii", "replace").decode()
     return replace(picture, exif=exif.tobytes())
 
 
