@@ -398,16 +398,16 @@ def test_a_picture_of_somebody_else_is_not_replaced_by_a_run_that_goes_on(
 
 
 def test_a_photo_is_enlarged_where_that_is_asked_for(arguments: list[str], tmp_path: Path) -> None:
-    output, arguments[arguments.index("--size") + 1] = tmp_path / "out.png", "72"
+    output, arguments[arguments.index("--size") + 1] = tmp_path / "out.png", "120"
     with Image.open(arguments[1]) as photo:
         own = max(photo.size)
-    assert own < 72
+    assert own < 120
     assert status_of(arguments) == 0
     with Image.open(output) as painted:
         assert max(painted.size) == own
     assert status_of([*arguments, "--enlarge", "--overwrite"]) == 0
     with Image.open(output) as painted:
-        assert max(painted.size) == 72
+        assert max(painted.size) == 120
 
 
 @pytest.mark.parametrize(
