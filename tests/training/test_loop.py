@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
 from fastnst.io.files import alone_in
 from fastnst.io.styles import bundled_models
+from fastnst.losses.settings import FURTHER_TERMS
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
 from fastnst.models.johnson import TransformNet
 from fastnst.training import engine
@@ -46,12 +47,12 @@ def test_the_loss_falls(settings: TrainSettings, photos: Path, tmp_path: Path) -
 def test_the_default_loss_falls_and_a_stop_changes_nothing(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
-    names = ("style_statistic", "style_scales", "statistics_over", "style_weight", "detail_weight", "pattern_weight")
+    names = ("style_statistic", "style_scales", "statistics_over", "style_weight", *FURTHER_TERMS)
     usual = {name: getattr(TrainSettings(style=settings.style), name) for name in names}
     default = dataclasses.replace(settings, steps=30, learning_rate=5e-3, **usual)
     seen: list[dict[str, float]] = []
     whole = engine.run_training(default, photos, tmp_path / "a", on_step=lambda p: seen.append(p.losses))
-    assert {"content", "style", "detail", "pattern", "checkerboard"} < set(seen[0])
+    assert {"content", "style", "pattern", "relief", "checkerboard"} < set(seen[0])
     assert sum(losses["total"] for losses in seen[-5:]) < 0.9 * sum(losses["total"] for losses in seen[:5])
 
     def stop(progress: engine.TrainProgress) -> None:
@@ -281,7 +282,7 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
 
 
 def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
-    without = {"style_scales": [1], "statistics_over": "image", "detail_weight": 0.0, "pattern_weight": 0.0}
+    without = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
     assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3, **without}
     assert of_their_time({"network": "live-small"})["width"] == 32
     assert of_their_time({"network": "live"})["width"] == 48
