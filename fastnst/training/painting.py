@@ -37,13 +37,13 @@ Report: TypeAlias = Callable[[float], None]
 SMALLEST_PAINTING = 64
 """Pixels a side; smaller ones have no strokes that could be learnt."""
 
-STEPS = 400
+STEPS = 200
 """Where the time suffices for more, no more are made."""
 
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.02
 """Of scales and shifts, which are about 1 and 0."""
 
-CROP, BATCH, STYLE_WEIGHT = 160, 2, 5.0
+CROP, BATCH = 160, 2
 PHOTOS, PHOTO_SIDE = 2, 128
 """What the foundation's styles are compared on."""
 
@@ -124,7 +124,6 @@ def _settings(painting: Path, known: ModelInfo) -> TrainSettings:
     return TrainSettings(
         style=(painting,),
         loss_network="compact",
-        style_weight=STYLE_WEIGHT,
         width=width,
         blocks=blocks,
         crop_size=CROP,
