@@ -28,8 +28,7 @@ from fastnst.models.checkpoint import (
 from fastnst.models.network import ConditionalInstanceNorm2d, Conditions, StyleNetwork
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT, new_state
-from fastnst.training.conditioning import draw_conditions
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import TrainingObjective, draw_conditions
 from fastnst.training.results import finish
 from fastnst.training.settings import TrainSettings, plain
 
