@@ -23,7 +23,12 @@ def fitted(style: str | None, effects: Effects, seconds: float, console: Console
         def show(painting: Path, share: float) -> None:
             if painting not in tasks:
                 if not console.is_terminal:
-                    console.print(f"{painting}: is fitted for the first time, in {seconds:.0f} s or less")
+                    how = (
+                        f"a network is fitted to it, in {seconds:.0f} s or less"
+                        if seconds
+                        else "known styles are mixed"
+                    )
+                    console.print(f"{painting}: new; {how}")
                 tasks[painting] = bar.add_task(escape(on_one_line(f"fitting {painting.name}")), total=1.0)
             bar.update(tasks[painting], completed=share)  # type: ignore[arg-type]
 
