@@ -34,6 +34,7 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
 }
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
 _METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
+_METADATA += ("wrapped",)
 _MAX_METADATA = 500
 
 
@@ -69,6 +70,12 @@ class Contract:
     metadata: dict[str, str]
     """What the file says of itself."""
 
+    size: tuple[int, int] | None = None
+    """The only (height, width) that it takes, as some networks of others do; None: any."""
+
+    one_at_a_time: bool = False
+    """It takes one picture, N = 1, alone."""
+
     @property
     def style_names(self) -> tuple[str, ...]:
         """Names of the styles, in the order of their weights: what the file says, numbers from 1 where it is silent."""
@@ -96,7 +103,9 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
         hint = ". Keep inputs and outputs as they were when converting to float16" if _takes_half(inputs) else ""
         raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}{hint}")
     styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
-    return Contract(layout, styles, strength, known)
+    batch, height, width, _ = taken["frame"].shape if layout == "nhwc-uint8" else (None,) * 4
+    size = None if height is None or width is None else (height, width)
+    return Contract(layout, styles, strength, known, size, one_at_a_time=batch == 1)
 
 
 def _check_format(path: Path, written: str) -> None:
@@ -107,7 +116,13 @@ def _check_format(path: Path, written: str) -> None:
 def _layout_of(frame: Port | None) -> Layout | None:
     if frame is None:
         return None
-    return next((layout for layout, form in _SHAPES.items() if form == (frame.dtype, frame.shape)), None)
+    for layout, (dtype, shape) in _SHAPES.items():
+        if frame.dtype == dtype and frame.shape == shape:
+            return layout
+    # What is wrapped, of others' networks, may have a size alone, and take one picture at a time.
+    size = frame.shape[1:3]
+    only = frame.shape[:1] in ((None,), (1,)) and frame.shape[3:] == (3,) and (None in size) == (size == (None, None))
+    return "nhwc-uint8" if frame.dtype == "uint8" and len(frame.shape) == 4 and only else None
 
 
 def _fits(stylized: Port | None, layout: Layout) -> bool:

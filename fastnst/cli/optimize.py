@@ -16,6 +16,7 @@ from cyclopts.config import Dict
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli import call
 from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
@@ -210,6 +211,7 @@ def optimize(
             _write_json(json_file, words, result, settings, overwrite=overwrite)
     _say(result, output, settings, console)
     if result.interrupted:
+        console.print(f"this goes on: {call.again}" if log_dir else "with --log-dir DIR the same command would go on")
         raise SystemExit(130)
 
 
@@ -292,8 +294,8 @@ def _best_is_written(write: "PictureWriter", newest: "list[OptimizeProgress]") -
 def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
     line = str(plan)
     if settings.optimizer == "lbfgs" and plan.history < settings.history:
-        line += f"; lbfgs remembers {plan.history} steps instead of {settings.history}, to fit"
-    console.print(line, style="dim")
+        console.print(f"{settings.history} steps would not fit: lbfgs remembers {plan.history}")
+    console.note(line)
 
 
 def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: "list[OptimizeProgress]") -> "Callback":
@@ -366,5 +368,5 @@ def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, con
         line += f", by style weight {result.style_weight:.4g}"
     if result.interrupted:
         line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"
-    line += f"; {result.elapsed_s:.0f} s on {result.hardware}; judged by {result.loss_weights}"
-    console.print(line)
+    console.print(f"{line}; {result.elapsed_s:.0f} s")
+    console.note(f"computed on {result.hardware}; judged by {result.loss_weights}")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.console import Console
+from fastnst.cli.console import Console, computed_on
 from fastnst.cli.paintings import fitted
 from fastnst.errors import OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
@@ -44,7 +44,6 @@ def stylize(
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
-    verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Stylize pictures with a trained style.
 
@@ -84,8 +83,6 @@ def stylize(
         fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
-    verbose:
-        Say for each photo how large its strokes are and at which size it is painted.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
     from fastnst.inference.batch import plan_outputs  # noqa: PLC0415
@@ -112,7 +109,6 @@ def stylize(
                 size=size,
                 overwrite=overwrite,
                 refines=refinement.steps > 0,
-                verbose=verbose,
             )
             console.print(_summary(result, pipeline, folder))
             failed = failed or bool(result.failed or result.not_tried)
@@ -130,7 +126,6 @@ def _stylize(
     size: int | None,
     overwrite: bool,
     refines: bool,
-    verbose: bool,
 ) -> "BatchResult":
     """Stylize pictures with a bar; the error of a lone one is raised."""
     from fastnst.inference.batch import stylize_files  # noqa: PLC0415
@@ -150,8 +145,7 @@ def _stylize(
 
         def describe(photo: Frame) -> str:
             words = pipeline.describe(photo)
-            if verbose:
-                console.print(words)
+            console.note(words)
             return words
 
         result = stylize_files(pipeline, jobs, size=size, overwrite=overwrite, describe=describe, on_done=show)
@@ -220,7 +214,7 @@ def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
 def _summary(result: "BatchResult", pipeline: "StylePipeline", output: Path) -> str:
     done, failed = len(result.written), len(result.failed)
     pictures = "1 picture" if done == 1 else f"{done} pictures"
-    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {pipeline.choice}"
+    line = f"{output}: {pictures} in {result.elapsed_s:.1f} s on {computed_on(pipeline.choice)}"
     if pipeline.in_tiles:
         line += f"; {pipeline.in_tiles} in tiles on {pipeline.session.tiles.provider}"
     if failed:

@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.console import Console, Resume, asks_to_resume
+from fastnst.cli import call
+from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on
 from fastnst.cli.paintings import fitted
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
@@ -216,9 +217,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
             result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
-            console.print(
-                f"{plan.output}: what is painted is kept; the next run goes on from there",
-            )
+            console.print(f"{plan.output}: what is painted is kept; this goes on: {call.again}")
         raise
     console.print(_summary(result))
 
@@ -235,7 +234,8 @@ def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
 def _summary(result: "FilmResult") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
-    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {result.choice}"
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps)"
+    line += f" on {computed_on(result.choice)}"
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line

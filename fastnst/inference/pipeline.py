@@ -232,11 +232,13 @@ class StylePipeline:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know beforehand: of which networks nobody said how to mix the styles."""
+        """What a user should know beforehand: of mixes that nobody chose, and of other projects' networks."""
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        return [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        notes = [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        others = {session.style: session.wrapped for session in self._sessions() if session.wrapped}
+        return notes + [f"{name}: {words}" for name, words in others.items()]
 
     @property
     def choice(self) -> Choice:

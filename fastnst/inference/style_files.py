@@ -89,7 +89,8 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
     if there is not None and not overwrite:
         whose = "one of your styles" if there == target else "a style that comes with fastnst"
         raise OutputError(f"{name}: is {whose} already; --name gives another name, --overwrite takes its place")
-    StyleSession(path, provider="cpu").close()
+    with StyleSession(path, provider="cpu") as session:
+        path = session.opened  # another project's network is kept in its wrapped form
     with atomic_path(target) as temporary:
         shutil.copyfile(path, temporary)
         _check_copy(path, temporary)
