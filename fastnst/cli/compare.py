@@ -45,8 +45,8 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Style to paint in: the name of an installed one, an .onnx file, or a painting, which is fitted once and kept;
-        trio@munch is one style of a network that knows several.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several.
     style_image:
         The painting that the style was trained on; not needed where --style is one.
     output:

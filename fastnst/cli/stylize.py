@@ -47,19 +47,19 @@ def stylize(
 ) -> None:
     """Stylize pictures with a trained style.
 
-    Size, orientation, transparency, colour profile and format of the photos are kept.
+    Size, orientation, transparency, color profile and format of the photos are kept.
 
     Parameters
     ----------
     photos:
-        Pictures, folders (searched with their sub-folders) or patterns like 'photos/*.jpg'.
+        Pictures, folders (searched with their subfolders) or patterns like 'photos/*.jpg'.
     style:
-        Style to paint in: the name of an installed one, an .onnx file, or a painting (.jpg .png), which is fitted once
-        and kept; trio@munch is one style of a network that knows several. May be left out where --region names styles.
-        Given several times, the output is a folder that gets one for each.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several. May be left out where --region names
+        styles. Given several times, the output is a folder that gets one for each.
     output:
         Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
-        mirroring the photos' names and sub-folders.
+        mirroring the photos' names and subfolders.
     sheet:
         Also write a contact sheet of all photos and styles to this file (.png .jpg .webp .tif).
     overwrite:
@@ -76,8 +76,8 @@ def stylize(
     style_image:
         Painting that the style was trained on, to refine by where fastnst does not know it.
     tile:
-        Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
-        one piece might take more than 4 GB, or more than there is; off never does.
+        Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
+        where one piece might take more than 4 GB, or more than there is; off never does.
     provider:
         What computes: auto tries all and takes the fastest that really runs here; another that cannot run is an error.
         fastnst doctor says what is missing.

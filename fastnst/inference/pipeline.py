@@ -236,7 +236,9 @@ class StylePipeline:
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        notes = [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        notes = [
+            f"{name}: stylizes all of its styles alike; {name}{MIX_SIGN}NAME stylizes one of them" for name in names
+        ]
         others = {session.style: session.wrapped for session in self._sessions() if session.wrapped}
         return notes + [f"{name}: {words}" for name, words in others.items()]
 
@@ -264,7 +266,7 @@ class StylePipeline:
         if self._effects.strength != 1:
             words.append(f"strength {self._effects.strength}")
         if self._effects.preserve_color:
-            words.append("own colours")
+            words.append("own colors")
         if self._effects.stroke != 1:
             words.append(f"stroke {self._effects.stroke}")
         if self._effects.look != "plain":
