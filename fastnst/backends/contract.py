@@ -33,8 +33,10 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
     "nchw-float": ("float32", (None, 3, None, None)),
 }
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
-_METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
-_METADATA += ("wrapped",)
+_METADATA = (
+    *("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256"),
+    *("layout", "range", "wrapped"),
+)
 _MAX_METADATA = 500
 
 
@@ -95,6 +97,8 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     """
     known = {key: _printable(metadata[key]) for key in _METADATA if key in metadata}
     _check_format(path, known.get("fastnst_format", str(FORMAT)))
+    if known.get("range", "0..255") != "0..255":
+        raise StyleError(f"{path}: works in {known['range']}, for other programs; export it without --range")
     taken = {port.name: port for port in inputs}
     layout = _layout_of(taken.get("frame"))
     stylized = next((port for port in outputs if port.name == "stylized"), None)
@@ -103,9 +107,9 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
         hint = ". Keep inputs and outputs as they were when converting to float16" if _takes_half(inputs) else ""
         raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}{hint}")
     styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
-    batch, height, width, _ = taken["frame"].shape if layout == "nhwc-uint8" else (None,) * 4
+    height, width = _size_of(taken["frame"], layout)
     size = None if height is None or width is None else (height, width)
-    return Contract(layout, styles, strength, known, size, one_at_a_time=batch == 1)
+    return Contract(layout, styles, strength, known, size, one_at_a_time=taken["frame"].shape[0] == 1)
 
 
 def _check_format(path: Path, written: str) -> None:
@@ -117,12 +121,17 @@ def _layout_of(frame: Port | None) -> Layout | None:
     if frame is None:
         return None
     for layout, (dtype, shape) in _SHAPES.items():
-        if frame.dtype == dtype and frame.shape == shape:
-            return layout
-    # What is wrapped, of others' networks, may have a size alone, and take one picture at a time.
-    size = frame.shape[1:3]
-    only = frame.shape[:1] in ((None,), (1,)) and frame.shape[3:] == (3,) and (None in size) == (size == (None, None))
-    return "nhwc-uint8" if frame.dtype == "uint8" and len(frame.shape) == 4 and only else None
+        if frame.dtype == dtype and len(frame.shape) == 4 and frame.shape[shape.index(3)] == 3:
+            height, width = _size_of(frame, layout)
+            # What is wrapped, of others' networks, may have a size alone, and take one picture at a time.
+            if frame.shape[0] in (None, 1) and (height is None) == (width is None):
+                return layout
+    return None
+
+
+def _size_of(frame: Port, layout: Layout) -> tuple[int | None, int | None]:
+    first = 1 if layout == "nhwc-uint8" else 2
+    return frame.shape[first], frame.shape[first + 1]
 
 
 def _fits(stylized: Port | None, layout: Layout) -> bool:

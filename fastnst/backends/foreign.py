@@ -345,7 +345,7 @@ finish (TYPE[PAINTED] raw, int64[2] size) => (uint8[COUNT, HEIGHT, WIDTH, 3] sty
     stylized = Slice (last, origin, size, axes)
 }"""
 
-_WORDS = {TensorProto.FLOAT: "float", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
+_WORDS: dict[int, str] = {TensorProto.FLOAT: "float", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
 
 
 def _joined(core: ModelProto, form: ForeignForm) -> ModelProto:

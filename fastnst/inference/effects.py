@@ -25,7 +25,11 @@ _FINEST, _LARGEST = 0.25, 64.0
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """How paintings are laid over the photo."""
+    """How paintings are laid over the photo.
+
+    >>> Effects(strength=0.6, preserve_color=True).strength
+    0.6
+    """
 
     strength: float = 1.0
     """Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""

@@ -179,8 +179,7 @@ class StyleSession:
         """
         backend, batch = self._open(), as_batch(frames)
         if self._contract.one_at_a_time and len(batch) > 1:
-            painted = [self(frame, style_weights=style_weights, strength=strength) for frame in batch]
-            return np.stack(painted)
+            return np.stack([self(frame, style_weights=style_weights, strength=strength) for frame in batch])
         size = self._contract.size
         if size is not None and batch.shape[1:3] != size:
             paint = partial(self.__call__, style_weights=style_weights, strength=strength)

@@ -23,8 +23,14 @@ from fastnst.io.images import Frame
 class Stylizer:
     """A trained style, loaded and warmed up.
 
-        with Stylizer("starry") as stylizer:
-            painted = stylizer(frame)
+        >>> import numpy as np
+        >>> photo = np.zeros((64, 96, 3), np.uint8)
+        >>> with Stylizer("starry-live", provider="cpu") as stylizer:
+        ...     stylizer(photo).shape
+        (64, 96, 3)
+        >>> with Stylizer("gallery@the_kiss_klimt", Effects(strength=0.5, preserve_color=True)) as stylizer:
+        ...     stylizer(photo).shape
+        (64, 96, 3)
 
     Calls from several threads at once are safe.
     """

@@ -135,16 +135,28 @@ def signed(picture: Picture, words: str) -> Picture:
     return replace(picture, exif=exif.tobytes())
 
 
-def write_picture(path: str | Path, picture: Picture, *, overwrite: bool = True) -> None:
-    """Write a picture in the format of the path's suffix; it appears only when it is whole.
+def write_picture(path: str | Path, picture: "Picture | Frame", *, overwrite: bool = True) -> None:
+    """Write a picture, or an array uint8 (H, W, 3) RGB, in the format of the path's suffix.
+
+    The file appears only when it is whole.
+
+        >>> import numpy as np
+        >>> write_picture("gray.png", np.full((4, 6, 3), 128, np.uint8))
+        >>> read_frame("gray.png").shape
+        (4, 6, 3)
 
     JPEG (quality 95, colours at full resolution) and BMP know no transparency: it is laid over white.
 
     Raises:
+        InputError: an array of another type or shape.
         OutputError: unknown suffix, a picture too large for the format, or a file that cannot be written, or without
             `overwrite` one that already exists.
     """
     path = Path(path)
+    if not isinstance(picture, Picture):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+            raise InputError(f"an array of {picture.dtype} {picture.shape}; expected uint8 (height, width, 3) RGB")
+        picture = Picture(frame=picture)
     kind = format_of(path)
     height, width = picture.frame.shape[:2]
     if max(height, width) > _MAX_SIDES.get(kind, max(height, width)):

@@ -24,6 +24,9 @@ _WEIGHTS = frozenset([".safetensors", ".pth", ".pt", ".ckpt"])
 def find_style(name: str | Path) -> Path:
     """Return the ONNX file of a style.
 
+        >>> find_style("starry").name
+        'starry.onnx'
+
     Args:
         name: the name of an installed style, or the path of a file ending in .onnx.
 
@@ -62,6 +65,9 @@ def installed_styles() -> dict[str, Path]:
     """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones.
 
     Among them are those that were fitted to paintings.
+
+    >>> "starry" in installed_styles()
+    True
     """
     styles: dict[str, Path] = {}
     for folder in (fitted_styles_folder(), bundled_styles_folder(), user_styles_folder()):
