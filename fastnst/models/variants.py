@@ -141,7 +141,7 @@ def refuse_target(target: Target) -> None:
 
 
 def _kind(model: ModelProto) -> int:
-    return next(port.type.tensor_type.elem_type for port in model.graph.input if port.name == "frame")
+    return int(next(port.type.tensor_type.elem_type for port in model.graph.input if port.name == "frame"))
 
 
 def _parts(model: ModelProto) -> dict[str, int]:
