@@ -95,10 +95,10 @@ def _read(photos: list[str]) -> list[tuple[str, Frame]]:
 
 def _run(
     comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
-) -> tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]:
+) -> "tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]":
     """The comparisons that were finished, and what ended the work before its time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    done: list[Comparison] = []
+    done: "list[Comparison]" = []
     with Progress(*columns, console=console, speed_estimate_period=120) as progress:
         total = len(photos) * len(sizes) * comparer.settings.steps
         task = progress.add_task("starting", total=total)
@@ -119,7 +119,7 @@ def _run(
     return done, None
 
 
-def _said(comparison: Comparison) -> str:
+def _said(comparison: "Comparison") -> str:
     found, last = comparison.matched, comparison.curve[-1]
     match = f"matched at step {found.step}" if found else "never matched"
     return (
