@@ -98,7 +98,7 @@ def _run(
 ) -> "tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]":
     """The comparisons that were finished, and what ended the work before its time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    done: "list[Comparison]" = []
+    done: list[Comparison] = []
     with Progress(*columns, console=console, speed_estimate_period=120) as progress:
         total = len(photos) * len(sizes) * comparer.settings.steps
         task = progress.add_task("starting", total=total)
