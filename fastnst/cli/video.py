@@ -218,7 +218,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
             result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
-            console.print(f"{plan.output}: what is stylized is kept; this resumes: {call.again}")
+            console.print(f"{plan.output}: what is stylized is kept; this goes on: {call.again}")
         raise
     console.print(_summary(result))
 

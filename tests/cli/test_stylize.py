@@ -77,6 +77,9 @@ def test_what_auto_took_and_why(
     monkeypatch.setattr(choosing, "candidates", lambda: ("directml",))
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png") == 0
+    assert capfd.readouterr().err.endswith(" s on cpu\n")
+    again = ("-o", tmp_path / "out.png", "--overwrite", "--verbose")
+    assert run("stylize", photo, "--style", style, *again) == 0
     line = capfd.readouterr().err
     assert " s on cpu (directml: this ONNX Runtime was built without DirectML" in line
     assert line.count("\n") == 1
