@@ -19,6 +19,10 @@ from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.io.styles import bundled_page, find_style, installed_styles, sample_picture
+from fastnst.web.runtime import VERSION, copy_runtime
+
+RUNTIME = Path("runtime") / VERSION
+"""Where the page looks for onnxruntime-web: worker.js says the same."""
 
 THUMBNAIL = (120, 160)
 """Height and width in pixels: twice what is shown, for fine screens."""
@@ -33,12 +37,14 @@ PAGE_FILES = (
     "engine.js",
     "worker.js",
     "network.js",
+    "painters.js",
     "gpu.js",
     "pixels.js",
     "size.js",
     "sources.js",
     "recorder.js",
     "native.js",
+    "native-painter.js",
     "sw.js",
     "icon.svg",
     "manifest.webmanifest",
@@ -85,15 +91,15 @@ def write_site(
     """
     _check_target(folder, overwrite)
     files = {Path(style).stem: find_style(style) for style in styles} if styles else installed_styles()
+    # What suits a camera comes first.
+    files = dict(sorted(files.items(), key=lambda item: (item[0] != LIVE, not item[0].endswith("live"), item[0])))
     with sole_writer(folder, folder=True):
         entries, kept = _write_styles(folder, files, strict=bool(styles), announce=announce)
         samples = _write_samples(folder)
         for name in PAGE_FILES:
             write_atomically(folder / name, (bundled_page() / name).read_bytes())
         if runtime is not None:
-            from fastnst.web.runtime import copy_runtime  # noqa: PLC0415
-
-            copy_runtime(runtime, folder / "runtime")
+            copy_runtime(runtime, folder / RUNTIME)
         described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries)}
         described["version"] = _version(folder, described)
         write_atomically(folder / MARK, json.dumps(described, indent=1).encode())
