@@ -778,6 +778,14 @@ async function isolate() {
   }
 }
 
+/** What is chosen, as the command line writes it: gallery@munch:0.7,monet:0.3. */
+function styleInWords() {
+  const { network } = state.choices[state.chosen];
+  const { weights } = conditions();
+  const mix = weights?.map((/** @type {number} */ share, /** @type {number} */ place) => share && `${network.styles[place].name}:${share}`);
+  return mix ? `${network.name}@${mix.filter(Boolean).join(",")}` : network.name;
+}
+
 /** Where `fastnst web --native` opened the page, offer this machine's own runtime. */
 async function connect() {
   if (!location.hash.includes("native=")) return;
@@ -791,7 +799,16 @@ async function connect() {
   }
   engine.restart();
   $("workshop").hidden = false;
-  new Workshop($("workshop-body"), address, { say, addNetwork: (network) => choose(addNetwork(network)) });
+  const workshop = new Workshop($("workshop-body"), address, {
+    say,
+    settings: () => ({ style: styleInWords(), strength: input("strength").valueAsNumber / 100, keepColors: input("keep-colors").checked }),
+    addNetwork: async (network) => {
+      const first = addNetwork(network);
+      await choose(first);
+      await paintThumbnails(network, first);
+    },
+  });
+  Object.assign(window, { workshop });
 }
 
 begin().catch((error) => {

@@ -121,7 +121,7 @@ async function open(key, source, name) {
     painters.set(key, known);
     return known.opened;
   }
-  const bytes = typeof source === "string" ? await load(source, name) : new Uint8Array(source);
+  const bytes = typeof source !== "string" ? new Uint8Array(source) : source ? await load(source, name) : new Uint8Array();
   const painter = await openPainter(bytes, name, key);
   painters.set(key, painter);
   for (const [oldest, other] of painters) {
@@ -149,6 +149,10 @@ async function load(address, name) {
  * @returns {Promise<Painter>}
  */
 async function openPainter(bytes, name, key) {
+  if (setup.engine === "native") {
+    const { NativePainter } = await import("./native-painter.js");
+    return NativePainter.open(setup.native, bytes, key);
+  }
   /** @type {Record<string, string>} */
   let metadata;
   try {
@@ -167,11 +171,6 @@ async function openPainter(bytes, name, key) {
     throw new UserError(`${name} ${error instanceof Error ? error.message : error}`);
   }
   const cpuWords = `WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}`;
-  if (setup.engine === "native") {
-    await onCpu.release();
-    const { NativePainter } = await import("./native-painter.js");
-    return NativePainter.open(setup.native, bytes, contract, key);
-  }
   /** @type {Opened} */
   const opened = { contract, backend: "wasm", threads, words: cpuWords, note };
   const painter = new OnnxPainter(ort, onCpu, opened);
@@ -260,7 +259,7 @@ function testPicture() {
 
 /** Load onnxruntime-web: the build with WebGPU only where there is a GPU for it. */
 async function loadRuntime() {
-  const [gpu, note] = setup.engine === "wasm" || setup.engine === "native" ? [false, ""] : await findGpu();
+  const [gpu, note] = setup.engine === "wasm" ? [false, ""] : await findGpu();
   const build = !gpu ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
   /** @type {typeof import("onnxruntime-common")} */
   const ort = await import(`${RUNTIME}ort.${build}.min.mjs`).catch(() => {

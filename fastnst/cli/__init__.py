@@ -29,6 +29,7 @@ COMMANDS = {
     "stylize": "Paint pictures with a trained style.",
     "video": "Paint films with a trained style, keeping sound, times and tracks.",
     "webcam": "Paint what a camera sees, or a film as if it were one, on the screen.",
+    "web": "Paint the webcam on a web page, in the browser; serve it here or write it for any host.",
     "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
@@ -41,7 +42,7 @@ COMMANDS = {
     "doctor": "Say what works here, what does not, and what mends it.",
 }
 GROUPS = {
-    "Paint": ("stylize", "video", "webcam"),
+    "Paint": ("stylize", "video", "webcam", "web"),
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),

@@ -31,6 +31,7 @@ def web(
     no_browser: Annotated[bool, FLAG] = False,
     native: Annotated[bool, FLAG] = False,
     folder: Path = Path("fastnst-results"),
+    content: Path | None = None,
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> None:
@@ -58,6 +59,9 @@ def web(
         Let the page use this machine's own runtime (needs pip install 'fastnst[web]').
     folder:
         With --native: where results go.
+    content:
+        With --native: folder of photographs that trainings learn from; by default COCO's, if they are there, else the
+        sample pictures.
     provider:
         With --native: what computes. auto takes the fastest that really runs here.
     threads:
@@ -95,9 +99,10 @@ def web(
 
         address = f"http://{HOST}:{stack.enter_context(serving(folders, port, token))}/"
         if native:
-            from fastnst.web.native import serving_native  # noqa: PLC0415
+            from fastnst.web.native import NativeOptions, named_styles, serving_native  # noqa: PLC0415
 
-            socket = stack.enter_context(serving_native(address, folder, token, provider, threads, style))
+            options = NativeOptions(folder, provider, threads, named_styles(style), content)
+            socket = stack.enter_context(serving_native(address, options, token))
             address += f"#native={socket}&token={token}"
         tell(f"{address} shows {result.styles} styles; Ctrl-C ends it")
         if not no_browser:

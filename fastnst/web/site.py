@@ -30,27 +30,6 @@ THUMBNAIL = (120, 160)
 LIVE = "starry-live"
 """The style that the page begins with, where it has it."""
 
-PAGE_FILES = (
-    "index.html",
-    "style.css",
-    "main.js",
-    "engine.js",
-    "worker.js",
-    "network.js",
-    "painters.js",
-    "gpu.js",
-    "pixels.js",
-    "size.js",
-    "sources.js",
-    "recorder.js",
-    "native.js",
-    "native-painter.js",
-    "sw.js",
-    "icon.svg",
-    "manifest.webmanifest",
-)
-"""What of `web/` belongs to the page; the rest checks its types."""
-
 MARK = "styles.json"
 """A folder that has it is a site of ours, which may be replaced."""
 
@@ -96,8 +75,8 @@ def write_site(
     with sole_writer(folder, folder=True):
         entries, kept = _write_styles(folder, files, strict=bool(styles), announce=announce)
         samples = _write_samples(folder)
-        for name in PAGE_FILES:
-            write_atomically(folder / name, (bundled_page() / name).read_bytes())
+        for path in bundled_page().iterdir():
+            write_atomically(folder / path.name, path.read_bytes())
         if runtime is not None:
             copy_runtime(runtime, folder / RUNTIME)
         described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries)}
