@@ -168,8 +168,8 @@ def _judge_conflict(package: Package, found: Mapping[str, str]) -> Finding:
 def providers_of(system: str) -> tuple[Provider, ...]:
     """Return what can compute on a system (sys.platform)."""
     if system == "darwin":
-        return ("cpu", "openvino", "coreml")
-    return ("cpu", "openvino", "cuda", "tensorrt", *(("directml",) if system == "win32" else ()))
+        return ("cpu", "openvino", "coreml", "webgpu")
+    return ("cpu", "openvino", "cuda", "tensorrt", *(("directml",) if system == "win32" else ()), "webgpu")
 
 
 def judge_providers(answers: Mapping[Provider, Answer], *, runtime: str, driver: bool) -> list[Finding]:
@@ -207,6 +207,8 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
         return "absent", f"{PIP} install tensorrt" if driver and runtime == "onnxruntime-gpu" else None
     if provider == "directml":
         return ("wrong", again) if runtime == "onnxruntime-directml" else ("absent", None)
+    if provider == "webgpu":
+        return "absent", None if "no GPU was found" in error else f"{PIP} install onnxruntime-ep-webgpu"
     return "wrong", again
 
 

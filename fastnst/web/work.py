@@ -134,6 +134,8 @@ def _train(work: Work, report: Report) -> str:
         network="live",
         budget=f"{round(work.seconds)}s",
         workers=0,
+        # A teacher costs more than it brings in a few minutes.
+        teacher="none" if work.seconds < 600 else None,
     )
 
     def show(progress: TrainProgress) -> None:
