@@ -21,7 +21,7 @@ def export(
     model: Path,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
-    layout: Literal["nhwc-uint8", "nchw-float"] = "nhwc-uint8",
+    layout: Literal["nhwc-uint8", "nchw-float", "web"] = "nhwc-uint8",
     overwrite: bool = False,
 ) -> None:
     """Turn a trained network into an ONNX file that takes pictures of any size.
@@ -36,7 +36,8 @@ def export(
         ONNX file; by default beside the model.
     layout:
         nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB
-        in 0..255, for programs that already prepare their input so.
+        in 0..255, for programs that already prepare their input so. web: the same without padding and rounding, for
+        sides that are multiples of 8, so that web pages run all of it on WebGPU; fastnst web does this by itself.
     overwrite:
         Replace a file that is there.
     """

@@ -205,11 +205,10 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
         return ("wrong", instead + install) if driver else ("absent", None)
     if provider == "tensorrt":
         return "absent", f"{PIP} install tensorrt" if driver and runtime == "onnxruntime-gpu" else None
-    if provider == "directml":
-        return ("wrong", again) if runtime == "onnxruntime-directml" else ("absent", None)
-    if provider == "webgpu":
-        return "absent", None if "no GPU was found" in error else f"{PIP} install onnxruntime-ep-webgpu"
-    return "wrong", again
+    if provider == "webgpu" and "no GPU was found" not in error:
+        return "absent", f"{PIP} install onnxruntime-ep-webgpu"
+    elsewhere = provider == "directml" and runtime != "onnxruntime-directml"
+    return ("absent", None) if elsewhere or provider == "webgpu" else ("wrong", again)
 
 
 def judge_cameras(answer: Answer) -> list[Finding]:

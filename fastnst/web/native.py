@@ -72,7 +72,7 @@ class Uploads:
     """Files that the page sends, in a folder that goes with the server."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._files: dict[str, tuple[Path, int]] = {}
 
     def begin(self, name: str, size: int) -> str:
@@ -81,7 +81,7 @@ class Uploads:
             raise InputError(f"a file of {size:,} bytes; expected at most {MOST_UPLOAD:,}")
         number = secrets.token_hex(8)
         suffix = Path(name).suffix.lower()
-        path = self._folder / f"{number}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
+        path = self.folder / f"{number}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
         path.touch()
         self._files[number] = path, size
         return number
@@ -301,7 +301,7 @@ def serving_native(page: str, options: NativeOptions, token: str) -> Iterator[in
     with tempfile.TemporaryDirectory(prefix="fastnst-uploads-") as folder:
         uploads = Uploads(Path(folder))
         workshop = Workshop(options, uploads, token)
-        handler = partial(_converse, options=options, uploads=uploads, workshop=workshop, folder=Path(folder))
+        handler = partial(_converse, options=options, uploads=uploads, workshop=workshop)
         with serve(
             handler,
             HOST,
@@ -328,9 +328,7 @@ def _check_token(connection: "ServerConnection", request: "Request", *, token: s
     return connection.respond(HTTPStatus.FORBIDDEN, "the address lacks its token\n")
 
 
-def _converse(
-    connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: Workshop, folder: Path
-) -> None:
+def _converse(connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: Workshop) -> None:
     """Answer the messages of one connection."""
     painter = FramePainter(options)
 
@@ -340,7 +338,7 @@ def _converse(
     try:
         for message in connection:
             try:
-                answer = _answer(message, painter, uploads, workshop, folder, send)
+                answer = _answer(message, painter, uploads, workshop, send)
             except FastNSTError as error:
                 answer = {"error": str(error)}
             except (KeyError, TypeError, ValueError, OverflowError):
@@ -354,7 +352,7 @@ def _converse(
 
 
 def _answer(
-    message: str | bytes, painter: FramePainter, uploads: Uploads, workshop: Workshop, folder: Path, send: Send
+    message: str | bytes, painter: FramePainter, uploads: Uploads, workshop: Workshop, send: Send
 ) -> Message | bytes | None:
     line, _, content = (message, "", b"") if isinstance(message, str) else message.partition(b"\n")
     asked = json.loads(line)
@@ -362,7 +360,7 @@ def _answer(
         case "paint":
             return painter.paint(asked, content)
         case "open":
-            return painter.open(str(asked["network"]), content or None, folder)
+            return painter.open(str(asked["network"]), content or None, uploads.folder)
         case "upload":
             return {"upload": uploads.begin(str(asked["name"]), int(asked["size"]))}
         case "part":
@@ -380,4 +378,3 @@ def _answer(
 def named_styles(styles: Sequence[str]) -> dict[str, Path]:
     """The networks of a page that shows these styles, by its names for them."""
     return {Path(style).stem: find_style(style) for style in styles}
-

@@ -6,6 +6,7 @@ None is kept in the repository: they have 58 MB. One visitor loads one of the th
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -102,8 +103,12 @@ def _fetch_missing(folder: Path, address: str, announce: Announce, progress: Sho
     total, done = sum(FILES[name].size for name in missing), 0
     announce(f"onnxruntime-web {VERSION} is fetched once: {total / 1e6:.0f} MB from {address} to {folder}")
     for name in missing:
-        _fetch_one(folder / name, address + name, announce, lambda now, _all, before=done: progress(before + now, total))
+        _fetch_one(folder / name, address + name, announce, partial(_show_sum, progress, done, total))
         done += FILES[name].size
+
+
+def _show_sum(progress: ShowBytes, before: int, total: int, now: int, _of_one: int) -> None:
+    progress(before + now, total)
 
 
 def _fetch_one(target: Path, url: str, announce: Announce, progress: ShowBytes) -> None:

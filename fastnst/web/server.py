@@ -93,8 +93,10 @@ def serving(folders: Mapping[str, Path], port: int, token: str = "") -> Iterator
     try:
         server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
-        words = error.strerror or error
-        raise OutputError(f"port {port} cannot be used ({words}); choose another by --port, or 0 for a free one") from error
+        reason = error.strerror or error
+        raise OutputError(
+            f"port {port} cannot be used ({reason}); choose another by --port; 0 is a free one"
+        ) from error
     thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)
     thread.start()
     try:

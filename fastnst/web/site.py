@@ -6,7 +6,6 @@ What changes from site to site is said in `styles.json`, which the page reads fi
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +125,11 @@ def _write_network(folder: Path, name: str, path: Path, photo: Frame | None) -> 
         names = session.style_names if session.styles > 1 else (name,)
         pictures = []
         for place, style in enumerate(names):
-            thumbnail = f"styles/{name}-{place + 1}.jpg"
+            thumbnail = "" if photo is None else f"styles/{name}-{place + 1}.jpg"
             if photo is not None:
                 weights = {style: 1.0} if session.styles > 1 else None
                 _write_jpeg(folder / thumbnail, session(photo, style_weights=weights))
-            pictures.append({"name": style, "title": in_words(style), "thumbnail": thumbnail if photo is not None else ""})
+            pictures.append({"name": style, "title": in_words(style), "thumbnail": thumbnail})
         metadata, strength = session.metadata, session.takes_strength
     model = web_model(path)
     content = path.read_bytes() if model is None else model
@@ -204,8 +203,3 @@ def _version(folder: Path, described: dict[str, Any]) -> str:
         if path.is_file() and "runtime" not in path.parts and path.name != MARK:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def clear_site(folder: Path) -> None:
-    """Remove a site that `write_site` wrote."""
-    shutil.rmtree(folder, ignore_errors=True)
