@@ -76,7 +76,7 @@ const recorder = new Recorder();
 let keeper = new SizeKeeper(20);
 
 /** What tests and curious people reach from the console. */
-Object.assign(window, { fastnst: { engine, state, keeper: () => keeper } });
+Object.assign(window, { fastnst: { engine, state, keeper: () => keeper, tracks: () => state.source?.tracks() ?? [] } });
 
 // ---------------------------------------------------------------- what is said
 

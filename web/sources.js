@@ -13,6 +13,7 @@ import { UserError } from "./network.js";
  * @property {{width: number, height: number}} size pixels
  * @property {() => Promise<VideoFrame | ImageBitmap>} frame the newest frame; the caller closes it
  * @property {() => MediaStreamTrack[]} sound
+ * @property {() => MediaStreamTrack[]} tracks of a camera
  * @property {() => void} close
  */
 
@@ -49,7 +50,8 @@ export async function openCamera(facing, onEnd) {
   const [track] = stream.getVideoTracks();
   track.addEventListener("ended", () => onEnd("The camera was taken away. Connect it again, then start it."));
   const close = () => stream.getTracks().forEach((each) => each.stop());
-  return fromVideo(element, { name: "Your camera", mirrored: facing === "user", sound: () => [], close });
+  const tracks = () => stream.getVideoTracks();
+  return fromVideo(element, { name: "Your camera", mirrored: facing === "user", sound: () => [], tracks, close });
 }
 
 /**
@@ -74,7 +76,7 @@ export async function openFilm(file, name) {
     URL.revokeObjectURL(address);
   };
   const sound = () => /** @type {any} */ (element).captureStream?.().getAudioTracks() ?? [];
-  return fromVideo(element, { name, mirrored: false, sound, close });
+  return fromVideo(element, { name, mirrored: false, sound, tracks: () => [], close });
 }
 
 /**
@@ -104,7 +106,7 @@ export async function openPicture(file, name) {
 export function fromBitmap(bitmap, name, mirrored = false) {
   const size = { width: bitmap.width, height: bitmap.height };
   const frame = () => createImageBitmap(bitmap);
-  return { live: false, mirrored, name, size, frame, sound: () => [], close: () => bitmap.close() };
+  return { live: false, mirrored, name, size, frame, sound: () => [], tracks: () => [], close: () => bitmap.close() };
 }
 
 /**
@@ -120,10 +122,10 @@ async function resized(bitmap, { width, height }) {
 
 /**
  * @param {HTMLVideoElement} element that plays
- * @param {Pick<Source, "name" | "mirrored" | "sound" | "close">} rest
+ * @param {Pick<Source, "name" | "mirrored" | "sound" | "tracks" | "close">} rest
  * @returns {Source}
  */
-function fromVideo(element, { name, mirrored, sound, close }) {
+function fromVideo(element, { name, mirrored, sound, tracks, close }) {
   const fresh = newFrames(element);
   return {
     live: true,
@@ -137,6 +139,7 @@ function fromVideo(element, { name, mirrored, sound, close }) {
       return "VideoFrame" in self ? new VideoFrame(element) : createImageBitmap(element);
     },
     sound,
+    tracks,
     close: () => {
       close();
       element.srcObject = null;
