@@ -22,6 +22,12 @@ OpenPage: TypeAlias = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
+def packages() -> Path:
+    """Where npm installs what checks and tests the page."""
+    return PACKAGES
+
+
+@pytest.fixture(scope="session")
 def runtime() -> Path:
     """onnxruntime-web, as npm installs it beside what checks the page's types."""
     try:
