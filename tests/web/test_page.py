@@ -1,5 +1,6 @@
 """The page in a browser: styles, mixes, snapshots, recordings, cameras that fail, files that are dropped, phones."""
 
+import base64
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,11 +57,12 @@ def drop(page: Any, file: Path) -> None:
     page.evaluate(
         """([name, type, bytes]) => {
           const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+          const content = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+          data.items.add(new File([content], name, { type }));
           const options = { dataTransfer: data, bubbles: true, cancelable: true };
           document.dispatchEvent(new DragEvent("drop", options));
         }""",
-        [file.name, {".png": "image/png"}.get(file.suffix, ""), list(file.read_bytes())],
+        [file.name, {".png": "image/png"}.get(file.suffix, ""), base64.b64encode(file.read_bytes()).decode()],
     )
 
 
