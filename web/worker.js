@@ -57,7 +57,7 @@ const RUNTIME = "./runtime/1.30.0/";
 const TOLERANCE = 2;
 /** Networks that stay open. */
 const KEPT = 3;
-const TEST_SIZE = { width: 96, height: 64 };
+const TEST_SIZE = { width: 96, height: 80 };
 
 /** @type {Setup} */
 let setup = { engine: "auto", threads: 0, native: "" };

@@ -95,7 +95,7 @@ def open_page(browser: Any, address: str) -> Iterator[OpenPage]:
         def open_it(query: str = "?engine=wasm&no-worker", *, camera: bool = True, **options: Any) -> Any:
             permissions = ["camera"] if camera else []
             context = browser.new_context(permissions=permissions, accept_downloads=True, **options)
-            context.set_default_timeout(90_000)
+            context.set_default_timeout(120_000)
             stack.callback(context.close)
             page = context.new_page()
             page.on("pageerror", lambda error: wrong.append(str(error)))

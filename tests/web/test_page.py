@@ -162,16 +162,13 @@ def test_the_camera_is_painted_frozen_recorded_and_taken_away(open_page: OpenPag
 
 def test_a_camera_that_may_not_be_used(open_page: OpenPage) -> None:
     page = open_page(camera=False)
-    page.evaluate(
-        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
-    )
     for name, words in (
         ("NotAllowedError", "may not be used"),
         ("NotFoundError", "No camera was found"),
         ("NotReadableError", "in use by another program"),
     ):
         page.evaluate(
-            "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }",
+            "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }",
             name,
         )
         page.click("#camera-button")
@@ -232,16 +229,18 @@ def write_style(tmp_path: Path) -> Callable[[], Path]:
     return write
 
 
-def test_webgpu_is_held_against_webassembly(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
-    page = open_page("?engine=webgpu&no-worker&size=64")
+def test_webgpu_is_held_against_webassembly_and_lost(open_page: OpenPage, tmp_path: Path) -> None:
+    # The size of the self-test: in software, each further one takes half a minute of compiling.
+    page = open_page("?engine=webgpu&no-worker&size=96")
     assert page.evaluate("window.fastnst.engine.opened.words") == "WebGPU", page.inner_text("#engine-words")
-    # Lost, it is opened anew, and in the end WebAssembly takes over.
+    # Lost, it is opened anew; lost again, WebAssembly takes over.
     page.evaluate("window.fastnst.engine.loseDevice()")
-    page.wait_for_function("window.fastnst.engine.losses === 1")
     page.wait_for_selector("#notice:not([hidden])")
     assert "started anew" in page.inner_text("#notice")
+    assert page.evaluate("window.fastnst.engine.losses") == 1
     page.evaluate("window.fastnst.engine.lose('a test')")
     page.wait_for_function("window.fastnst.engine.opened?.backend === 'wasm'")
+    page.wait_for_function("!window.fastnst.state.stale")
 
 
 def test_a_phone(open_page: OpenPage) -> None:
