@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "video": {"io", "machine", "backends", "inference"},
     "webcam": {"io", "machine", "backends", "inference", "video"},
     "training": {"io", "machine", "losses", "models", "metrics"},
-    "exact": {"io", "machine", "losses"},
+    "exact": {"io", "machine", "losses", "inference"},
     "web": _BELOW_THE_COMMANDS,
     "research": _BELOW_THE_COMMANDS,
     "diagnosis": _BELOW_THE_COMMANDS | {"research"},
@@ -34,12 +34,6 @@ MAY_IMPORT = {
 """Which packages each may import, from the bottom up. Everything may import `fastnst.errors`."""
 
 WITHOUT_TORCH = ("backends", "tiling", "inference", "video", "webcam")
-
-KNOWN = {
-    # `--init fast:STYLE` begins with what a trained network paints; imported only there.
-    ("fastnst.exact.pyramid", "inference"),
-}
-"""Imports that go elsewhere, each with its reason."""
 
 
 @cache
@@ -97,7 +91,7 @@ def test_imports_go_down_only(package: str) -> None:
         for other in [package_of(name) or name]
         if other != package and other not in MAY_IMPORT[package]
     }
-    assert crossing == {known for known in KNOWN if package_of(known[0]) == package}
+    assert crossing == set()
 
 
 @pytest.mark.parametrize("package", WITHOUT_TORCH)

@@ -12,10 +12,10 @@ from fastnst.errors import FastNSTError, InputError, OutputError, on_one_line
 from fastnst.io.files import sole_writer
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame
-from fastnst.research.comparison.comparison import CompareSettings, Comparison
+from fastnst.research.settings import CompareSettings
 
 if TYPE_CHECKING:
-    from fastnst.research.comparison.compare import Comparer
+    from fastnst.research.compare import Comparer, Comparison
 
 DEFAULTS = CompareSettings()
 SIZES = Parameter(consume_multiple=True, negative="", validator=validators.Number(gte=32))
@@ -41,13 +41,15 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several.
+        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several.
     style_image:
-        The picture that the style was trained with.
+        The painting that the style was trained on.
     output:
-        Folder of the report; files of an earlier one are replaced.
+        Output: a folder for the report; files of an earlier one are replaced.
     size:
-        Long sides of the pictures, pixels; 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged.
+        Longest side, pixels: 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged to it, so that
+        all are compared at the same size.
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")
@@ -55,9 +57,9 @@ def compare(
     painting = read_frame(style_image)
     console = Console(stderr=True)
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.comparison.compare import Comparer  # noqa: PLC0415
-    from fastnst.research.comparison.report import compare_report, write_comparison  # noqa: PLC0415
-    from fastnst.research.evaluation.networks import open_network  # noqa: PLC0415
+    from fastnst.research.compare import Comparer  # noqa: PLC0415
+    from fastnst.research.compare_report import compare_report, write_comparison  # noqa: PLC0415
+    from fastnst.research.networks import open_network  # noqa: PLC0415
 
     comparer = Comparer(open_network(style), painting, settings)
     with sole_writer(output, folder=True):

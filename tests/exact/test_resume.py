@@ -23,30 +23,9 @@ from fastnst.io.images import Frame, read_frame
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
+def settings(small: OptimizeSettings) -> OptimizeSettings:
     """Two levels, of eight and four steps."""
-    return OptimizeSettings(
-        steps=8,
-        size=48,
-        scales=2,
-        history=4,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-        save_every=3,
-    )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
+    return replace(small, steps=8, size=48, pyramid_levels=2, history=4, save_every=3)
 
 
 @pytest.fixture
@@ -186,9 +165,9 @@ def test_save_every_0_keeps_the_end_alone(
     [
         (
             {"style_weight": 7.0},
-            r"was made with --style-weight 5.0, now it is 7.0; resume with the same, or begin anew",
+            r"was made with --style-weight 5.0, now it is 7.0; give the same, or --resume never to begin anew",
         ),
-        ({"scales": 1}, "was made with --scales 2, now it is 1"),
+        ({"pyramid_levels": 1}, "was made with --pyramid-levels 2, now it is 1"),
         ({"style_layers": ("relu1_1",)}, r"was made with --style-layers \['relu1_1', 'relu2_1'\], now"),
     ],
 )

@@ -8,8 +8,19 @@ from torch.testing import assert_close
 
 from fastnst.metrics.scenes import Motion
 from fastnst.models.network import PLAIN, Conditions
-from fastnst.training.conditioning import FULL_SHARE, draw_conditions, draw_strength, same_conditions
-from fastnst.training.temporal import NOISE_LEVELS, SHIFT, Change, Moved, changed, draw_change, temporal_loss
+from fastnst.training.objective import (
+    FULL_SHARE,
+    NOISE_LEVELS,
+    SHIFT,
+    Change,
+    Moved,
+    changed,
+    draw_change,
+    draw_conditions,
+    draw_strength,
+    same_conditions,
+    temporal_loss,
+)
 
 CPU = torch.device("cpu")
 
