@@ -89,8 +89,12 @@ export class GpuPainter {
    */
   static async open(ort, session, opened) {
     const device = /** @type {GPUDevice} */ (await ort.env.webgpu.device);
-    void device.lost.then(({ message }) => postMessage({ lost: message || "the GPU was lost" }));
-    return new GpuPainter(ort, session, opened, device);
+    const painter = new GpuPainter(ort, session, opened, device);
+    void device.lost.then(({ message }) => {
+      // With its last session, onnxruntime-web gives the device back.
+      if (!painter.closed) postMessage({ lost: message || "the GPU was lost" });
+    });
+    return painter;
   }
 
   /**
@@ -116,6 +120,7 @@ export class GpuPainter {
     this.between = device.createSampler({ magFilter: "linear", minFilter: "linear" });
     this.sizes = device.createBuffer({ size: 32, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
     this.canvas = new OffscreenCanvas(1, 1);
+    this.closed = false;
     /** @type {GPUTexture | null} */ this.texture = null;
     /** @type {GPUBuffer | null} */ this.planes = null;
   }
@@ -220,6 +225,7 @@ export class GpuPainter {
   }
 
   async close() {
+    this.closed = true;
     this.texture?.destroy();
     this.planes?.destroy();
     this.sizes.destroy();

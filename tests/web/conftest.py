@@ -1,5 +1,6 @@
 """A browser, the page served as `fastnst web` serves it, and a camera that plays a drawn film."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from onnx import parser
 
 from fastnst.errors import SettingError
 from fastnst.web.runtime import runtime_folder
@@ -56,7 +58,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page with two networks: one for live pictures, one that mixes styles."""
     folder = tmp_path_factory.mktemp("site") / "page"
     write_site(folder, STYLES, None)
+    described = json.loads((folder / "styles.json").read_text())
+    described["networks"].append(write_negative(folder / "styles" / "negative.onnx"))
+    (folder / "styles.json").write_text(json.dumps(described))
     return folder
+
+
+def write_negative(path: Path) -> dict[str, Any]:
+    """A network in the layout web that turns pictures into negatives; returns what styles.json says of it."""
+    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8", "style": "negative"]>
+    negative (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) {
+        full = Constant <value = float {255}> ()
+        stylized = Sub (full, frame)
+    }"""
+    path.write_bytes(parser.parse_model(text).SerializeToString())
+    style = {"name": "negative", "title": "Negative", "thumbnail": ""}
+    return {
+        "name": "negative",
+        "title": "Negative",
+        "file": "styles/negative.onnx",
+        "styles": [style],
+        "strength": False,
+    }
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +102,11 @@ def browser(camera_film: Path, runtime: Path) -> Iterator[Any]:
         "--enable-unsafe-webgpu",
         "--use-webgpu-adapter=swiftshader",
         "--enable-features=Vulkan",
+        # Without a GPU, a worker's WebGPU canvas is blank unless all of the browser is drawn by the same.
+        "--use-angle=vulkan",
+        "--use-vulkan=swiftshader",
+        "--ignore-gpu-blocklist",
+        "--enable-unsafe-swiftshader",
     ]
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=options)

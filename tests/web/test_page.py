@@ -229,10 +229,13 @@ def write_style(tmp_path: Path) -> Callable[[], Path]:
     return write
 
 
-def test_webgpu_is_held_against_webassembly_and_lost(open_page: OpenPage, tmp_path: Path) -> None:
-    # The size of the self-test: in software, each further one takes half a minute of compiling.
-    page = open_page("?engine=webgpu&no-worker&size=96")
+def test_webgpu_is_held_against_webassembly_and_lost(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
+    # A network of one operator: in software, the shaders of a real one take half a minute to compile.
+    page = open_page("?engine=webgpu&no-worker&style=negative")
     assert page.evaluate("window.fastnst.engine.opened.words") == "WebGPU", page.inner_text("#engine-words")
+    drop(page, photo)
+    shows(page, "waves.png")
+    assert difference(snapshot(page, tmp_path, "negative"), 255 - pixels(photo)) <= 1
     # Lost, it is opened anew; lost again, WebAssembly takes over.
     page.evaluate("window.fastnst.engine.loseDevice()")
     page.wait_for_selector("#notice:not([hidden])")
