@@ -24,7 +24,7 @@ export function canvasOf(width, height) {
   return pen;
 }
 
-/** A network in WebAssembly, or on WebGPU with its pixels read back. */
+/** A network in WebAssembly. */
 export class OnnxPainter {
   /**
    * @param {typeof import("onnxruntime-common")} ort
