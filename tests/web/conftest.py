@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_negative(path: Path) -> dict[str, Any]:
     """A network in the layout web that turns pictures into negatives; returns what styles.json says of it."""
-    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8", "style": "negative"]>
+    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8"]>
     negative (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) {
         full = Constant <value = float {255}> ()
         stylized = Sub (full, frame)
