@@ -41,7 +41,7 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
         knows several.
     style_image:
         The painting that the style was trained on.

@@ -54,7 +54,7 @@ def plan_outputs(
     """
     found = find_pictures(photos, skip=output, left_out=left_out)
     if not found:
-        raise OutputError(f"{output}: no photos were given to paint")
+        raise OutputError(f"{output}: no photos were given to stylize")
     jobs = _name_outputs(found, output, lone=len(photos) == 1 and not Path(photos[0]).is_dir())
     _refuse_shared_outputs(jobs)
     _refuse_photos_as_outputs(jobs)
@@ -86,7 +86,7 @@ def _refuse_shared_outputs(jobs: list[PhotoJob]) -> None:
         if first is not job:
             raise OutputError(
                 f"{job.output}: both {first.source} and {job.source} would be written there; "
-                "rename one, or paint them into different folders"
+                "rename one, or stylize them into different folders"
             )
 
 
@@ -100,9 +100,9 @@ def _refuse_photos_as_outputs(jobs: list[PhotoJob]) -> None:
 def _refuse_existing_outputs(jobs: list[PhotoJob]) -> None:
     existing = [job.output for job in jobs if os.path.lexists(job.output)]
     if len(existing) == 1:
-        raise OutputError(f"{existing[0]}: is there already; --overwrite replaces it")
+        raise OutputError(f"{existing[0]}: already exists; --overwrite replaces it")
     if existing:
-        raise OutputError(f"{len(existing)} files are there already, {existing[0]} first; --overwrite replaces them")
+        raise OutputError(f"{len(existing)} files already exist, {existing[0]} first; --overwrite replaces them")
 
 
 # After one of these every further picture would fail too, each after the network has done its work.
@@ -118,7 +118,7 @@ class Outcome:
     """Why there is no output; None after success."""
 
     animated: bool = False
-    """The file held more pictures; only the first was painted."""
+    """The file held more pictures; only the first was stylized."""
 
     notes: tuple[str, ...] = ()
     """What a user should know of how the file was read, each to stand behind its name."""
@@ -177,7 +177,7 @@ def stylize_files(
             painted = replace(photo, frame=stylize(photo.frame))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not overwrite and job.output.exists():
-                raise OutputError(f"{job.output}: is there already; --overwrite replaces it")
+                raise OutputError(f"{job.output}: already exists; --overwrite replaces it")
             write_picture(job.output, painted, overwrite=overwrite)
             animated, notes = photo.animated, photo.notes
         except FastNSTError as caught:

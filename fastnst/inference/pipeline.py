@@ -197,7 +197,9 @@ class StylePipeline:
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        return [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        return [
+            f"{name}: stylizes all of its styles alike; {name}{MIX_SIGN}NAME stylizes one of them" for name in names
+        ]
 
     @property
     def choice(self) -> Choice:
@@ -223,7 +225,7 @@ class StylePipeline:
         if self._effects.strength != 1:
             words.append(f"strength {self._effects.strength}")
         if self._effects.preserve_color:
-            words.append("own colours")
+            words.append("own colors")
         if self._mask is not None:
             words.append(f"mask {self._mask.identity}")
         return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}

@@ -82,7 +82,7 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
         for path, relative in _find(Path(film), output):
             found.setdefault(os.path.realpath(path), (path, relative))
     if not found:
-        raise InputError("no films were given to paint")
+        raise InputError("no films were given to stylize")
     single = is_pattern(output) or (output.suffix.lower() in CONTAINERS and not output.is_dir())
     if single and len(found) > 1:
         raise OutputError(f"{output}: is one film, but {len(found)} are to go there; name a folder")
@@ -92,7 +92,7 @@ def name_outputs(films: Sequence[str | Path], output: Path) -> list[FilmJob]:
     if not single and lone and output.suffix and not output.is_dir():
         raise OutputError(
             f"{output}: suffix {output.suffix!r}; expected one of {' '.join(CONTAINERS)}, "
-            "'frames/%04d.png', or a folder that is there"
+            "'frames/%04d.png', or a folder that exists"
         )
     jobs = [
         FilmJob(path, output if single else output / _written_name(path, relative)) for path, relative in found.values()
@@ -151,7 +151,7 @@ def _refuse_clashes(jobs: list[FilmJob]) -> None:
         if first is not job:
             raise OutputError(
                 f"{job.output}: both {first.source} and {job.source} would be written there; "
-                "paint them into different folders"
+                "stylize them into different folders"
             )
         if os.path.realpath(job.output) in sources:
             raise OutputError(f"{job.output}: is one of the films, and is not overwritten; choose another -o")

@@ -77,10 +77,10 @@ def test_existing_outputs_are_kept_without_overwrite(tree: Path, tmp_path: Path)
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.jpg").touch()
-    with pytest.raises(OutputError, match=r"a\.jpg: is there already; --overwrite"):
+    with pytest.raises(OutputError, match=r"a\.jpg: already exists; --overwrite"):
         plan_outputs([tree], out)
     (out / "b.png").touch()
-    with pytest.raises(OutputError, match=r"2 files are there already, .*a\.jpg first"):
+    with pytest.raises(OutputError, match=r"2 files already exist, .*a\.jpg first"):
         plan_outputs([tree], out)
     assert len(plan_outputs([tree], out, overwrite=True)) == 3
 
@@ -211,7 +211,7 @@ def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:
     jobs[0].output.write_bytes(b"somebody else's")
     result = stylize_files(invert_frame, jobs)
     assert [str(outcome.error) for outcome in result.failed] == [
-        f"{jobs[0].output}: is there already; --overwrite replaces it"
+        f"{jobs[0].output}: already exists; --overwrite replaces it"
     ]
     assert jobs[0].output.read_bytes() == b"somebody else's"
     assert result.written == [jobs[1].output]
