@@ -70,7 +70,10 @@ const engine = new Engine(
     threads: Number(asked.get("threads") ?? 0),
     native: "",
   },
-  (words) => say(words, "alarm"),
+  (words) => {
+    say(words, "alarm");
+    touch();
+  },
 );
 const recorder = new Recorder();
 let keeper = new SizeKeeper(20);
