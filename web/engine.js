@@ -67,9 +67,9 @@ export class Engine {
    * @param {string} why
    */
   lose(why) {
-    this.restart();
     this.losses++;
     if (this.losses >= 2) this.setup.engine = "wasm";
+    this.restart();
     this.tell(`The engine stopped (${why.slice(0, 160)}) and was started anew.`);
   }
 
