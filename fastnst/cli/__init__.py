@@ -31,6 +31,7 @@ COMMANDS = {
     "stylize": "Stylize pictures with a trained style.",
     "video": "Stylize films with a trained style, keeping sound, times and tracks.",
     "webcam": "Stylize what a camera sees, or a film as if it were one, on the screen.",
+    "web": "Stylize the webcam on a web page, in the browser; serve it here or write it for any host.",
     "optimize": "Stylize one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
@@ -43,7 +44,7 @@ COMMANDS = {
     "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
-    "Stylize": ("stylize", "video", "webcam"),
+    "Stylize": ("stylize", "video", "webcam", "web"),
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),

@@ -126,6 +126,11 @@ def bundled_models() -> Path:
     return _bundled("models", installed="weights")
 
 
+def bundled_page() -> Path:
+    """Return the folder of the browser page: in the installed package, or at the checkout's root."""
+    return _bundled("web", installed="page")
+
+
 def _bundled(folder: str, *, installed: str) -> Path:
     package = Path(__file__).parents[1]
     return package / installed if (package / installed).is_dir() else package.parent / folder
