@@ -1,13 +1,12 @@
 """`fastnst video`: stylize films with a trained style."""
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from fractions import Fraction
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -16,11 +15,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
 from fastnst.cli.console import Console
-from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError, on_one_line
+from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
+    from fastnst.batch.run import Outcome
     from fastnst.inference.pipeline import StylePipeline
     from fastnst.video.plan import FilmPlan
     from fastnst.video.stylize import FilmProgress, FilmResult
@@ -32,11 +33,12 @@ POSITIVE = validators.Number(gte=1)
 
 
 def video(
-    sources: Annotated[list[str], Parameter(name="FILM", negative="")],
+    sources: Annotated[list[str] | None, Parameter(name="FILM", negative="")] = None,
     /,
     *,
     style: str | None = None,
-    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
+    batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
     codec: str | None = None,
@@ -52,7 +54,6 @@ def video(
     drop_tracks: Annotated[bool, Parameter(negative="")] = False,
     damaged: Literal["stop", "skip"] = "stop",
     fresh: Annotated[bool, Parameter(negative="")] = False,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -67,13 +68,13 @@ def video(
     ----------
     sources:
         Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
-        or as 'frames/%04d.png'.
+        or as 'frames/%04d.png'; addresses of objects such as s3://bucket/films, for which fsspec must be installed.
     style:
         Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. May be
         left out where --region names styles.
     output:
         For one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets the
-        films' names and sub-folders.
+        films' names and sub-folders, or an address.
     steady:
         How much of the frame before stays in what only moves or stands still, so that strokes do not flicker: 0 paints
         each frame for itself, 0.8 holds well, 0.95 at most.
@@ -108,8 +109,6 @@ def video(
         Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
     fresh:
         Paint from the beginning, even if an earlier run left something to go on from.
-    overwrite:
-        Replace results that are there already. Sources are never overwritten.
     tile:
         Paint frames in tiles of at most so many pixels a side, which bounds the memory. auto does so where one piece
         might take more than 4 GB, or more than there is; off never does.
@@ -122,10 +121,9 @@ def video(
         Threads of the decoder and of the encoder.
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
-    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
-    from fastnst.video.names import frames_left_out, name_outputs  # noqa: PLC0415
-    from fastnst.video.plan import VideoSettings, plan_film  # noqa: PLC0415
+    from fastnst.video.batch import FilmWorkshop, frames_left_out, plan_films  # noqa: PLC0415
+    from fastnst.video.plan import VideoSettings  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,
@@ -144,37 +142,35 @@ def video(
         resume=not fresh,
         codec_threads=codec_threads,
     )
-    jobs = name_outputs(sources, output)
     console = Console(stderr=True)
-    for line in name_left_out([path for job in jobs for path in frames_left_out(job)]):
+    plan = plan_films(sources or [], output, listed=batch.names(), shard=batch.choose_shard(console))
+    for line in name_left_out([path for job in plan.jobs for path in frames_left_out(job.source)]):
         console.print(line)
-    failed: list[Path] = []
+    workshop = FilmWorkshop(
+        style=style,
+        effects=effects,
+        video=settings,
+        provider=provider,
+        threads=threads,
+        tile=tile,
+        show=None if batch.ray else partial(_stylize, console=console),
+    )
 
-    @contextmanager
-    def forgiving(source: Path) -> Iterator[None]:
-        try:
-            yield
-        except FastNSTError as error:
-            if len(jobs) == 1:
-                raise
-            console.print(f"failed: {error}", style="red")
-            failed.append(source)
+    def show(outcome: "Outcome") -> None:
+        if outcome.error is not None and len(plan.jobs) > 1:
+            console.print(f"failed: {outcome.error}", style="red")
+        for note in outcome.notes:
+            console.print(f"{outcome.task.job.source}: {note}")
 
-    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
-        plans: list[FilmPlan] = []
-        for job in jobs:
-            with forgiving(job.source):
-                plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
-        for plan in plans:
-            with forgiving(plan.film.path):
-                _stylize(pipeline, plan, console)
-    if failed:
-        names = ", ".join(str(source) for source in failed)
-        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}")
-        sys.exit(1)
+    tally = run_plan(plan, workshop, batch, settings=workshop.settings, threads=threads, on_done=show)
+    if len(plan.jobs) == 1 and tally.failed:
+        raise tally.failed[0].error or AssertionError
+    if not plan.alone:
+        films = "1 film" if tally.done == 1 else f"{tally.done} films"
+        end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console)
 
 
-def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> None:
+def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -> "FilmResult":
     """Stylize one film, and say how it went."""
     from fastnst.video.job import left_identity  # noqa: PLC0415
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
@@ -200,6 +196,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
             )
         raise
     console.print(_summary(result))
+    return result
 
 
 def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:

@@ -23,6 +23,7 @@ from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.masks import Mask
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import blend, combine, keep_colors
@@ -42,8 +43,7 @@ class Layer:
     @property
     def mix(self) -> str:
         """The mix in words, to stand after a name: @munch:2,monet:1; empty where there is none."""
-        weights = (f"{name}:{weight:g}" for name, weight in (self.weights or {}).items())
-        return "" if self.weights is None else MIX_SIGN + ",".join(weights)
+        return _mix(self.weights)
 
 
 class StylePipeline:
@@ -216,18 +216,13 @@ class StylePipeline:
 
         Kept in the job of a stopped film, also by earlier versions: what stands here must stay as it is.
         """
-        words = []
-        for layer in self._layers:
-            digest = hashlib.sha256(layer.session.path.read_bytes()).hexdigest()
-            elsewhere = layer.session.choice.provider != self.choice.provider
-            words.append(f"{digest}{layer.mix}" + (f" on {layer.session.choice.provider}" if elsewhere else ""))
-        if self._effects.strength != 1:
-            words.append(f"strength {self._effects.strength}")
-        if self._effects.preserve_color:
-            words.append("own colours")
-        if self._mask is not None:
-            words.append(f"mask {self._mask.identity}")
-        return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
+        on = [layer.session.choice.provider for layer in self._layers]
+        networks = [
+            f"{_sha256(layer.session.path)}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
+            for layer, provider in zip(self._layers, on, strict=True)
+        ]
+        look = _words(networks, self._effects, self._mask)
+        return {"look": look, "provider": self.choice.provider, "precision": self.choice.precision}
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles."""
@@ -266,3 +261,33 @@ class StylePipeline:
             if session.path == path:
                 return session
         return self._open(path, provider=self.asked, prefer=self.choice.provider if self._layers else None)
+
+
+def describe_look(style: str | None, effects: Effects) -> str:
+    """Name networks, effects and mask in words, as `StylePipeline.identity` does, without opening the networks.
+
+    Raises StyleError, InputError, SettingError as a `StylePipeline`.
+    """
+    choices, mask = read_effects(style, effects)
+    networks = [f"{_sha256(choice.path)}{_mix(choice.weights)}" for choice in choices]
+    return _words(networks, effects, mask)
+
+
+def _mix(weights: dict[str, float] | None) -> str:
+    words = (f"{name}:{weight:g}" for name, weight in (weights or {}).items())
+    return "" if weights is None else MIX_SIGN + ",".join(words)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _words(networks: list[str], effects: Effects, mask: Mask | None) -> str:
+    words = list(networks)
+    if effects.strength != 1:
+        words.append(f"strength {effects.strength}")
+    if effects.preserve_color:
+        words.append("own colours")
+    if mask is not None:
+        words.append(f"mask {mask.identity}")
+    return ", ".join(words)

@@ -1,0 +1,161 @@
+"""Doing a batch's tasks over the actors of a Ray cluster: paths travel, never pictures.
+
+Ray Core rather than Ray Data: tasks take from milliseconds to hours, each is recorded when it is done, and one that
+fails costs itself. Ray Data gives results by blocks, and does a block again of which one row's worker died.
+
+An actor opens its networks once and does one task at a time; the driver keeps another one waiting for it. Where an
+actor dies, what it was at goes to another one, twice at most: a file that kills whoever opens it fails then.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from fastnst.batch.run import Outcome, Perform, Task, Work, Workshop, perform
+from fastnst.errors import InputError, MissingPackageError, SettingError
+
+_AHEAD = 2
+"""Tasks that an actor has at a time: one at hand, one that waits."""
+
+_MOST_TRIES = 3
+_LOOK_EVERY_S = 1.0
+
+
+class RayWorker:
+    """One actor: a workshop that is open until the actor ends."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        """Load the networks."""
+        self._stack = contextlib.ExitStack()
+        self._do: Perform = self._stack.enter_context(workshop.open())
+
+    def do(self, task: Task) -> Outcome:
+        """Do one task."""
+        return perform(self._do, task)
+
+    def process(self) -> int:
+        """The number of its process."""
+        return os.getpid()
+
+
+def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, threads: int | None) -> Work:
+    """Do tasks on a Ray cluster.
+
+    Args:
+        workshop: what each actor opens. Its style must be installed on each node, or lie on a disk that all share.
+        address: as --ray takes it: local, auto, or ray://host:port.
+        workers: actors; None: one a GPU, or where there is none one for each `threads` of the cluster's CPUs.
+        threads: CPUs that an actor has to itself; None: one.
+
+    Raises MissingPackageError without Ray, SettingError where no such cluster can be reached.
+    """
+    ray = _connect(address)
+    cluster = ray.cluster_resources()
+    gpus = int(cluster.get("GPU", 0))
+    needs = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": threads or 1}
+    number = workers or gpus or max(1, int(cluster.get("CPU", 1)) // (threads or 1))
+    if workers is not None and workers > (gpus or int(cluster.get("CPU", 1))):
+        needs = {"num_gpus": gpus / workers, "num_cpus": 0} if gpus else {"num_cpus": 0}
+
+    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
+        crew = _Crew(ray, workshop, needs, number)
+        try:
+            yield from crew.work(tasks)
+        finally:
+            crew.dismiss()
+
+    return work
+
+
+def _connect(address: str) -> Any:
+    try:
+        import ray  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingPackageError('--ray needs Ray; pip install "fastnst[ray]"') from error
+    if ray.is_initialized():
+        return ray
+    try:
+        # fastnst says what there is to say; the actors' own words would come in between.
+        given = {"address": None if address == "local" else address, "log_to_driver": False, "logging_level": "error"}
+        ray.init(**given, **({"include_dashboard": False} if address == "local" else {}))
+    except Exception as error:  # of its own kind for each way in which no cluster answers
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SettingError(f"--ray {address}: no cluster answers ({words}); expected local, auto or ray://HOST:10001") from error
+    return ray
+
+
+class _Crew:
+    """The actors of a batch, and what each is at."""
+
+    def __init__(self, ray: Any, workshop: Workshop, needs: dict[str, float], number: int) -> None:
+        self._ray = ray
+        # An actor is begun anew, on whatever node has room, when its process or its node is gone.
+        kind = ray.remote(RayWorker).options(max_restarts=-1, max_task_retries=0, **needs)
+        self._actors = [kind.remote(workshop) for _ in range(number)]
+        self._at: dict[Any, tuple[int, Task]] = {}
+        self._tries: dict[str, int] = {}
+        self._again: deque[Task] = deque()
+
+    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+        """Do tasks as they come."""
+        self._fill(tasks)
+        while self._at:
+            ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=_LOOK_EVERY_S)
+            for reference in ready:
+                _, task = self._at.pop(reference)
+                outcome = self._outcome(reference, task)
+                if outcome is not None:
+                    yield outcome
+            self._fill(tasks)
+
+    def dismiss(self) -> None:
+        """End the actors, also in the middle of their work."""
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+
+    def _fill(self, tasks: Iterator[Task]) -> None:
+        """Give each actor something to do, the least busy first."""
+        busy = [0] * len(self._actors)
+        for place, _ in self._at.values():
+            busy[place] += 1
+        while min(busy) < _AHEAD:
+            task = self._again.popleft() if self._again else next(tasks, None)
+            if task is None:
+                return
+            place = busy.index(min(busy))
+            self._at[self._actors[place].do.remote(task)] = place, task
+            busy[place] += 1
+
+    def _outcome(self, reference: Any, task: Task) -> Outcome | None:
+        """What became of a task; None where its actor died, and another one gets it."""
+        errors = self._ray.exceptions
+        try:
+            outcome: Outcome = self._ray.get(reference)
+        except errors.ActorDiedError as error:
+            if error.__cause__ is not None or "creation task" in str(error):
+                raise _creation_error(error) from error
+            return self._try_again(task, error)
+        except (errors.ActorUnavailableError, errors.WorkerCrashedError, errors.ActorError) as error:
+            return self._try_again(task, error)
+        except errors.RayTaskError as error:  # an error that is no FastNSTError: a bug, or no memory
+            words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]
+            return Outcome(task, InputError(f"{task.job.source}: {words[-1]}"))
+        return outcome
+
+    def _try_again(self, task: Task, error: Exception) -> Outcome | None:
+        tries = self._tries[task.job.name] = self._tries.get(task.job.name, 0) + 1
+        if tries < _MOST_TRIES:
+            # What a worker that died may have left half done is replaced.
+            self._again.append(task._replace(replace=True))
+            return None
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Outcome(task, InputError(f"{task.job.source}: {tries} workers died over it ({words})"))
+
+
+def _creation_error(error: Exception) -> SettingError:
+    """Say why no worker could begin, in the words of the last line of what Ray says."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return SettingError(f"--ray: no worker could begin; {lines[-1].strip() if lines else error}")
