@@ -9,7 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "fastnst"
 
-_BELOW_THE_COMMANDS = {"io", "machine", "batch", "report", "losses", "backends", "models", "metrics", "tiling", "inference"}
+_BELOW_THE_COMMANDS = {
+    "io",
+    "machine",
+    "batch",
+    "report",
+    "losses",
+    "backends",
+    "models",
+    "metrics",
+    "tiling",
+    "inference",
+}
 _BELOW_THE_COMMANDS |= {"video", "webcam", "training", "exact"}
 
 MAY_IMPORT = {

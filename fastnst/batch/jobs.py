@@ -17,7 +17,6 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.storage import is_address, list_addresses
 
 Digests: TypeAlias = npt.NDArray[np.uint64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Job(NamedTuple):
@@ -170,9 +169,9 @@ def each_object(address: str, wanted: Callable[[str], bool], name: Callable[[str
 def places_of(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Give each name of a list its place: that of a relative name is the name, others lie below what they share."""
     fixed = [os.path.dirname(name) for name in names if _is_fixed(name)]  # noqa: PTH120 - addresses are no Paths
-    shared = os.path.commonprefix([f"{folder}/" for folder in fixed]).rpartition("/")[0]
+    shared = os.path.commonprefix([f"{folder}/" for folder in fixed]).rpartition("/")[0]  # noqa: RUF071 - to a "/"
     for name in names:
-        place = os.path.relpath(name, shared) if _is_fixed(name) else os.path.normpath(name)
+        place = name.removeprefix(f"{shared}/") if _is_fixed(name) else os.path.normpath(name)
         yield name, place.replace(os.sep, "/")
 
 
@@ -202,20 +201,22 @@ def settle_jobs(
         sources.append(digest(os.path.normcase(_real(job.source))))
         results.append(digest(os.path.normcase(place(job.name))))
         jobs.append(job)
-    first = np.zeros(len(jobs), bool)
-    first[np.unique(np.frombuffer(sources, np.uint64), return_index=True)[1]] = True
-    kept = JobList()
-    kept_results = np.frombuffer(results, np.uint64)[first]
-    _refuse_results_among(np.frombuffer(sources, np.uint64), kept_results, jobs, first, output, what)
-    _refuse_shared_results(kept_results, jobs, first, output)
-    if alone:
-        shard = WHOLE
-    if not first.all() or shard.parts > 1:
-        for at in np.flatnonzero(first):
-            if shard.holds((job := jobs[int(at)]).name):
-                kept.append(job)
-        jobs = kept
-    return BatchPlan(jobs, output, int(first.sum()), shard, alone)
+    marks = np.frombuffer(sources, np.uint64)
+    first = np.sort(np.unique(marks, return_index=True)[1])
+    if len(first) < len(jobs):
+        jobs = _chosen(jobs, first)
+    _refuse_clashes(jobs, marks, np.frombuffer(results, np.uint64)[first], output, what)
+    if alone or shard.parts == 1:
+        return BatchPlan(jobs, output, len(jobs), WHOLE, alone)
+    mine = [at for at, job in enumerate(jobs) if shard.holds(job.name)]
+    return BatchPlan(_chosen(jobs, mine), output, len(jobs), shard)
+
+
+def _chosen(jobs: JobList, places: Iterable[int]) -> JobList:
+    chosen = JobList()
+    for at in places:
+        chosen.append(jobs[int(at)])
+    return chosen
 
 
 def refuse_existing(plan: BatchPlan) -> None:
@@ -243,7 +244,7 @@ def _real(source: str) -> str:
     folder, file = os.path.split(source)
     if not file or file in {".", ".."} or os.path.islink(source):  # noqa: PTH114 - a million Paths are slow
         return os.path.realpath(source)
-    return f"{_real_folder(folder)}{os.sep}{file}"
+    return f"{_real_folder(os.path.abspath(folder))}{os.sep}{file}"  # noqa: PTH100 - the working folder may change
 
 
 @lru_cache(maxsize=4096)
@@ -251,26 +252,19 @@ def _real_folder(folder: str) -> str:
     return os.path.realpath(folder).rstrip(os.sep)
 
 
-def _refuse_shared_results(results: Digests, jobs: JobList, first: Flags, output: str) -> None:
-    order = np.argsort(results, kind="stable")
-    twice = np.flatnonzero(results[order][1:] == results[order][:-1])
-    if not twice.size:
-        return
-    places = np.flatnonzero(first)
-    one, other = (jobs[int(places[order[twice[0] + step]])] for step in (0, 1))
-    raise OutputError(
-        f"{result_of(output, other)}: both {one.source} and {other.source} would be written there; "
-        "rename one, or paint them into different folders"
-    )
-
-
-def _refuse_results_among(
-    sources: Digests, results: Digests, jobs: JobList, first: Flags, output: str, what: str
-) -> None:
+def _refuse_clashes(jobs: JobList, sources: Digests, results: Digests, output: str, what: str) -> None:
     among = np.flatnonzero(np.isin(results, sources))
     if among.size:
-        job = jobs[int(np.flatnonzero(first)[among[0]])]
-        raise OutputError(f"{result_of(output, job)}: is one of the {what}, and is not overwritten; choose another -o")
+        path = result_of(output, jobs[int(among[0])])
+        raise OutputError(f"{path}: is one of the {what}, and is not overwritten; choose another -o")
+    order = np.argsort(results, kind="stable")
+    twice = np.flatnonzero(results[order][1:] == results[order][:-1])
+    if twice.size:
+        one, other = (jobs[int(order[twice[0] + step])] for step in (0, 1))
+        raise OutputError(
+            f"{result_of(output, other)}: both {one.source} and {other.source} would be written there; "
+            "rename one, or paint them into different folders"
+        )
 
 
 def result_of(output: str, job: Job) -> str:

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from fastnst.batch.jobs import WHOLE, Job, Shard, digest
 from fastnst.errors import OutputError
-from fastnst.io.storage import LocalStorage, Stamp, Storage, open_storage, source_stamp
+from fastnst.io.storage import FileStamp, LocalStorage, Storage, open_storage, source_stamp
 
 RECORDS = ".fastnst"
 """Name of the folder below the output folder."""
@@ -191,10 +191,10 @@ def entry_of(record: Mapping[str, Any]) -> Entry:
     if "failed" in record:
         return Entry(0, 0, float(record["at"]))
     made = made_mark(str(record["settings"]), int(record["output"]))
-    return Entry(source_mark(Stamp(*record["input"])), made, float(record["at"]))
+    return Entry(source_mark(FileStamp(*record["input"])), made, float(record["at"]))
 
 
-def source_mark(stamp: Stamp) -> int:
+def source_mark(stamp: FileStamp) -> int:
     """A number that stands for a source's size and time."""
     return digest(f"{stamp.size} {stamp.changed_ns}")
 
@@ -239,7 +239,7 @@ class Ledger:
         self._header = {"total": total, "shard": str(shard), "settings": settings, "at": self._began}
         self._lines = 0
         self._left = threading.Event()
-        self._sources: dict[str, Stamp | None] = {}
+        self._sources: dict[str, FileStamp | None] = {}
         self._inherited: set[str] = set()
         self.manifest = Manifest(self.storage)
 
@@ -301,7 +301,7 @@ class Ledger:
 
     def record_done(self, job: Job, size: int, elapsed_s: float) -> None:
         """Record a result of so many bytes, and let go of the job."""
-        source = self._sources[job.name] or Stamp(0, 0)
+        source = self._sources[job.name] or FileStamp(0, 0)
         made = {"input": list(source), "output": size, "settings": self._settings, "seconds": round(elapsed_s, 3)}
         self._record(job, made)
 
@@ -376,10 +376,8 @@ def alone(storage: Storage) -> Iterator[None]:
         yield
         return
     lock = FileLock(storage.path / RECORDS / "lock", timeout=30)
-    try:
+    with contextlib.suppress(Timeout, NotImplementedError, OSError):  # of network disks that know no locks
         lock.acquire()
-    except (Timeout, NotImplementedError, OSError):  # some network disks know no locks: then it goes without
-        pass
     try:
         yield
     finally:

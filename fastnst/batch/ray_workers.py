@@ -82,7 +82,9 @@ def _connect(address: str) -> Any:
         ray.init(**given, **({"include_dashboard": False} if address == "local" else {}))
     except Exception as error:  # of its own kind for each way in which no cluster answers
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SettingError(f"--ray {address}: no cluster answers ({words}); expected local, auto or ray://HOST:10001") from error
+        raise SettingError(
+            f"--ray {address}: no cluster answers ({words}); expected local, auto or ray://HOST:10001"
+        ) from error
     return ray
 
 

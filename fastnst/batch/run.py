@@ -63,7 +63,7 @@ Work: TypeAlias = Callable[[Iterator[Task]], Iterator[Outcome]]
 
 
 @dataclass
-class Tally:
+class BatchTally:
     """How a batch went."""
 
     done: int = 0
@@ -117,7 +117,7 @@ def run_batch(
     overwrite: bool = False,
     on_done: Callable[[Outcome], None] = lambda _outcome: None,
     on_skip: Callable[[int], None] = lambda _count: None,
-) -> Tally:
+) -> BatchTally:
     """Do all jobs that are not done; after one for which the disk has no room the rest is given up.
 
     Args:
@@ -129,7 +129,7 @@ def run_batch(
         on_done: called after each task, failed or not.
         on_skip: called with the number of jobs so far that were done before.
     """
-    started, tally = time.perf_counter(), Tally()
+    started, tally = time.perf_counter(), BatchTally()
     stopped, waiting = False, jobs
 
     def finish(outcome: Outcome) -> None:

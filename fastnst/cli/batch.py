@@ -11,7 +11,7 @@ from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
-    from fastnst.batch.run import Outcome, Tally, Workshop
+    from fastnst.batch.run import BatchTally, Outcome, Workshop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def run_plan(
     threads: int | None,
     on_done: "Callable[[Outcome], None]",
     on_skip: Callable[[int], None] = lambda _count: None,
-) -> "Tally":
+) -> "BatchTally":
     """Do what a plan says, here or on a Ray cluster; results below a folder are recorded there, and done once."""
     from fastnst.batch.jobs import refuse_existing  # noqa: PLC0415
     from fastnst.batch.ledger import Ledger  # noqa: PLC0415
@@ -84,7 +84,7 @@ def run_plan(
         return run_batch(ledger, plan.jobs, plan.output, work, on_done=on_done, on_skip=on_skip)
 
 
-def end_batch(tally: "Tally", line: str, console: Console) -> None:
+def end_batch(tally: "BatchTally", line: str, console: Console) -> None:
     """Print what became of a batch; exits with 1 where a file of it failed or was not tried."""
     if tally.skipped:
         line += f"; {tally.skipped} done before"

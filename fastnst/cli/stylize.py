@@ -14,7 +14,7 @@ from fastnst.errors import on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
-    from fastnst.batch.run import Outcome, Tally
+    from fastnst.batch.run import BatchTally, Outcome
     from fastnst.inference.pipeline import StylePipeline
 
 POSITIVE = validators.Number(gte=1)
@@ -119,7 +119,7 @@ def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
     return [f"{outcome.task.job.source}: {note}" for note in outcome.notes]
 
 
-def _summary(tally: "Tally", opened: "list[StylePipeline]", output: str) -> str:
+def _summary(tally: "BatchTally", opened: "list[StylePipeline]", output: str) -> str:
     pictures = "1 picture" if tally.done == 1 else f"{tally.done} pictures"
     line = f"{output}: {pictures} in {tally.elapsed_s:.1f} s"
     for pipeline in opened[:1]:

@@ -16,8 +16,16 @@ from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline, describe_look
 from fastnst.inference.session import TileChoice
 from fastnst.io.folders import READ_SUFFIXES, each_picture
-from fastnst.io.images import WRITE_FORMATS, Frame, Picture, fit_long_side, format_of, read_picture, resize_frame
-from fastnst.io.images import write_picture
+from fastnst.io.images import (
+    WRITE_FORMATS,
+    Frame,
+    Picture,
+    fit_long_side,
+    format_of,
+    read_picture,
+    resize_frame,
+    write_picture,
+)
 from fastnst.io.pixels import resize_visible
 from fastnst.io.storage import delivered, fetched, is_address
 

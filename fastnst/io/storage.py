@@ -25,7 +25,7 @@ def is_address(text: str | Path) -> bool:
     return _ADDRESS.match(str(text)) is not None
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """What tells one version of a file from another without reading it."""
 
     size: int
@@ -38,7 +38,7 @@ class Storage(Protocol):
 
     root: str
 
-    def stamp(self, name: str, *, fresh: bool = False) -> Stamp | None:
+    def stamp(self, name: str, *, fresh: bool = False) -> FileStamp | None:
         """Size and time of a file, None where there is none; without `fresh` as known since this was opened."""
 
     def names(self, folder: str) -> list[str]:
@@ -76,7 +76,7 @@ class LocalStorage:
         self.path, self.root = root, str(root)
         self._made: set[Path] = set()
 
-    def stamp(self, name: str, *, fresh: bool = False) -> Stamp | None:  # noqa: ARG002 - it always is
+    def stamp(self, name: str, *, fresh: bool = False) -> FileStamp | None:  # noqa: ARG002 - it always is
         """Size and time of a file."""
         return local_stamp(f"{self.root}{os.sep}{name}")
 
@@ -150,10 +150,10 @@ class RemoteStorage:
         self.root = root.rstrip("/")
         self._files, self._base = connect(self.root)
         self._base = self._base.rstrip("/")
-        self._listed: dict[str, Stamp] | None = None
+        self._listed: dict[str, FileStamp] | None = None
         self._appended: dict[str, bytearray] = {}
 
-    def stamp(self, name: str, *, fresh: bool = False) -> Stamp | None:
+    def stamp(self, name: str, *, fresh: bool = False) -> FileStamp | None:
         """Size and time of an object; without `fresh` as all were listed at first."""
         if self._listed is None:
             prefix = len(self._base) + 1
@@ -202,7 +202,7 @@ class RemoteStorage:
         with self._errors(name):
             self._files.pipe_file(self._made(name), content)
         if self._listed is not None:
-            self._listed[name] = Stamp(len(content), time.time_ns())
+            self._listed[name] = FileStamp(len(content), time.time_ns())
 
     def remove(self, name: str) -> None:
         """Delete an object."""
@@ -263,7 +263,7 @@ def list_addresses(address: str) -> list[str]:
     return [f"{scheme}://{name.removeprefix(f'{scheme}://')}" for name in found]
 
 
-def source_stamp(source: str) -> Stamp | None:
+def source_stamp(source: str) -> FileStamp | None:
     """Size and time of a file, of all files in a folder together, or of an object; None where there is none."""
     if not is_address(source):
         return local_stamp(source)
@@ -274,16 +274,18 @@ def source_stamp(source: str) -> Stamp | None:
         return None
 
 
-def local_stamp(path: str) -> Stamp | None:
+def local_stamp(path: str) -> FileStamp | None:
     """Size and time of a file; of a folder, those of its files: bytes together, and the newest time."""
     try:
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116
         if os.path.isdir(path):  # noqa: PTH112 - a million Paths are slow
             inside = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
-            return Stamp(sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0))
+            return FileStamp(
+                sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
+            )
     except OSError:
         return None
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return FileStamp(status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
@@ -339,16 +341,16 @@ def _find(files: Any, path: str) -> dict[str, Any]:
     return found
 
 
-def _stamp(info: dict[str, Any]) -> Stamp:
+def _stamp(info: dict[str, Any]) -> FileStamp:
     """Of an object, by what its store tells: a time, or else a mark of its version."""
     changed = next(
         (info[key] for key in ("mtime", "LastModified", "last_modified", "updated", "ETag") if key in info), 0
     )
     if isinstance(changed, int | float):
-        return Stamp(int(info["size"]), round(changed * 1e9))
+        return FileStamp(int(info["size"]), round(changed * 1e9))
     if hasattr(changed, "timestamp"):
-        return Stamp(int(info["size"]), round(changed.timestamp() * 1e9))
-    return Stamp(int(info["size"]), int.from_bytes(str(changed).encode()[:8], "big"))
+        return FileStamp(int(info["size"]), round(changed.timestamp() * 1e9))
+    return FileStamp(int(info["size"]), int.from_bytes(str(changed).encode()[:8], "big"))
 
 
 def _words(error: BaseException) -> str:
