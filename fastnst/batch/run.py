@@ -146,6 +146,10 @@ def run_batch(
                     ledger.record_failed(outcome.task.job, str(outcome.error))
         on_done(outcome)
 
+    def skip() -> None:
+        tally.skipped += 1
+        on_skip(tally.skipped)
+
     def tasks(held: list[Job]) -> Iterator[Task]:
         for job in waiting:
             path = result_of(output, job)
@@ -155,12 +159,14 @@ def run_batch(
                 else:
                     yield Task(job, path, overwrite)
             elif ledger.is_done(job):
-                tally.skipped += 1
-                on_skip(tally.skipped)
+                skip()
             elif stopped:
                 tally.not_tried += 1
             elif not ledger.claim(job):
-                held.append(job)
+                if ledger.is_done(job):
+                    skip()
+                else:
+                    held.append(job)
             elif ledger.is_there(job) and not ledger.may_replace(job):
                 finish(
                     Outcome(Task(job, path, False), OutputError(f"{path}: is there already; --overwrite replaces it"))
