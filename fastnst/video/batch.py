@@ -191,10 +191,12 @@ class FilmWorkshop:
     @contextmanager
     def open(self) -> Iterator[Perform]:
         """Load the networks."""
-        with StylePipeline(
-            self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile
-        ) as pipeline:
+        with self.open_pipeline() as pipeline:
             yield partial(self._stylize, pipeline)
+
+    def open_pipeline(self) -> StylePipeline:
+        """Open what stylizes."""
+        return StylePipeline(self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile)
 
     def _stylize(self, pipeline: StylePipeline, task: Task) -> tuple[str, ...]:
         with fetched(task.job.source) as source, delivered(task.output) as output:

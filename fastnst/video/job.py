@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -127,6 +128,18 @@ class JobFolder:
         with suppress(OSError):  # something that is not ours
             self.folder.rmdir()
         return True
+
+
+@dataclass
+class SharedFolder:
+    """A folder that several processes write segments to, each its own."""
+
+    output: Path
+    """The film to be made."""
+
+    folder: Path
+    resumed: bool = False
+    keep: bool = True
 
 
 def _refusal(folder: Path) -> str | None:
