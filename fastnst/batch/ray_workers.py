@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from fastnst.batch.run import Outcome, Perform, Task, Work, Workshop, perform
@@ -54,7 +55,7 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
     ray = _connect(address)
     cluster = ray.cluster_resources()
     gpus = int(cluster.get("GPU", 0))
-    needs = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": threads or 1}
+    needs: dict[str, float] = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": threads or 1}
     number = workers or gpus or max(1, int(cluster.get("CPU", 1)) // (threads or 1))
     if workers is not None and workers > (gpus or int(cluster.get("CPU", 1))):
         needs = {"num_gpus": gpus / workers, "num_cpus": 0} if gpus else {"num_cpus": 0}
@@ -71,7 +72,7 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
 
 def _connect(address: str) -> Any:
     try:
-        import ray  # noqa: PLC0415 - an extra
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise MissingPackageError('--ray needs Ray; pip install "fastnst[ray]"') from error
     if ray.is_initialized():

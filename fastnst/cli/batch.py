@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
@@ -11,7 +12,7 @@ from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
-    from fastnst.batch.run import BatchTally, Outcome, Workshop
+    from fastnst.batch.run import BatchTally, Outcome, Work, Workshop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,16 @@ class BatchOptions:
 
         return [] if self.list_file is None else read_names(self.list_file)
 
+    def work_of(self, threads: int | None) -> "Callable[[Workshop], Work]":
+        """What turns a workshop into work: in this process, or over Ray with so many threads a worker."""
+        from fastnst.batch.run import work_here  # noqa: PLC0415
+
+        if self.ray is None:
+            return work_here
+        from fastnst.batch.ray_workers import work_on_ray  # noqa: PLC0415
+
+        return partial(work_on_ray, address=self.ray, workers=self.workers, threads=threads)
+
 
 BATCH = BatchOptions()
 """Each file in this process, one after another."""
@@ -69,13 +80,9 @@ def run_plan(
     """Do what a plan says, here or on a Ray cluster; results below a folder are recorded there, and done once."""
     from fastnst.batch.jobs import refuse_existing  # noqa: PLC0415
     from fastnst.batch.ledger import Ledger  # noqa: PLC0415
-    from fastnst.batch.run import run_batch, work_here  # noqa: PLC0415
+    from fastnst.batch.run import run_batch  # noqa: PLC0415
 
-    work = work_here(workshop)
-    if options.ray is not None:
-        from fastnst.batch.ray_workers import work_on_ray  # noqa: PLC0415
-
-        work = work_on_ray(workshop, options.ray, workers=options.workers, threads=threads)
+    work = options.work_of(threads)(workshop)
     if plan.alone:
         if not options.overwrite:
             refuse_existing(plan)

@@ -21,8 +21,10 @@ from fastnst.errors import InputError, OutputError, SettingError, StyleError, on
 from fastnst.inference.effects import PLAIN, Effects
 
 if TYPE_CHECKING:
+    from fastnst.batch.jobs import BatchPlan, Shard
     from fastnst.batch.run import Outcome
     from fastnst.inference.pipeline import StylePipeline
+    from fastnst.video.batch import FilmWorkshop
     from fastnst.video.plan import FilmPlan
     from fastnst.video.stylize import FilmProgress, FilmResult
 
@@ -143,7 +145,8 @@ def video(
         codec_threads=codec_threads,
     )
     console = Console(stderr=True)
-    plan = plan_films(sources or [], output, listed=batch.names(), shard=batch.choose_shard(console))
+    shard = batch.choose_shard(console)
+    plan = plan_films(sources or [], output, listed=batch.names(), shard=shard)
     for line in name_left_out([path for job in plan.jobs for path in frames_left_out(job.source)]):
         console.print(line)
     workshop = FilmWorkshop(
@@ -153,8 +156,10 @@ def video(
         provider=provider,
         threads=threads,
         tile=tile,
-        show=None if batch.ray else partial(_stylize, console=console),
+        show=None if batch.ray or shard.parts > 1 else partial(_stylize, console=console),
     )
+    if plan.alone and (batch.ray or shard.parts > 1) and _in_segments(workshop, plan, batch, shard, console):
+        return
 
     def show(outcome: "Outcome") -> None:
         if outcome.error is not None and len(plan.jobs) > 1:
@@ -168,6 +173,37 @@ def video(
     if not plan.alone:
         films = "1 film" if tally.done == 1 else f"{tally.done} films"
         end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console)
+
+
+def _in_segments(
+    workshop: "FilmWorkshop", plan: "BatchPlan", batch: BatchOptions, shard: "Shard", console: Console
+) -> bool:
+    """Stylize a shard's segments of one film; False where it is not to be cut into segments."""
+    from fastnst.batch.jobs import result_of  # noqa: PLC0415
+    from fastnst.video.segments import plan_segments, stylize_in_segments  # noqa: PLC0415
+
+    (job,) = plan.jobs
+    output = result_of(plan.output, job)
+    found = plan_segments(workshop, job.source, output, overwrite=batch.overwrite)
+    if found is None:
+        return False
+    film, times = found
+    for note in film.notes:
+        console.print(f"{job.source}: {note}")
+
+    def show(outcome: "Outcome") -> None:
+        words = f"failed: {outcome.error}" if outcome.error else f"{outcome.elapsed_s:.1f} s"
+        console.print(f"{output}: segment {outcome.task.job.name.partition('.')[0]}: {words}")
+
+    result = stylize_in_segments(workshop, film, times, batch.work_of(workshop.threads), shard=shard, on_done=show)
+    tally = result.tally
+    line = f"{output}: {tally.done} of {result.segments} segments in {tally.elapsed_s:.1f} s"
+    if result.whole:
+        line += f"; the film is whole, with {result.frames} frames"
+    elif not tally.failed:
+        line += "; whoever does the last one puts the film together"
+    end_batch(tally, line, console)
+    return True
 
 
 def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -> "FilmResult":
