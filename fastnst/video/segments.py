@@ -21,6 +21,7 @@ from fastnst.batch.ledger import Ledger
 from fastnst.batch.run import BatchTally, Outcome, Perform, Task, Work, Workshop, run_batch
 from fastnst.errors import OutputError
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.steadying import Past
 from fastnst.io.files import atomic_path
 from fastnst.video.assembly import assemble
 from fastnst.video.batch import FilmWorkshop
@@ -32,8 +33,9 @@ from fastnst.video.stages import overlapping
 from fastnst.video.stylize import assembly_of, paint_frame, read_plan
 from fastnst.video.writer import Segment, SegmentedEncoder, load_segment, segment_name
 
-_FORGOTTEN = 0.25 / 255
-"""Share of a frame long before that may be left in one, of 0..1: a quarter of a level."""
+_FORGOTTEN = 1e-6
+"""Share of a frame long before that may be left in one. A thousandth leaves differences of 3 levels: frames are rounded
+to whole levels, and a difference of 2 that is held at 0.8 rounds to 2 again; noise dissolves it in time."""
 
 
 def early_frames(steady: float) -> int:
@@ -74,19 +76,20 @@ class SegmentWorkshop:
     def open(self) -> Iterator[Perform]:
         """Load the networks."""
         with self.film.open_pipeline() as pipeline:
-            yield partial(self._stylize, pipeline)
+            yield partial(self._stylize, pipeline, {})
 
-    def _stylize(self, pipeline: StylePipeline, task: Task) -> tuple[str, ...]:
+    def _stylize(self, pipeline: StylePipeline, before: dict[int, Past | None], task: Task) -> tuple[str, ...]:
+        """Do a segment; `before` holds the last frame of the one that was done last, by its number."""
         number, plan = int(Path(task.job.name).stem), self.plan
-        first = number * SEGMENT_FRAMES
-        early = min(first, early_frames(plan.settings.steady))
+        first, past = number * SEGMENT_FRAMES, before.pop(number - 1, None)
+        early = 0 if past is not None else min(first, early_frames(plan.settings.steady))
         begin, count = first - early, early + min(SEGMENT_FRAMES, len(self.times) - first)
         assert plan.encoding is not None
         with writing(plan.output):
             Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         folder = SharedFolder(plan.output, Path(task.output).parent)
         writer = SegmentedEncoder(folder, plan.encoding, first=number)
-        pipeline.steady(plan.settings.steady)
+        pipeline.steady(plan.settings.steady, past)
         frames = read_plan(plan, begin, self.times[begin - 1] if begin else None, FilmDamage())
         try:
             with overlapping(islice(frames, count), writer.write) as (read, write):
@@ -95,6 +98,8 @@ class SegmentWorkshop:
                     if place >= early and not write(painted):
                         break
             writer.finish()
+            before.clear()
+            before[number] = pipeline.past
         finally:
             writer.abandon()
         return ()
@@ -138,7 +143,8 @@ def stylize_in_segments(
     folder = plan.output.with_name(f".{plan.output.name}.segments")
     source, count = str(plan.film.path), math.ceil(len(times) / SEGMENT_FRAMES)
     jobs = [Job(source, segment_name(number)) for number in range(count)]
-    mine = [job for number, job in enumerate(jobs) if number % shard.parts == shard.number - 1]
+    # One after another, so that frames that are held are not stylized twice.
+    mine = jobs[count * (shard.number - 1) // shard.parts : count * shard.number // shard.parts]
     work = work_of(SegmentWorkshop(film, plan, tuple(times)))
     settings = film.settings | {"encoding": str(plan.encoding), "ffmpeg": str(av.library_versions)}
     with Ledger(folder, settings, total=count, shard=shard, overwrite=False) as ledger:
