@@ -71,6 +71,8 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
 
 
 def _connect(address: str) -> Any:
+    # By default it gives up on a node that is not up after a minute, which on a busy computer is too soon.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     try:
         ray: Any = import_module("ray")
     except ImportError as error:

@@ -252,6 +252,7 @@ def list_addresses(address: str) -> list[str]:
 
     Raises InputError where there are none.
     """
+    fixed = address.partition("*")[0].rpartition("/")[0] if "*" in address else address.rstrip("/")
     files, path = connect(address)
     try:
         found = files.glob(path) if "*" in path else [path] if files.isfile(path) else sorted(_find(files, path))
@@ -259,8 +260,8 @@ def list_addresses(address: str) -> list[str]:
         raise InputError(f"{address}: cannot be listed ({_words(error)})") from error
     if not found:
         raise InputError(f"{address}: no object there")
-    scheme = address.partition("://")[0]
-    return [f"{scheme}://{name.removeprefix(f'{scheme}://')}" for name in found]
+    root = files._strip_protocol(fixed).rstrip("/")
+    return [f"{fixed}{name.removeprefix(root)}" for name in found]
 
 
 def source_stamp(source: str) -> FileStamp | None:
