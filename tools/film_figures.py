@@ -228,7 +228,9 @@ def main() -> int:
     options = _read_options()
     machine = describe_machine()
     print(f"{machine['processors']} x {machine['processor']}, load {machine['load_before']} before")
-    settings = VideoSettings(codec=options.codec, preset=options.preset, codec_threads=options.codec_threads)
+    settings = VideoSettings(
+        codec=options.codec, encoder_speed=options.encoder_speed, codec_threads=options.codec_threads
+    )
     try:
         with tempfile.TemporaryDirectory() as folder, open_pipeline(options) as pipeline:
             output = Path(folder) / "painted.mp4"
@@ -271,7 +273,7 @@ def _read_options() -> argparse.Namespace:
         kind.add_argument("--threads", type=int, help="of the network")
         kind.add_argument("--codec-threads", type=int, help="of the decoder and of the encoder")
         kind.add_argument("--codec")
-        kind.add_argument("--preset")
+        kind.add_argument("--encoder-speed")
         kind.add_argument("--wait", type=float, metavar="MS", help="wait instead of painting")
     return parser.parse_args()
 

@@ -152,7 +152,7 @@ def films(rng: random.Random, folder: Path) -> Made:
     output = folder / f"out{rng.choice(['.mp4', '.mkv', '.webm', '.gif'])}"
     more = ["--damaged", "skip"] if rng.random() < 0.5 else []
     style = ["--style", str(folder / "id.onnx"), "--provider", "cpu", "--threads", "1", "--codec-threads", "1"]
-    return ["video", str(source), *style, *more, "--fresh", "-o", str(output)], output
+    return ["video", str(source), *style, *more, "--resume", "never", "-o", str(output)], output
 
 
 KINDS: dict[str, Callable[[random.Random, Path], Made]] = {"pictures": pictures, "networks": networks, "films": films}

@@ -207,8 +207,20 @@ def recipes(lots: random.Random, folder: Path) -> list[str]:
 
 
 OPTIONS = ["-o", "--style", "--size", "--mix", "--strength", "--mask", "--region", "--tile", "--threads", "--provider"]
-OPTIONS += ["--steps", "--seed", "--workers", "--resume", "--recipe", "--name", "--budget", "--start", "--end", "--fps"]
-OPTIONS += ["--quality", "--codec", "--log-dir", "--json", "--init", "--content-mask", "--overwrite", "--damaged"]
+OPTIONS += [
+    "--steps",
+    "--seed",
+    "--workers",
+    "--resume",
+    "--recipe",
+    "--name",
+    "--budget",
+    "--start",
+    "--end",
+    "--fps",
+    "--init-from",
+]
+OPTIONS += ["--crf", "--codec", "--log-dir", "--json", "--init", "--content-mask", "--overwrite", "--damaged"]
 
 
 def command_lines(lots: random.Random, folder: Path) -> list[str]:

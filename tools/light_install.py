@@ -46,7 +46,7 @@ WORK = (
     ("styles",),
     ("stylize", str(PHOTO), "--style", "starry", "-o", "out.png", "--size", "256"),
     ("video", "film.mp4", "--style", "starry-live", "--steady", "0.8", "-o", "painted.mp4"),
-    ("bench", "--style", "starry-live", "--size", "64x64", "--runs", "1"),
+    ("bench", "--style", "starry-live", "--frame-size", "64x64", "--runs", "1"),
     ("train", "--help"),
     ("optimize", "--help"),
     ("webcam", "--help"),

@@ -2,11 +2,11 @@
 
     python tools/training_figures.py runs/usual runs/ours -o docs/pictures/time_to_quality.png
 
-Both are folders of `fastnst train`, with the same photographs, style picture, loss network and --crop, so that the
+Both are folders of `fastnst train`, with the same photographs, style picture, loss network and --crop-size, so that the
 same held-out pictures were judged alike. The loss is content + 5 style, as balanced losses are weighed by default. The
 mark is the lowest loss that both reach; arithmetic is multiply-adds of network and loss network, forwards and
-backwards, with those of a starting network where its file tells them. `--start gallery` takes those of that network off
-the second training, as it serves any number of them, and says how many they were; `--at 1.8 1.6` compares at other
+backwards, with those of a starting network where its file tells them. `--init-from gallery` takes those of that network
+off the second training, as it serves any number of them, and says how many they were; `--at 1.8 1.6` compares at other
 losses too.
 """
 
@@ -101,7 +101,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     names = ", ".join(Path(name).name for name in ([style] if isinstance(style, str) else style or []))
     pictures = {"style picture": names.removeprefix("trained on ") or None, "its SHA-256": metadata.get("style_sha256")}
     # What is fine-tuned is judged by VGG-19 throughout, with its authors' weights.
-    judge = {"loss_network": "vgg19-caffe"} if settings.get("fine_tune") else {}
+    judge = {"loss_network": "vgg19-caffe"} if settings.get("fine_tune_fraction") else {}
     return {name: settings.get(name) for name in SAME} | judge | pictures
 
 
@@ -109,7 +109,7 @@ def without_start(curve: Curve, start: Path) -> tuple[Curve, float]:
     """The curve without the arithmetic of the network that it started from, and how much that was."""
     taken = float(load_model(find_model(start))[1].training.get("multiply_adds", 0.0))
     if not taken:
-        raise InputError(f"{start}: does not tell what its training took; leave --start out")
+        raise InputError(f"{start}: does not tell what its training took; leave --init-from out")
     if taken >= curve.multiply_adds[0]:
         raise InputError(
             f"{start}: took {taken:.4g} multiply-adds, {curve.name} began with fewer; not what it started from"
@@ -163,15 +163,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("ours", type=Path, help="folder of the other, which is to take less")
     parser.add_argument("-o", "--output", type=Path, default=Path("time_to_quality.png"), help="figure to write")
     parser.add_argument("--style-weight", type=float, default=5.0, help="weight of the style loss in the sum")
-    parser.add_argument("--start", type=Path, help="network that ours started from, whose arithmetic is taken off")
+    parser.add_argument("--init-from", type=Path, help="network that ours started from, whose arithmetic is taken off")
     parser.add_argument("--at", type=float, nargs="*", default=[], help="losses to compare at as well")
     given = parser.parse_args(arguments)
     try:
         check_alike([given.usual, given.ours])
         curves = [read_curve(folder, given.style_weight) for folder in (given.usual, given.ours)]
-        if given.start is not None:
-            curves[1], taken = without_start(curves[1], given.start)
-            print(f"{given.start}, which {curves[1].name} started from, took {taken:.4g} multiply-adds; not counted")
+        if given.init_from is not None:
+            curves[1], taken = without_start(curves[1], given.init_from)
+            print(
+                f"{given.init_from}, which {curves[1].name} started from, took {taken:.4g} multiply-adds; not counted"
+            )
         print(compare(curves[0], curves[1], given.at))
         write_atomically(given.output, draw(curves, mark_of(*curves)))
     except FastNSTError as error:

@@ -143,7 +143,7 @@ class _Crew:
             if error.__cause__ is not None or "creation task" in str(error):
                 raise _creation_error(error) from error
             return self._try_again(task, error)
-        except (errors.ActorUnavailableError, errors.WorkerCrashedError, errors.ActorError) as error:
+        except (errors.RayActorError, errors.WorkerCrashedError) as error:
             return self._try_again(task, error)
         except errors.RayTaskError as error:  # an error that is no FastNSTError: a bug, or no memory
             words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]

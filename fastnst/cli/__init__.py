@@ -166,6 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_output(tokens)
         tokens = _moved(tokens)
         _check_command(tokens)
+        _check_renamed(tokens)
         _check_installed(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -206,6 +207,18 @@ def _check_command(tokens: list[str]) -> None:
         from fastnst.errors import nearest_hint  # noqa: PLC0415
 
         _fail(f"no command {tokens[0]!r} (see {called} --help); {nearest_hint(tokens[0], known)}", status=2)
+
+
+def _check_renamed(tokens: list[str]) -> None:
+    """Say what an option of a former name is called now."""
+    from fastnst.renamed import new_name  # noqa: PLC0415
+
+    command = " ".join(tokens[: 2 if tokens[:1] == ["research"] else 1])
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    for option in (token.partition("=")[0] for token in tokens[:end] if token.startswith("--")):
+        now = new_name(command, option) or new_name(command, option.removeprefix("--no-"))
+        if now is not None:
+            _fail(f"{option} is now --{now}; see fastnst {command} --help", status=2)
 
 
 def _check_installed(tokens: list[str]) -> None:

@@ -23,8 +23,7 @@ class BatchOptions:
     """A file that names what is to be stylized, one a line; - reads the names from standard input."""
 
     overwrite: Annotated[bool, Parameter(negative="")] = False
-    """Replace results that are there already, also those that a run before this one made. Sources are never
-    overwritten."""
+    """Replace files that already exist, also those that an earlier run made. Sources are never overwritten."""
 
     shard: str | None = None
     """Do one of several equal parts, such as 3/64. By default what SLURM's job arrays or torchrun's RANK and WORLD_SIZE

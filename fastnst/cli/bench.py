@@ -43,7 +43,7 @@ def bench(
     *,
     style: Annotated[list[str] | None, SEVERAL] = None,
     against: Annotated[list[Path] | None, SEVERAL] = None,
-    size: Annotated[list[str] | None, SEVERAL] = None,
+    frame_size: Annotated[list[str] | None, SEVERAL] = None,
     provider: Annotated[list[ProviderChoice] | None, SEVERAL] = None,
     runs: Annotated[int, Parameter(validator=POSITIVE)] = 15,
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -56,25 +56,26 @@ def bench(
     Parameters
     ----------
     style:
-        Installed styles or .onnx files; by default all installed styles. The first is what others are compared with.
+        Style to paint in: the name of an installed one, or an .onnx file; by default all that are installed. The first
+        is what others are compared with.
     against:
         ONNX files of other projects: float32 (N, 3, H, W), RGB, in and out.
-    size:
-        Sizes of picture as WIDTHxHEIGHT. By default 640x480.
+    frame_size:
+        Width and height of the pictures, pixels, as WIDTHxHEIGHT; several are timed. By default 640x480.
     provider:
-        What computes; several are compared. By default auto.
+        What computes: several are compared, by default auto.
     runs:
         Runs of each, after the warm-up; the median counts.
     threads:
-        Threads on the CPU. By default one for each core.
+        Threads of the network on the CPU. By default one for each core.
     json:
-        Also write everything to this file.
+        Write settings and figures to this file, as JSON.
     """
     if json is not None and json.is_dir():  # known now, not after minutes of timing
         raise OutputError(f"--json {json}: is a folder; expected a file, such as bench.json")
     from fastnst.research.benchmarks.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
 
-    cases = _plan(style, against or [], size or ["640x480"], provider or ["auto"])
+    cases = _plan(style, against or [], frame_size or ["640x480"], provider or ["auto"])
     console = Console(stderr=True)
     columns = (TextColumn("timing"), BarColumn(), TimeRemainingColumn())
     with nullcontext() if json is None else sole_writer(json, folder=False):
@@ -110,7 +111,7 @@ def _read_size(text: str) -> tuple[int, int]:
     """WIDTHxHEIGHT as (height, width)."""
     match = re.fullmatch(r"([1-9]\d{0,4})[xX×]([1-9]\d{0,4})", text)  # noqa: RUF001 - people paste the real sign
     if match is None:
-        raise SettingError(f"--size {text}: expected WIDTHxHEIGHT in pixels, such as 1280x720")
+        raise SettingError(f"--frame-size {text}: expected WIDTHxHEIGHT in pixels, such as 1280x720")
     return int(match[2]), int(match[1])
 
 
@@ -183,9 +184,9 @@ def bench_optimize(
     style: Annotated[list[Path], Parameter(negative="")],
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     baseline_steps: Annotated[int, Parameter(validator=POSITIVE)] = 500,
-    init: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006 - never changed
+    contender_init: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006 - never changed
     compact: Annotated[bool, Parameter(negative="")] = False,
-    compact_polish: Annotated[list[int], Parameter(negative="")] = [],  # noqa: B006 - never changed
+    compact_fine_tune_steps: Annotated[list[int], Parameter(negative="")] = [],  # noqa: B006 - never changed
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
 ) -> None:
     """Time the exact method against plain L-BFGS (torch's, float32, one size): seconds to the same loss.
@@ -197,18 +198,18 @@ def bench_optimize(
     Parameters
     ----------
     photo:
-        Photos; each goes with the style of the same place.
+        Photo; each goes with the style of the same place.
     style:
-        Style pictures.
+        Style to paint in: a picture.
     output:
-        Folder for curves, pictures, the table (bench.json) and the plot (loss-against-seconds.png).
+        Output: a folder for curves, pictures, the table (bench.json) and the plot (loss-against-seconds.png).
     baseline_steps:
         Evaluations of the baseline.
-    init:
+    contender_init:
         Further contenders, each begun with this: noise, a picture file, or fast:STYLE.
     compact:
         Another contender: the compact loss network in the place of VGG-19.
-    compact_polish:
+    compact_fine_tune_steps:
         Further contenders: the compact loss network, then VGG-19 for that many of the --steps.
     """
     settings = replace(settings, tv_weight=0.0, loss_network=_judge(settings))
@@ -225,13 +226,13 @@ def bench_optimize(
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {
-        f"fastnst from {_word(start)}": {"init": start if start == "noise" else Path(start)} for start in init
+        f"fastnst from {_word(start)}": {"init": start if start == "noise" else Path(start)} for start in contender_init
     }
     through_compact = {"loss_network": "compact", "loss_weights": None}
     if compact:
         contenders["fastnst compact"] = through_compact
-    for steps in compact_polish:
-        polish = {"fine_tune": steps, "fine_tune_weights": settings.loss_weights}
+    for steps in compact_fine_tune_steps:
+        polish = {"fine_tune_steps": steps, "fine_tune_weights": settings.loss_weights}
         contenders[f"fastnst compact, last {steps} VGG-19"] = through_compact | polish
     for changes in contenders.values():  # each in vain after hours of the others
         check_init(replace(settings, **changes))

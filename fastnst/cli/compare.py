@@ -41,13 +41,15 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several.
+        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several.
     style_image:
-        The picture that the style was trained with.
+        The painting that the style was trained on.
     output:
-        Folder of the report; files of an earlier one are replaced.
+        Output: a folder for the report; files of an earlier one are replaced.
     size:
-        Long sides of the pictures, pixels; 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged.
+        Longest side, pixels: 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged to it, so that
+        all are compared at the same size.
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")

@@ -1,8 +1,9 @@
 """What commands print on, and what they fetch once with a word about it and a bar: photographs, weights."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import rich.console
 from rich.progress import Progress
@@ -12,6 +13,17 @@ from fastnst.losses.settings import LossSettings
 
 FEW_PHOTOGRAPHS = 200
 """Content images under which a training is warned of: a network then learns these rather than photographs at large."""
+
+Resume: TypeAlias = Literal["auto", "never"] | Path
+"""What --resume takes: go on with what an interrupted run left, begin anew, or go on with the run in that folder."""
+
+
+def asks_to_resume(resume: Resume) -> bool:
+    """Whether to go on where there is something to go on with.
+
+    A job that torchrun has restarted has the command line of before, and goes on whatever that says.
+    """
+    return resume != "never" or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 class Console(rich.console.Console):
@@ -68,7 +80,7 @@ def fetch_coco(split: str, root: Path | None, console: Console) -> Path:
 def fetch_loss_weights(settings: LossSettings, console: Console) -> None:
     """Fetch the weights of the loss network that the settings name, where they are neither there nor in a file.
 
-    With `settings.fine_tune` those of the fine-tuning as well, unless they are in a file. Raises WeightsError.
+    With `settings.fine_tunes` those of the fine-tuning as well, unless they are in a file. Raises WeightsError.
     """
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.losses.weights import fetch_weights, weights_to_fetch  # noqa: PLC0415

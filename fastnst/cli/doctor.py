@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yellow"), "broken": ("XX", "red")}
 
 
-def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+def doctor(*, as_json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Look at what is installed and what really works here, and say what mends the rest.
 
     Exit status 1 only if something is broken without which no picture can be painted.
 
     Parameters
     ----------
-    json:
-        As JSON, for programs and for reports of errors.
+    as_json:
+        Print JSON, for programs and for reports of errors.
     """
     from fastnst.diagnosis.examine import examine  # noqa: PLC0415
 
     waiting = Console(stderr=True)
     with waiting.status("looking ..."):
         report = examine()
-    if json:
+    if as_json:
         print(report.as_json(), end="")
     else:
         _show(report)

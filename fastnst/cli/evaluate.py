@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Printed
 from rich.text import Text
 
-from fastnst.cli.console import Console
+from fastnst.cli.console import Console, Resume, asks_to_resume
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line
 from fastnst.io.files import sole_writer
 from fastnst.losses.settings import LossSettings, VGGName
@@ -41,7 +41,7 @@ def evaluate(
     limit: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     samples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 4,
     strength: float | None = None,
-    resume: Annotated[bool, Parameter(negative="")] = False,
+    resume: Resume = "auto",
     video: Annotated[tuple[str, ...], SEVERAL] = (),
     video_pictures: Annotated[tuple[str, ...], SEVERAL] = (),
     video_frames: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 10,
@@ -58,29 +58,30 @@ def evaluate(
     Parameters
     ----------
     style:
-        Styles of one painting to compare: names of installed ones, or .onnx files, also other projects' that take and
-        give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles, trio@munch is one, and
-        trio@munch:2,monet:1 a mix.
+        Style to paint in: the name of an installed one, or an .onnx file; several of one painting are compared, also
+        other projects' that take and give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles,
+        trio@munch is one, and trio@munch:2,monet:1 a mix.
     style_image:
-        The painting that they were trained on; needed for --photos.
+        The painting that the style was trained on; needed for --photos.
     photos:
-        Pictures, folders or patterns.
+        Photos to measure on: files, folders, patterns.
     output:
-        Folder of the report.
+        Output: a folder for the report.
     size:
-        Longest side that photos and films are scaled to, pixels; several for a table each, films at the first. The
+        Longest side, pixels: photos and films are scaled to it. Several make a table each, films at the first. The
         painting's is 512.
     style_size:
-        Longest side of the painting where contrast, chroma, octaves and patterns are compared with it, pixels: the one
-        that the styles were trained on, if that was not 512.
+        Longest side of the style picture, pixels: where contrast, chroma, octaves and patterns are compared with it,
+        the one that the styles were trained on, if that was not 512.
     limit:
         Number of photos at most, spread evenly over those found.
     samples:
         Number of photos shown.
     strength:
-        Paint with this strength instead of the full style, 0 to 1, up to 1.5 where a network has such an input.
+        Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where a network has such an input.
     resume:
-        Take over the figures that an interrupted run left in the same folder; only what is missing is measured.
+        Whether to go on with what an interrupted run left: auto takes over the figures of the same networks, photos and
+        weights in the output folder, never measures anew, DIR takes over those in that folder.
     video:
         Films, folders of a clip's frames, and folders of image pairs with true flow (.flo): how steady the styles are.
         docs/steadiness.md says how it is measured.
@@ -90,9 +91,9 @@ def evaluate(
     video_frames:
         Frames of each film at most.
     loss_network:
-        Network that measures; -caffe are its authors' own weights, the others torchvision's.
+        Loss network: what measures; -caffe are its authors' own weights, the others torchvision's.
     loss_weights:
-        File with the network's weights instead of a download.
+        File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download.
     lpips_weights:
         File (.safetensors) with torchvision's AlexNet and the LPIPS v0.1 heads instead of downloads.
     """
@@ -133,7 +134,8 @@ def evaluate(
                 sizes=list(dict.fromkeys(size)),
                 style_size=style_size,
                 samples=samples,
-                resume=resume,
+                left=output if not isinstance(resume, Path) else resume,
+                resume=asks_to_resume(resume),
             )
             report.write(output)  # already now, as a film may turn out to be unreadable
         if (video or moved) and not interrupted:
@@ -157,6 +159,7 @@ def _measure_photos(
     sizes: list[int],
     style_size: int,
     samples: int,
+    left: Path,
     resume: bool,
 ) -> "tuple[Report, bool]":
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
@@ -180,7 +183,9 @@ def _measure_photos(
     def open_cache(size: int) -> MeasurementCache:
         given = facts(size) | {key: column.meaning for key, column in judge.measures.items()}
         # Each size adds its lines to those of the sizes before.
-        return MeasurementCache(output / CACHE_FILE, resume=resume or size != sizes[0], given=given, style=painting)
+        goes_on = resume or size != sizes[0]
+        source = left / CACHE_FILE if size == sizes[0] else None
+        return MeasurementCache(output / CACHE_FILE, resume=goes_on, given=given, style=painting, source=source)
 
     with _progress(console) as progress:
         bar = progress.add_task("photos", total=len(paths) * len(sizes))

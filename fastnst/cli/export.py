@@ -22,7 +22,7 @@ def export(
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     layout: Literal["nhwc-uint8", "nchw-float"] = "nhwc-uint8",
-    overwrite: bool = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Turn a trained network into an ONNX file that takes pictures of any size.
 
@@ -33,12 +33,12 @@ def export(
     model:
         Trained network, the .safetensors file that a training ends with.
     output:
-        ONNX file; by default beside the model.
+        Output: an ONNX file; by default beside the model.
     layout:
         nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB
         in 0..255, for programs that already prepare their input so.
     overwrite:
-        Replace a file that is there.
+        Replace files that already exist.
     """
     output = output or model.with_suffix(".onnx")
     if output.suffix.lower() != ".onnx":  # with which the model itself is never overwritten, either
@@ -66,7 +66,7 @@ def quantize(
     style_image: Path,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     judged: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
-    overwrite: bool = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
     loss_network: VGGName = "vgg19",
     loss_weights: Path | None = None,
 ) -> None:
@@ -78,21 +78,22 @@ def quantize(
     Parameters
     ----------
     style:
-        Name of an installed style, or its .onnx file, in float32.
+        Style to paint in: the name of an installed one, or its .onnx file, in float32.
     photos:
-        Photos to read ranges from and to judge by: files, folders, patterns. No photo serves for both.
+        Photos to measure on: ranges are read from some, others judge; files, folders, patterns. No photo serves for
+        both.
     style_image:
         The painting that the style was trained on.
     output:
-        ONNX file; by default NAME-int8.onnx here.
+        Output: an ONNX file; by default NAME-int8.onnx here.
     judged:
         Photos to judge by.
     overwrite:
-        Replace a file that is there.
+        Replace files that already exist.
     loss_network:
-        What judges.
+        Loss network: what judges.
     loss_weights:
-        File with its weights instead of a download.
+        File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download.
     """
     path = find_style(style)
     output = output or Path(f"{path.stem}-int8.onnx")

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -16,12 +16,12 @@ from cyclopts.config import Dict
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from fastnst.cli.console import Console, fetch_loss_weights
+from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
-from fastnst.io.files import sole_writer, write_atomically
+from fastnst.io.files import read_regular, sole_writer, write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
 from fastnst.losses.settings import LOOK
 
@@ -122,45 +122,53 @@ def optimize(
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
     log_dir: Path | None = None,
-    resume: Annotated[bool, Parameter(negative="")] = False,
+    resume: Resume = "auto",
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Paint one picture with the exact, slow method (Gatys et al. 2016).
 
-    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir, --resume goes on with it.
+    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command goes on with it.
 
     Parameters
     ----------
     photo:
-        Picture to paint. Its transparency and colour profile are kept.
+        Picture to paint. Its transparency and color profile are kept.
     style:
-        Picture to paint it like, and its share: starry.jpg, or --style starry.jpg:0.7 --style scream.jpg:0.3.
+        Style to paint in: a picture, and its share where there are several: starry.jpg, or --style starry.jpg:0.7
+        --style scream.jpg:0.3.
     content_mask:
-        Regions of the photo, a picture with each in a colour of its own.
+        Regions of the photo: a picture with each in a color of its own.
     style_mask:
-        Regions of each style in the same colours: a picture, one colour such as #ff0000 for all of it, or none.
+        Regions of each style in the same colors: a picture, one colour such as #ff0000 for all of it, or none.
     preset:
-        System of a founding document, as it describes it; other options override it.
+        Settings of a paper or a published project: johnson2016 (Johnson, Alahi and Fei-Fei 2016), gatys2015 (Chao,
+        Perez and Chen on Gatys et al. 2015), and course and project reports; docs/exact.md has them all. Other options
+        override it.
     output:
-        File of the painted picture (.png .jpg .webp .tif .bmp).
+        Output: a file (.png .jpg .webp .tif .bmp).
     json_file:
-        File for settings, losses of every step, loss weights, hardware and seconds, as JSON.
+        Write settings and figures to this file, as JSON: losses of every step, loss weights, hardware, seconds.
     log_dir:
         Folder for TensorBoard events, snapshots and a checkpoint.
     resume:
-        Go on with the checkpoint in --log-dir, with the same pictures and settings; more --steps may be asked for.
+        Whether to go on with what an interrupted run left: auto does where --log-dir holds a run of the same output,
+        never begins anew, DIR goes on with the run in that folder, which is then the --log-dir. Pictures and settings
+        must be the same; more --steps may be asked for.
     overwrite:
-        Replace files that are there already.
+        Replace files that already exist.
     """
     pictures = [parse_style(text)[0] for text in style]
     masks = [Path(text) for text in style_mask if text != "none" and not is_colour(text)]
     inputs = [photo, *pictures, *masks, *(path for path in (content_mask, settings.init) if isinstance(path, Path))]
     format_of(output)
+    log_dir = resume if isinstance(resume, Path) else log_dir
+    goes_on = _goes_on(log_dir, output, resume)
+    overwrite = overwrite or goes_on
     for path in filter(None, (output, json_file)):
-        _check_output(path, inputs, overwrite or resume)
+        _check_output(path, inputs, overwrite)
     if json_file is not None and os.path.realpath(json_file) == os.path.realpath(output):
         raise OutputError(f"{json_file}: --json and --output name the same file; give each a name of its own")
-    _check_log(log_dir, resume, overwrite)
+    _check_log(log_dir, output, anew=overwrite or resume == "never")
     picture, styles = read_picture(photo), read_styles(style, style_mask)
     mask = None if content_mask is None else read_frame(content_mask)
     console = Console(stderr=True)
@@ -168,11 +176,15 @@ def optimize(
     fetch_loss_weights(settings, console)
     from fastnst.exact.engine import optimize as run  # noqa: PLC0415 - imports torch
 
+    if goes_on and log_dir is not None and _holds_run(log_dir):
+        console.print(f"{log_dir}: going on with the run that it holds")
     with ExitStack() as outputs:
         for path in filter(None, (output, json_file)):
             outputs.enter_context(sole_writer(path, folder=False))
+        if log_dir is not None:
+            _note_output(log_dir, output)
         # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
-        write = PictureWriter(picture, output, overwrite=overwrite or resume)
+        write = PictureWriter(picture, output, overwrite=overwrite)
         newest: list[OptimizeProgress] = []
         columns = (
             TextColumn("{task.description}"),
@@ -188,14 +200,14 @@ def optimize(
                 content_mask=mask,
                 callback=_show(bar, write, settings, newest),
                 log_dir=log_dir,
-                resume=resume,
+                resume=goes_on,
                 on_plan=partial(_say_plan, settings, console),
             )
         write(result.frame)
         if json_file is not None:
             files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
             words = {name: str(value) for name, value in files.items()}
-            _write_json(json_file, words, result, settings, overwrite=overwrite or resume)
+            _write_json(json_file, words, result, settings, overwrite=overwrite)
     _say(result, output, settings, console)
     if result.interrupted:
         raise SystemExit(130)
@@ -215,15 +227,46 @@ def _check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
         raise OutputError(f"{path}: the folder {path.parent} may not be written to; choose another")
 
 
-def _check_log(log_dir: Path | None, resume: bool, overwrite: bool) -> None:
+OUTPUT_NOTE = "output.txt"
+"""File in a --log-dir with the name of the picture that its run writes."""
+
+
+def _goes_on(log_dir: Path | None, output: Path, resume: Resume) -> bool:
+    """Whether to go on with the run in a log folder: with one of this output, or whichever where the folder is
+    named."""
+    if isinstance(resume, Path):
+        return True
+    return log_dir is not None and asks_to_resume(resume) and _holds_run(log_dir) and _noted(log_dir, output)
+
+
+def _holds_run(log_dir: Path) -> bool:
+    return (log_dir / "checkpoint.safetensors").is_file()
+
+
+def _noted(log_dir: Path, output: Path) -> bool:
+    try:
+        noted = read_regular(log_dir / OUTPUT_NOTE, 1 << 16)
+    except OSError:
+        return False
+    return noted == os.fsencode(os.path.realpath(output))
+
+
+def _note_output(log_dir: Path, output: Path) -> None:
+    with suppress(OSError):  # the run itself says what is wrong with the folder
+        log_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(log_dir / OUTPUT_NOTE, os.fsencode(os.path.realpath(output)))
+
+
+def _check_log(log_dir: Path | None, output: Path, *, anew: bool) -> None:
     if log_dir is None:
-        if resume:
-            raise SettingError("--resume goes on with what a run left in its --log-dir; give that folder as well")
         return
     if log_dir.exists() and not log_dir.is_dir():
         raise OutputError(f"{log_dir}: is a file; expected the name of a folder")
-    if not resume and not overwrite and (log_dir / "checkpoint.safetensors").exists():
-        raise OutputError(f"{log_dir}: holds a run already; --resume goes on with it, --overwrite begins anew")
+    if not anew and _holds_run(log_dir):
+        raise OutputError(
+            f"{log_dir}: holds a run of another picture than {output}; --resume {log_dir} goes on with it, "
+            "--resume never begins anew"
+        )
 
 
 @contextmanager
@@ -319,7 +362,7 @@ class PictureWriter:
 def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, console: Console) -> None:
     losses = result.losses
     line = f"{output}: content {losses['content']:.4g}, style {losses['style']:.4g}, total {losses['total']:.4g}"
-    if settings.strength is not None:
+    if settings.content_target is not None:
         line += f", by style weight {result.style_weight:.4g}"
     if result.interrupted:
         line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"

@@ -1,14 +1,14 @@
 """`fastnst research`: studies of the exact method, the compact loss network, judging pictures without names."""
 
 import time
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter, validators
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.console import Console, content_folder
+from fastnst.cli.console import Console, Resume, asks_to_resume, content_folder
 from fastnst.cli.optimize import fill_from_preset, with_network
 from fastnst.cli.train import fill_settings
 from fastnst.errors import InputError, OutputError, on_one_line
@@ -44,7 +44,7 @@ def study(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     content_mask: Annotated[list[Path], Parameter(negative="", consume_multiple=True)] = [],  # noqa: B006 - never changed
     style_mask: Annotated[list[Path], Parameter(negative="", consume_multiple=True)] = [],  # noqa: B006 - never changed
-    network: str = "",
+    trained_style: str = "",
     preset: PresetName | None = None,  # noqa: ARG001 - apply_study_preset has read it
     sheet_size: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 256,
     settings: Annotated[OptimizeSettings, Parameter(name="*")] = DEFAULTS,
@@ -59,19 +59,20 @@ def study(
     name:
         What is to change.
     photo:
-        Pictures to paint.
+        Photo; each is painted.
     style:
-        Pictures to paint them like.
+        Style to paint in: a picture.
     output:
-        Folder of the study.
+        Output: a folder for the study.
     content_mask:
-        Regions of each photo, in their order.
+        Regions of the photo: a picture for each, in their order.
     style_mask:
-        Regions of each style, in their order.
-    network:
+        Regions of each style in the same colors: a picture for each, in their order.
+    trained_style:
         A trained style, or an .onnx file, to show beside (for library).
     preset:
-        System of a founding document to start from, instead of the study's own; other options override it.
+        Settings of a paper or a published project: docs/exact.md has them all. By default the study's own; other
+        options override it.
     sheet_size:
         Long side of the pictures on the sheet, pixels.
     """
@@ -81,7 +82,7 @@ def study(
     console = Console(stderr=True)
     # One for all cells: left open, one with other pooling would go through another network than its neighbours.
     settings = with_network(settings, console)
-    plan = STUDIES[name](Given(photos, styles, settings, network))
+    plan = STUDIES[name](Given(photos, styles, settings, trained_style))
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.studies.run import run_study  # noqa: PLC0415
 
@@ -113,7 +114,7 @@ TELL_EVERY = 100
 
 
 def apply_distill_recipe(app: App, arguments: ArgumentCollection) -> None:
-    """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file."""
+    """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file."""
 
     def saved(folder: Path) -> dict[str, Any]:
         from fastnst.research.distillation.loop import saved_settings  # noqa: PLC0415 - imports torch
@@ -128,7 +129,7 @@ def distill(
     settings: Annotated[DistillSettings, Parameter(name="*")],
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("runs/compact"),
     recipe: Path | None = None,  # noqa: ARG001 - apply_distill_recipe has read it
-    resume: Path | None = None,
+    resume: Resume = "auto",
 ) -> None:
     """Make the compact loss network from VGG-19, photographs and paintings.
 
@@ -138,28 +139,41 @@ def distill(
     Parameters
     ----------
     output:
-        Folder for the checkpoint and, at the end, compact.safetensors and compact.md.
+        Output: a folder for the checkpoint and, at the end, compact.safetensors and compact.md.
     recipe:
         TOML file of settings; options given here override it.
     resume:
-        Folder of a distillation that was stopped: go on after the last round it finished, with its settings.
+        Whether to go on with what an interrupted run left: auto does where the folder holds a distillation, after the
+        last round it finished, never begins anew, DIR goes on with that in the folder, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.research.distillation.loop import CHECKPOINT, check_same, finish  # noqa: PLC0415
     from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
-    from fastnst.research.distillation.loop import finish  # noqa: PLC0415
 
     console = Console(stderr=True)
-    folder = resume or output
+    folder = resume if isinstance(resume, Path) else output
     check_folder_for_results(folder)
+    goes_on = isinstance(resume, Path) or (asks_to_resume(resume) and (folder / CHECKPOINT).is_file())
+    if goes_on:
+        check_same(folder, settings, force=isinstance(resume, Path))
+        console.print(f"{folder}: going on with the distillation that it holds")
     content = content_folder(settings.content, console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with alone_in(folder):
+        if not goes_on and (folder / CHECKPOINT).is_file():
+            console.print(f"{_set_aside(folder / CHECKPOINT)}: kept of the distillation before")
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             show = _show(bar, settings)
-            result = run(settings, content, folder, resume=resume is not None, on_progress=show)
+            result = run(settings, content, folder, resume=goes_on, on_progress=show)
         weights = finish(result, settings, folder)
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Judge pictures by it:")
     console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {weights}")
+
+
+def _set_aside(path: Path) -> Path:
+    """Give a file a name of its own beside the one it had."""
+    places = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
+    return path.rename(next(place for place in places if not place.exists()))
 
 
 def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
@@ -222,19 +236,19 @@ def blind(
     second:
         The other one.
     style_image:
-        The painting.
+        The painting that the style was trained on.
     photos:
-        Pictures, folders or patterns.
+        Photos to measure on: files, folders, patterns.
     output:
-        Folder for the sheets.
+        Output: a folder for the sheets.
     key:
-        File for the key, outside that folder; by default beside it, OUTPUT-key.json.
+        Key of the sheets: a file outside that folder; by default beside it, OUTPUT-key.json.
     size:
-        Longest side of the photos, pixels.
+        Longest side, pixels: larger photos are reduced to it first.
     pairs:
         Sheets at most, spread evenly over the photos.
     seed:
-        Number that decides the lots; by default drawn, and written into the key.
+        Random seed: what decides the lots; by default drawn, and written into the key.
     """
     # onnx takes a second to import: only now that the options are known to be right.
     from fastnst.io.folders import find_pictures  # noqa: PLC0415
@@ -273,7 +287,7 @@ def blind_count(answers: list[Path], /, *, key: Path) -> None:
     answers:
         Text files, one a person, a line for each sheet: "12 left", "12 right", or "12 same".
     key:
-        The key that was written with the sheets.
+        Key of the sheets: the file that was written with them.
     """
     from fastnst.research.blind import Key, count_answers, read_answers  # noqa: PLC0415
 

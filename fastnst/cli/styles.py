@@ -30,9 +30,9 @@ def show(
     sheet:
         Also paint a picture in every style and write all of them to this file (.png .jpg .webp .tif).
     photo:
-        The picture for the sheet; by default one that comes with fastnst.
+        Photo; by default one that comes with fastnst.
     size:
-        Longest side of each picture on the sheet, pixels.
+        Longest side, pixels: larger photos are reduced to it first.
     """
     from fastnst.inference.style_files import list_styles  # noqa: PLC0415
 
@@ -59,9 +59,9 @@ def add(
     file:
         An .onnx file, from fastnst train or fastnst export.
     name:
-        What to call it; by default like the file.
+        Name of the style; by default the file's.
     overwrite:
-        Replace your style of that name, or use yours instead of one that comes with fastnst.
+        Replace files that already exist: your style of that name, or use yours instead of one that comes with fastnst.
     """
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
 

@@ -44,22 +44,22 @@ def stylize(
         Pictures, folders (searched with their sub-folders), patterns like 'photos/*.jpg', or addresses of objects such
         as s3://bucket/photos, for which fsspec must be installed.
     style:
-        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. May be
-        left out where --region names styles.
+        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several. May be left out where --region names styles.
     output:
-        A file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
+        Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and sub-folders, or an address.
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
     tile:
-        Paint in tiles of at most so many pixels a side, which shows no seams and bounds the memory. auto does so where
+        Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
         one piece might take more than 4 GB, or more than there is; off never does.
     provider:
-        What computes. auto tries all and takes the fastest that really runs here; another that cannot run is an error.
+        What computes: auto tries all and takes the fastest that really runs here; another that cannot run is an error.
         fastnst doctor says what is missing.
     threads:
-        Threads on the CPU. By default one for each core.
+        Threads of the network on the CPU. By default one for each core.
     """
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
     from fastnst.inference.batch import PictureWorkshop, plan_pictures  # noqa: PLC0415

@@ -10,9 +10,18 @@ from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.console import FEW_PHOTOGRAPHS, Console, content_folder, fetch_coco, fetch_loss_weights
+from fastnst.cli.console import (
+    FEW_PHOTOGRAPHS,
+    Console,
+    Resume,
+    asks_to_resume,
+    content_folder,
+    fetch_coco,
+    fetch_loss_weights,
+)
 from fastnst.errors import SettingError, nearest_hint
 from fastnst.io.files import read_regular
+from fastnst.renamed import new_name
 from fastnst.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ _ASKED_OUTRIGHT = {"output", "o", "-o", "recipe", "resume"}
 def fill_settings(
     app: App, command: str, arguments: ArgumentCollection, saved: Callable[[Path], Mapping[str, Any]]
 ) -> None:
-    """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file.
+    """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file.
 
     Args:
         app: the command line.
@@ -41,7 +50,7 @@ def fill_settings(
     Raises SettingError for a setting that the command does not have.
     """
     given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
-    if "--resume" in given:
+    if given.get("--resume", "auto") not in ("auto", "never"):
         source, values = given["--resume"], saved(Path(given["--resume"]))
     elif "--recipe" in given:
         source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
@@ -51,7 +60,9 @@ def fill_settings(
     known = {name.removeprefix("--") for argument in arguments for name in argument.names} - _ASKED_OUTRIGHT
     for name in values:
         if name not in known:
-            raise SettingError(f"{source}: no setting is called {name!r}; {nearest_hint(name, known)}")
+            now = new_name(command if command == "train" else f"research {command}", name)
+            hint = f"it is now {now}" if now else nearest_hint(name, known)
+            raise SettingError(f"{source}: no setting is called {name!r}; {hint}")
     Dict(values, source=source, use_commands_as_keys=False)(app, (command,), arguments)
 
 
@@ -90,7 +101,7 @@ def train(
     settings: Annotated[TrainSettings, Parameter(name="*")],
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     recipe: Path | None = None,  # noqa: ARG001 - apply_recipe has read it
-    resume: Path | None = None,
+    resume: Resume = "auto",
 ) -> None:
     """Train style pictures into a network and export it to ONNX.
 
@@ -102,17 +113,19 @@ def train(
     Parameters
     ----------
     output:
-        Folder of the training; by default runs/NAME.
+        Output: a folder for the training; by default runs/NAME.
     recipe:
         TOML file of settings; options given here override it.
     resume:
-        Folder of a training that was stopped: go on exactly where its checkpoint stands, with its settings.
+        Whether to go on with what an interrupted run left: auto does where the folder holds a training with the same
+        settings, never begins anew, DIR goes on with the training in that folder, with its settings but for those
+        given.
     """
     began = time.monotonic()
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.training.checkpoint import check_folder  # noqa: PLC0415
+    from fastnst.training.checkpoint import holds_training, set_aside  # noqa: PLC0415
     from fastnst.training.crops import list_pictures  # noqa: PLC0415
     from fastnst.training.distributed import is_main  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
@@ -120,10 +133,12 @@ def train(
     from fastnst.training.train import train as run  # noqa: PLC0415
 
     console = Console(stderr=True, quiet=not is_main())
-    folder = resume or output or Path("runs") / settings.style_name
+    folder = resume if isinstance(resume, Path) else output or Path("runs") / settings.style_name
     check_folder_for_results(folder)
-    check_folder(folder, resume=resume is not None)
-    check_teacher(settings, folder, resume=resume is not None)
+    goes_on: bool | Literal["force"] = asks_to_resume(resume) and holds_training(folder)
+    if isinstance(resume, Path):
+        goes_on = "force"
+    check_teacher(settings, folder, resume=goes_on or resume == "never")
     for picture in settings.style:
         read_frame(picture)  # a wrong name is better noticed before a gigabyte is fetched
     fetching = time.monotonic()
@@ -134,10 +149,12 @@ def train(
         )
     fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
+    for kept in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
+        console.print(f"{kept}: kept of the training before")
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _progress(console) as bar:
         callbacks = TrainCallbacks(on_step=_show(bar), on_note=console.print)
-        trained = run(settings, folder, content=content, resume=resume is not None, callbacks=callbacks, began=began)
+        trained = run(settings, folder, content=content, resume=goes_on, callbacks=callbacks, began=began)
     if trained.files is None:
         return
     if trained.result.skipped:

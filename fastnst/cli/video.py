@@ -1,5 +1,6 @@
 """`fastnst video`: stylize films with a trained style."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -16,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
-from fastnst.cli.console import Console
+from fastnst.cli.console import Console, Resume, asks_to_resume
 from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 
@@ -44,8 +46,8 @@ def video(
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
     codec: str | None = None,
-    quality: int | None = None,
-    preset: str | None = None,
+    crf: int | None = None,
+    encoder_speed: str | None = None,
     pixel_format: str | None = None,
     compatible: bool = True,
     background: str = "white",
@@ -55,7 +57,7 @@ def video(
     fps: str | None = None,
     drop_tracks: Annotated[bool, Parameter(negative="")] = False,
     damaged: Literal["stop", "skip"] = "stop",
-    fresh: Annotated[bool, Parameter(negative="")] = False,
+    resume: Resume = "auto",
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -72,21 +74,21 @@ def video(
         Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
         or as 'frames/%04d.png'; addresses of objects such as s3://bucket/films, for which fsspec must be installed.
     style:
-        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. May be
-        left out where --region names styles.
+        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several. May be left out where --region names styles.
     output:
-        For one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets the
-        films' names and sub-folders, or an address.
+        Output: for one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets
+        the films' names and sub-folders, or an address.
     steady:
         How much of the frame before stays in what only moves or stands still, so that strokes do not flicker: 0 paints
         each frame for itself, 0.8 holds well, 0.95 at most.
     codec:
         h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
         h264_videotoolbox). By default h264, in .webm vp9.
-    quality:
+    crf:
         Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1, and up to 10 more for
         films that are compressed hard themselves.
-    preset:
+    encoder_speed:
         Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
         proxy, lt, standard, hq, 4444 (prores).
     pixel_format:
@@ -109,13 +111,14 @@ def video(
         Leave out tracks that the output cannot hold, instead of encoding sound and subtitles anew.
     damaged:
         Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
-    fresh:
-        Paint from the beginning, even if an earlier run left something to go on from.
+    resume:
+        Whether to go on with what an interrupted run left: auto does where its settings are the same, never begins
+        anew, DIR goes on with the unfinished film in that folder, which must have the same settings.
     tile:
-        Paint frames in tiles of at most so many pixels a side, which bounds the memory. auto does so where one piece
-        might take more than 4 GB, or more than there is; off never does.
+        Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
+        one piece might take more than 4 GB, or more than there is; off never does.
     provider:
-        What computes. auto tries all and takes the fastest that really runs here, or what a stopped job was begun
+        What computes: auto tries all and takes the fastest that really runs here, or what a stopped job was begun
         with; another that cannot run is an error. fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
@@ -123,14 +126,15 @@ def video(
         Threads of the decoder and of the encoder.
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
+    from fastnst.batch.jobs import result_of  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
     from fastnst.video.batch import FilmWorkshop, frames_left_out, plan_films  # noqa: PLC0415
     from fastnst.video.plan import VideoSettings  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,
-        quality=quality,
-        preset=preset,
+        crf=crf,
+        encoder_speed=encoder_speed,
         pixel_format=pixel_format,
         compatible=compatible,
         background=_color(background),
@@ -141,7 +145,7 @@ def video(
         frame_rate=_rate(fps),
         drop_tracks=drop_tracks,
         damaged=damaged,
-        resume=not fresh,
+        resume="force" if isinstance(resume, Path) else asks_to_resume(resume),
         codec_threads=codec_threads,
     )
     console = Console(stderr=True)
@@ -149,6 +153,8 @@ def video(
     plan = plan_films(sources or [], output, listed=batch.names(), shard=shard)
     for line in name_left_out([path for job in plan.jobs for path in frames_left_out(job.source)]):
         console.print(line)
+    if isinstance(resume, Path):
+        _check_unfinished(resume, [Path(result_of(plan.output, job)) for job in plan.jobs])
     workshop = FilmWorkshop(
         style=style,
         effects=effects,
@@ -206,6 +212,17 @@ def _in_segments(
     return True
 
 
+def _check_unfinished(folder: Path, outputs: list[Path]) -> None:
+    """Raise InputError where a folder is not that of an unfinished film that is asked for."""
+    from fastnst.video.job import job_folder, left_identity  # noqa: PLC0415
+
+    places = {os.path.realpath(job_folder(output)): output for output in outputs}
+    output = places.get(os.path.realpath(folder))
+    if output is None or left_identity(output) is None:
+        expected = ", ".join(str(job_folder(each)) for each in outputs[:3])
+        raise InputError(f"--resume {folder}: holds no unfinished film that is asked for; expected {expected}")
+
+
 def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -> "FilmResult":
     """Stylize one film, and say how it went."""
     from fastnst.video.job import left_identity  # noqa: PLC0415
@@ -239,7 +256,7 @@ def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
     """Say how large the film will be, where it will be much larger than its source."""
     source = plan.film.path.stat().st_size if plan.film.path.is_file() else 0
     if size >= _LARGE_BYTES and size > _MUCH_LARGER * source:
-        smaller = "; --quality takes a higher number for a smaller file" if plan.encoding is not None else ""
+        smaller = "; --crf takes a higher number for a smaller file" if plan.encoding is not None else ""
         line = f"{plan.output}: will take about {size / 1e6:.0f} MB, and its source takes {source / 1e6:.1f}{smaller}"
         console.print(line)
 

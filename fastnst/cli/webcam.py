@@ -34,17 +34,17 @@ def webcam(
     camera: str = "0",
     source: Path | None = None,
     loop: Annotated[bool, FLAG] = False,
-    backend: Literal["auto", "v4l2", "dshow", "msmf", "avfoundation"] = "auto",
+    capture_backend: Literal["auto", "v4l2", "dshow", "msmf", "avfoundation"] = "auto",
     camera_size: str = "1280x720",
     mirror: Annotated[bool, FLAG] = False,
-    fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
+    target_fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
-    split: Annotated[bool, FLAG] = False,
+    split_screen: Annotated[bool, FLAG] = False,
     record: Path | None = None,
     overwrite: Annotated[bool, FLAG] = False,
-    folder: Path = Path(),
+    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path(),
     virtual_camera: Annotated[bool, FLAG] = False,
     no_window: Annotated[bool, FLAG] = False,
     frames: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -60,36 +60,37 @@ def webcam(
     Parameters
     ----------
     style:
-        Name of an installed style, or an .onnx file; trio@munch is one style of a network that knows several. By
-        default the first installed one; keys choose others. With --region, it is painted in the rest of the mask.
+        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several. By default the first installed one; keys choose others. With --region, it is painted in the rest
+        of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
     source:
         Play a film in real time instead of a camera.
     loop:
         Begin the film again at its end.
-    backend:
+    capture_backend:
         How the system is asked for the camera. auto: V4L2 on Linux; DirectShow, then Media Foundation on Windows;
         AVFoundation on macOS.
     camera_size:
         Width x height to ask the camera for; it gives the nearest that it has.
     mirror:
         Exchange left and right, as in a mirror.
-    fps:
+    target_fps:
         Frames a second to hold: the network paints smaller until it does.
     size:
-        Paint at this size always, longest side in pixels.
+        Longest side, pixels: larger pictures are reduced to it first. By default as large as the frame rate allows.
     steady:
-        How much of the picture before stays in what only moves or stands still, so that strokes do not flicker: 0
-        paints each picture for itself, 0.8 holds well, 0.95 at most.
-    split:
+        How much of the frame before stays in what only moves or stands still, so that strokes do not flicker: 0 paints
+        each frame for itself, 0.8 holds well, 0.95 at most.
+    split_screen:
         Show the original in the left half.
     record:
         Record into this film (.mp4 .mov .mkv) from the start; works without a screen.
     overwrite:
-        Replace that film if it is there already.
-    folder:
-        Where snapshots and recordings go that keys ask for.
+        Replace files that already exist.
+    output:
+        Output: a folder for the snapshots and recordings that keys ask for.
     virtual_camera:
         Let other programs see the pictures as a camera's (needs pip install 'fastnst[virtual-camera]').
     no_window:
@@ -99,7 +100,7 @@ def webcam(
     seconds:
         End after so many seconds.
     provider:
-        What computes. auto tries all and takes the fastest that really runs here; another that cannot run is an error.
+        What computes: auto tries all and takes the fastest that really runs here; another that cannot run is an error.
         fastnst doctor says what is missing.
     threads:
         Threads of the network on the CPU. By default one for each core.
@@ -116,19 +117,21 @@ def webcam(
     console = Console(stderr=True)
     tell = console.print
     styles, chosen = _styles(style)
-    device = CameraSettings(camera=camera, backend=backend, size=_size(camera_size), fps=fps, mirror=mirror)
+    device = CameraSettings(
+        camera=camera, backend=capture_backend, size=_size(camera_size), fps=target_fps, mirror=mirror
+    )
     opener: Callable[[], Camera] = partial(open_camera, device)
     if source is not None:
         _refuse_to_record_over(source, record)
         opener = _film_opener(source, loop)
     settings = WebcamSettings(
-        fps=fps,
+        fps=target_fps,
         long_side=size,
-        controls=Controls(chosen, effects.strength, preserve_color=effects.preserve_color, split=split),
+        controls=Controls(chosen, effects.strength, preserve_color=effects.preserve_color, split=split_screen),
         steady=steady,
         record=record,
         overwrite=overwrite,
-        folder=folder,
+        folder=output,
         virtual_camera=virtual_camera,
         frames=frames,
         seconds=seconds,

@@ -30,7 +30,7 @@ from fastnst.exact.style import Style, Styles
 from fastnst.io.files import atomic_path, check_kinds, parse_table, reading
 from fastnst.io.images import Frame, Picture, write_picture
 from fastnst.io.tensors import to_frame
-from fastnst.losses.settings import FINE_TUNE_NAMES
+from fastnst.renamed import with_current_names
 
 FORMAT = "fastnst optimisation 1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -50,7 +50,7 @@ def what_is_asked(
     several = [styles] if isinstance(styles, np.ndarray | Style) else list(styles)
     given = [style if isinstance(style, Style) else Style(style) for style in several]
     # Where the last steps are of another kind, all of them decide where those begin.
-    free = _FREE - {"steps"} if settings.fine_tune else _FREE
+    free = _FREE - {"steps"} if settings.fine_tune_steps else _FREE
     wanted = {name: _plain(value) for name, value in dataclasses.asdict(settings).items() if name not in free}
     return {
         "settings": wanted,
@@ -75,7 +75,9 @@ def resumed(folder: Path, asked: dict[str, Any], fresh: OptimizationRun, device:
         if what == "settings":
             _check_settings(path, before.get(what, {}), value)
         elif before.get(what) != value:
-            raise CheckpointError(f"{path}: was made with another {what}; resume with the same, or begin anew")
+            raise CheckpointError(
+                f"{path}: was made with another {what}; give the same, or --resume never to begin anew"
+            )
     run = load_checkpoint(path, fresh.levels, fresh.descent, device)
     return _lengthened(run)
 
@@ -108,7 +110,7 @@ def read_asked(path: Path) -> dict[str, Any]:
     metadata, _ = _read(path, torch.device("cpu"), tensors=False)
     with reading(path, "begin anew"):
         asked: dict[str, Any] = parse_table(metadata["asked"])
-        asked["settings"] = {FINE_TUNE_NAMES.get(name, name): value for name, value in asked["settings"].items()}
+        asked["settings"] = with_current_names("optimize", asked["settings"])
         return asked
 
 
@@ -186,12 +188,12 @@ def _lengthened(run: OptimizationRun) -> OptimizationRun:
 
 
 def _check_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise CheckpointError(
-                f"{path}: was made with --{name.replace('_', '-')} {before.get(name)}, now it is {now.get(name)}; "
-                "resume with the same, or begin anew in another folder"
-            )
+    # What a checkpoint does not tell of came later; the picture's size is compared by itself.
+    before = {name: value for name, value in now.items() if name not in before} | before
+    differing = [name for name in sorted(now) if before[name] != now[name]]
+    if differing:
+        words = "; ".join(f"--{name.replace('_', '-')} {before[name]}, now it is {now[name]}" for name in differing)
+        raise CheckpointError(f"{path}: was made with {words}; give the same, or --resume never to begin anew")
 
 
 def _hash(frame: Frame) -> str:

@@ -83,6 +83,7 @@ def optimize(
     """
     started = time.perf_counter()
     settings = chosen_network(settings or OptimizeSettings())
+    settings = _at_most_the_photo(settings, content)
     check_init(settings)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     work = LevelObjectives(Subject(content, styles, settings, content_mask), settings, device)
@@ -118,6 +119,12 @@ def optimize(
         best = work.result(run.trace, time.perf_counter() - started) if run.trace.history else None
         raise OptimizeDivergedError(str(error), best) from error
     return work.result(run.trace, time.perf_counter() - started)
+
+
+def _at_most_the_photo(settings: OptimizeSettings, content: Frame) -> OptimizeSettings:
+    """The settings with the photo's own size where that is less, unless it is to be enlarged."""
+    own = max(content.shape[:2]) if content.ndim == 3 else settings.size
+    return settings if settings.enlarge else replace(settings, size=max(1, min(settings.size, own)))
 
 
 def _take_step(
@@ -172,10 +179,10 @@ class LevelObjectives:
         network, self.loss_weights = load_loss_network(settings, device)
         # By whether it is for the last steps alone, `fine_tune`.
         networks = {False: network}
-        if settings.fine_tune:
+        if settings.fine_tune_steps:
             networks[True], weights = load_fine_tuning_network(settings, settings.fine_tune_weights, device)
-            self.loss_weights += f"; the last {settings.fine_tune} steps {weights}"
-        self.settings = weigh(subject, networks[settings.fine_tune > 0], settings, device, self.dtype)
+            self.loss_weights += f"; the last {settings.fine_tune_steps} steps {weights}"
+        self.settings = weigh(subject, networks[settings.fine_tune_steps > 0], settings, device, self.dtype)
         self._losses = {fine_tune: PerceptualLoss(one, self.settings) for fine_tune, one in networks.items()}
         self._measured: tuple[tuple[int, bool], PixelObjective] | None = None
         self._planned_bytes = 0
@@ -186,7 +193,7 @@ class LevelObjectives:
         def pixels_at(size: int) -> tuple[int, int]:
             height, width = self.subject.size(size)
             # With a --style-size the style picture is as large beside a smaller photo.
-            return height * width, round((self.settings.style_size or size) * self.settings.style_scale) ** 2
+            return height * width, round((self.settings.style_size or size) * self.settings.stroke) ** 2
 
         footprints = [measure_footprint(loss, self.dtype, self.device) for loss in self._losses.values()]
         plan = plan_memory(largest(footprints), self.settings, pixels_at, self.device)

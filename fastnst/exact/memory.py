@@ -155,7 +155,7 @@ def plan_memory(
     wish = f"--size {fitting} fits" if fitting else f"even --size 32 takes {peak(32, least) / _GIGABYTE:.2f} GB"
     photo, style = pixels_at(settings.size)
     if not fitting and style > photo:
-        wish += "; give a smaller --style-size or --style-scale"
+        wish += "; give a smaller --style-size or --stroke"
     origin = "free" if settings.max_memory is None else "allowed by --max-memory"
     raise SettingError(
         f"--size {settings.size} takes about {needed / _GIGABYTE:.2f} GB of memory, {limit / _GIGABYTE:.2f} GB are "

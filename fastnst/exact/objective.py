@@ -122,7 +122,7 @@ class Subject:
         Args:
             content: the photo, uint8 (H, W, 3) RGB.
             styles: one or several style pictures, as frames or as Style with weight and mask.
-            settings: how they are brought together: size, style_size, style_scale, fit, style_blend, regions ...
+            settings: how they are brought together: size, style_size, stroke, fit, style_blend, regions ...
             content_mask: the photo's regions, each painted in a colour of its own.
 
         Raises InputError for what is no picture and for masks that do not fit, SettingError for impossible weights.
@@ -132,13 +132,13 @@ class Subject:
         given = share_out(styles)
         self._guides = Guides.of(content, given, content_mask, settings)
         shape = content.shape[:2]
-        if settings.fit == "crop":
+        if settings.aspect == "crop":
             given = [replace(style, frame=crop_to(style.frame, shape)) for style in given]
         self._styles = blend_images(given) if settings.style_blend == "image" else given
 
     def size(self, long_side: int) -> tuple[int, int]:
         """(height, width) of the picture at a long side of that many pixels."""
-        return fitted_size(self._content, long_side, self.settings.fit)
+        return fitted_size(self._content, long_side, self.settings.aspect)
 
     def photo(self, long_side: int) -> Tensor:
         """The content image at a long side of that many pixels."""
@@ -159,31 +159,31 @@ class Subject:
     def style_side(self, long_side: int) -> int:
         """Long side of the style pictures beside a photo of that long side, pixels."""
         s = self.settings
-        return max(1, round((s.style_size or s.size) * s.style_scale * long_side / s.size))
+        return max(1, round((s.style_size or s.size) * s.stroke * long_side / s.size))
 
     def shortest_side(self, long_side: int) -> int:
         """Shortest side of photo and styles at a long side of the photo of that many pixels."""
-        fit, style_side = self.settings.fit, self.style_side(long_side)
+        fit, style_side = self.settings.aspect, self.style_side(long_side)
         sizes = [self.size(long_side), *(fitted_size(style.frame, style_side, fit) for style in self._styles)]
         return min(min(size) for size in sizes)
 
     def _check_sizes(self, network: LossNetwork, long_side: int) -> None:
         s = self.settings
-        larger = "--style-size" if s.style_scale == 1 else "--style-scale"
+        larger = "--style-size" if s.stroke == 1 else "--stroke"
         whole = ("--size", "a larger --size"), ("--style-size", f"a larger {larger}")
-        smallest = (("the smallest of --scales", "fewer --scales"),) * 2
+        smallest = (("the smallest of --pyramid-levels", "fewer --pyramid-levels"),) * 2
         # At the whole size first: what is too small there is helped by no other number of scales.
         for side, (of_photo, of_style) in ((s.size, whole), (long_side, smallest)):
             PixelObjective.check_size(network, "photo", self.size(side), *of_photo)
             for style in self._styles:
-                size = fitted_size(style.frame, self.style_side(side), s.fit)
+                size = fitted_size(style.frame, self.style_side(side), s.aspect)
                 PixelObjective.check_size(network, "style picture", size, *of_style)
 
     def _targets(self, loss: PerceptualLoss, photo: Tensor, long_side: int) -> list[StyleTarget]:
         guides = self._guides
         measured = []
         for index, style in enumerate(self._styles):
-            size = fitted_size(style.frame, self.style_side(long_side), self.settings.fit)
+            size = fitted_size(style.frame, self.style_side(long_side), self.settings.aspect)
             frame = recolour_style(resize_frame(style.frame, size), to_frame(photo), self.settings.color)
             image = to_image(frame).to(photo.device)
             regions = {0: None} if guides is None else guides.of_style(index, loss, image)
@@ -213,13 +213,13 @@ def weigh(
 
     The photo is the first image of the small paintings, whatever `init` says.
     """
-    if settings.strength is None:
+    if settings.content_target is None:
         return settings
     if not settings.content_layers or not settings.style_layers:
-        raise SettingError("--strength weighs style against content; give layers for both")
+        raise SettingError("--content-target weighs style against content; give layers for both")
     side = pilot_side(subject, network, settings.size)
     content = settings.content_weight or 1.0
-    plain = replace(settings, content_weight=content, strength=None)
+    plain = replace(settings, content_weight=content, content_target=None)
     objective = subject.objective(PerceptualLoss(network, plain), side, device, dtype)
     photo = subject.photo(side).to(device)
 
@@ -227,7 +227,7 @@ def weigh(
         objective.loss = PerceptualLoss(network, replace(plain, style_weight=style_weight))
         return objective.content_lost(_paint(objective, photo))
 
-    weight = search_style_weight(lost, SETTLING * settings.strength, first_weight(objective, photo))
+    weight = search_style_weight(lost, SETTLING * settings.content_target, first_weight(objective, photo))
     return replace(plain, style_weight=weight)
 
 

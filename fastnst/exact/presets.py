@@ -58,8 +58,8 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 200,
             "init": "noise",
             "size": 512,
-            "scales": 1,
-            "fit": "square",
+            "pyramid_levels": 1,
+            "aspect": "square",
             "style_blend": "image",
         },
         chosen=(
@@ -94,8 +94,8 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 400,
             "init": "noise",
             "size": 500,
-            "scales": 1,
-            "fit": "crop",
+            "pyramid_levels": 1,
+            "aspect": "crop",
         },
         chosen=(
             "eq. 4 has no 1/(4 N^2 M^2); it is used nevertheless: without it the style term is some 15 orders of "
@@ -125,7 +125,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "init": "content",
             "save_every": 20,
             "size": 512,
-            "scales": 1,
+            "pyramid_levels": 1,
         },
         chosen=(
             "alpha/beta is 1e-3 or 1e-4: 1e-3",
@@ -152,7 +152,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 500,
             "init": "noise",
             "size": 512,
-            "scales": 1,
+            "pyramid_levels": 1,
         },
         chosen=(
             "alpha/beta is 1e-3 or 1e-4: 1e-3",
@@ -183,7 +183,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 1000,
             "init": "content",
             "size": 512,
-            "scales": 1,
+            "pyramid_levels": 1,
         },
         chosen=(
             "the prose averages Gram matrices over locations, the formula has 1/M on unnormalised ones: averaged here; "
@@ -212,7 +212,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "steps": 500,
             "init": "noise",
             "size": 512,
-            "scales": 1,
+            "pyramid_levels": 1,
         },
         chosen=(
             "content at relu3_3, as in fast-neural-style, whose weights these are; relu2_2 is the other choice",

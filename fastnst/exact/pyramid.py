@@ -39,19 +39,19 @@ class Level:
 def plan_levels(settings: OptimizeSettings) -> list[Level]:
     """The sizes that a picture is painted at, the smallest first, and the steps at each.
 
-    `settings.steps` are for the smallest size; larger ones get fewer, in inverse proportion to their long side: what
-    is left to do there is ever finer, and each step is dearer. The last `settings.fine_tune` of all are levels of their
-    own. Raises SettingError for more levels than pixels.
+    `settings.steps` are for the smallest size; larger ones get fewer, in inverse proportion to their long side: what is
+    left to do there is ever finer, and each step is dearer. The last `settings.fine_tune_steps` of all are levels of
+    their own. Raises SettingError for more levels than pixels.
     """
-    factor = settings.scale_factor
-    count = settings.scales or _fitting(settings.size, factor)
+    factor = settings.pyramid_factor
+    count = settings.pyramid_levels or _fitting(settings.size, factor)
     sides = [round(settings.size / factor**index) for index in reversed(range(count))]
     if sides[0] < 1 or len(set(sides)) < count:
         raise SettingError(
-            f"--scales {count} by a factor of {factor:g} leaves {sides[0]} pixels at the smallest; give fewer scales"
+            f"--pyramid-levels {count} by a factor of {factor:g} leaves {sides[0]} pixels at the smallest; give fewer"
         )
     levels = [Level(side, max(1, round(settings.steps * sides[0] / side))) for side in sides]
-    return _fine_tuned(levels, settings.fine_tune)
+    return _fine_tuned(levels, settings.fine_tune_steps)
 
 
 def _fine_tuned(levels: list[Level], steps: int) -> list[Level]:

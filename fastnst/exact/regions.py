@@ -87,7 +87,7 @@ def find_regions(masks: Sequence[Frame], count: int | None = None) -> Regions:
     if len(centres) > MOST_REGIONS:
         raise InputError(
             f"the masks have {len(centres)} colours; expected at most {MOST_REGIONS}. Paint each region flat, in a "
-            "colour of its own, or say how many there are with --regions"
+            "colour of its own, or say how many there are with --region-count"
         )
     centres = _k_means(colours, weights.max(1), centres)
     labels = tuple(_label(mask, where, centres) for mask, where in zip(small, flat, strict=True))
@@ -161,7 +161,7 @@ def _leaders(colours: Colours, weights: Colours, count: int | None) -> Colours:
     if count is None:
         order = [index for index in order if largest[index] >= SMALLEST_SHARE] or order[:1]
     elif len(order) < count:
-        raise InputError(f"the masks have {len(order)} colours, --regions is {count}; give {len(order)} or less")
+        raise InputError(f"the masks have {len(order)} colours, --region-count is {count}; give {len(order)} or less")
     return colours[[found[index] for index in order[:count]]]
 
 
@@ -256,11 +256,13 @@ class Guides:
         for style in styles:
             if style.mask is not None:
                 _check_shape(style.mask, style.frame, "--style-mask", "style picture")
-        found = find_regions([content_mask, *(mask for mask in masks if not isinstance(mask, str))], settings.regions)
+        found = find_regions(
+            [content_mask, *(mask for mask in masks if not isinstance(mask, str))], settings.region_count
+        )
         given = iter(found.labels[1:])
         labels = tuple(None if style.mask is None else next(given) for style in styles)
         wanted, orphans = _match(found, all(part is not None for part in labels), settings)
-        if settings.fit == "crop":
+        if settings.aspect == "crop":
             labels = tuple(None if part is None else crop_to(part, photo.shape) for part in labels)
         return cls(found.labels[0], labels, len(found.colours), wanted, orphans, settings.mask_guard)
 

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
 from fastnst.errors import SettingError
 from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings, check_fine_tuning
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeSettings(LossSettings):
-    """How a picture is optimised."""
+    """How a picture is optimized."""
 
     tv_weight: Annotated[float, LOOK] = 2.0
     """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with coloured dots."""
@@ -22,31 +20,35 @@ class OptimizeSettings(LossSettings):
     """Form of the total variation: absolute differences or their squares."""
 
     steps: int = 300
-    """Evaluations of the loss and its gradient, whichever the optimizer; of several scales, at the smallest. Larger
-    ones get fewer, in inverse proportion to their long side."""
+    """Optimizer steps: evaluations of the loss and its gradient, of several sizes at the smallest. Larger ones get
+    fewer, in inverse proportion to their long side."""
 
     size: int = 512
-    """Long side of the painted picture, pixels; a smaller photo is enlarged to it."""
+    """Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are unless --enlarge."""
 
-    scales: Annotated[int | None, SCHEDULE] = None
+    enlarge: bool = False
+    """Enlarge a photo that is smaller than --size to it."""
+
+    pyramid_levels: Annotated[int | None, SCHEDULE] = None
     """Sizes that the picture is painted at one after the other, up to --size. By default as many as keep the smallest
     at 512 pixels or more: so a picture of 512 has one, one of 2048 has three."""
 
-    scale_factor: Annotated[float, SCHEDULE] = 2.0
-    """Ratio of each scale's size to the one before."""
+    pyramid_factor: Annotated[float, SCHEDULE] = 2.0
+    """Ratio of each of these sizes to the one before."""
 
     style_size: Annotated[int | None, LOOK] = None
-    """Long side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
+    """Longest side of the style picture, pixels: the larger, the larger the strokes. By default that of --size."""
 
-    strength: Annotated[float | None, LOOK] = None
-    """How much of the photo is given up, 0 to 1, whatever the painting: the style weight is found for it by painting
-    the pair small first. 0.2 leaves a tinted photo, 0.4 a painting of it, 0.7 little of it."""
+    content_target: Annotated[float | None, LOOK] = None
+    """Content loss to aim at, 0 to 1: how much of the photo is given up, whatever the painting. The style weight is
+    found for it by painting the pair small first. 0.2 leaves a tinted photo, 0.4 a painting of it, 0.7 little of
+    it."""
 
-    style_scale: Annotated[float, LOOK] = 1.0
-    """Size of the strokes: the style picture is scaled by it, on top of --style-size."""
+    stroke: Annotated[float, LOOK] = 1.0
+    """Size of the strokes: 1 is the style picture's own at --style-size, 2 twice as large."""
 
-    fit: Annotated[Literal["keep", "crop", "square"], LOOK] = "keep"
-    """How the pictures' shapes are brought together: kept as they are, style pictures cropped to the photo's shape, or
+    aspect: Annotated[Literal["keep", "crop", "square"], LOOK] = "keep"
+    """Aspect ratios of the pictures: kept as they are, style pictures cropped to the photo's shape, or
     all of them stretched to squares."""
 
     style_blend: Annotated[Literal["gram", "loss", "image"], LOOK] = "gram"
@@ -56,8 +58,8 @@ class OptimizeSettings(LossSettings):
     """Whose colours: the style's; the photo's, pixel by pixel (luminance: brightness alone is painted) or as a whole
     (match, histogram: the style picture is recoloured first); or chroma: only the style's colours, no strokes."""
 
-    regions: Annotated[int | None, LOOK] = None
-    """Regions that the masks have. By default their colours are counted."""
+    region_count: Annotated[int | None, LOOK] = None
+    """Number of regions that the masks have. By default their colors are counted."""
 
     missing_regions: Annotated[Literal["error", "whole", "plain"], LOOK] = "error"
     """What becomes of a region of the photo that no style mask has: an error, all of the style, or no style."""
@@ -65,14 +67,14 @@ class OptimizeSettings(LossSettings):
     mask_guard: Annotated[float, LOOK] = 0.75
     """Part of a neuron's field of view that its region must fill, 0 to 1: keeps styles from leaking over borders."""
 
-    fine_tune: Annotated[int, LOSS, Parameter(alias="--polish")] = 0
+    fine_tune_steps: Annotated[int, LOSS] = 0
     """How many of the last steps go through VGG-19, where the loss network is compact: 30 close most of the gap."""
 
-    fine_tune_weights: Annotated[Path | None, LOSS, Parameter(alias="--polish-weights")] = None
-    """File with VGG-19's weights for --polish, instead of a download."""
+    fine_tune_weights: Annotated[Path | None, LOSS] = None
+    """File with VGG-19's weights for the fine-tuning, instead of a download."""
 
     optimizer: Annotated[Literal["lbfgs", "adam"], SCHEDULE] = "lbfgs"
-    """lbfgs needs fewer steps; adam less memory."""
+    """Optimizer: lbfgs needs fewer steps, adam less memory."""
 
     history: Annotated[int, SCHEDULE] = 20
     """Steps that lbfgs remembers. Each costs 24 bytes a pixel; more than 10 gain next to nothing."""
@@ -81,7 +83,7 @@ class OptimizeSettings(LossSettings):
     """Memory that may be taken, GB. lbfgs remembers fewer steps where it is short. By default what is free."""
 
     learning_rate: Annotated[float | None, SCHEDULE] = None
-    """Length of the optimizer's steps. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
+    """Learning rate of the optimizer. By default 1 for lbfgs, 10/255 for adam (on pixels in 0..1)."""
 
     learning_rate_end: Annotated[float | None, SCHEDULE] = None
     """What adam's learning rate falls to, linearly. By default it stays."""
@@ -104,7 +106,7 @@ class OptimizeSettings(LossSettings):
     trained network of that style paints it."""
 
     seed: Annotated[int, RESEARCH] = 0
-    """Seed of the noise."""
+    """Random seed: of the noise."""
 
     save_every: Annotated[int, SCHEDULE] = 25
     """Steps between two writings of the best picture so far, and of what --log-dir keeps; 0 writes at the end only."""
@@ -115,37 +117,42 @@ class OptimizeSettings(LossSettings):
             "size": 1,
             "style_size": 1,
             "learning_rate_steps": 1,
-            "scales": 1,
+            "pyramid_levels": 1,
             "history": 1,
-            "regions": 1,
+            "region_count": 1,
             "save_every": 0,
             "seed": 0,
-            "fine_tune": 0,
+            "fine_tune_steps": 0,
         }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise SettingError(f"{_option(name)} is {value}; expected at least {bound}")
-        for name in ("learning_rate", "learning_rate_end", "style_scale", "adam_epsilon", "max_memory"):
+        for name in ("learning_rate", "learning_rate_end", "stroke", "adam_epsilon", "max_memory"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise SettingError(f"{_option(name)} is {value}; expected a number above 0")
-        if self.strength is not None and not 0 < self.strength <= 1:
-            raise SettingError(f"--strength is {self.strength}; expected a number above 0, up to 1")
+        if self.content_target is not None and not 0 < self.content_target <= 1:
+            raise SettingError(f"--content-target is {self.content_target}; expected a number above 0, up to 1")
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
-        if not 1 < self.scale_factor < math.inf:
-            raise SettingError(f"--scale-factor is {self.scale_factor}; expected a number above 1")
+        if not 1 < self.pyramid_factor < math.inf:
+            raise SettingError(f"--pyramid-factor is {self.pyramid_factor}; expected a number above 1")
         if not 0 <= self.mask_guard <= 1:
             raise SettingError(f"--mask-guard is {self.mask_guard}; expected a number from 0 to 1")
         self._check_fine_tuning()
         self._check_weights()
 
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the last steps go through VGG-19, after the compact network."""
+        return self.fine_tune_steps > 0
+
     def _check_fine_tuning(self) -> None:
-        check_fine_tuning(self.fine_tune, self.fine_tune_weights, self.loss_network)
-        if self.fine_tune >= self.steps:
-            raise SettingError(f"--polish is {self.fine_tune} of --steps {self.steps}; expected fewer")
+        check_fine_tuning("--fine-tune-steps", self.fine_tune_steps, self.fine_tune_weights, self.loss_network)
+        if self.fine_tune_steps >= self.steps:
+            raise SettingError(f"--fine-tune-steps is {self.fine_tune_steps} of --steps {self.steps}; expected fewer")
 
     def _check_weights(self) -> None:
         for name in ("content_weight", "style_weight", "tv_weight"):
@@ -158,4 +165,4 @@ class OptimizeSettings(LossSettings):
 
 
 def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}" if name != "fine_tune" else "--polish"
+    return f"--{name.replace('_', '-')}"

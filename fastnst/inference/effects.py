@@ -17,22 +17,22 @@ class Effects:
     """How paintings are laid over the photo."""
 
     strength: float = 1.0
-    """0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""
+    """Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""
 
     mix: str = ""
     """STYLE:WEIGHT,..., how a network that knows several styles mixes them, such as munch:2,monet:1; by default all
     alike. Weights are divided by their sum."""
 
     preserve_color: bool = False
-    """Keep the photo's colours: only brightness is painted."""
+    """Keep the photo's colors: only brightness is painted."""
 
     mask: Path | None = None
     """Picture that says where to paint: white paints, black leaves the photo, grey is between. With --region, a map
-    whose colours stand for regions."""
+    whose colors stand for regions."""
 
     region: tuple[str, ...] = ()
-    """COLOUR=STYLE, repeatable: what the mask has in this colour gets a style of its own, or stays as it is with
-    COLOUR=photo. The rest gets --style, or stays where there is none. Colours as red or '#ff0000'."""
+    """COLOR=STYLE, repeatable: what the mask has in this color gets a style of its own, or stays as it is with
+    COLOR=photo. The rest gets --style, or stays where there is none. Colors as red or '#ff0000'."""
 
     feather: float = 0.0
     """Softness of the mask's borders, pixels of the painted picture."""
@@ -50,12 +50,12 @@ class Effects:
             raise SettingError("--feather is given without --mask, whose borders it softens")
 
     def regions(self) -> dict[str, str]:
-        """Styles by colour, in the order given. Raises SettingError for what is not COLOUR=STYLE."""
+        """Styles by colour, in the order given. Raises SettingError for what is not COLOR=STYLE."""
         found: dict[str, str] = {}
         for text in self.region:
             color, equals, style = (part.strip() for part in text.partition("="))
             if not (color and equals and style):
-                raise SettingError(f"--region {text}: expected COLOUR=STYLE, such as red=starry or '#00ff00=photo'")
+                raise SettingError(f"--region {text}: expected COLOR=STYLE, such as red=starry or '#00ff00=photo'")
             if color in found:
                 raise SettingError(f"--region {text}: {color} is given twice")
             found[color] = style

@@ -23,17 +23,17 @@ LOSS = Parameter(group=Group("Loss", sort_key=3))
 RESEARCH = Parameter(group=Group("Research", sort_key=4))
 """Groups that the help of a command shows settings in; those without one stand before them."""
 
-FINE_TUNE_NAMES = {"polish": "fine_tune", "polish_weights": "fine_tune_weights"}
-"""What version 0.1 called these settings, and what they are called now."""
 
+def check_fine_tuning(option: str, part: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
+    """Raise SettingError for a fine-tuning by VGG-19, of some steps or a part of them, that does not fit the rest.
 
-def check_fine_tuning(part: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
-    """Raise SettingError for a fine-tuning by VGG-19, of some steps or a part of them, that does not fit the rest."""
+    `option` is what it is asked for by.
+    """
     if weights and not part:
-        raise SettingError(f"--polish-weights {weights} does nothing without --polish; add that")
+        raise SettingError(f"--fine-tune-weights {weights} does nothing without {option}; add that")
     if part and loss_network != "compact":
         raise SettingError(
-            f"--polish {part} goes with --loss-network compact, not {loss_network}; add that, or leave it out"
+            f"{option} {part} goes with --loss-network compact, not {loss_network}; add that, or leave it out"
         )
 
 
@@ -84,16 +84,17 @@ class LossSettings:
 
     normalization: Annotated[Normalization, RESEARCH] = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
-    paper: the formulas of Gatys et al. (2016), pixels in 0..255. The others are those of the documents behind the
-    presets: docs/exact.md."""
+    paper: the formulas of Gatys et al. (2016), pixels in 0..255. The others are those of the papers and projects
+    behind the presets: docs/exact.md."""
 
     tv_kind: Annotated[Literal["l1", "squared"], RESEARCH] = "squared"
     """Form of the total variation: absolute differences or their squares."""
 
     loss_network: Annotated[LossNetworkChoice, LOSS] = "auto"
-    """Network that judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own; compact
-    is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto: VGG-19
-    where its weights are there already, or where compact cannot stand in for it, else compact: nothing is fetched."""
+    """Loss network: what judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own;
+    compact is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto:
+    VGG-19 where its weights are there already, or where compact cannot stand in for it, else compact: nothing is
+    fetched."""
 
     loss_weights: Annotated[Path | None, LOSS] = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""
@@ -102,7 +103,12 @@ class LossSettings:
     """Pooling between the loss network's blocks."""
 
     precision: Annotated[Precision, RESEARCH] = "auto"
-    """Arithmetic of the networks; auto takes bfloat16 where the processor has it."""
+    """Arithmetic of the networks: auto takes bfloat16 where the processor has it."""
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the end of the work goes through VGG-19, after the compact network."""
+        return False
 
     @property
     def weight_of_scale(self) -> dict[int, float]:

@@ -120,18 +120,18 @@ def load_fine_tuning_network(
     """
     own = {field.name: getattr(settings, field.name) for field in fields(LossSettings)}
     asked = LossSettings(**own | {"loss_network": "vgg19-caffe", "loss_weights": weights})
-    return load_loss_network(asked, device, option="--polish-weights")
+    return load_loss_network(asked, device, option="--fine-tune-weights")
 
 
 def weights_to_fetch(settings: LossSettings) -> list[tuple[VGGName, str]]:
     """Names of the weights that what is judged by the settings has to fetch, and the option that gives a file instead.
 
-    Settings that have a `fine_tune` fetch VGG-19's for that part as well.
+    Settings whose end is fine-tuned fetch VGG-19's for that part as well.
     """
     chosen = _choose(settings) if settings.loss_network == "auto" else settings.loss_network
     asked: list[tuple[LossNetworkName, Path | None, str]] = [(chosen, settings.loss_weights, "--loss-weights")]
-    if getattr(settings, "fine_tune", 0):
-        asked.append(("vgg19-caffe", getattr(settings, "fine_tune_weights", None), "--polish-weights"))
+    if settings.fine_tunes:
+        asked.append(("vgg19-caffe", getattr(settings, "fine_tune_weights", None), "--fine-tune-weights"))
     return [
         (name, option)
         for name, file, option in asked

@@ -5,10 +5,11 @@ The file is replaced in one go: a killed run leaves the last good one.
 
 import copy
 import dataclasses
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from safetensors.torch import save
@@ -28,7 +29,7 @@ from fastnst.models.checkpoint import (
     styles_of_names,
 )
 from fastnst.models.network import StyleNetwork
-from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
+from fastnst.training.settings import TrainSettings, of_their_time, option_of, plain, with_new_names
 
 
 @dataclass
@@ -149,6 +150,12 @@ FREE_ON_RESUME = {
 
 REMEDY = "train anew with another -o"
 
+KEPT = ("network", "width", "blocks", "strength_input", "ema_decay")
+"""Settings that a checkpoint fits or does not; the others can be changed on the way where that is asked for."""
+
+Resume: TypeAlias = bool | Literal["force"]
+"""Whether to go on with a checkpoint; with "force" also where settings differ that can be changed on the way."""
+
 PLANNED = ("crop_size", "batch_size")
 """Settings that a budget's plan has chosen: the checkpoint's count."""
 
@@ -213,14 +220,37 @@ def saved_settings(folder: Path) -> dict[str, Any]:
         return of_their_time(parse_table(metadata["settings"]))
 
 
-def check_folder(folder: Path, *, resume: bool) -> None:
+def holds_training(folder: Path) -> bool:
+    """Whether there is a training to go on with in `folder`, or one whose teacher is still being trained."""
+    return (folder / CHECKPOINT).is_file() or (folder / TEACHER / WAITING).is_file()
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Give what a later run would go on with, checkpoint and teacher, names of their own; returns these.
+
+    Raises OSError.
+    """
+    moved = []
+    for path in (folder / CHECKPOINT, folder / TEACHER):
+        if path.exists():
+            places = (path.with_stem(f"{path.stem}-before-{number}") for number in itertools.count(1))
+            moved.append(path.rename(next(place for place in places if not place.exists())))
+    return moved
+
+
+def check_folder(folder: Path, *, resume: Resume) -> None:
     """Raise OutputError where a new training would overwrite the one that `folder` holds."""
     if (folder / CHECKPOINT).exists() and not resume:
         raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
 
 
-def resume_from(checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str) -> TrainSettings:
-    """Fill `state` from a checkpoint and return the settings to go on with, where a budget has chosen some of them.
+def resume_from(
+    checkpoint: Path, state: TrainState, settings: TrainSettings, style_sha256: str, *, force: bool = False
+) -> tuple[TrainSettings, str]:
+    """Fill `state` from a checkpoint.
+
+    Returns the settings to go on with, where a budget has chosen some of them, and in words what differs from the
+    checkpoint's; nothing does without `force`.
 
     Raises CheckpointError for a checkpoint of another style picture or other settings.
     """
@@ -234,12 +264,27 @@ def resume_from(checkpoint: Path, state: TrainState, settings: TrainSettings, st
             settings = dataclasses.replace(settings, **planned)
     # What a checkpoint does not tell of came later, and did nothing by default.
     saved = {field.name: field.default for field in dataclasses.fields(TrainSettings)} | of_their_time(saved)
-    for name, value in plain(settings).items():
-        if name not in FREE_ON_RESUME and saved.get(name) != value:
-            raise CheckpointError(
-                f"{checkpoint}: was trained with {name} = {saved.get(name)}, now it is {value}; leave that setting out"
-            )
-    return settings
+    changes = {
+        name: (saved.get(name), value)
+        for name, value in plain(settings).items()
+        if name not in FREE_ON_RESUME and saved.get(name) != value
+    }
+    words = "; ".join(f"{option_of(name)} {now} instead of {_said(before)}" for name, (before, now) in changes.items())
+    _refuse_changes(checkpoint, words, fixed=bool(changes.keys() & set(KEPT)), force=force)
+    return settings, words
+
+
+def _refuse_changes(checkpoint: Path, words: str, *, fixed: bool, force: bool) -> None:
+    """Raise CheckpointError for settings other than a checkpoint's, unless they are forced and can be."""
+    if not words or (force and not fixed):
+        return
+    folder = checkpoint.parent
+    go_on = "" if fixed else f", --resume {folder} goes on with what is given now"
+    raise CheckpointError(f"{checkpoint}: now it is {words}; --resume never begins anew{go_on}, another -o keeps both")
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None or value == "" else str(value)
 
 
 def _waiting(path: Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from fastnst.losses.precision import hardware
-from fastnst.training.checkpoint import check_folder
-from fastnst.training.distributed import joined, usual_device
+from fastnst.training.checkpoint import Resume, check_folder
+from fastnst.training.distributed import is_main, joined, usual_device
 from fastnst.training.failures import Failures, length, spread
 from fastnst.training.monitor import Monitor, Validation, validate
 from fastnst.training.results import Saving, TrainResult
@@ -137,7 +137,7 @@ def run_training(
     content: Path,
     folder: Path,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     on_step: OnStep | None = None,
     callbacks: TrainCallbacks | None = None,
     device: torch.device | None = None,
@@ -154,7 +154,8 @@ def run_training(
     began = time.monotonic() if began is None else began
     callbacks = callbacks or TrainCallbacks(on_step=on_step or (lambda _: None))
     device = device or usual_device()
-    check_folder(folder, resume=resume)
+    if is_main():  # which writes there, and may have by now where another process looks
+        check_folder(folder, resume=resume)
     with joined(device) as processes:
         if not processes.is_main:
             callbacks = TrainCallbacks()

@@ -92,9 +92,9 @@ class TrainingObjective:
                     "distillation", self._distillation(features, images, conditions), settings.teacher_weight
                 )
             self.lap("loss")
-            if settings.steady:
+            if settings.temporal_weight:
                 losses = losses.plus(
-                    "temporal", self._temporal(paint, images, stylized, samples, conditions), settings.steady
+                    "temporal", self._temporal(paint, images, stylized, samples, conditions), settings.temporal_weight
                 )
                 self.lap("network")
         return losses, stylized

@@ -136,7 +136,7 @@ class Schedule:
 
     def fine_tunes(self, done: float) -> bool:
         """Whether the step that is next when `done` is done goes through VGG-19, after others through compact."""
-        return done >= 1 - self.settings.fine_tune - _ROUNDING
+        return done >= 1 - self.settings.fine_tune_fraction - _ROUNDING
 
     def learning_rate(self, progress: ScheduleProgress, warm_up: float) -> float:
         """Learning rate of the step at a time: a linear warm-up, then half a cosine down to 0 after the last step.
@@ -148,11 +148,11 @@ class Schedule:
         highest = self.settings.learning_rate
         if self.settings.lr_schedule == "constant":
             return highest
-        begin = 1 - self.settings.fine_tune
+        begin = 1 - self.settings.fine_tune_fraction
         if not 0 < begin < 1:
             return highest * _course(done, after, warm_up)
         if self.fine_tunes(done):
-            rest = self.settings.fine_tune
+            rest = self.settings.fine_tune_fraction
             return (
                 highest * FINE_TUNING_RATE * _course((done - begin) / rest, (after - begin) / rest, FINE_TUNING_WARM_UP)
             )
@@ -264,7 +264,7 @@ def _rate(settings: TrainSettings, second_per_pixel: float, fine_tune_per_pixel:
     """Steps a second, on average over the time: small crops first and the fine-tuning take their parts of it."""
     schedule = Schedule(settings)
     rate = 0.0
-    for begin, end in pairwise(sorted({0.0, settings.progressive_resizing, 1 - settings.fine_tune, 1.0})):
+    for begin, end in pairwise(sorted({0.0, settings.progressive_resizing, 1 - settings.fine_tune_fraction, 1.0})):
         stage = schedule.stage(begin)
         per_pixel = fine_tune_per_pixel if fine_tune_per_pixel and schedule.fine_tunes(begin) else second_per_pixel
         rate += (end - begin) / (stage.batch * stage.crop**2 * per_pixel)

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
-
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models, check_name
 from fastnst.losses.settings import (
-    FINE_TUNE_NAMES,
     LOOK,
     LOSS,
     RESEARCH,
@@ -22,25 +19,10 @@ from fastnst.losses.settings import (
     StyleStatistic,
     check_fine_tuning,
 )
+from fastnst.renamed import with_current_names
 
 SMALLEST_CROP = 64
 """Pixels; the loss network's deepest layers have little left of smaller ones."""
-
-RENAMED: Mapping[str, str] = FINE_TUNE_NAMES | {
-    "licence": "license",
-    "batch": "batch_size",
-    "crop": "crop_size",
-    "small_first": "progressive_resizing",
-    "small_crop": "progressive_crop_size",
-    "small_batch": "progressive_batch_size",
-    "decay": "lr_schedule",
-    "average": "ema_decay",
-    "start": "init_from",
-    "lattice_weight": "checkerboard_weight",
-}
-"""What version 0.1, whose recipes, checkpoints and options are still read, called settings, and today's names."""
-
-_OPTIONS = {new: old for old, new in RENAMED.items()}
 
 _SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": ("live", 32, 3)}
 
@@ -50,25 +32,25 @@ class TrainSettings(LossSettings):
     """How a network is trained."""
 
     style: tuple[Path, ...]
-    """Style picture; given several times, one network learns all of them and mixes them afterwards. In Python a single
-    path will do."""
+    """Style to paint in: a picture; given several times, one network learns all of them and mixes them afterwards. In
+    Python a single path will do."""
 
     name: str = ""
-    """Name of the style, or of the network of several; by default the pictures' file names."""
+    """Name of the style: of a network of several, its own; by default the pictures' file names."""
 
     strength_input: Annotated[bool, LOOK] = False
     """Train for any strength from 0, the photo itself, over 1, the full style, to 1.5: the network gets an input for
     it."""
 
-    steady: Annotated[float, LOOK] = 0.0
+    temporal_weight: Annotated[float, LOOK] = 0.0
     """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
-    license: Annotated[str, Parameter(alias="--licence")] = "not stated"
-    """Terms under which the trained weights may be used; written into the files."""
+    license: str = "not stated"
+    """License of the trained weights, written into the files."""
 
     content: str = "val2017"
-    """Content pictures: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
+    """Photographs: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
 
     network: Literal["johnson", "live", "live-small"] = "johnson"
     """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
@@ -82,7 +64,7 @@ class TrainSettings(LossSettings):
 
     style_weight: Annotated[float | Literal["auto"], LOOK] = 5.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
-    ends near --content-goal whatever the painting."""
+    ends near --content-target whatever the painting."""
 
     style_statistic: Annotated[StyleStatistic, LOSS] = "covariance"
     """What style compares: each channel's mean and the channels' covariance, or what else `fastnst optimize` has
@@ -105,51 +87,52 @@ class TrainSettings(LossSettings):
     pattern_weight: Annotated[float, LOSS] = 0.15
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
 
-    content_goal: Annotated[float, LOOK] = 0.6
-    """Content loss that --style-weight auto aims at: less, and more of the photo stays."""
+    content_target: Annotated[float, LOOK] = 0.6
+    """Content loss to aim at, 0 to 1: where --style-weight is auto, it is found for it. Less, and more of the photo
+    stays."""
 
     steps: Annotated[int, SCHEDULE] = 2400
-    """Optimiser updates; with --budget as many as fit."""
+    """Optimizer steps: with --budget as many as fit."""
 
     budget: str = ""
     """Time for everything up to the exported network, e.g. 90s, 20m or 2h (not for fetching photographs): a few steps
     are timed, crops chosen, and learning rate and end follow the clock."""
 
-    fine_tune: Annotated[float, LOSS, Parameter(alias="--polish")] = 0.0
-    """Part of the training, 0 to 1, at its end that goes through VGG-19, where the loss network is compact: the
+    fine_tune_fraction: Annotated[float, LOSS] = 0.0
+    """Fraction of the training, 0 to 1, at its end that goes through VGG-19, where the loss network is compact: the
     pictures become VGG-19's own at a fraction of its time. The held-out pictures are judged by it throughout."""
 
-    fine_tune_weights: Annotated[Path | None, LOSS, Parameter(alias="--polish-weights")] = None
-    """File with VGG-19's weights for --polish, instead of a download."""
+    fine_tune_weights: Annotated[Path | None, LOSS] = None
+    """File with VGG-19's weights for the fine-tuning, instead of a download."""
 
-    batch_size: Annotated[int, SCHEDULE, Parameter(alias="--batch")] = 2
+    batch_size: Annotated[int, SCHEDULE] = 2
     """Pictures per step."""
 
-    crop_size: Annotated[int, SCHEDULE, Parameter(alias="--crop")] = 256
+    crop_size: Annotated[int, SCHEDULE] = 256
     """Side of the square crops, pixels; a multiple of 8."""
 
-    progressive_resizing: Annotated[float, SCHEDULE, Parameter(alias="--small-first")] = 0.0
+    progressive_resizing: Annotated[float, SCHEDULE] = 0.0
     """Part of the training, 0 to 1, that is done on smaller crops first: they cost less, and palette and strokes are
     learnt from them as well."""
 
-    progressive_crop_size: Annotated[int, SCHEDULE, Parameter(alias="--small-crop")] = 0
-    """Side of those crops, pixels; 0 is half of --crop."""
+    progressive_crop_size: Annotated[int, SCHEDULE] = 0
+    """Side of those crops, pixels; 0 is half of --crop-size."""
 
-    progressive_batch_size: Annotated[int, SCHEDULE, Parameter(alias="--small-batch")] = 0
-    """Pictures per step of those; 0 is --batch."""
+    progressive_batch_size: Annotated[int, SCHEDULE] = 0
+    """Pictures per step of those; 0 is --batch-size."""
 
     learning_rate: Annotated[float, SCHEDULE] = 1e-3
-    """Adam's learning rate at its highest."""
+    """Learning rate of the optimizer: Adam's at its highest."""
 
-    lr_schedule: Annotated[Literal["cosine", "constant"], SCHEDULE, Parameter(alias="--decay")] = "cosine"
-    """Course of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none, as
-    the usual recipes have it."""
+    lr_schedule: Annotated[Literal["cosine", "constant"], SCHEDULE] = "cosine"
+    """Schedule of the learning rate. cosine: 50 steps of warm-up, then down to 0 along half a cosine; constant: none,
+    as the usual recipes have it."""
 
-    ema_decay: Annotated[float, SCHEDULE, Parameter(alias="--average")] = 0.0
+    ema_decay: Annotated[float, SCHEDULE] = 0.0
     """Decay of a running average of the weights, e.g. 0.99, which is then what is shown and exported; 0 none."""
 
-    init_from: Annotated[Literal["auto", "none"] | Path, SCHEDULE, Parameter(alias="--start")] = "auto"
-    """Trained network of the same width and blocks to start from, instead of random weights: a .safetensors file, or
+    init_from: Annotated[Literal["auto", "none"] | Path, SCHEDULE] = "auto"
+    """Trained network to start from, instead of from nothing: of the same width and blocks, a .safetensors file, or
     the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
     one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
 
@@ -157,23 +140,23 @@ class TrainSettings(LossSettings):
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are
     imitated as well: a network that is too small to find a good way of painting itself, as those for live pictures are,
     learns it from a large one. auto: a johnson of 16 channels is trained first. By default auto for networks for live
-    pictures without --start, else none."""
+    pictures without --init-from, else none."""
 
     teacher_weight: Annotated[float, LOSS] = 2.0
     """Weight of the difference to the teacher's pictures, as the loss network sees it."""
 
-    checkerboard_weight: Annotated[float, LOSS, Parameter(alias="--lattice-weight")] = 1000.0
+    checkerboard_weight: Annotated[float, LOSS] = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
     style_size: Annotated[int, LOOK] = 1024
-    """Long side of the style picture, pixels: the larger, the larger the strokes."""
+    """Longest side of the style picture, pixels: the larger, the larger the strokes."""
 
     seed: Annotated[int, RESEARCH] = 0
-    """Seed of the network's first weights and of the order and the crops of the pictures."""
+    """Random seed: of the network's first weights and of the order and the crops of the pictures."""
 
     workers: Annotated[int, SCHEDULE] = 2
-    """Processes that read pictures."""
+    """Worker processes: those that read pictures."""
 
     preview_every: Annotated[int, SCHEDULE] = 250
     """Steps between two sheets of stylized held-out pictures."""
@@ -219,6 +202,11 @@ class TrainSettings(LossSettings):
         return bundled_models() / "gallery.safetensors" if fits else None
 
     @property
+    def fine_tunes(self) -> bool:
+        """Whether the end of the training goes through VGG-19, after the compact network."""
+        return self.fine_tune_fraction > 0
+
+    @property
     def budget_s(self) -> float | None:
         """The budget in seconds, where there is one."""
         return seconds_in(self.budget) if self.budget else None
@@ -235,23 +223,27 @@ class TrainSettings(LossSettings):
         for name in ("width", "blocks", "steps", "batch_size", "crop_size", "style_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise SettingError(f"{_option(name)} is {value}; expected at least 1")
+                raise SettingError(f"{option_of(name)} is {value}; expected at least 1")
         for name, side in (("crop_size", self.crop_size), ("progressive_crop_size", self.progressive_crop_size)):
             if side % 8 or (side < SMALLEST_CROP and not (name == "progressive_crop_size" and side == 0)):
                 raise SettingError(
-                    f"{_option(name)} is {side}; expected a multiple of 8 from {SMALLEST_CROP} pixels on"
+                    f"{option_of(name)} is {side}; expected a multiple of 8 from {SMALLEST_CROP} pixels on"
                 )
         if not 0 <= self.progressive_resizing <= 1:
-            raise SettingError(f"--small-first is {self.progressive_resizing}; expected a part of the training, 0 to 1")
+            raise SettingError(
+                f"--progressive-resizing is {self.progressive_resizing}; expected a part of the training, 0 to 1"
+            )
         if self.progressive_batch_size < 0:
-            raise SettingError(f"--small-batch is {self.progressive_batch_size}; expected at least 1, or 0 for --batch")
+            raise SettingError(
+                f"--progressive-batch-size is {self.progressive_batch_size}; expected at least 1, or 0 for --batch-size"
+            )
         self._check_course()
         if not self.learning_rate > 0:
             raise SettingError(f"--learning-rate is {self.learning_rate}; expected a number above 0, e.g. 0.001")
         if not 0 <= self.ema_decay < 1:
-            raise SettingError(f"--average is {self.ema_decay}; expected 0 or a decay below 1, e.g. 0.99")
-        if not 0 < self.content_goal < 1:
-            raise SettingError(f"--content-goal is {self.content_goal}; expected a loss between 0 and 1, e.g. 0.6")
+            raise SettingError(f"--ema-decay is {self.ema_decay}; expected 0 or a decay below 1, e.g. 0.99")
+        if not 0 < self.content_target < 1:
+            raise SettingError(f"--content-target is {self.content_target}; expected a loss between 0 and 1, e.g. 0.6")
         _ = self.budget_s
 
     def _check_course(self) -> None:
@@ -259,7 +251,7 @@ class TrainSettings(LossSettings):
             raise SettingError(f"--workers is {self.workers}; expected 0, for none beside the main one, or more")
         for name in ("checkpoint_every_s", "early_export_s"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected seconds from 0 on")
+                raise SettingError(f"{option_of(name)} is {getattr(self, name)}; expected seconds from 0 on")
         if not 0 <= self.seed < 1 << 63:
             raise SettingError(f"--seed is {self.seed}; expected a whole number from 0 on")
 
@@ -268,13 +260,15 @@ class TrainSettings(LossSettings):
             raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
 
     def _check_fine_tuning(self) -> None:
-        if not 0 <= self.fine_tune <= 1:
-            raise SettingError(f"--polish is {self.fine_tune}; expected a part of the training, 0 to 1")
-        check_fine_tuning(self.fine_tune, self.fine_tune_weights, self.loss_network)
-        if self.fine_tune and not self.budget and self.steps * self.fine_tune < 1:
+        if not 0 <= self.fine_tune_fraction <= 1:
             raise SettingError(
-                f"--polish {self.fine_tune} of --steps {self.steps} is less than one step; expected "
-                f"{1 / self.steps:.2g} or more"
+                f"--fine-tune-fraction is {self.fine_tune_fraction}; expected a part of the training, 0 to 1"
+            )
+        check_fine_tuning("--fine-tune-fraction", self.fine_tune_fraction, self.fine_tune_weights, self.loss_network)
+        if self.fine_tune_fraction and not self.budget and self.steps * self.fine_tune_fraction < 1:
+            raise SettingError(
+                f"--fine-tune-fraction {self.fine_tune_fraction} of --steps {self.steps} is less than one step; "
+                f"expected {1 / self.steps:.2g} or more"
             )
 
     def _check_styles(self) -> None:
@@ -286,8 +280,8 @@ class TrainSettings(LossSettings):
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"--style: two pictures are called {name}; rename one, a mix names styles by them")
-        if not 0 <= self.steady < math.inf:
-            raise SettingError(f"--steady is {self.steady}; expected 0 or a weight above, e.g. 5")
+        if not 0 <= self.temporal_weight < math.inf:
+            raise SettingError(f"--temporal-weight is {self.temporal_weight}; expected 0 or a weight above, e.g. 5")
 
 
 def plain(settings: TrainSettings) -> dict[str, Any]:
@@ -297,8 +291,8 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
 
 
 def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, as version 0.1 or a later one wrote them, under today's names."""
-    return {RENAMED.get(name, name): value for name, value in saved.items()}
+    """Settings by name, as an earlier version wrote them, under today's names."""
+    return with_current_names("train", saved)
 
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,9 +304,9 @@ def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {"init_from": "none", **size, **loss} | with_new_names(saved)
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
     """What a setting is called on the command line and in its documentation."""
-    return f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    return f"--{name.replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:

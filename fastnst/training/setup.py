@@ -29,7 +29,7 @@ from fastnst.losses.vgg import LossNetwork
 from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
-from fastnst.training.checkpoint import CHECKPOINT, new_state, resume_from, start_ema
+from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, held_out
 from fastnst.training.distributed import Processes
 from fastnst.training.objective import TrainingObjective
@@ -74,28 +74,34 @@ class Setup:
         self.loss_network, self.loss_weights = load_loss_network(settings, device)
         # What the last part is judged by, and the held-out pictures throughout.
         self.fine_tuning_network = self.loss_network
-        if settings.fine_tune:
+        if settings.fine_tune_fraction:
             self.fine_tuning_network, weights = load_fine_tuning_network(settings, settings.fine_tune_weights, device)
-            self.loss_weights += f"; the last {100 * settings.fine_tune:.3g} % {weights}"
+            self.loss_weights += f"; the last {100 * settings.fine_tune_fraction:.3g} % {weights}"
         self.state = new_state(settings, device)
         self.stopwatch = Stopwatch(device)
         self.settings = settings
 
-    def run(self, began: float, *, resume: bool) -> TrainingRun:
+    def run(self, began: float, *, resume: Resume) -> TrainingRun:
         """Measure and plan all that is left; with `resume` the training stands where the folder's checkpoint does.
 
         Raises InputError, CheckpointError.
         """
         if resume:
-            self.settings = resume_from(self.folder / CHECKPOINT, self.state, self.settings, digest(self.styles))
+            checkpoint, force = self.folder / CHECKPOINT, resume == "force"
+            self.settings, changed = resume_from(
+                checkpoint, self.state, self.settings, digest(self.styles), force=force
+            )
+            self._say_resumed(changed)
         began -= self.state.elapsed_s
         self._weigh()
         teacher = self._teacher()
         objective = self._objective(self.loss_network, teacher)
-        fine_tuning = self._objective(self.fine_tuning_network, teacher) if self.settings.fine_tune else objective
+        fine_tuning = (
+            self._objective(self.fine_tuning_network, teacher) if self.settings.fine_tune_fraction else objective
+        )
         if not resume:
             self._begin_near(objective)
-        pace = self._pace(objective, fine_tuning, began, resume=resume)
+        pace = self._pace(objective, fine_tuning, began, resume=bool(resume))
         settings, state = self.settings, self.state
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)
@@ -118,6 +124,11 @@ class Setup:
             stopwatch=self.stopwatch,
         )
 
+    def _say_resumed(self, changed: str) -> None:
+        all_steps = "" if self.settings.budget else f" of {self.settings.steps}"
+        words = f", now with {changed}" if changed else ""
+        self.say(f"Going on with {self.folder} after step {self.state.step}{all_steps}{words}.")
+
     def _weigh(self) -> None:
         """Find the style weight, unless the settings or the checkpoint have it."""
         state, given = self.state, self.settings.style_weight
@@ -128,7 +139,7 @@ class Setup:
             photos = self._photos(PHOTOS, max(SIDE, self.fine_tuning_network.smallest_side))
             found = find_style_weight(self.fine_tuning_network, settings, self.styles, photos, self.dtype)
             (state.style_weight,) = self.processes.broadcast([found])
-            self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_goal:g}.")
+            self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_target:g}.")
 
     def _objective(self, loss_network: LossNetwork, teacher: StyleNetwork | None) -> TrainingObjective:
         weighed = replace(self.settings, style_weight=self.state.style_weight)
@@ -293,4 +304,4 @@ def _find(
             judged = weighed(pixels, content, reference)
             return float(judged.values["content"])
 
-    return search_style_weight(lost, settings.content_goal / EXCESS, FIRST_WEIGHT * settings.content_weight)
+    return search_style_weight(lost, settings.content_target / EXCESS, FIRST_WEIGHT * settings.content_weight)

@@ -15,7 +15,7 @@ import torch
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.files import alone_in, write_atomically
 from fastnst.models.checkpoint import find_model, load_model
-from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, new_state, saved_settings
+from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, Resume, new_state, saved_settings
 from fastnst.training.distributed import is_main, started_by_torchrun
 from fastnst.training.engine import TrainCallbacks, run_training
 from fastnst.training.results import TrainedFiles, TrainResult, finish
@@ -38,7 +38,7 @@ def train(
     folder: Path | None = None,
     *,
     content: Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     callbacks: TrainCallbacks | None = None,
     device: torch.device | None = None,
     began: float | None = None,
@@ -54,7 +54,8 @@ def train(
         settings: style picture, photographs, network and schedule.
         folder: for checkpoint, previews and results; by default runs/NAME.
         content: folder of photographs; by default the settings', which must then be a folder.
-        resume: go on with the training that `folder` holds.
+        resume: go on with the training that `folder` holds; "force" also where settings differ that can be changed on
+            the way.
         callbacks: called after steps, after the held-out pictures were painted, and with notes.
         device: what computes; by default a GPU where there is one.
         began: the time by time.monotonic from which a budget counts; by default now.
@@ -81,7 +82,7 @@ def train(
             student.settings,
             content,
             folder,
-            resume=resume and (student.settings is settings or (folder / CHECKPOINT).exists()),
+            resume=resume if student.settings is settings or (folder / CHECKPOINT).exists() else False,
             callbacks=callbacks,
             device=device,
             began=min(began, time.monotonic() - student.elapsed_s),
@@ -110,7 +111,7 @@ def wants_teacher(settings: TrainSettings) -> bool:
     return settings.network != "johnson" and settings.init_model is None and settings.teacher_weight > 0
 
 
-def check_teacher(settings: TrainSettings, folder: Path, *, resume: bool) -> None:
+def check_teacher(settings: TrainSettings, folder: Path, *, resume: Resume) -> None:
     """Raise what would keep `prepare_teacher` from its work, before anything is fetched or trained.
 
     OutputError where `folder` holds a teacher and `resume` is not asked for, SettingError in one of several processes.
@@ -132,7 +133,7 @@ def prepare_teacher(
     content: Path,
     folder: Path,
     *,
-    resume: bool,
+    resume: Resume,
     callbacks: TrainCallbacks,
     device: torch.device | None,
     began: float,
@@ -155,7 +156,7 @@ def prepare_teacher(
     if model.exists():
         return DistillationSetup(found, 0.0 if begun else float(load_model(model)[1].training.get("elapsed_s", 0.0)))
     new_state(settings, torch.device("cpu"))  # what is wrong with the student is better known before
-    going_on = resume and (place / CHECKPOINT).exists()
+    going_on = resume if (place / CHECKPOINT).exists() else False
     if not going_on:
         place.mkdir(parents=True, exist_ok=True)
         write_atomically(place / WAITING, json.dumps(plain(settings)).encode())

@@ -144,14 +144,14 @@ def _checked_quality(name: str, quality: int | None) -> int | None:
     if quality is None:
         return _QUALITY.get(name)
     if name in FIXED_QUALITY:
-        raise SettingError(f"quality {quality}: {name} has no such setting; leave it out")
+        raise SettingError(f"--crf {quality}: {name} has no such setting; leave it out")
     low, high = _QUALITY_RANGE.get(name, (0, 100))
     if not low <= quality <= high:
-        raise SettingError(f"quality {quality}: {name} takes {low} (best) to {high}")
+        raise SettingError(f"--crf {quality}: {name} takes {low} (best) to {high}")
     return quality
 
 
 def _choice(name: str, preset: str, choices: Sequence[str]) -> str:
     if preset not in choices:
-        raise SettingError(f"preset {preset!r}: {name} has {', '.join(choices)}")
+        raise SettingError(f"encoder speed {preset!r}: {name} has {', '.join(choices)}")
     return preset

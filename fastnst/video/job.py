@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from fastnst.errors import OutputError
 from fastnst.io.files import RemovableLock, move_exclusively, read_regular, write_atomically
@@ -36,13 +36,14 @@ class JobFolder:
         job.publish(job.folder / "whole.mp4", overwrite=False)
     """
 
-    def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool = True) -> None:
+    def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool | Literal["force"] = True) -> None:
         """Describe the job.
 
         Args:
             output: the file or folder to be made.
             identity: all that the painted frames depend on; what another identity left behind is dropped.
-            resume: go on from what an earlier run left.
+            resume: go on from what an earlier run left; with "force" entering raises OutputError where that had
+                another identity.
         """
         self.output = output
         self.folder = job_folder(output)
@@ -111,7 +112,13 @@ class JobFolder:
     def _prepare(self) -> None:
         description = self.folder / _DESCRIPTION
         same = description.exists() and read_regular(description, _DESCRIPTION_BYTES) == self._identity.encode()
-        self.resumed = same and self._resume
+        self.resumed = same and bool(self._resume)
+        if self._resume == "force" and not same:
+            self.keep = True
+            raise OutputError(
+                f"{self.folder}: was begun with another source, style or other settings; give the same, or "
+                "--resume never to begin anew"
+            )
         if not self.resumed:
             # The old description goes last: without its files it does no harm, and they without it would.
             self._empty()

@@ -32,11 +32,11 @@ class VideoSettings:
     """h264, hevc, vp9, av1, prores, ffv1, or the name of any encoder of FFmpeg, hardware too: hevc_nvenc, h264_qsv,
     h264_videotoolbox ... By default h264; vp9 in .webm."""
 
-    quality: int | None = None
+    crf: int | None = None
     """Lower is better and larger. By default 16 for h264, 18 for hevc, 24 for vp9 and av1, and up to 10 more for a
     source with few bits for each pixel."""
 
-    preset: str | None = None
+    encoder_speed: str | None = None
     """Speed of the encoder in its own words: ultrafast to placebo for h264 and hevc, 0 to 8 for vp9, 0 to 13 for av1;
     proxy, lt, standard, hq or 4444 for prores."""
 
@@ -71,8 +71,8 @@ class VideoSettings:
     damaged: Literal["stop", "skip"] = "stop"
     """What to do where a film is damaged or cut short: stop with an error, or paint what can be decoded."""
 
-    resume: bool = True
-    """Go on from what an earlier run with the same settings left."""
+    resume: bool | Literal["force"] = True
+    """Go on from what an earlier run with the same settings left; with "force" it is an error where that had others."""
 
     codec_threads: int | None = None
     """Threads of the decoder and of the encoder, each. By default as many as FFmpeg thinks best."""
@@ -199,9 +199,9 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         rate=film.rate,
         colors=encoded_colors(film.colors, film.size[0]),
         pixel_aspect=film.pixel_aspect,
-        quality=settings.quality if settings.quality is not None else fitted_quality(encoder, film.bits_per_pixel),
+        quality=settings.crf if settings.crf is not None else fitted_quality(encoder, film.bits_per_pixel),
         fields=film.fields if settings.interlaced == "keep" else "",
-        preset=settings.preset,
+        preset=settings.encoder_speed,
         threads=settings.codec_threads,
     )
     encoding = complete(encoding, _form(film, encoding, settings), settings.pixel_format)

@@ -147,7 +147,7 @@ def stylize_in_segments(
     mine = jobs[count * (shard.number - 1) // shard.parts : count * shard.number // shard.parts]
     work = work_of(SegmentWorkshop(film, plan, tuple(times)))
     settings = film.settings | {"encoding": str(plan.encoding), "ffmpeg": str(av.library_versions)}
-    with Ledger(folder, settings, total=count, shard=shard, overwrite=False) as ledger:
+    with Ledger(folder, settings, total=count, shard=shard, overwrite=not plan.settings.resume) as ledger:
         tally = run_batch(ledger, mine, str(folder), work, on_done=on_done)
         ledger.manifest.refresh()
         done = all(ledger.is_done(job) for job in jobs)

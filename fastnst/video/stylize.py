@@ -139,11 +139,11 @@ def _as_begun(pipeline: StylePipeline, plan: FilmPlan) -> Iterator[StylePipeline
     try:
         other = pipeline.on(provider=provider)
     except SettingError as error:
-        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --fresh paints it anew") from error
+        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --resume never paints it anew") from error
     with other:
         if other.identity != begun:
             words = f"was begun on {provider} in {precision}, which is {other.choice.precision} today"
-            raise SettingError(f"{plan.output}: {words}; --fresh paints it anew")
+            raise SettingError(f"{plan.output}: {words}; --resume never paints it anew")
         yield other
 
 

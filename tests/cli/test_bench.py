@@ -57,7 +57,7 @@ def test_every_network_size_and_provider(styles: Path, planned: list[Case]) -> N
     assert (
         run(
             *("bench", "--style", "dots", styles / "lines.onnx", "--against", other),
-            *("--size", "64x48", "--size", "32x16", "--provider", "cpu", "openvino"),
+            *("--frame-size", "64x48", "--frame-size", "32x16", "--provider", "cpu", "openvino"),
         )
         == 0
     )
@@ -79,7 +79,7 @@ def test_all_installed_styles_at_640x480_by_default(styles: Path, planned: list[
 
 
 def test_table(styles: Path, planned: list[Case], capfd: pytest.CaptureFixture[str]) -> None:
-    assert run("bench", "--style", "dots", "--provider", "cpu", "cuda", "--size", "64x48", "32x16") == 1
+    assert run("bench", "--style", "dots", "--provider", "cpu", "cuda", "--frame-size", "64x48", "32x16") == 1
     out, err = capfd.readouterr()
     assert err == ""
     lines = out.splitlines()
@@ -99,7 +99,7 @@ def test_a_busy_machine_is_mentioned(styles: Path, planned: list[Case], capfd: p
 
 
 def test_really_run_with_json(styles: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--runs", "1", "--threads", "1", "--size", "16x8", "--provider", "cpu")
+    arguments = ("--runs", "1", "--threads", "1", "--frame-size", "16x8", "--provider", "cpu")
     assert run("bench", "--style", "dots", "lines", *arguments, "--json", styles / "out" / "a.json") == 0
     read = json.loads((styles / "out" / "a.json").read_text())
     assert [row["name"] for row in read["results"]] == ["dots", "lines"]
@@ -112,8 +112,8 @@ def test_really_run_with_json(styles: Path, capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--size", "640"], 1, "--size 640: expected WIDTHxHEIGHT"),
-        (["--size", "0x480"], 1, "--size 0x480: expected"),
+        (["--frame-size", "640"], 1, "--frame-size 640: expected WIDTHxHEIGHT"),
+        (["--frame-size", "0x480"], 1, "--frame-size 0x480: expected"),
         (["--style", "nonsuch"], 1, "no style 'nonsuch'"),
         (["--against", "gone.onnx"], 1, "gone.onnx: no such file"),
         (["--runs", "0"], 2, "runs"),

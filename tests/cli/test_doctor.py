@@ -52,7 +52,7 @@ def test_something_needed_is_broken(monkeypatch: pytest.MonkeyPatch, capfd: pyte
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, BROKEN, arguments=("--json",)) == 1
+    assert run(monkeypatch, BROKEN, arguments=("--as-json",)) == 1
     read = json.loads(capfd.readouterr().out)
     assert read["works"] is False
     assert read["findings"][0]["name"] == "onnxruntime"

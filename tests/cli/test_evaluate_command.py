@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -129,17 +130,17 @@ def test_ctrl_c_leaves_a_report_and_resume_goes_on(
         measured.append(frame)
         return measure(self, frame)
 
-    def run(*, resume: bool) -> None:
+    def run(*, resume: Literal["auto", "never"]) -> None:
         given = [str(photos / f"photo{number}.png") for number in range(4)]
         evaluate(style=[style], style_image=style_picture, photos=tuple(given), output=out, size=(80,), resume=resume)
 
     monkeypatch.setattr(Judge, "measure_photo", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        run(resume=False)
+        run(resume="never")
     assert json.loads((out / "report.json").read_text())["photos"] == ["photo0.png", "photo1.png"]
     assert "stopped before the last" in (out / "report.html").read_text()
     measured[:] = [None] * 5
-    run(resume=True)
+    run(resume="auto")
     assert len(measured) == 5 + 2
     assert len(json.loads((out / "report.json").read_text())["photos"]) == 4
 

@@ -54,7 +54,7 @@ def test_optimize_begins_with_what_is_required(capsys: pytest.CaptureFixture[str
     text = shown(capsys, "optimize")
     assert TITLES.findall(text) == ["Arguments", "Parameters", "Look", "Schedule", "Loss", "Research"]
     assert options(text, "Parameters")[:5] == ["--style", "--output", "--preset", "--steps", "--size"]
-    assert {"--style-mask", "--strength", "--color"} <= set(options(text, "Look"))
+    assert {"--style-mask", "--content-target", "--color"} <= set(options(text, "Look"))
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
@@ -74,4 +74,4 @@ def test_help_of_a_setting_is_wrapped_by_the_terminal_alone() -> None:
     wide = os.environ | {"COLUMNS": "1000", "LINES": "100", "PYTHONIOENCODING": "utf-8"}
     text = subprocess.run(command, env=wide, capture_output=True, encoding="utf-8", check=True).stdout
     (line,) = re.findall("^.*In Python a single path will do.*$", text, re.MULTILINE)
-    assert "Style picture; given several times" in line
+    assert "Style to paint in: a picture; given several times" in line

@@ -250,7 +250,7 @@ def settings_of(arguments: list[str], tmp_path: Path) -> dict[str, object]:
 def test_preset_and_what_overrides_it(arguments: list[str], tmp_path: Path) -> None:
     used = settings_of([*arguments, "--preset", "cs229", "--tv-weight", "0.5"], tmp_path)
     assert json.loads((tmp_path / "out.json").read_text())["preset"] == "cs229"
-    assert (used["optimizer"], used["content_weight"], used["fit"]) == ("adam", 1e-4, "crop")
+    assert (used["optimizer"], used["content_weight"], used["aspect"]) == ("adam", 1e-4, "crop")
     assert used["content_layer_weights"] == []  # other layers were given
     assert (used["tv_weight"], used["steps"], used["size"]) == (0.5, 4, 24)
     assert used["init"] == "noise"
@@ -362,30 +362,63 @@ def test_resume_goes_on_after_ctrl_c(arguments: list[str], tmp_path: Path, capsy
         stop_at(3, patch)
         assert status_of([*arguments, *log]) == 130
     assert "stopped at step 2 of 4" in capsys.readouterr().err
-    assert status_of([*arguments, *log, "--resume", "--json", str(tmp_path / "out.json")]) == 0
+    assert status_of([*arguments, *log, "--json", str(tmp_path / "out.json")]) == 0
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), whole)
     told, expected = (json.loads((tmp_path / name).read_text())["history"] for name in ("out.json", "whole.json"))
     assert [step["total"] for step in told] == [step["total"] for step in expected]
 
 
-def test_a_log_that_is_there_is_not_begun_anew_unasked(
+def test_a_log_of_another_picture_is_not_begun_anew_unasked(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    assert status_of([*arguments, "--log-dir", str(log)]) == 0
+    assert status_of([*arguments, "--log-dir", str(log)]) == 0
+    assert f"{log}: going on with the run that it holds" in capsys.readouterr().err
+    arguments[arguments.index("-o") + 1] = str(tmp_path / "other.png")
+    assert status_of([*arguments, "--log-dir", str(log)]) == 1
+    assert f"log: holds a run of another picture than {tmp_path / 'other.png'}; --resume" in capsys.readouterr().err
+    assert status_of([*arguments, "--resume", str(log)]) == 0
+    assert "going on with" in capsys.readouterr().err
+    assert status_of([*arguments, "--log-dir", str(log), "--resume", "never", "--overwrite"]) == 0
+    assert "going on with" not in capsys.readouterr().err
+
+
+def test_a_picture_of_somebody_else_is_not_replaced_by_a_run_that_goes_on(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = ["--log-dir", str(tmp_path / "log")]
     assert status_of([*arguments, *log]) == 0
-    (tmp_path / "out.png").unlink()
+    other = tmp_path / "other.png"
+    other.write_bytes(b"precious")
+    arguments[arguments.index("-o") + 1] = str(other)
     assert status_of([*arguments, *log]) == 1
-    assert "log: holds a run already; --resume goes on with it, --overwrite begins anew" in capsys.readouterr().err
-    assert status_of([*arguments, *log, "--overwrite"]) == 0
+    assert "other.png: already exists; --overwrite replaces it" in capsys.readouterr().err
+    assert other.read_bytes() == b"precious"
+
+
+def test_a_photo_is_enlarged_where_that_is_asked_for(arguments: list[str], tmp_path: Path) -> None:
+    output, arguments[arguments.index("--size") + 1] = tmp_path / "out.png", "120"
+    with Image.open(arguments[1]) as photo:
+        own = max(photo.size)
+    assert own < 120
+    assert status_of(arguments) == 0
+    with Image.open(output) as painted:
+        assert max(painted.size) == own
+    assert status_of([*arguments, "--enlarge", "--overwrite"]) == 0
+    with Image.open(output) as painted:
+        assert max(painted.size) == 120
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--resume"], "--resume goes on with what a run left in its --log-dir; give that folder as well"),
-        (["--resume", "--log-dir", "{folder}/gone"], "gone: nothing to go on with; expected checkpoint.safetensors"),
+        (["--resume", "{folder}/gone"], "gone: nothing to go on with; expected checkpoint.safetensors"),
         (["--log-dir", "{folder}/text.jpg"], "text.jpg: is a file; expected the name of a folder"),
-        (["--scales", "9"], "--scales 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer scales"),
+        (
+            ["--pyramid-levels", "9"],
+            "--pyramid-levels 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer",
+        ),
     ],
 )
 def test_impossible_logs_and_scales(
@@ -398,7 +431,7 @@ def test_impossible_logs_and_scales(
 
 def test_a_pyramid_writes_the_largest(arguments: list[str], tmp_path: Path) -> None:
     arguments[arguments.index("--size") + 1] = "48"
-    assert status_of([*arguments, "--scales", "2", "--save-every", "1"]) == 0
+    assert status_of([*arguments, "--pyramid-levels", "2", "--save-every", "1"]) == 0
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (48, 35)
 

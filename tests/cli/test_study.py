@@ -89,7 +89,7 @@ def test_masks(arguments: list[str], tmp_path: Path) -> None:
     [
         ("masks", [], "wants --content-mask and --style-mask for each"),
         ("blend", [], "wants two or more"),
-        ("library", [], "wants --network"),
+        ("library", [], "wants --trained-style"),
         ("pooling", ["--preset", "gatys"], "no preset is called 'gatys'; did you mean 'gatys2015'?"),
         ("pooling", ["--content-mask", "a.png", "--content-mask", "b.png"], "--content-mask is given 2 times for 1"),
         ("pooling", ["-o", "{file}"], "is a file; expected a folder for the study"),

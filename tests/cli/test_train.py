@@ -31,7 +31,7 @@ def tiny(tmp_path: Path, style_picture: Path, loss_weights: Path, photos: Path) 
         width = 2
         blocks = 1
         steps = 2
-        crop = 64
+        crop-size = 64
         style_size = 64
         content_layers = ["relu2_1"]
         style_layers = ["relu1_1", "relu2_1"]
@@ -59,7 +59,7 @@ def test_a_recipe_of_several_styles_then_flags_then_resumed(
 ) -> None:
     styles = [str(style_picture), str(photos / "photo0.png")]
     recipe.write_text(recipe.read_text(encoding="utf-8").replace(repr(styles[0]), str(styles)), encoding="utf-8")
-    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--licence", "CC0-1.0")
+    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--license", "CC0-1.0")
     assert status == 0, said
     folder = recipe.parent / "runs" / "tiny"
     card = (folder / "tiny.md").read_text(encoding="utf-8")
@@ -72,6 +72,34 @@ def test_a_recipe_of_several_styles_then_flags_then_resumed(
     assert (folder / "tiny.onnx").is_file()
     status, said = run(capsys, "--resume", str(folder))
     assert status == 0, said
+
+
+def test_the_same_command_goes_on_and_others_say_what_differs(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*options: str) -> tuple[int, str]:
+        return run(capsys, "--recipe", str(recipe), *options)
+
+    assert "Going on" not in asked()[1]
+    status, said = asked()
+    assert status == 0, said
+    assert f"Going on with {Path('runs/tiny')} after step 2 of 2." in said
+    changed = "now it is --steps 3 instead of 2; --learning-rate 0.1 instead of 0.001; --resume never begins anew, "
+    changed += f"--resume {Path('runs/tiny')} goes on with what is given now, another -o keeps both"
+    status, said = asked("--steps", "3", "--learning-rate", "0.1")
+    assert (status, said.splitlines()[-1]) == (1, f"fastnst: {Path('runs/tiny/checkpoint.safetensors')}: {changed}")
+    status, said = run(capsys, "--steps", "3", "--learning-rate", "0.1", "--resume", "runs/tiny")
+    assert status == 0, said
+    assert "after step 2 of 3, now with --steps 3 instead of 2; --learning-rate 0.1 instead of 0.001." in said
+    status, said = run(capsys, "--width", "4", "--resume", "runs/tiny")
+    assert status == 1
+    assert "another -o" in said
+    status, said = asked("--resume", "never")
+    assert status == 0, said
+    assert "Going on" not in said
+    assert f"{Path('runs/tiny/checkpoint-before-1.safetensors')}: kept of the training before" in said
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert "Going on with" in asked("--resume", "never")[1]
 
 
 def stopped_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:

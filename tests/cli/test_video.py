@@ -278,7 +278,7 @@ def test_a_much_larger_film_is_said_beforehand(
     monkeypatch.setattr(module, "_LARGE_BYTES", 1000)
     assert run(film, "--style", style, "-o", tmp_path / "out.mkv", "--codec", "ffv1") == 0
     lines = capfd.readouterr().err.splitlines()
-    assert [line for line in lines if "will take about" in line and "--quality" in line] == lines[:1]
+    assert [line for line in lines if "will take about" in line and "--crf" in line] == lines[:1]
 
 
 def test_torch_stays_out() -> None:

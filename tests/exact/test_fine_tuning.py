@@ -28,7 +28,7 @@ def settings(loss_weights: Path) -> OptimizeSettings:
     """Six steps through the compact network, three through a VGG-19 of random weights."""
     return OptimizeSettings(
         steps=9,
-        fine_tune=3,
+        fine_tune_steps=3,
         size=24,
         history=4,
         tv_weight=0,
@@ -63,16 +63,16 @@ def losses_of(result: OptimizeResult) -> list[tuple[float, ...]]:
 
 def test_the_last_of_all_steps_are_polish() -> None:
     compact = OptimizeSettings(loss_network="compact", steps=100, size=512)
-    assert plan_levels(replace(compact, fine_tune=30)) == [Level(512, 70), Level(512, 30, fine_tune=True)]
+    assert plan_levels(replace(compact, fine_tune_steps=30)) == [Level(512, 70), Level(512, 30, fine_tune=True)]
     # Two sizes, of 100 and 50 steps: 20 are part of the second; 50 all of it; 60 reach into the first.
     large = replace(compact, size=1024)
-    assert plan_levels(replace(large, fine_tune=20)) == [
+    assert plan_levels(replace(large, fine_tune_steps=20)) == [
         Level(512, 100),
         Level(1024, 30),
         Level(1024, 20, fine_tune=True),
     ]
-    assert plan_levels(replace(large, fine_tune=50)) == [Level(512, 100), Level(1024, 50, fine_tune=True)]
-    assert plan_levels(replace(large, fine_tune=60)) == [
+    assert plan_levels(replace(large, fine_tune_steps=50)) == [Level(512, 100), Level(1024, 50, fine_tune=True)]
+    assert plan_levels(replace(large, fine_tune_steps=60)) == [
         Level(512, 90),
         Level(512, 10, fine_tune=True),
         Level(1024, 50, fine_tune=True),
@@ -83,7 +83,7 @@ def test_the_last_of_all_steps_are_polish() -> None:
 def test_the_last_steps_lower_what_vgg_sees(
     optimizer: str, settings: OptimizeSettings, photo: Frame, painting: Frame
 ) -> None:
-    settings = replace(settings, optimizer=optimizer, steps=30, fine_tune=12)
+    settings = replace(settings, optimizer=optimizer, steps=30, fine_tune_steps=12)
     seen: list[OptimizeProgress] = []
     result = optimize(photo, painting, settings, callback=seen.append)
     assert [step.fine_tune for step in result.history] == [False] * 18 + [True] * 12
@@ -112,8 +112,8 @@ def test_both_networks_are_told(settings: OptimizeSettings, photo: Frame, painti
     told = report(optimize(photo, painting, settings), settings)
     assert told["loss_weights"].startswith("compact (")
     assert "; the last 3 steps vgg19, torchvision normalisation, tiny.safetensors (sha256 " in told["loss_weights"]
-    assert told["settings"]["fine_tune"] == 3
-    assert [step["fine_tune"] for step in told["history"]] == [False] * 6 + [True] * 3
+    assert told["settings"]["fine_tune_steps"] == 3
+    assert [step["fine_tune_steps"] for step in told["history"]] == [False] * 6 + [True] * 3
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -122,7 +122,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     optimizer: str, stop: int, settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path
 ) -> None:
     # Sizes 24 and 48 with nine and four steps; VGG-19 has the last seven: three of the small, all of the large.
-    settings = replace(settings, optimizer=optimizer, size=48, scales=2, steps=9, fine_tune=7)
+    settings = replace(settings, optimizer=optimizer, size=48, pyramid_levels=2, steps=9, fine_tune_steps=7)
     evaluate, count = PixelObjective.evaluate, iter(range(1, 1000))
 
     def evaluate_so(objective: PixelObjective, image: torch.Tensor):
@@ -144,7 +144,7 @@ def test_a_polished_run_cannot_be_lengthened(
     settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path
 ) -> None:
     optimize(photo, painting, settings, log_dir=tmp_path)
-    with pytest.raises(CheckpointError, match="was made with --steps 9, now it is 12; resume with the same"):
+    with pytest.raises(CheckpointError, match="was made with --steps 9, now it is 12; give the same"):
         optimize(photo, painting, replace(settings, steps=12), log_dir=tmp_path, resume=True)
 
 
@@ -159,7 +159,9 @@ def test_weights_that_are_not_there_are_told_before_the_work(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
     seen: list[OptimizeProgress] = []
-    with pytest.raises(WeightsError, match=r"weights of vgg19-caffe could not be fetched .* --polish-weights FILE or"):
+    with pytest.raises(
+        WeightsError, match=r"weights of vgg19-caffe could not be fetched .* --fine-tune-weights FILE or"
+    ):
         optimize(photo, painting, replace(settings, fine_tune_weights=None), callback=seen.append)
     with pytest.raises(WeightsError, match=r"gone.pth: no such file; expected the weights of vgg19-caffe"):
         optimize(photo, painting, replace(settings, fine_tune_weights=Path("gone.pth")), callback=seen.append)
@@ -170,11 +172,14 @@ def test_weights_that_are_not_there_are_told_before_the_work(
     ("changes", "message"),
     [
         (
-            {"loss_network": "vgg19", "fine_tune": 30},
-            "--polish 30 goes with --loss-network compact, not vgg19",
+            {"loss_network": "vgg19", "fine_tune_steps": 30},
+            "--fine-tune-steps 30 goes with --loss-network compact, not vgg19",
         ),
-        ({"loss_network": "compact", "steps": 30, "fine_tune": 30}, "--polish is 30 of --steps 30; expected fewer"),
-        ({"loss_network": "compact", "fine_tune": -1}, "--polish is -1; expected at least 0"),
+        (
+            {"loss_network": "compact", "steps": 30, "fine_tune_steps": 30},
+            "--fine-tune-steps is 30 of --steps 30; expected fewer",
+        ),
+        ({"loss_network": "compact", "fine_tune_steps": -1}, "--fine-tune-steps is -1; expected at least 0"),
     ],
 )
 def test_impossible_polish(changes: dict[str, object], message: str) -> None:

@@ -120,7 +120,7 @@ def test_a_style_picture_too_large_for_any_photo(settings: OptimizeSettings, pho
         r"takes about ([\d.]+) GB|takes ([\d.]+) GB;|(give a smaller.*)", str(caught.value)
     )
     assert float(first[0]) == pytest.approx(float(even[1]), rel=0.01)
-    assert remedy[2] == "give a smaller --style-size or --style-scale"
+    assert remedy[2] == "give a smaller --style-size or --stroke"
 
 
 @pytest.mark.usefixtures("empty_process")
@@ -158,7 +158,7 @@ from fastnst.io.images import read_frame
 from fastnst.machine.resources import peak_memory_mb
 
 settings = OptimizeSettings(
-    size=500, style_size=64, scales=1, steps=8, history=6, optimizer="{optimizer}", precision="float32",
+    size=500, style_size=64, pyramid_levels=1, steps=8, history=6, optimizer="{optimizer}", precision="float32",
     content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"), loss_weights=Path("{loss_weights}"),
 )
 told = [held_bytes()]

@@ -304,21 +304,22 @@ def test_pictures_too_narrow_for_the_network(settings: OptimizeSettings, photo: 
         optimize(ribbon, painting, settings)
     with pytest.raises(InputError, match="the style picture is 1x24 pixels once resized to --style-size"):
         optimize(photo, ribbon, settings)
-    with pytest.raises(InputError, match=r"the style picture is 1x1 pixels once .*: give a larger --style-scale or"):
-        optimize(photo, photo, replace(settings, style_scale=0.05))
+    with pytest.raises(InputError, match=r"the style picture is 1x1 pixels once .*: give a larger --stroke or"):
+        optimize(photo, photo, replace(settings, stroke=0.05))
 
 
 def test_panoramas_too_narrow_for_the_smallest_scale(settings: OptimizeSettings, painting: Frame) -> None:
     # At 48 pixels 2 are left, as the network needs; at 24, where the painting begins, 1.
     panorama = painting[:4, :96]
     wide = replace(settings, size=48, steps=1)
-    assert optimize(panorama, painting, replace(wide, scales=1)).frame.shape == (2, 48, 3)
+    assert optimize(panorama, painting, replace(wide, pyramid_levels=1)).frame.shape == (2, 48, 3)
     with pytest.raises(
-        InputError, match=r"the photo is 24x1 pixels once resized to the smallest of --scales; .* give fewer --scales"
+        InputError,
+        match=r"the photo is 24x1 pixels once resized to the smallest of --pyramid-levels; .* give fewer --p",
     ):
-        optimize(panorama, painting, replace(wide, scales=2))
+        optimize(panorama, painting, replace(wide, pyramid_levels=2))
     with pytest.raises(InputError, match=r"the photo is 24x1 pixels once resized to --size; .*: give a larger --size"):
-        optimize(panorama, painting, replace(wide, size=24, scales=2))
+        optimize(panorama, painting, replace(wide, size=24, pyramid_levels=2))
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
@@ -335,8 +336,8 @@ def test_unusable_settings_are_named(settings: OptimizeSettings, photo: Frame, p
     with pytest.raises(InputError, match=r"gone\.png: no such file; --init expects content"):
         optimize(photo, painting, replace(settings, init=tmp_path / "gone.png"))
     with pytest.raises(InputError, match="nois: no such file; --init expects content, noise,"):
-        # Before the small paintings that --strength makes.
-        optimize(photo, painting, replace(settings, init=Path("nois"), strength=0.5, style_layers=()))
+        # Before the small paintings that --content-target makes.
+        optimize(photo, painting, replace(settings, init=Path("nois"), content_target=0.5, style_layers=()))
 
 
 def test_bfloat16_goes_the_same_way(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
@@ -373,7 +374,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
         "total_variation",
         "elapsed_s",
         "long_side",
-        "fine_tune",
+        "fine_tune_steps",
     }
     assert told["losses"]["total"] == result.losses["total"]
     assert told["hardware"].endswith("float32")
@@ -383,7 +384,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
 
 def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
     seen: list[OptimizeProgress] = []
-    result = optimize(photo, painting, replace(settings, size=48, scales=2, steps=8), callback=seen.append)
+    result = optimize(photo, painting, replace(settings, size=48, pyramid_levels=2, steps=8), callback=seen.append)
     assert [step.long_side for step in result.history] == [24] * 8 + [48] * 4
     assert [step.step for step in result.history] == list(range(1, 13))
     assert {progress.steps for progress in seen} == {12}
@@ -392,7 +393,7 @@ def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, 
 
 
 def test_the_best_is_the_best_of_the_largest_size(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    result = optimize(photo, painting, replace(settings, size=48, scales=2, steps=8))
+    result = optimize(photo, painting, replace(settings, size=48, pyramid_levels=2, steps=8))
     assert result.best.long_side == 48
     assert result.best == min(result.history[8:], key=lambda step: step.total)
 
@@ -400,15 +401,15 @@ def test_the_best_is_the_best_of_the_largest_size(settings: OptimizeSettings, ph
 def test_a_level_begins_with_what_the_one_before_painted(
     settings: OptimizeSettings, photo: Frame, painting: Frame
 ) -> None:
-    levels = replace(settings, size=48, scales=2, steps=20)
+    levels = replace(settings, size=48, pyramid_levels=2, steps=20)
     result = optimize(photo, painting, levels)
-    plain = optimize(photo, painting, replace(levels, scales=1, steps=1))
+    plain = optimize(photo, painting, replace(levels, pyramid_levels=1, steps=1))
     assert result.history[20].style < 0.7 * plain.history[0].style
 
 
 @pytest.mark.parametrize("stop", [3, 8, 9])
 def test_ctrl_c_in_a_pyramid(stop: int, settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    levels = replace(settings, size=48, scales=2, steps=8)
+    levels = replace(settings, size=48, pyramid_levels=2, steps=8)
     result = optimize(photo, painting, levels, callback=interrupt_at(stop))
     assert result.interrupted
     assert max(result.frame.shape) == (24 if stop <= 8 else 48)
@@ -426,6 +427,6 @@ def test_divergence_as_a_level_begins_keeps_the_one_before(
 
     monkeypatch.setattr(PixelObjective, "evaluate", evaluate_so)
     with pytest.raises(OptimizeDivergedError, match="step 9: the total loss is nan") as caught:
-        optimize(photo, painting, replace(settings, size=48, scales=2, steps=8))
+        optimize(photo, painting, replace(settings, size=48, pyramid_levels=2, steps=8))
     assert caught.value.result is not None
     assert max(caught.value.result.frame.shape) == 24

@@ -33,7 +33,7 @@ STATED = {
         "steps": 200,
         "init": "noise",
         "size": 512,
-        "fit": "square",
+        "aspect": "square",
         "tv_weight": 0,
     },
     "cs229": {
@@ -56,7 +56,7 @@ STATED = {
         "init": "noise",
         "steps": 400,
         "size": 500,
-        "fit": "crop",
+        "aspect": "crop",
     },
     "e4040": {
         "loss_network": "vgg19-caffe",
@@ -137,7 +137,7 @@ def test_presets_say_what_their_documents_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY[1:])
 def test_the_documents_paint_at_one_size(name: str) -> None:
-    assert preset_settings(name, size=2048).scales == 1
+    assert preset_settings(name, size=2048).pyramid_levels == 1
 
 
 def test_every_preset_is_there_and_explains_itself() -> None:
@@ -187,7 +187,7 @@ def test_every_preset_runs_towards_the_style(name: str, photos: Path, style_pict
     result = optimize(read_frame(photos / "photo0.png"), read_frame(style_picture), settings)
     # The last picture tried may be one that L-BFGS goes back from.
     assert min(step.style for step in result.history[-3:]) < result.history[0].style
-    assert result.frame.shape[:2] == ((24, 24) if settings.fit == "square" else (17, 24))
+    assert result.frame.shape[:2] == ((24, 24) if settings.aspect == "square" else (17, 24))
 
 
 def test_the_python_interface_does_it_all(photos: Path, style_picture: Path, loss_weights: Path) -> None:

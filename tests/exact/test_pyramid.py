@@ -18,8 +18,8 @@ def plan(**changes: object) -> list[tuple[int, int]]:
 
 def test_levels_by_hand() -> None:
     # Each level is twice as large and gets half the steps.
-    assert plan(size=800, scales=3, steps=100) == [(200, 100), (400, 50), (800, 25)]
-    assert plan(size=512, scales=3, scale_factor=2**0.5, steps=100) == [(256, 100), (362, 71), (512, 50)]
+    assert plan(size=800, pyramid_levels=3, steps=100) == [(200, 100), (400, 50), (800, 25)]
+    assert plan(size=512, pyramid_levels=3, pyramid_factor=2**0.5, steps=100) == [(256, 100), (362, 71), (512, 50)]
 
 
 def test_scales_follow_from_the_size() -> None:
@@ -34,9 +34,11 @@ def test_every_level_has_a_step() -> None:
     assert plan(size=2048, steps=1) == [(512, 1), (1024, 1), (2048, 1)]
 
 
-@pytest.mark.parametrize("changes", [{"size": 64, "scales": 8}, {"size": 64, "scales": 4, "scale_factor": 1.001}])
+@pytest.mark.parametrize(
+    "changes", [{"size": 64, "pyramid_levels": 8}, {"size": 64, "pyramid_levels": 4, "pyramid_factor": 1.001}]
+)
 def test_more_scales_than_pixels(changes: dict[str, float]) -> None:
-    with pytest.raises(SettingError, match=r"--scales \d by a factor of .* pixels at the smallest; give fewer scales"):
+    with pytest.raises(SettingError, match=r"--pyramid-levels \d by a factor of .* pixels at the smallest; give fewer"):
         plan_levels(OptimizeSettings(**changes))
 
 
@@ -76,15 +78,15 @@ def test_defaults_are_valid_and_frozen() -> None:
         ({"steps": 0}, "--steps is 0; expected at least 1"),
         ({"size": -1}, "--size is -1; expected at least 1"),
         ({"style_size": 0}, "--style-size is 0; expected at least 1"),
-        ({"scales": 0}, "--scales is 0; expected at least 1"),
-        ({"scale_factor": 1.0}, "--scale-factor is 1.0; expected a number above 1"),
+        ({"pyramid_levels": 0}, "--pyramid-levels is 0; expected at least 1"),
+        ({"pyramid_factor": 1.0}, "--pyramid-factor is 1.0; expected a number above 1"),
         ({"history": 0}, "--history is 0; expected at least 1"),
         ({"save_every": -1}, "--save-every is -1; expected at least 0"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0; expected a number above 0"),
         ({"learning_rate": math.nan}, "--learning-rate is nan; expected a number above 0"),
         ({"learning_rate_end": 0.0}, "--learning-rate-end is 0.0; expected a number above 0"),
         ({"learning_rate_steps": 0}, "--learning-rate-steps is 0; expected at least 1"),
-        ({"style_scale": 0.0}, "--style-scale is 0.0; expected a number above 0"),
+        ({"stroke": 0.0}, "--stroke is 0.0; expected a number above 0"),
         ({"adam_beta1": 1.0}, "--adam-beta1 is 1.0; expected a number from 0 to below 1"),
         ({"adam_epsilon": math.inf}, "--adam-epsilon is inf; expected a number above 0"),
         ({"style_weight": -1.0}, "--style-weight is -1.0; expected 0 or more"),

@@ -87,7 +87,7 @@ def test_count_says_how_many() -> None:
     mask = np.asarray(draw((90, 90), (30, 30, 20, GREEN), (65, 65, 15, (0, 200, 90))))
     assert len(names([mask])) == 3
     assert len(names([mask], 2)) == 2
-    with pytest.raises(InputError, match="the masks have 3 colours, --regions is 4; give 3 or less"):
+    with pytest.raises(InputError, match="the masks have 3 colours, --region-count is 4; give 3 or less"):
         find_regions([mask], 4)
 
 

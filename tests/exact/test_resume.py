@@ -28,7 +28,7 @@ def settings(loss_weights: Path) -> OptimizeSettings:
     return OptimizeSettings(
         steps=8,
         size=48,
-        scales=2,
+        pyramid_levels=2,
         history=4,
         tv_weight=0,
         content_layers=("relu2_1",),
@@ -186,9 +186,9 @@ def test_save_every_0_keeps_the_end_alone(
     [
         (
             {"style_weight": 7.0},
-            r"was made with --style-weight 5.0, now it is 7.0; resume with the same, or begin anew",
+            r"was made with --style-weight 5.0, now it is 7.0; give the same, or --resume never to begin anew",
         ),
-        ({"scales": 1}, "was made with --scales 2, now it is 1"),
+        ({"pyramid_levels": 1}, "was made with --pyramid-levels 2, now it is 1"),
         ({"style_layers": ("relu1_1",)}, r"was made with --style-layers \['relu1_1', 'relu2_1'\], now"),
     ],
 )

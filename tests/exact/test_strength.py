@@ -72,7 +72,7 @@ def test_search_survives_noise_and_nothing_lost() -> None:
 def test_the_same_strength_gives_up_as_much_with_every_style(
     normalization: str, settings: OptimizeSettings, frames: list[Frame]
 ) -> None:
-    asked = replace(settings, strength=0.3, normalization=normalization, steps=60)
+    asked = replace(settings, content_target=0.3, normalization=normalization, steps=60)
     lost = []
     for style in (frames[1], frames[4] // 3, 255 - frames[2] // 2):
         result = optimize(frames[0], style, asked)
@@ -86,7 +86,9 @@ def test_the_same_strength_gives_up_as_much_with_every_style(
 
 
 def test_more_strength_loses_more(settings: OptimizeSettings, frames: list[Frame]) -> None:
-    weights = [weigh_pair(replace(settings, strength=strength), frames[0], frames[4]) for strength in (0.1, 0.3, 0.6)]
+    weights = [
+        weigh_pair(replace(settings, content_target=strength), frames[0], frames[4]) for strength in (0.1, 0.3, 0.6)
+    ]
     assert weights == sorted(weights)
     assert weights[0] < weights[2] / 4
 
@@ -106,7 +108,7 @@ def test_pilots_aim_higher_since_content_comes_back(
         return weight
 
     monkeypatch.setattr("fastnst.exact.objective.search_style_weight", noted)
-    weigh_pair(replace(settings, strength=0.25), *frames[:2])
+    weigh_pair(replace(settings, content_target=0.25), *frames[:2])
     assert wanted == [pytest.approx(0.3)]
 
 
@@ -117,7 +119,7 @@ def test_without_a_strength_nothing_changes(settings: OptimizeSettings, frames: 
 
 def test_strength_replaces_the_weights_and_is_used_up(settings: OptimizeSettings, frames: list[Frame]) -> None:
     network, _ = load_loss_network(settings)
-    asked = replace(settings, strength=0.3, content_weight=0.0, style_weight=0.0, tv_weight=1.0)
+    asked = replace(settings, content_target=0.3, content_weight=0.0, style_weight=0.0, tv_weight=1.0)
     found = weigh(Subject(*frames[:2], asked), network, asked, CPU, None)
     assert found.strength is None
     assert (found.content_weight, found.tv_weight) == (1.0, 1.0)
@@ -137,11 +139,11 @@ def test_pilots_are_large_enough_for_narrow_pictures(settings: OptimizeSettings,
 
 @pytest.mark.parametrize("layers", ["content_layers", "style_layers"])
 def test_strength_wants_both_terms(layers: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
-    with pytest.raises(SettingError, match="--strength weighs style against content; give layers for both"):
-        optimize(*frames[:2], replace(settings, strength=0.5, **{layers: ()}))
+    with pytest.raises(SettingError, match="--content-target weighs style against content; give layers for both"):
+        optimize(*frames[:2], replace(settings, content_target=0.5, **{layers: ()}))
 
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, 1.5, math.nan])
 def test_impossible_strengths(strength: float) -> None:
-    with pytest.raises(SettingError, match=r"--strength is .*; expected a number above 0, up to 1"):
-        OptimizeSettings(strength=strength)
+    with pytest.raises(SettingError, match=r"--content-target is .*; expected a number above 0, up to 1"):
+        OptimizeSettings(content_target=strength)

@@ -96,18 +96,18 @@ def test_fitted_size() -> None:
     assert fitted_size(frame, 20, "square") == (20, 20)
 
 
-@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
+@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
 def test_fit_of_photo_and_style(fit: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
     photo, tall = frames[0], np.ascontiguousarray(frames[1].swapaxes(0, 1))
-    result = optimize(photo, tall, replace(settings, fit=fit, steps=2))
+    result = optimize(photo, tall, replace(settings, aspect=fit, steps=2))
     assert result.frame.shape[:2] == ((24, 24) if fit == "square" else (17, 24))
 
 
 def test_style_scale_and_pyramids_scale_the_style(settings: OptimizeSettings, frames: list[Frame]) -> None:
     assert Subject(*frames[:2], settings).style_side(24) == 24
     assert Subject(*frames[:2], settings).style_side(12) == 12
-    assert Subject(*frames[:2], replace(settings, style_scale=1.5)).style_side(24) == 36
-    assert Subject(*frames[:2], replace(settings, style_size=48, style_scale=0.5)).style_side(12) == 12
+    assert Subject(*frames[:2], replace(settings, stroke=1.5)).style_side(24) == 36
+    assert Subject(*frames[:2], replace(settings, style_size=48, stroke=0.5)).style_side(12) == 12
 
 
 @pytest.mark.parametrize("normalization", ["paper", "cs229", "johnson", "kmit"])
@@ -240,14 +240,14 @@ def test_a_style_for_each_region_by_colour(settings: OptimizeSettings) -> None:
     assert right[0] > right[2] + 60
 
 
-@pytest.mark.parametrize("fit", ["keep", "crop", "square"])
+@pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
 def test_masks_follow_their_pictures(fit: str, settings: OptimizeSettings) -> None:
     # Cropped to a square, the wide style loses the bands at its sides, in the mask as well.
     photo = speckled((24, 24), (128, 128, 128))
     style = speckled((24, 72), (0, 255, 0), BLUE, RED, (0, 255, 0))
     style_mask = flat((12, 36), (0, 0, 0), (0, 0, 255), (255, 0, 0), (0, 0, 0))
     content_mask = flat((24, 24), (0, 0, 255), (255, 0, 0))
-    objective = objective_of(replace(settings, fit=fit), photo, Style(style, mask=style_mask), content_mask)
+    objective = objective_of(replace(settings, aspect=fit), photo, Style(style, mask=style_mask), content_mask)
     blue, red = objective.style
     mean = {"b": blue.reference["relu1_1"][0], "r": red.reference["relu1_1"][0]}
     network, _ = load_loss_network(settings)

@@ -64,7 +64,7 @@ def test_other_losses_and_the_start_apart(
     network = build_network(spec := {"kind": "johnson", "width": 2, "blocks": 1})
     info = ModelInfo(style="s", network=spec, provenance="", training={"multiply_adds": 9e12})
     save_model(tmp_path / "s.safetensors", network, info)
-    given = [str(usual), str(ours), "-o", str(tmp_path / "figure.png"), "--start", str(tmp_path / "s.safetensors")]
+    given = [str(usual), str(ours), "-o", str(tmp_path / "figure.png"), "--init-from", str(tmp_path / "s.safetensors")]
     figures.main([*given, "--at", "1.5", "0.5"])
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("which ours started from, took 9e+12 multiply-adds; not counted")
@@ -103,9 +103,9 @@ def test_runs_that_do_not_compare_are_refused(figures: ModuleType, tmp_path: Pat
 
 
 def test_a_polished_run_was_judged_by_vgg19(figures: ModuleType, tmp_path: Path) -> None:
-    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)], loss_network="vgg19-caffe", fine_tune=0.0)
-    polished = write_run(tmp_path / "polished", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune=0.2)
-    compact = write_run(tmp_path / "compact", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune=0.0)
+    usual = write_run(tmp_path / "usual", [(1, 1, 0.1, 0.0)], loss_network="vgg19-caffe", fine_tune_fraction=0.0)
+    polished = write_run(tmp_path / "polished", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune_fraction=0.2)
+    compact = write_run(tmp_path / "compact", [(1, 1, 0.2, 0.0)], loss_network="compact", fine_tune_fraction=0.0)
     figures.main([str(usual), str(polished), "-o", str(tmp_path / "figure.png")])
     with pytest.raises(SystemExit, match="loss_network is compact, vgg19-caffe in"):
         figures.main([str(usual), str(compact), "-o", str(tmp_path / "figure.png")])

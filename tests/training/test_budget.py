@@ -66,7 +66,9 @@ def test_small_crops_first_are_allowed_for() -> None:
 
 
 def test_steps_that_polish_are_allowed_for_and_small_crops_beside_them() -> None:
-    settings = TrainSettings(style=Path("x.png"), crop_size=256, batch_size=2, loss_network="compact", fine_tune=0.25)
+    settings = TrainSettings(
+        style=Path("x.png"), crop_size=256, batch_size=2, loss_network="compact", fine_tune_fraction=0.25
+    )
     whole, slow = 1e5 / (2 * 256**2 * 1e-5), 1e5 / (2 * 256**2 * 6e-5)
     found = plan_budget(settings, 1e5, 1e-5, 6e-5, reserve_s=0)
     assert found.steps == pytest.approx(0.75 * whole + 0.25 * slow, rel=1e-3)

@@ -74,7 +74,7 @@ def test_it_changes_nothing_in_the_training(settings: TrainSettings, photos: Pat
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_makes_no_sense_is_refused(settings: TrainSettings, decay: float) -> None:
-    with pytest.raises(SettingError, match="--average"):
+    with pytest.raises(SettingError, match="--ema-decay"):
         dataclasses.replace(settings, ema_decay=decay)
 
 

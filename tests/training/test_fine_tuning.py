@@ -29,7 +29,9 @@ from fastnst.training.settings import TrainSettings
 @pytest.fixture
 def settings(tiny: TrainSettings, loss_weights: Path) -> TrainSettings:
     """Four steps through the compact network, then two through a VGG-19 of random weights."""
-    return replace(tiny, loss_network="compact", loss_weights=None, fine_tune=1 / 3, fine_tune_weights=loss_weights)
+    return replace(
+        tiny, loss_network="compact", loss_weights=None, fine_tune_fraction=1 / 3, fine_tune_weights=loss_weights
+    )
 
 
 def totals(settings: TrainSettings, photos: Path, folder: Path) -> tuple[list[float], TrainResult]:
@@ -44,7 +46,7 @@ def totals(settings: TrainSettings, photos: Path, folder: Path) -> tuple[list[fl
 def through(name: LossNetworkName, settings: TrainSettings) -> TrainSettings:
     """The same training through one network alone."""
     weights = settings.fine_tune_weights if name == "vgg19-caffe" else None
-    return replace(settings, fine_tune=0, fine_tune_weights=None, loss_network=name, loss_weights=weights)
+    return replace(settings, fine_tune_fraction=0, fine_tune_weights=None, loss_network=name, loss_weights=weights)
 
 
 def test_first_through_one_then_through_the_other(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_first_through_one_then_through_the_other(settings: TrainSettings, photo
 
 
 def test_all_of_it_is_the_training_through_vgg19(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    whole, _ = totals(replace(settings, fine_tune=1.0), photos, tmp_path / "whole")
+    whole, _ = totals(replace(settings, fine_tune_fraction=1.0), photos, tmp_path / "whole")
     vgg, _ = totals(through("vgg19-caffe", settings), photos, tmp_path / "vgg")
     assert whole == vgg
 
@@ -110,8 +112,8 @@ def test_resumed_in_either_part_equals_uninterrupted(
         settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"])
     )
     assert rest == whole[stopped_at - 1 :]
-    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.333.*now it is 0\.5"):
-        engine.run_training(replace(settings, fine_tune=0.5), photos, tmp_path / "stopped", resume=True)
+    with pytest.raises(CheckpointError, match=r"--fine-tune-fraction 0\.5 instead of 0\.333"):
+        engine.run_training(replace(settings, fine_tune_fraction=0.5), photos, tmp_path / "stopped", resume=True)
 
 
 def test_a_checkpoint_of_before_it_was_there_is_not_polished(
@@ -122,10 +124,10 @@ def test_a_checkpoint_of_before_it_was_there_is_not_polished(
     path = tmp_path / CHECKPOINT
     with safe_open(path, framework="numpy") as opened:
         metadata = opened.metadata()
-    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "fine_tune"}
+    saved = {name: value for name, value in json.loads(metadata["settings"]).items() if name != "fine_tune_fraction"}
     save_file(load_file(path), path, metadata | {"settings": json.dumps(saved)})
     engine.run_training(old, photos, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"fine_tune = 0\.0, now it is 0\.333"):
+    with pytest.raises(CheckpointError, match=r"--fine-tune-fraction 0\.333.* instead of 0\.0"):
         engine.run_training(settings, photos, tmp_path, resume=True)
 
 
@@ -147,7 +149,7 @@ def test_of_a_budget_it_is_a_part_of_the_time(
     monkeypatch.setattr(TrainingObjective, "__call__", painted)
     notes: list[str] = []
     callbacks = TrainCallbacks(on_note=notes.append)
-    planned = replace(settings, budget="145s", fine_tune=0.5, batch_size=1, preview_every=10_000)
+    planned = replace(settings, budget="145s", fine_tune_fraction=0.5, batch_size=1, preview_every=10_000)
     engine.run_training(planned, photos, tmp_path, callbacks=callbacks, began=now[0])
     # Six passes of each network to plan and to count; the rest in two halves of the time, give or take a step.
     assert now[0] - 1000 <= 145
@@ -158,13 +160,15 @@ def test_of_a_budget_it_is_a_part_of_the_time(
 
 
 def test_settings_that_cannot_be(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"--polish is 30; expected a part of the training, 0 to 1"):
-        replace(settings, fine_tune=30)
-    with pytest.raises(SettingError, match=r"--polish 0\.5 goes with --loss-network compact, not auto"):
-        replace(settings, fine_tune=0.5, loss_network="auto")
-    with pytest.raises(SettingError, match=r"--polish 0\.1 of --steps 6 is less than one step; expected 0\.17 or more"):
-        replace(settings, fine_tune=0.1)
-    with pytest.raises(SettingError, match=r"tiny\.safetensors does nothing without --polish"):
-        replace(settings, fine_tune=0)
+    with pytest.raises(SettingError, match=r"--fine-tune-fraction is 30; expected a part of the training, 0 to 1"):
+        replace(settings, fine_tune_fraction=30)
+    with pytest.raises(SettingError, match=r"--fine-tune-fraction 0\.5 goes with --loss-network compact, not auto"):
+        replace(settings, fine_tune_fraction=0.5, loss_network="auto")
+    with pytest.raises(
+        SettingError, match=r"--fine-tune-fraction 0\.1 of --steps 6 is less than one step; expected 0\.17 or more"
+    ):
+        replace(settings, fine_tune_fraction=0.1)
+    with pytest.raises(SettingError, match=r"tiny\.safetensors does nothing without --fine-tune-fraction"):
+        replace(settings, fine_tune_fraction=0)
     with pytest.raises(WeightsError, match=r"gone\.pth: no such file"):
         engine.run_training(replace(settings, fine_tune_weights=Path("gone.pth")), photos, tmp_path)

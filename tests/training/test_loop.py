@@ -114,7 +114,15 @@ def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     engine.run_training(dataclasses.replace(settings, steps=30), photos, tmp_path / "a")
-    options = ["--steps=30", "--width=2", "--blocks=1", "--batch=2", "--crop=64", "--style-size=64", "--workers=0"]
+    options = [
+        "--steps=30",
+        "--width=2",
+        "--blocks=1",
+        "--batch-size=2",
+        "--crop-size=64",
+        "--style-size=64",
+        "--workers=0",
+    ]
     options += ["--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=3"]
     options += [f"--loss-weights={settings.loss_weights}", "--precision=float32"]
     options += ["--checkpoint-every-s=0", "--early-export-s=0"]
@@ -157,7 +165,7 @@ def test_resuming_with_another_setting_or_style_is_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
-    with pytest.raises(CheckpointError, match="steps = 1, now it is 6"):
+    with pytest.raises(CheckpointError, match="now it is --steps 6 instead of 1; --resume never begins anew, --resume"):
         engine.run_training(settings, photos, tmp_path, resume=True)
     other = dataclasses.replace(settings, steps=1, style=photos / "photo0.png")
     with pytest.raises(CheckpointError, match="another style picture"):
@@ -229,15 +237,15 @@ def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos
 
 
 def test_settings_that_make_no_sense_are_refused(settings: TrainSettings) -> None:
-    with pytest.raises(SettingError, match="--crop is 66"):
+    with pytest.raises(SettingError, match="--crop-size is 66"):
         dataclasses.replace(settings, crop_size=66)
     with pytest.raises(SettingError, match="--steps is 0"):
         dataclasses.replace(settings, steps=0)
     with pytest.raises(SettingError, match="--learning-rate is nan"):
         dataclasses.replace(settings, learning_rate=float("nan"))
-    with pytest.raises(SettingError, match="--small-crop is 32"):
+    with pytest.raises(SettingError, match="--progressive-crop-size is 32"):
         dataclasses.replace(settings, progressive_crop_size=32)
-    with pytest.raises(SettingError, match="--small-first is 2"):
+    with pytest.raises(SettingError, match="--progressive-resizing is 2"):
         dataclasses.replace(settings, progressive_resizing=2)
 
 

@@ -53,7 +53,7 @@ def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> Non
 
 def test_what_is_polished_has_a_course_of_its_own(settings: TrainSettings) -> None:
     # 150 steps through compact, 50 of warm-up and 100 down; then 50, of which 5 are warm-up, from half of the rate.
-    polished = dataclasses.replace(settings, steps=200, loss_network="compact", fine_tune=0.25)
+    polished = dataclasses.replace(settings, steps=200, loss_network="compact", fine_tune_fraction=0.25)
     before = [rate(step, settings) for step in range(150)]
     assert [rate(step, polished) for step in range(150)] == pytest.approx(before)
     after = [rate(step, polished) for step in range(150, 200)]

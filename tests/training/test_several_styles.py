@@ -94,7 +94,7 @@ def test_styles_that_cannot_be(settings: TrainSettings, paintings: tuple[Path, .
     with pytest.raises(SettingError, match="--style is missing"):
         dataclasses.replace(settings, style=())
     for weight in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(SettingError, match="--steady is"):
+        with pytest.raises(SettingError, match="--temporal-weight is"):
             dataclasses.replace(settings, steady=weight)
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_computed_twice(settings: TrainSettings, images: Tensor) -> N
 
 
 def test_flicker_is_the_penalty_on_every_other_picture_of_each_style(settings: TrainSettings, images: Tensor) -> None:
-    steady = dataclasses.replace(settings, steady=10.0)
+    steady = dataclasses.replace(settings, temporal_weight=10.0)
     painted: list[Tensor] = []
 
     def paint(image: Tensor, weights: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def test_flicker_is_the_penalty_on_every_other_picture_of_each_style(settings: T
 
 
 def test_flicker_takes_each_style_in_turn_however_a_batch_is_shared(settings: TrainSettings, images: Tensor) -> None:
-    judge = objective(dataclasses.replace(settings, steady=10.0))
+    judge = objective(dataclasses.replace(settings, temporal_weight=10.0))
     four, twice = images[[0, 1, 2, 0]], list[Tensor]()
 
     def paint(image: Tensor, weights: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def test_a_network_learns_both_paintings(settings: TrainSettings, photos: Path, 
 
 
 def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    strong = dataclasses.replace(settings, strength_input=True, name="duo", steady=2.0, steps=2)
+    strong = dataclasses.replace(settings, strength_input=True, name="duo", temporal_weight=2.0, steps=2)
     files = finish(engine.run_training(strong, photos, tmp_path), tmp_path)
     network, info = load_model(files.model)
     assert info.styles == ("red_one", "blue")
@@ -219,7 +219,7 @@ def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path
 
 
 def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    strong = dataclasses.replace(settings, strength_input=True, steady=2.0)
+    strong = dataclasses.replace(settings, strength_input=True, temporal_weight=2.0)
     whole: dict[int, dict[str, float]] = {}
     engine.run_training(strong, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses}))
 

@@ -46,7 +46,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
         return search(noted, wanted, weight)
 
     monkeypatch.setattr(setup, "search_style_weight", watched)
-    goal = dataclasses.replace(settings, content_goal=0.3)
+    goal = dataclasses.replace(settings, content_target=0.3)
     found = find_style_weight(network, goal, [read_frame(settings.style[0])], images, None)
     assert found == min(tries, key=lambda one: abs(np.log(one[1] / (0.3 / setup.EXCESS))))[0]
     # More weight, more content lost.
@@ -58,7 +58,7 @@ def test_the_weight_found_makes_small_paintings_lose_what_was_asked_for(
 def test_a_lower_goal_takes_less_style(settings: TrainSettings, network: LossNetwork, images: torch.Tensor) -> None:
     style = read_frame(settings.style[0])
     weights = [
-        find_style_weight(network, dataclasses.replace(settings, content_goal=goal), [style], images, None)
+        find_style_weight(network, dataclasses.replace(settings, content_target=goal), [style], images, None)
         for goal in (0.1, 0.4)
     ]
     assert weights[0] < weights[1]
@@ -115,5 +115,5 @@ def test_training_finds_the_weight_once_and_keeps_it(
 
 @pytest.mark.parametrize("goal", [0.0, 1.0, -1.0])
 def test_a_goal_that_makes_no_sense_is_refused(settings: TrainSettings, goal: float) -> None:
-    with pytest.raises(SettingError, match="--content-goal"):
-        dataclasses.replace(settings, content_goal=goal)
+    with pytest.raises(SettingError, match="--content-target"):
+        dataclasses.replace(settings, content_target=goal)

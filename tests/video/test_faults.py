@@ -274,7 +274,7 @@ def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_pat
         started = time.perf_counter()
         try:
             paint(
-                damaged, output, damaged=chance.choice(("stop", "skip")), drop_tracks=True, preset="ultrafast",
+                damaged, output, damaged=chance.choice(("stop", "skip")), drop_tracks=True, encoder_speed="ultrafast",
                 overwrite=True,
             )  # fmt: skip
             outcomes["whole"] += 1
@@ -400,9 +400,9 @@ def test_tracks_that_do_not_fit_are_named_before_work(make_clip: Fixture, paint:
     [
         ({"codec": "h246"}, SettingError, "codec 'h246': .* did you mean 'h264'"),
         ({"codec": "aac"}, SettingError, "no such video encoder"),
-        ({"codec": "vp9", "quality": 99}, SettingError, "libvpx-vp9 takes 0 .* to 63"),
-        ({"codec": "ffv1", "quality": 5}, SettingError, "no such setting"),
-        ({"preset": "warp"}, SettingError, "preset 'warp': libx264 has ultrafast"),
+        ({"codec": "vp9", "crf": 99}, SettingError, "libvpx-vp9 takes 0 .* to 63"),
+        ({"codec": "ffv1", "crf": 5}, SettingError, "no such setting"),
+        ({"encoder_speed": "warp"}, SettingError, "encoder speed 'warp': libx264 has ultrafast"),
         ({"pixel_format": "yuv9"}, SettingError, "pixel format 'yuv9'"),
         ({"codec": "prores"}, OutputError, "prores_ks cannot encode .* choose another --codec"),
         ({"start": Fraction(3), "end": Fraction(2)}, SettingError, "expected a start before the end"),

@@ -300,7 +300,7 @@ def test_real_films(paint: Fixture, read: Fixture, tmp_path: Path, name: str) ->
     source = REAL / name
     if not source.exists():
         pytest.skip("no ../shared/video here")
-    paint(source, tmp_path / name, preset="ultrafast")
+    paint(source, tmp_path / name, encoder_speed="ultrafast")
     before, after = read(source, pictures=False), read(tmp_path / name, pictures=False)
     assert len(before.stamps) > 200
     assert_same_film(before, after)

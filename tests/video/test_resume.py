@@ -39,7 +39,7 @@ def show(progress):
     time.sleep(0.002)
     print(progress.done, flush=True)
 
-plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, preset="ultrafast"))
+plan = plan_film(Path(sys.argv[1]), Path(sys.argv[2]), VideoSettings(codec_threads=1, encoder_speed="ultrafast"))
 with StylePipeline(sys.argv[3], provider="cpu", threads=1) as pipeline:
     stylize_film(pipeline, plan, on_progress=show)
 """
@@ -76,13 +76,13 @@ def test_killed_at_80_percent(
     assert not output.exists()
 
     painter = Counter()
-    result = paint(source, output, painter, style=invert, preset="ultrafast")
+    result = paint(source, output, painter, style=invert, encoder_speed="ultrafast")
     assert result.resumed % SEGMENT_FRAMES == 0
     assert result.resumed >= 2 * SEGMENT_FRAMES
     assert painter.calls == FRAMES - result.resumed
     assert not job_folder(output).exists()
 
-    paint(source, unbroken, Counter(), style=invert, preset="ultrafast")
+    paint(source, unbroken, Counter(), style=invert, encoder_speed="ultrafast")
     resumed, whole = read(output), read(unbroken)
     assert len(resumed.frames) == FRAMES
     assert resumed.stamps == whole.stamps
@@ -105,7 +105,7 @@ def stop_after(frames: int, paint: Fixture, source: Path, output: Path, **settin
         return 255 - frame
 
     with pytest.raises(KeyboardInterrupt):
-        paint(source, output, painter, style="inverted", preset="ultrafast", **settings)
+        paint(source, output, painter, style="inverted", encoder_speed="ultrafast", **settings)
 
 
 @pytest.fixture
@@ -118,19 +118,19 @@ def test_interrupted_twice(film: Path, paint: Fixture, read: Fixture, tmp_path: 
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     painter = Counter()
-    assert paint(film, output, painter, style="inverted", preset="ultrafast").resumed == 2 * SEGMENT_FRAMES
+    assert paint(film, output, painter, style="inverted", encoder_speed="ultrafast").resumed == 2 * SEGMENT_FRAMES
     assert painter.calls == 30
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"style": "another"}, {"quality": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
+    [{"style": "another"}, {"crf": 30}, {"resume": False}, {"pixel_format": "yuv444p"}, {"end": 8}],
 )
 def test_other_settings_start_anew(film: Path, paint: Fixture, tmp_path: Path, change: dict[str, Any]) -> None:
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
-    settings = {"style": "inverted", "preset": "ultrafast"} | change
+    settings = {"style": "inverted", "encoder_speed": "ultrafast"} | change
     assert paint(film, output, Counter(), **settings).resumed == 0
 
 
@@ -195,7 +195,7 @@ def test_what_the_film_was_begun_with_is_gone(
     opened = machine(cpu="float32", openvino=openvino)
     with pytest.raises(SettingError) as caught:
         paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
-    assert str(caught.value) == f"{stopped}: {words}; --fresh paints it anew"
+    assert str(caught.value) == f"{stopped}: {words}; --resume never paints it anew"
     assert job_folder(stopped).exists()
     assert paint(film, stopped, codec="ffv1", provider="auto", open_session=opened, resume=False).resumed == 0
     assert not job_folder(stopped).exists()
@@ -211,7 +211,7 @@ def test_changed_film_starts_anew(film: Path, paint: Fixture, tmp_path: Path) ->
     output = tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 20, paint, film, output)
     os.utime(film, (time.time() + 5, time.time() + 5))
-    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == 0
+    assert paint(film, output, Counter(), style="inverted", encoder_speed="ultrafast").resumed == 0
 
 
 def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_damaged_segment_is_painted_again(film: Path, paint: Fixture, read: Fixt
     content = bytearray(second.read_bytes())
     content[len(content) // 2] ^= 255
     second.write_bytes(content)
-    assert paint(film, output, Counter(), style="inverted", preset="ultrafast").resumed == SEGMENT_FRAMES
+    assert paint(film, output, Counter(), style="inverted", encoder_speed="ultrafast").resumed == SEGMENT_FRAMES
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
 
 

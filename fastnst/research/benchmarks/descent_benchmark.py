@@ -207,7 +207,7 @@ def work_in_process(job: dict[str, Any], on_step: Callable[[int], None]) -> tupl
 def _of_baseline(settings: OptimizeSettings) -> dict[str, Any]:
     """What decides the baseline's curve: the loss, and the pictures. Other ways down do not change it."""
     names = {field.name for field in fields(LossSettings)} - {"precision", "tv_weight", "tv_kind"}
-    names |= {"size", "style_size", "style_scale", "fit", "color"}
+    names |= {"size", "style_size", "stroke", "aspect", "color"}
     return {name: value for name, value in asdict(settings).items() if name in names}
 
 

@@ -22,22 +22,23 @@ class CompareSettings(LossSettings):
     """How the exact method is run beside the fast one; the loss is that of the network's training."""
 
     loss_network: Annotated[LossNetworkChoice, LOSS] = "vgg19"
-    """Network that judges the pictures, and that the exact method goes through."""
+    """Loss network: what judges the pictures, and what the exact method goes through."""
 
     steps: int = 500
-    """Steps of the exact method."""
+    """Optimizer steps: those of the exact method."""
 
     style_size: Annotated[int, LOOK] = 512
-    """Long side of the style picture, pixels; that of the network's training, or the two aim at different strokes."""
+    """Longest side of the style picture, pixels; that of the network's training, or the two aim at different
+    strokes."""
 
     optimizer: Annotated[Literal["lbfgs", "adam"], SCHEDULE] = "lbfgs"
-    """Optimizer of the exact method."""
+    """Optimizer: that of the exact method."""
 
     init: Annotated[Literal["content", "noise"], SCHEDULE] = "content"
-    """What the exact method starts from."""
+    """What the picture starts as: the photo, or white noise."""
 
     seed: Annotated[int, RESEARCH] = 0
-    """Seed of the noise."""
+    """Random seed: of the noise."""
 
     def __post_init__(self) -> None:
         if self.steps < 2:

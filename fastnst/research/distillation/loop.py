@@ -24,6 +24,7 @@ from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
 from fastnst.losses.weights import find_weights
 from fastnst.models.checkpoint import read_safetensors
+from fastnst.renamed import with_current_names
 from fastnst.research.distillation.fitting import Fit, Fitter
 from fastnst.research.distillation.pictures import Pictures, draw_descent
 from fastnst.research.distillation.refining import Missed, Refiner
@@ -111,7 +112,7 @@ def distill(
     if checkpoint.exists() and not resume:
         raise OutputError(f"{folder}: holds a distillation already; go on with --resume {folder}, or choose another -o")
     dtype = resolve_precision(settings.precision, device)
-    pictures = Pictures(content, settings.paintings, settings.crop)
+    pictures = Pictures(content, settings.paintings, settings.crop_size)
     weights = find_weights(settings.loss_network, settings.loss_weights)
     teacher = VGGFeatures(weights.architecture, tuple(SHAPES), "average", weights.normalization)
     teacher.load_torchvision(weights.state)
@@ -127,7 +128,7 @@ def distill(
             for count in range(1, settings.descents + 1):
                 state.descents.append(draw_descent(state.network, pictures, rng, device, dtype))
                 tell(DistillProgress(number, settings.rounds, count))
-        drawn = [_draw(pictures, rng, n).to(device) for n in range(settings.samples)]
+        drawn = [_draw(pictures, rng, n).to(device) for n in range(settings.images_per_round)]
         fitter = Fitter(state.network, teacher, drawn + [image.to(device) for image in state.descents], dtype)
         state.fits = []
         for name in SHAPES:
@@ -137,7 +138,7 @@ def distill(
         state.round, state.elapsed_s = number, time.monotonic() - started
         save_state(checkpoint, state, settings)
     if state.refined < settings.refine_steps:
-        pictures = Pictures(content, settings.paintings, settings.refine_crop)
+        pictures = Pictures(content, settings.paintings, settings.refine_crop_size)
         refiner = Refiner(
             state.network,
             teacher,
@@ -161,9 +162,9 @@ def distill(
 
 
 def _begin(settings: DistillSettings) -> DistillState:
-    if settings.start is None:
+    if settings.init_from is None:
         return DistillState(CompactFeatures())
-    given = LossSettings(loss_network="compact", loss_weights=settings.start)
+    given = LossSettings(loss_network="compact", loss_weights=settings.init_from)
     network, _ = load_compact(given, LAYERS)
     return DistillState(network, round=settings.rounds)
 
@@ -201,7 +202,7 @@ def save_state(path: Path, state: DistillState, settings: DistillSettings) -> No
     """Write a checkpoint; raises OutputError where that fails."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"descents.{number}": value.half() for number, value in enumerate(state.descents)}
-    plain = {name: str(value) for name, value in asdict(settings).items() if value is not None}
+    plain = _plain(settings)
     names = ("round", "elapsed_s", "fits", "refined", "missed")
     progress = {name: getattr(state, name) for name in names}
     metadata = {"format": FORMAT, "settings": json.dumps(plain), "progress": json.dumps(progress)}
@@ -236,7 +237,30 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     _, metadata = read_safetensors(path)
     _check_format(path, metadata)
     with reading(path, "begin anew in another folder"):
-        return parse_table(metadata["settings"])
+        return with_current_names("research distill", parse_table(metadata["settings"]))
+
+
+# What may differ between a run and the one that goes on with its checkpoint.
+_FREE_ON_RESUME = ("paintings", "content", "loss_weights", "init_from", "license", "workers", "checkpoint_every_s")
+
+
+def check_same(folder: Path, settings: DistillSettings, *, force: bool) -> None:
+    """Raise CheckpointError where the distillation in `folder` had other settings, unless it is to go on with these."""
+    saved = saved_settings(folder)
+    now = {name: value for name, value in _plain(settings).items() if name not in _FREE_ON_RESUME}
+    changes = {name: value for name, value in now.items() if saved.get(name, value) != value}
+    if changes and not force:
+        words = "; ".join(
+            f"--{name.replace('_', '-')} {value} instead of {saved[name]}" for name, value in changes.items()
+        )
+        raise CheckpointError(
+            f"{folder / CHECKPOINT}: now it is {words}; --resume {folder} goes on with what is given now, "
+            "--resume never begins anew"
+        )
+
+
+def _plain(settings: DistillSettings) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(settings).items() if value is not None}
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
@@ -245,7 +269,7 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
 
 
 # Where things lay on the machine that trained is nobody else's business.
-_PRIVATE = ("paintings", "content", "loss_weights", "start")
+_PRIVATE = ("paintings", "content", "loss_weights", "init_from")
 
 
 def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Path:
@@ -260,7 +284,7 @@ def finish(result: DistillResult, settings: DistillSettings, folder: Path) -> Pa
         "hardware": result.hardware,
         "torch": torch.__version__,
     }
-    info = CompactInfo(result.teacher, settings.licence, training)
+    info = CompactInfo(result.teacher, settings.license, training)
     save_compact(weights, result.network, info)
     write_atomically(weights.with_suffix(".md"), _card(info, result).encode(errors="backslashreplace"))
     return weights
@@ -278,7 +302,7 @@ Stands in for {info.teacher}.
 | | |
 |---|---|
 | parameters | {parameters:,} |
-| licence | {info.license} |
+| license | {info.license} |
 | made in | {seconds // 3600} h {seconds % 3600 // 60} min on {training["hardware"]}, torch {training["torch"]} |
 
 {_fits(training["fits"])}{_missed(training["missed"])}## Settings

@@ -44,7 +44,7 @@ class Pictures:
 
     def __init__(self, photos: Path, paintings: Path, crop: int) -> None:
         """Scan the folders; raises InputError for one without pictures."""
-        self.crop = crop
+        self.crop_size = crop
         self._photos = [photos / name for name in list_pictures(photos)]
         self._paintings = [paintings / name for name in list_pictures(paintings)]
 
@@ -78,11 +78,11 @@ class Pictures:
     def noise(self, rng: np.random.Generator) -> Tensor:
         """Noise of some grain, contrast and color, down to a flat color."""
         grain = int(rng.choice([1, 2, 4, 8, 16]))
-        cells = self.crop // grain + 1
+        cells = self.crop_size // grain + 1
         values = _uniform(rng, 1, 3, cells, cells)
         if rng.random() < 0.5:
             values = values.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        values = F.interpolate(values, (self.crop, self.crop), mode=str(rng.choice(["nearest", "bilinear"])))
+        values = F.interpolate(values, (self.crop_size, self.crop_size), mode=str(rng.choice(["nearest", "bilinear"])))
         flat = _uniform(rng, 1, 3, 1, 1)
         return flat + (values - flat) * float(rng.choice([0, 0.1, 0.3, 1, 1]))
 
@@ -107,7 +107,7 @@ class Pictures:
         framing = Framing(zoom, rng.random(), rng.random(), bool(rng.random() < 0.5))
         for _ in range(_TRIES):
             try:
-                return to_image(read_square(files[rng.integers(len(files))], self.crop, framing))
+                return to_image(read_square(files[rng.integers(len(files))], self.crop_size, framing))
             except InputError:
                 continue
         raise _unusable(files)

@@ -18,28 +18,28 @@ class DistillSettings:
     """Photographs: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
 
     loss_network: VGGName = "vgg19-caffe"
-    """The teacher: the network that the compact one shall stand in for; a VGG-19."""
+    """Loss network: the VGG-19 that the compact one shall stand in for."""
 
     loss_weights: Path | None = None
-    """File with the teacher's weights (.safetensors or .pth, torchvision's names) instead of a download."""
+    """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""
 
-    licence: str = "not stated"
-    """Terms under which the weights may be used; written into the files."""
+    license: str = "not stated"
+    """License of the trained weights, written into the files."""
 
     rounds: int = 3
     """Times that the network is fitted; from the second on also to pictures optimized through the one before."""
 
-    samples: int = 120
+    images_per_round: int = 120
     """Pictures that each round looks at."""
 
     descents: int = 60
     """Pictures that are optimized through the network between two rounds; they are kept for all later ones."""
 
-    crop: int = 192
-    """Side of the square pictures, pixels; a multiple of 16."""
+    crop_size: int = 192
+    """Side of the square crops, pixels; a multiple of 16."""
 
-    start: Path | None = None
-    """Compact network (.safetensors) to go on with, instead of fitting one in rounds."""
+    init_from: Path | None = None
+    """Trained network to start from, instead of from nothing: a compact one (.safetensors); no rounds are then done."""
 
     refine_steps: int = 4000
     """Updates by gradient descent after the last round, on how VGG's responses change from a picture to a near one;
@@ -48,34 +48,35 @@ class DistillSettings:
     refine_rate: float = 3e-4
     """Adam's learning rate of those at its highest."""
 
-    refine_crop: int = 128
+    refine_crop_size: int = 128
     """Side of the square pictures of those, pixels; a multiple of 16."""
 
     refine_pairs: int = 4
     """Pairs of near pictures that each of those looks at, at least 2. A GPU takes hardly longer for 32."""
 
     workers: int = 2
-    """Processes that draw pictures for those: so many for pairs, and so many for pictures to be optimized."""
+    """Worker processes: those that draw pictures for the refinement, so many for pairs, and so many for pictures to be
+    optimized."""
 
     checkpoint_every_s: float = 300.0
-    """Seconds between two checkpoints of those."""
+    """Seconds between two checkpoints."""
 
     seed: int = 0
-    """Seed of all that is drawn."""
+    """Random seed: of all that is drawn."""
 
     precision: Precision = "auto"
-    """Arithmetic of both networks; auto takes bfloat16 where the processor has it."""
+    """Arithmetic of the networks: auto takes bfloat16 where the processor has it."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "samples"):
+        for name in ("rounds", "images_per_round"):
             if getattr(self, name) < 1:
-                raise SettingError(f"--{name} is {getattr(self, name)}; expected at least 1")
+                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected at least 1")
         if self.refine_pairs < 2:
             raise SettingError(f"--refine-pairs is {self.refine_pairs}; expected at least 2")
         for name in ("descents", "seed", "refine_steps", "workers"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
-        for name in ("crop", "refine_crop"):
+        for name in ("crop_size", "refine_crop_size"):
             side = getattr(self, name)
             if side % 16 or side < 32:
                 raise SettingError(f"{_option(name)} is {side}; expected a multiple of 16 from 32 pixels on")

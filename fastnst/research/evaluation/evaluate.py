@@ -26,7 +26,9 @@ CACHE_FILE = "figures.jsonl"
 class MeasurementCache:
     """Figures by row and photo, both known by their content: a file that was changed is measured anew."""
 
-    def __init__(self, file: Path, *, resume: bool, given: Mapping[str, str], style: Frame) -> None:
+    def __init__(
+        self, file: Path, *, resume: bool, given: Mapping[str, str], style: Frame, source: Path | None = None
+    ) -> None:
         """Open the file.
 
         Args:
@@ -34,12 +36,13 @@ class MeasurementCache:
             resume: take over what it holds; otherwise it is begun anew.
             given: what else the figures depend on: weights, sizes.
             style: style image, uint8 (H, W, 3).
+            source: the file that is taken over; by default `file`.
 
         Raises OutputError.
         """
         self._file = file
         self._given = digest(json.dumps(dict(given), sort_keys=True), str(style.shape), style.tobytes())
-        self._values = _read_lines(file) if resume else {}
+        self._values = _read_lines(source or file) if resume else {}
         write_atomically(file, "".join(_line(*pair) for pair in self._values.items()).encode())
 
     def find(self, row: str, photo: str, measures: Sequence[str]) -> dict[str, float] | None:
@@ -64,7 +67,9 @@ def _read_lines(file: Path) -> dict[str, dict[str, float]]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise OutputError(f"{file}: cannot be read ({error.strerror or error}); leave out --resume") from error
+        raise OutputError(
+            f"{file}: cannot be read ({error.strerror or error}); --resume never measures anew"
+        ) from error
     return dict(pair for line in lines if (pair := _pair(line)) is not None)
 
 

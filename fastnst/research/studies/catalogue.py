@@ -237,7 +237,7 @@ def library(given: Given) -> StudyPlan:
     Each style alone, then all of them in one picture, in equal parts.
     """
     if not given.network:
-        raise InputError("this study wants --network, a trained style or an .onnx file")
+        raise InputError("this study wants --trained-style, a trained style or an .onnx file")
     paired: list[tuple[Named, Sequence[Named]]] = [(photo, [style]) for photo, style in _pairs(given)]
     if len(given.styles) > 1:
         # The document's three styles in one picture. A network paints what it was trained to.
@@ -281,7 +281,7 @@ def blend(given: Given) -> StudyPlan:
 
 def scale(given: Given) -> StudyPlan:
     """Size of the strokes."""
-    return _variations(given, "Style scale", [(f"{s:g}", {"style_scale": s}) for s in (0.5, 1.0, 2.0)])
+    return _variations(given, "Style scale", [(f"{s:g}", {"stroke": s}) for s in (0.5, 1.0, 2.0)])
 
 
 def colour(given: Given) -> StudyPlan:
@@ -292,7 +292,7 @@ def colour(given: Given) -> StudyPlan:
 
 def strength(given: Given) -> StudyPlan:
     """How much of the photo is given up."""
-    return _variations(given, "Strength", [(f"{s:g}", {"strength": s}) for s in (0.2, 0.35, 0.5, 0.7)])
+    return _variations(given, "Strength", [(f"{s:g}", {"content_target": s}) for s in (0.2, 0.35, 0.5, 0.7)])
 
 
 STUDIES: Mapping[StudyName, Callable[[Given], StudyPlan]] = {

@@ -116,7 +116,7 @@ def test_json_and_plot(tmp_path: Path) -> None:
 def test_settings_survive_json(settings: OptimizeSettings, tmp_path: Path) -> None:
     for init in ("content", Path("fast:starry"), tmp_path / "a.png"):
         asked = replace(
-            settings, init=init, loss_network="compact", fine_tune=1, fine_tune_weights=tmp_path / "vgg.pth"
+            settings, init=init, loss_network="compact", fine_tune_steps=1, fine_tune_weights=tmp_path / "vgg.pth"
         )
         values = json.loads(json.dumps(descent_benchmark._plain(asdict(asked))))
         job = DescentJob("fastnst", "a", "b", "c", 0.0, 3, values)
@@ -157,7 +157,7 @@ def test_the_baseline_is_plain_lbfgs(settings: OptimizeSettings, pair: PicturePa
 
 
 def test_a_small_level_is_not_judged(settings: OptimizeSettings, pair: PicturePair, tmp_path: Path) -> None:
-    levels = {"scales": 2, "steps": 4}
+    levels = {"pyramid_levels": 2, "steps": 4}
     benchmark = DescentBenchmark(tmp_path, replace(settings, size=48), baseline_steps=2, work=in_this_process)
     curve = benchmark.run(pair, "pyramid", levels)
     assert [point.step for point in curve.points] == [5, 6]
@@ -167,7 +167,7 @@ def test_the_compact_network_is_polished(settings: OptimizeSettings, pair: Pictu
     changes = {
         "loss_network": "compact",
         "loss_weights": None,
-        "fine_tune": 2,
+        "fine_tune_steps": 2,
         "fine_tune_weights": settings.loss_weights,
     }
     benchmark = DescentBenchmark(tmp_path, settings, work=in_this_process)
@@ -185,7 +185,7 @@ def test_what_is_kept_is_not_run_again(settings: OptimizeSettings, pair: Picture
     again = DescentBenchmark(tmp_path, settings, baseline_steps=2, work=fail)
     assert again.run(pair, BASELINE, {}) == first
     # Other ways down have the same baseline; another loss has not.
-    lighter = replace(settings, steps=3, history=5, precision="float32", scales=1)
+    lighter = replace(settings, steps=3, history=5, precision="float32", pyramid_levels=1)
     assert DescentBenchmark(tmp_path, lighter, baseline_steps=2, work=in_this_process).run(pair, BASELINE, {}) == first
     other = DescentBenchmark(tmp_path, replace(settings, style_weight=7.0), baseline_steps=2, work=in_this_process)
     with pytest.raises(InputError, match=r"baseline.json: was measured with other settings; remove it or choose"):
@@ -232,7 +232,7 @@ def test_the_command(pair: PicturePair, loss_weights: Path, tmp_path: Path, caps
         (["--photo", "a.jpg"], "2 photos and 1 styles; give one --style for each --photo"),
         (["--photo", "a.jpg", "--style", "b.jpg"], "a.jpg: no such file"),
         (["--init", "nois"], "nois: no such file; --init expects content, noise"),
-        (["--compact-polish", "999"], "--polish is 999 of --steps 300; expected fewer"),
+        (["--compact-fine-tune-steps", "999"], "--fine-tune-steps is 999 of --steps 300; expected fewer"),
     ],
 )
 def test_what_is_wrong_is_told_before_the_baseline_runs(

@@ -72,7 +72,7 @@ def test_refuses_what_is_there_and_what_is_not(settings: DistillSettings, photos
         ({"rounds": 0}, "--rounds is 0; expected at least 1"),
         ({"crop": 40}, "--crop is 40; expected a multiple of 16"),
         ({"seed": -1}, "--seed is -1"),
-        ({"refine_crop": 100}, "--refine-crop is 100; expected a multiple of 16"),
+        ({"refine_crop_size": 100}, "--refine-crop is 100; expected a multiple of 16"),
         ({"refine_steps": -1}, "--refine-steps is -1; expected 0 or more"),
         ({"refine_rate": 0.0}, "--refine-rate is 0.0; expected a number between 0 and 1"),
         ({"loss_network": "vgg16"}, "stands in for a VGG-19"),
@@ -127,7 +127,10 @@ def test_the_command(
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):
         main(["research", "distill", *options, "-o", str(folder)])
-    assert "--resume" in capsys.readouterr().err
+    assert "--resume never begins anew" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["research", "distill", "--recipe", str(recipe), *options, "-o", str(folder)])
+    assert f"{folder}: going on with the distillation that it holds" in capsys.readouterr().err
 
 
 def test_the_recipe_is_understood(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
 @pytest.fixture
 def refined(settings: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> DistillSettings:
     monkeypatch.setattr(refining, "BASIS_PICTURES", 6)
-    return replace(settings, rounds=1, refine_steps=2, refine_crop=32)
+    return replace(settings, rounds=1, refine_steps=2, refine_crop_size=32)
 
 
 def test_errors_of_responses_and_changes_by_hand() -> None:
@@ -99,7 +99,7 @@ def test_starts_from_a_network_instead_of_rounds(refined: DistillSettings, photo
     fitted = distill(replace(refined, refine_steps=0), photos, tmp_path / "fitted", device=CPU)
     weights = finish(fitted, refined, tmp_path / "fitted")
     told: list[DistillProgress] = []
-    started = replace(refined, start=weights)
+    started = replace(refined, init_from=weights)
     result = distill(started, photos, tmp_path / "refined", on_progress=told.append, device=CPU)
     assert [progress.fit for progress in told] == [None, None]
     assert [progress.refined for progress in told] == [1, 2]
