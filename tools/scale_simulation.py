@@ -3,8 +3,8 @@
     python tools/scale_simulation.py /dev/shm/names --names 1000000
 
 Makes that many empty files in folders of a thousand, records all as done, and runs the batch again, which has to look
-at each; then does some of them anew. Each part is a process of its own, so that its peak memory is its own. The folder
-should lie on a disk of the kind that is meant: on one in memory the figures are fastnst's own. It is removed at the end.
+at each; then does some of them anew. Each part is a process of its own, so that its peak memory is its own. On a disk
+in memory the figures are fastnst's own; on another they are that disk's as well. The folder is removed at the end.
 """
 
 import argparse

@@ -308,7 +308,7 @@ def test_unequal_shares_of_a_batch_by_hand() -> None:
 
 def test_a_batch_that_gives_a_process_no_picture_is_refused() -> None:
     check_shares(3, 3)
-    with pytest.raises(SettingError, match="batch size 2: 3 processes train, each needs a picture; give 3"):
+    with pytest.raises(SettingError, match="batch size 2: 3 processes train, and each needs a picture; give 3"):
         check_shares(2, 3)
 
 

@@ -151,5 +151,5 @@ def test_a_batch_that_gives_a_process_no_picture_is_one_line(
 ) -> None:
     started = start(options(style_picture, loss_weights, photos, tmp_path, batch=1), 2)
     said = ended(started, 1)
-    expected = "batch size 1: 2 processes train, each needs a picture; give 2"
+    expected = "batch size 1: 2 processes train, and each needs a picture; give 2 or more"
     assert said[0].strip().splitlines()[-1].endswith(expected)
