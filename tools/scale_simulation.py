@@ -1,4 +1,6 @@
-"""How a batch of very many names behaves with a network that takes no time: names a second, and peak memory.
+"""How a batch of very many names behaves with a network that takes no time.
+
+Names a second of processor time (user and system), and peak memory:
 
     python tools/scale_simulation.py /dev/shm/names --names 1000000
 
@@ -9,6 +11,7 @@ in memory the figures are fastnst's own; on another they are that disk's as well
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -21,7 +24,7 @@ from fastnst.batch.jobs import BatchPlan
 from fastnst.batch.ledger import Ledger, Manifest, read_status, settings_key
 from fastnst.batch.run import Outcome, Task, run_batch
 from fastnst.inference.batch import plan_pictures
-from fastnst.io.storage import open_storage, source_stamp
+from fastnst.io.storage import local_stamp, open_storage
 
 A_FOLDER = 1000
 SETTINGS = {"look": "simulated"}
@@ -35,14 +38,15 @@ def make(root: Path, names: int) -> None:
     with (records / "done-made.jsonl").open("w") as manifest:
         manifest.write(json.dumps({"total": names, "at": at}) + "\n")
         for number in range(names):
-            name = f"folder{number // A_FOLDER:05d}/picture{number:08d}.png"
-            for place in (root / "in" / name, root / "out" / name):
-                if number % A_FOLDER == 0:
-                    place.parent.mkdir(parents=True)
-                place.touch()
-            stamp = source_stamp(str(root / "in" / name))
-            assert stamp is not None
-            record = {"name": name, "input": list(stamp), "output": 0, "settings": key, "seconds": 0.1, "at": at}
+            folder = f"folder{number // A_FOLDER:05d}"
+            if number % A_FOLDER == 0:
+                for place in ("in", "out"):
+                    (root / place / folder).mkdir(parents=True)
+            name = f"{folder}/picture{number:08d}.png"
+            source = f"{root}/in/{name}"
+            for path in (source, f"{root}/out/{name}"):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+            record = {"name": name, "input": list(local_stamp(source) or ()), "output": 0, "settings": key, "at": at}
             manifest.write(json.dumps(record) + "\n")
 
 
@@ -55,11 +59,11 @@ def instant(tasks: Iterator[Task]) -> Iterator[Outcome]:
 
 def part(root: Path, what: str, limit: int) -> None:
     """Do one part, and print its figures as JSON."""
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     figures: dict[str, float] = {}
 
     def lap(name: str) -> None:
-        figures[name] = round(time.perf_counter() - started - sum(figures.values()), 2)
+        figures[name] = round(time.process_time() - used - sum(figures.values()), 2)
 
     count = 0
     if what == "nothing":
@@ -81,7 +85,7 @@ def part(root: Path, what: str, limit: int) -> None:
             lap("look_s" if what == "again" else "do_s")
         count = tally.skipped + tally.done
         assert not tally.failed and (tally.done == 0) == (what == "again")
-    figures["names"] = count
+    figures |= {"names": count, "wall": round(time.perf_counter() - started, 2)}
     figures["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     print(json.dumps(figures))
 
@@ -105,9 +109,10 @@ def main() -> None:
         for what in ("nothing", "load", "again", "anew", "status"):
             command = [sys.executable, __file__, str(given.root), "--part", what, "--anew", str(given.anew)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            count, peak = found.pop("names"), found.pop("peak_mb")
-            taken = sum(found.values())
-            print(f"{what}: {found}, {count:,.0f} names, {count / taken:,.0f} names/s, peak {peak} MB", flush=True)
+            count, peak, wall = (found.pop(name) for name in ("names", "peak_mb", "wall"))
+            used = sum(found.values())
+            rate = f"{count:,.0f} names, {count / max(used, 0.01):,.0f} a second of processor time"
+            print(f"{what}: {found}, {rate}, {wall} s elapsed, peak {peak} MB", flush=True)
     finally:
         shutil.rmtree(given.root)
 

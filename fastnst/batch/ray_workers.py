@@ -4,7 +4,7 @@ Ray Core rather than Ray Data: tasks take from milliseconds to hours, each is re
 fails costs itself. Ray Data gives results by blocks, and does a block again of which one row's worker died.
 
 An actor opens its networks once and does one task at a time; the driver keeps another one waiting for it. Where an
-actor dies, what it was at goes to another one, twice at most: a file that kills whoever opens it fails then.
+actor dies, another is begun and what it was at goes on there, twice at most: a file that kills whoever opens it fails.
 """
 
 import contextlib
@@ -21,6 +21,9 @@ _AHEAD = 2
 """Tasks that an actor has at a time: one at hand, one that waits."""
 
 _MOST_TRIES = 3
+_MOST_FALSE_STARTS = 3
+"""Actors in a row that could not load the networks."""
+
 _LOOK_EVERY_S = 1.0
 
 
@@ -95,13 +98,15 @@ class _Crew:
     """The actors of a batch, and what each is at."""
 
     def __init__(self, ray: Any, workshop: Workshop, needs: dict[str, float], number: int) -> None:
-        self._ray = ray
-        # An actor is begun anew, on whatever node has room, when its process or its node is gone.
-        kind = ray.remote(RayWorker).options(max_restarts=-1, max_task_retries=0, **needs)
-        self._actors = [kind.remote(workshop) for _ in range(number)]
-        self._at: dict[Any, tuple[int, Task]] = {}
+        self._ray, self._workshop = ray, workshop
+        self._kind = ray.remote(RayWorker).options(max_restarts=0, max_task_retries=0, **needs)
+        self._actors = [self._kind.remote(workshop) for _ in range(number)]
+        self._at: dict[Any, tuple[Any, Task]] = {}
+        """Actor and task by what Ray will give the outcome for, in the order in which they were given out."""
+
         self._tries: dict[str, int] = {}
         self._again: deque[Task] = deque()
+        self._false_starts = 0
 
     def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
         """Do tasks as they come."""
@@ -109,8 +114,7 @@ class _Crew:
         while self._at:
             ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=_LOOK_EVERY_S)
             for reference in ready:
-                _, task = self._at.pop(reference)
-                outcome = self._outcome(reference, task)
+                outcome = self._outcome(reference)
                 if outcome is not None:
                     yield outcome
             self._fill(tasks)
@@ -123,44 +127,58 @@ class _Crew:
 
     def _fill(self, tasks: Iterator[Task]) -> None:
         """Give each actor something to do, the least busy first."""
-        busy = [0] * len(self._actors)
-        for place, _ in self._at.values():
-            busy[place] += 1
-        while min(busy) < _AHEAD:
+        busy = {actor: 0 for actor in self._actors}
+        for actor, _ in self._at.values():
+            busy[actor] += 1
+        while min(busy.values()) < _AHEAD:
             task = self._again.popleft() if self._again else next(tasks, None)
             if task is None:
                 return
-            place = busy.index(min(busy))
-            self._at[self._actors[place].do.remote(task)] = place, task
-            busy[place] += 1
+            actor = min(busy, key=busy.__getitem__)
+            self._at[actor.do.remote(task)] = actor, task
+            busy[actor] += 1
 
-    def _outcome(self, reference: Any, task: Task) -> Outcome | None:
+    def _outcome(self, reference: Any) -> Outcome | None:
         """What became of a task; None where its actor died, and another one gets it."""
         errors = self._ray.exceptions
+        actor, task = self._at[reference]
         try:
             outcome: Outcome = self._ray.get(reference)
-        except errors.ActorDiedError as error:
-            if error.__cause__ is not None or "creation task" in str(error):
-                raise _creation_error(error) from error
-            return self._try_again(task, error)
         except (errors.RayActorError, errors.WorkerCrashedError) as error:
-            return self._try_again(task, error)
+            return self._replace(actor, error)
         except errors.RayTaskError as error:  # an error that is no FastNSTError: a bug, or no memory
             words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]
-            return Outcome(task, InputError(f"{task.job.source}: {words[-1]}"))
+            outcome = Outcome(task, InputError(f"{task.job.source}: {words[-1]}"))
+        del self._at[reference]
+        self._false_starts = 0
         return outcome
 
-    def _try_again(self, task: Task, error: Exception) -> Outcome | None:
-        tries = self._tries[task.job.name] = self._tries.get(task.job.name, 0) + 1
-        if tries < _MOST_TRIES:
-            # What a worker that died may have left half done is replaced.
-            self._again.append(task._replace(replace=True))
+    def _replace(self, actor: Any, error: Exception) -> Outcome | None:
+        """Begin another actor in place of one that died; what that was at may have been the reason, what waited not."""
+        with contextlib.suppress(Exception):
+            self._ray.kill(actor)
+        self._actors[self._actors.index(actor)] = self._kind.remote(self._workshop)
+        lost = [reference for reference, (at, _) in self._at.items() if at is actor]
+        first, *waiting = [self._at.pop(reference)[1] for reference in lost]
+        # What a worker that died may have left half done is replaced.
+        self._again.extendleft(reversed([task._replace(replace=True) for task in (first, *waiting)]))
+        if "creation task" in str(error):
+            self._false_starts += 1
+            if self._false_starts > _MOST_FALSE_STARTS:
+                raise _creation_error(error) from error
             return None
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Outcome(task, InputError(f"{task.job.source}: {tries} workers died over it ({words})"))
+        tries = self._tries[first.job.name] = self._tries.get(first.job.name, 0) + 1
+        if tries < _MOST_TRIES:
+            return None
+        self._again.popleft()
+        return Outcome(first, InputError(f"{first.job.source}: {tries} workers died over it ({_first_line(error)})"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _creation_error(error: Exception) -> SettingError:
     """Say why no worker could begin, in the words of the last line of what Ray says."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return SettingError(f"--ray: no worker could begin; {lines[-1].strip() if lines else error}")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return SettingError(f"--ray: no worker could begin; {lines[-1] if lines else error}")

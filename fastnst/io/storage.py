@@ -7,6 +7,7 @@ always written whole; it appears under its name, or not at all.
 import contextlib
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -278,8 +279,8 @@ def source_stamp(source: str) -> FileStamp | None:
 def local_stamp(path: str) -> FileStamp | None:
     """Size and time of a file; of a folder, those of its files: bytes together, and the newest time."""
     try:
-        status = os.stat(path)  # noqa: PTH116
-        if os.path.isdir(path):  # noqa: PTH112 - a million Paths are slow
+        status = os.stat(path)  # noqa: PTH116 - a million Paths are slow
+        if stat.S_ISDIR(status.st_mode):
             inside = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
             return FileStamp(
                 sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
