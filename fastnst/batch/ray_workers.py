@@ -127,7 +127,7 @@ class _Crew:
 
     def _fill(self, tasks: Iterator[Task]) -> None:
         """Give each actor something to do, the least busy first."""
-        busy = {actor: 0 for actor in self._actors}
+        busy = dict.fromkeys(self._actors, 0)
         for actor, _ in self._at.values():
             busy[actor] += 1
         while min(busy.values()) < _AHEAD:

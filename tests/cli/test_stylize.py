@@ -134,6 +134,42 @@ def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: 
     assert len(lines) == 3
 
 
+def test_a_batch_that_is_run_again_goes_on(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.png").write_bytes(photo.read_bytes())
+    (tmp_path / "list.txt").write_text(f"{photo}\n{tmp_path / 'deep' / 'b.png'}\n{tmp_path / 'gone.png'}\n")
+    out = tmp_path / "out"
+    for first in ("2 pictures in ", "0 pictures in "):
+        assert on_cpu("--from", tmp_path / "list.txt", "--style", style, "-o", out) == 1
+        assert first in capfd.readouterr().err
+    assert (out / "deep" / "b.png").exists()
+    (tmp_path / "gone.png").write_bytes(photo.read_bytes())
+    assert run("status", out) == 1
+    line, failure = capfd.readouterr().out.splitlines()
+    assert line == f"{out}: 2 of 3 done, 1 failed, 0 left"
+    assert failure == f"failed: gone.png: {tmp_path / 'gone.png'}: no such file"
+    assert on_cpu("--from", tmp_path / "list.txt", "--style", style, "-o", out) == 0
+    assert capfd.readouterr().err.endswith("; 2 done before\n")
+    assert run("status", out) == 0
+
+
+def test_shards_by_slurm(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "0")
+    painted = []
+    for task in ("0", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        assert on_cpu(photo, "--style", style, "-o", tmp_path / "out") == 0
+        said = capfd.readouterr().err
+        assert f"shard {int(task) + 1}/2, by SLURM_ARRAY_TASK_ID; --shard 1/1 does everything" in said
+        painted.append("1 picture in" in said)
+    assert sorted(painted) == [False, True]
+
+
 def test_full_disk_ends_the_batch(
     photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
