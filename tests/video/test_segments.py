@@ -57,7 +57,7 @@ def test_a_damaged_segment_is_done_anew(film: Path, invert: Path, tmp_path: Path
     stylize_in_segments(shop, *found, work_here, shard=Shard(1, 2))
     (segment,) = (tmp_path / ".out.mp4.segments").glob("*.segment")
     segment.write_bytes(segment.read_bytes()[:-9] + bytes(9))
-    with pytest.raises(OutputError, match="segment 0 of .* is damaged"):
+    with pytest.raises(OutputError, match=r"segment 0 of .* is damaged"):
         stylize_in_segments(shop, *found, work_here)
     assert stylize_in_segments(shop, *found, work_here).whole
     assert output.read_bytes() == alone(shop, film, tmp_path / "one.mp4").read_bytes()
