@@ -1,8 +1,9 @@
 """Pictures, styles and a loss network small enough for every test: nothing is fetched, nothing is large."""
 
+import hashlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +11,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import save_file
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import Contract, extra_feeds
+from fastnst.models import export
+from fastnst.models.network import StyleNetwork
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +29,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tracing a network for ONNX takes torch 5 s: processes that test side by side share what each has traced."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if hasattr(request.config, "workerinput") else folder
+    trace_anew = export.trace
+
+    def once(network: StyleNetwork) -> onnx.ModelProto:
+        shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
+        structure = repr((type(network), network, network.conditions, network.kept is None, shapes))
+        file = folder / f"{hashlib.sha256(structure.encode()).hexdigest()}.onnx"
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                onnx.save(trace_anew(network), file)
+        return onnx.load(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "trace", once)
+        yield
 
 
 def draw_picture(seed: int, size: tuple[int, int]) -> np.ndarray:

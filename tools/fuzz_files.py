@@ -39,8 +39,8 @@ from fastnst.exact.result import OptimizationRun, Step, Trace
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.losses.compact import CompactFeatures
 from fastnst.models.checkpoint import ModelInfo, build_network, read_safetensors, save_model
-from fastnst.research.distillation.loop import DistillState, load_state, save_state
-from fastnst.research.distillation.settings import DistillSettings
+from fastnst.research.distill import DistillState, load_state, save_state
+from fastnst.research.settings import DistillSettings
 from fastnst.training.checkpoint import load_checkpoint, new_state, save_checkpoint
 from fastnst.training.settings import TrainSettings, plain
 

@@ -7,15 +7,16 @@ count. "Against the best order": imports of one package by another that remain w
 few as possible go up. "Outside the table": those that the checkout's own tests/test_architecture.py does not allow.
 
 Calls are counted in a tiny run of each command, in a process of its own: functions of fastnst on the stack from the
-command's own function to the one that runs the ONNX session, or that computes a Gram matrix. Of all such stacks the
-most frequent counts, so that trial runs and the style picture's own statistics do not. A thread's stack is continued
-by the stack that started the thread.
+command's own function to the back-end's `run`, or to the one that computes a Gram matrix, where that is what style is
+compared by. Of all such stacks the most frequent counts, so that trial runs and the style picture's own statistics do
+not. A thread's stack is continued by the stack that started the thread.
 """
 
 import argparse
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -225,7 +226,11 @@ def trace(run: str) -> list[str]:
         threading.setprofile(None)  # type: ignore[arg-type]
     deepest = max(counter.stacks, key=lambda stack: (counter.stacks[stack], len(stack)))
     stack = [place for place in deepest if not place.startswith(("cli/__init__.py:", "fastnst/__main__.py:"))]
-    return stack if network else stack[:-1]
+    if not network:
+        return stack[:-1]
+    # What the back-end does inside is its own affair.
+    last = next((place for place in stack if re.search(r"(backends|runtime)/\w+\.py:run$", place)), stack[-1])
+    return stack[: stack.index(last) + 1]
 
 
 def _arguments(run: str) -> list[str]:
@@ -238,7 +243,8 @@ def _arguments(run: str) -> list[str]:
             name if name in options else name.removesuffix("-size") for name in ("--batch-size", "--crop-size")
         )
         sizes = ["--width", "2", "--blocks", "1", "--steps", "6", batch, "2", crop, "64", "--style-size", "64"]
-        return ["train", *tiny, *sizes, "--content", "photos", "--workers", "0", "-o", "run"]
+        statistic = ["--style-statistic", "gram"] if "--style-statistic" in options else []
+        return ["train", *tiny, *statistic, *sizes, "--content", "photos", "--workers", "0", "-o", "run"]
     return {
         "photo": ["stylize", *(f"photos/{number}.png" for number in range(4)), *style, "-o", "painted"],
         "film": ["video", "film.mp4", *style, "-o", "painted.mp4"],

@@ -31,8 +31,8 @@ from fastnst.io.styles import find_style, installed_styles
 from fastnst.losses.settings import LossNetworkName
 
 if TYPE_CHECKING:
-    from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement
-    from fastnst.research.benchmarks.descent_benchmark import Curve, PicturePair
+    from fastnst.research.benchmark import Benchmark, Case, Measurement
+    from fastnst.research.descent_benchmark import Curve, PicturePair
 
 
 POSITIVE = validators.Number(gte=1)
@@ -73,7 +73,7 @@ def bench(
     """
     if json is not None and json.is_dir():  # known now, not after minutes of timing
         raise OutputError(f"--json {json}: is a folder; expected a file, such as bench.json")
-    from fastnst.research.benchmarks.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
+    from fastnst.research.benchmark import WARM_UP, run_benchmark  # noqa: PLC0415
 
     cases = _plan(style, against or [], frame_size or ["640x480"], provider or ["auto"])
     console = Console(stderr=True)
@@ -92,7 +92,7 @@ def bench(
 def _plan(
     styles: list[str] | None, against: list[Path], sizes: list[str], providers: list[ProviderChoice]
 ) -> "list[Case]":
-    from fastnst.research.benchmarks.benchmark import Case  # noqa: PLC0415
+    from fastnst.research.benchmark import Case  # noqa: PLC0415
 
     names = list(installed_styles()) if styles is None else styles
     if not names and not against:
@@ -222,7 +222,7 @@ def bench_optimize(
         raise InputError(f"{output}: is a file; expected a folder")
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.exact.pyramid import check_init  # noqa: PLC0415
-    from fastnst.research.benchmarks.descent_benchmark import BASELINE, PicturePair, as_json, loss_plot  # noqa: PLC0415
+    from fastnst.research.descent_benchmark import BASELINE, PicturePair, as_json, loss_plot  # noqa: PLC0415
 
     contenders: dict[str, dict[str, Any]] = {BASELINE: {}, "fastnst": {}}
     contenders |= {
@@ -253,7 +253,7 @@ def _run(
     settings: OptimizeSettings,
     baseline_steps: int,
 ) -> "list[Curve]":
-    from fastnst.research.benchmarks.descent_benchmark import DescentBenchmark  # noqa: PLC0415
+    from fastnst.research.descent_benchmark import DescentBenchmark  # noqa: PLC0415
 
     benchmark = DescentBenchmark(output, settings, baseline_steps=baseline_steps)
     console = Console(stderr=True)
@@ -274,7 +274,7 @@ def _tell(progress: Progress, task: TaskID, step: int) -> None:
 
 
 def _show_curves(curves: "list[Curve]") -> None:
-    from fastnst.research.benchmarks.descent_benchmark import mean_ratios, rows  # noqa: PLC0415
+    from fastnst.research.descent_benchmark import mean_ratios, rows  # noqa: PLC0415
 
     figures = ("steps", "seconds", "loss", "content", "style", "reached at step", "seconds", "ratio", "CPU ratio")
     console, table = _table(200, ("photo", "style", "contender"), figures)

@@ -12,10 +12,10 @@ from fastnst.errors import FastNSTError, InputError, OutputError, on_one_line
 from fastnst.io.files import sole_writer
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame
-from fastnst.research.comparison.comparison import CompareSettings, Comparison
+from fastnst.research.settings import CompareSettings
 
 if TYPE_CHECKING:
-    from fastnst.research.comparison.compare import Comparer
+    from fastnst.research.compare import Comparer, Comparison
 
 DEFAULTS = CompareSettings()
 SIZES = Parameter(consume_multiple=True, negative="", validator=validators.Number(gte=32))
@@ -57,9 +57,9 @@ def compare(
     painting = read_frame(style_image)
     console = Console(stderr=True)
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.comparison.compare import Comparer  # noqa: PLC0415
-    from fastnst.research.comparison.report import compare_report, write_comparison  # noqa: PLC0415
-    from fastnst.research.evaluation.networks import open_network  # noqa: PLC0415
+    from fastnst.research.compare import Comparer  # noqa: PLC0415
+    from fastnst.research.compare_report import compare_report, write_comparison  # noqa: PLC0415
+    from fastnst.research.networks import open_network  # noqa: PLC0415
 
     comparer = Comparer(open_network(style), painting, settings)
     with sole_writer(output, folder=True):

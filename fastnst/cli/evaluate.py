@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
-    from fastnst.research.evaluation.judge import Loaded
-    from fastnst.research.evaluation.networks import EvaluatedNetwork
+    from fastnst.research.judge import Loaded
+    from fastnst.research.networks import EvaluatedNetwork
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
@@ -106,9 +106,9 @@ def evaluate(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.folders import find_pictures, name_left_out  # noqa: PLC0415
     from fastnst.report.report import Report  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
-    from fastnst.research.evaluation.judge import load_measures  # noqa: PLC0415
-    from fastnst.research.evaluation.networks import open_networks  # noqa: PLC0415
+    from fastnst.research.evaluate import choose_evenly  # noqa: PLC0415
+    from fastnst.research.judge import load_measures  # noqa: PLC0415
+    from fastnst.research.networks import open_networks  # noqa: PLC0415
 
     console = Console(stderr=True)
     left_out: list[Path] = []
@@ -166,8 +166,8 @@ def _measure_photos(
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
     from fastnst.report.drawing import draw_sheet  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
-    from fastnst.research.evaluation.summary import picture_grid, summarize, tables  # noqa: PLC0415
+    from fastnst.research.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
+    from fastnst.research.evaluation_report import picture_grid, summarize, tables  # noqa: PLC0415
 
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
@@ -224,7 +224,7 @@ def _measure_video(
 ) -> None:
     """Add the section on steadiness to the report and print its tables."""
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.research.evaluation.video_report import add_video, error_table, excess_table  # noqa: PLC0415
+    from fastnst.research.video_report import add_video, error_table, excess_table  # noqa: PLC0415
 
     with _progress(console) as progress:
         bar = progress.add_task("frames", total=None)

@@ -127,7 +127,7 @@ def quantize(
 
 def _share_out(photos: tuple[str, ...], judged: int) -> tuple[list[Path], list[Path]]:
     from fastnst.io.folders import find_pictures  # noqa: PLC0415
-    from fastnst.research.evaluation.evaluate import choose_evenly  # noqa: PLC0415
+    from fastnst.research.evaluate import choose_evenly  # noqa: PLC0415
 
     paths = [found.path for found in find_pictures(photos)]
     for path in paths:

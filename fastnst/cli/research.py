@@ -16,12 +16,12 @@ from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import alone_in, check_folder_for_results, sole_writer
 from fastnst.io.images import Frame, read_frame
-from fastnst.research.distillation.settings import DistillSettings
-from fastnst.research.studies.catalogue import PRESET_OF, STUDIES, Given, Named, StudyName
+from fastnst.research.settings import DistillSettings
+from fastnst.research.studies import PRESET_OF, STUDIES, Given, Named, StudyName
 
 if TYPE_CHECKING:
+    from fastnst.research import distill as loop
     from fastnst.research.blind import Preference
-    from fastnst.research.distillation import loop
 
 
 DEFAULTS = OptimizeSettings()
@@ -84,7 +84,7 @@ def study(
     settings = with_network(settings, console)
     plan = STUDIES[name](Given(photos, styles, settings, trained_style))
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.studies.run import run_study  # noqa: PLC0415
+    from fastnst.research.study_run import run_study  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with sole_writer(output, folder=True), Progress(*columns, console=console, speed_estimate_period=120) as bar:
@@ -117,7 +117,7 @@ def apply_distill_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file."""
 
     def saved(folder: Path) -> dict[str, Any]:
-        from fastnst.research.distillation.loop import saved_settings  # noqa: PLC0415 - imports torch
+        from fastnst.research.distill import saved_settings  # noqa: PLC0415 - imports torch
 
         return saved_settings(folder)
 
@@ -147,8 +147,8 @@ def distill(
         last round it finished, never begins anew, DIR goes on with that in the folder, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
-    from fastnst.research.distillation.loop import CHECKPOINT, check_same, finish  # noqa: PLC0415
-    from fastnst.research.distillation.loop import distill as run  # noqa: PLC0415
+    from fastnst.research.distill import CHECKPOINT, check_same, finish  # noqa: PLC0415
+    from fastnst.research.distill import distill as run  # noqa: PLC0415
 
     console = Console(stderr=True)
     folder = resume if isinstance(resume, Path) else output

@@ -119,7 +119,7 @@ def check_init(settings: OptimizeSettings) -> None:
 
 
 def _painted(photo: Tensor, style: str) -> Tensor:
-    # The one place where the exact method knows the runtime; neither imports the other's framework without need.
+    # ONNX Runtime is imported for this alone.
     from fastnst.inference.stylizer import Stylizer  # noqa: PLC0415
 
     with Stylizer(style) as stylizer:

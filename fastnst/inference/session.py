@@ -6,7 +6,7 @@ N pictures, H height, W width, S styles that a network can mix. Frames are uint8
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
@@ -214,9 +214,7 @@ class StyleSession:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run_in_tiles(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:

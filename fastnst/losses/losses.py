@@ -231,7 +231,7 @@ def _full_precision(features: Tensor) -> Tensor:
 # The costly half of a Gram matrix: products of features with themselves, and their gradient.
 
 # Positions that are brought to float32 at a time: features in bfloat16 are never held whole in both forms.
-_POSITIONS = 8192
+POSITIONS = 8192
 
 
 def self_product(features: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class _SelfProduct(torch.autograd.Function):
         rows = _rows(features)
         exact = torch.promote_types(features.dtype, torch.float32)
         product = torch.zeros(rows.shape[0], rows.shape[2], rows.shape[2], dtype=exact, device=features.device)
-        for part in torch.split(rows, _POSITIONS, dim=1):
+        for part in torch.split(rows, POSITIONS, dim=1):
             whole = part.to(exact)
             product.baddbmm_(whole.mT, whole)
         return product
@@ -263,12 +263,12 @@ class _SelfProduct(torch.autograd.Function):
         # Each product appears twice, for (i, j) and for (j, i).
         both = gradients[0] + gradients[0].mT
         rows = _rows(features)
-        parts = ((part.to(both.dtype) @ both).to(rows.dtype) for part in torch.split(rows, _POSITIONS, dim=1))
+        parts = ((part.to(both.dtype) @ both).to(rows.dtype) for part in torch.split(rows, POSITIONS, dim=1))
         if torch.is_grad_enabled():  # a gradient of the gradient is asked for
             gradient = torch.cat(list(parts), dim=1)
         else:
             gradient = torch.empty_like(rows)
-            for place, part in zip(torch.split(gradient, _POSITIONS, dim=1), parts, strict=True):
+            for place, part in zip(torch.split(gradient, POSITIONS, dim=1), parts, strict=True):
                 place.copy_(part)
         batch, channels, height, width = features.shape
         return gradient.view(batch, height, width, channels).permute(0, 3, 1, 2)

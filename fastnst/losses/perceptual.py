@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fastnst.errors import SettingError
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.spectrum import DetailLoss, PatternLoss
+from fastnst.losses.spectrum import DetailLoss, PatternLoss, ReliefLoss
 from fastnst.losses.terms import (
     ContentLoss,
     JudgedImages,
@@ -168,6 +168,7 @@ def loss_terms(settings: LossSettings) -> list[LossTerm]:
     further = (
         (DetailLoss, settings.detail_weight),
         (PatternLoss, settings.pattern_weight),
+        (ReliefLoss, settings.relief_weight),
     )
     terms += [term(settings.style_weight * weight) for term, weight in further if weight]
     return [*terms, TotalVariationLoss(settings.tv_weight, settings.tv_kind, formula)]

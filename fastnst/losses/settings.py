@@ -37,6 +37,10 @@ def check_fine_tuning(option: str, part: float, weights: Path | None, loss_netwo
         )
 
 
+FURTHER_TERMS = ("detail_weight", "pattern_weight", "relief_weight")
+"""Settings of the terms that neither Gatys et al. (2016) nor Johnson et al. (2016) have: parts of the style weight."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
     """What the picture is judged by."""
@@ -81,6 +85,9 @@ class LossSettings:
 
     pattern_weight: Annotated[float, LOSS] = 0.0
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
+
+    relief_weight: Annotated[float, LOSS] = 0.0
+    """Weight of the penalty on detail that is the photo embossed, lit from one side, as a part of the style weight."""
 
     normalization: Annotated[Normalization, RESEARCH] = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.

@@ -33,6 +33,9 @@ SECTORS = 18
 WINDOW = 64
 """Side of the windows whose spectra are taken, pixels; they overlap by half."""
 
+RELIEF_LEVELS = 3
+"""Bands in which relief is looked for: detail of about 2, 4 and 8 pixels."""
+
 TOLERANCE = 1.5
 """How many times its allowed share of the energy a direction may have before it counts as a pattern."""
 
@@ -144,6 +147,38 @@ def pattern_loss(image: Tensor, allowed: Tensor, painting: Tensor) -> Tensor:
     return beyond.sum((-1, -2)).mean(1) / SECTORS
 
 
+# Relief: the derivative of the photo, painted over it.
+
+
+def relief_loss(image: Tensor, photo: Tensor, *, together: bool = False) -> Tensor:
+    """Share of the detail's power that a derivative of the photo explains: (B, 3, H, W) in [0, 1], twice -> (B,).
+
+    Networks that cannot find the strokes of a painting emboss the photo instead: every edge gets a light and a dark
+    side, as if lit from one corner. Where strokes follow the photo, detail looks the same on both sides of an edge and
+    has no correlation with the signed derivative. Squared correlation with the derivatives to the right and downwards,
+    summed, averaged over three bands of luminance; (1,) over all images where they are judged `together`.
+    """
+    own, given = luma_chroma(image)[:, :1], luma_chroma(photo)[:, :1]
+    losses = []
+    for _ in range(RELIEF_LEVELS):
+        if min(own.shape[2:]) <= len(_BINOMIAL) // 2:
+            break  # too small a picture to be halved further
+        blurred, smooth = _blurred(own), _blurred(given)
+        band = (own - blurred)[..., 1:-1, 1:-1]
+        right = smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]
+        down = smooth[..., 2:, 1:-1] - smooth[..., :-2, 1:-1]
+        losses.append(_squared_correlation(band, right, together) + _squared_correlation(band, down, together))
+        own, given = blurred[..., ::2, ::2], smooth[..., ::2, ::2]
+    return torch.stack(losses).mean(0) if losses else image.new_zeros(1 if together else len(image))
+
+
+def _squared_correlation(one: Tensor, other: Tensor, together: bool) -> Tensor:
+    start = 0 if together else 1
+    one, other = one.flatten(start), other.flatten(start)
+    product = (one * other).mean(-1).square()
+    return (product / (one.square().mean(-1) * other.square().mean(-1) + _EPSILON**2)).reshape(-1)
+
+
 # The terms.
 
 
@@ -197,8 +232,30 @@ class PatternLoss(LossTerm):
         return torch.stack(losses).sum(0)
 
 
+@dataclass(frozen=True)
+class ReliefLoss(LossTerm):
+    """How much the image looks like the photo embossed: see `relief_loss`."""
+
+    name = "relief"
+
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:  # noqa: ARG002
+        """Nothing of the style image."""
+        _whole(positions)
+        return {}
+
+    def measure_content(self, content: JudgedImages) -> Features:
+        """The photo itself, (B, 3, H, W)."""
+        return {self.name: content.image}
+
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:
+        """(B,), or (1,) where images are judged together."""
+        loss = relief_loss(judged.image, content[self.name], together=judged.together)
+        return loss * sum(target.weight for target in styles)
+
+
 def _whole(positions: Positions | None) -> None:
     if positions is not None:
         raise SettingError(
-            "--detail-weight and --pattern-weight compare whole pictures, not regions; leave them or the masks out"
+            "--detail-weight, --pattern-weight and --relief-weight compare whole pictures, not regions; leave them "
+            "or the masks out"
         )

@@ -7,7 +7,7 @@ Shapes: B batch, C channels, H and W height and width of a feature map.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -160,32 +160,41 @@ class StyleLoss(LossTerm):
                 f"--style-scales {' '.join(map(str, self.scales))} compare whole pictures, not regions; take "
                 "--style-scales 1, or leave the masks out"
             )
-        layers = [layer for layer in self.layers if positions is None or layer in positions]
         return {
-            _key(layer, scale): self._measured(_region(style.at(scale)[layer], layer, positions))
-            for scale in self.scales
-            for layer in layers
+            _key(layer, scale): tuple(
+                statistic(_region(style.at(scale)[layer], layer, positions)) for statistic in self._statistics
+            )
+            for layer, scale, _ in self._compared()
+            if positions is None or layer in positions
         }
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
         """(B,), or (1,) where images are judged together."""
         losses = []
-        for scale, scale_weight in self.scale_weights.items():
-            for layer, layer_weight in self.layers.items():
-                weight = scale_weight * layer_weight * self._finest(layer, scale)
-                losses += [weight * error for error in self._errors(layer, scale, judged, styles)]
+        for layer, scale, weight in self._compared():
+            features = judged.joined(judged.at(scale)[layer])
+            measured: dict[int, tuple[Tensor, ...]] = {}
+            for target in styles:
+                if _key(layer, scale) not in target.reference:
+                    continue
+                region = id(target.positions)
+                if region not in measured:  # targets of one region share its statistics
+                    part = _region(features, layer, target.positions)
+                    measured[region] = tuple(statistic(part) for statistic in self._statistics)
+                error = self._error(layer, scale, features, measured[region], target)
+                losses.append(weight * (target.weight * error))
         return _sum(losses)
 
-    def _errors(self, layer: str, scale: int, judged: JudgedImages, styles: Sequence[StyleTarget]) -> Iterator[Tensor]:
-        features = judged.joined(judged.at(scale)[layer])
-        measured: dict[int, tuple[Tensor, ...]] = {}
-        for target in styles:
-            if _key(layer, scale) not in target.reference:
-                continue
-            region = id(target.positions)
-            if region not in measured:  # targets of one region share its statistics
-                measured[region] = self._measured(_region(features, layer, target.positions))
-            yield target.weight * self._error(layer, scale, features, measured[region], target)
+    @property
+    def _statistics(self) -> tuple[Callable[[Tensor], Tensor], ...]:
+        return STYLE_STATISTICS[self.statistic]
+
+    def _compared(self) -> Iterator[tuple[str, int, float]]:
+        """Layer, scale and weight of all that is compared."""
+        for scale, scale_weight in self.scale_weights.items():
+            for layer, layer_weight in self.layers.items():
+                finest = layer == "relu1_1" and scale == 1 and len(self.scales) > 1
+                yield layer, scale, scale_weight * layer_weight * (FINEST_WEIGHT if finest else 1.0)
 
     def _error(
         self, layer: str, scale: int, features: Tensor, measured: tuple[Tensor, ...], target: StyleTarget
@@ -199,12 +208,6 @@ class StyleLoss(LossTerm):
         ]
         # The documents have one statistic each; balanced errors of several are averaged, so that they stay relative.
         return _sum(errors) / (len(errors) if self.formula == "balanced" else 1)
-
-    def _measured(self, features: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part(features) for part in STYLE_STATISTICS[self.statistic])
-
-    def _finest(self, layer: str, scale: int) -> float:
-        return FINEST_WEIGHT if layer == "relu1_1" and scale == 1 and len(self.scales) > 1 else 1.0
 
 
 def _key(layer: str, scale: int) -> str:

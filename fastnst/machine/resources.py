@@ -15,8 +15,8 @@ import psutil
 from fastnst.errors import SettingError
 
 _PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
-_CPUS = Path("/sys/devices/system/cpu")
-_CGROUPS = Path("/sys/fs/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
 _MEGABYTE = 1024 * 1024
 
 _MOST = 64
@@ -93,7 +93,7 @@ def _allowed_cores() -> int | None:
 def _siblings(cpu: int) -> str:
     """The processors that share a core with this one; two hardware threads of a core compute no faster than one."""
     try:
-        return (_CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
+        return (CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:
         return str(cpu)
 
@@ -106,7 +106,7 @@ def _quota_cores() -> int | None:
 
 def _read_quota_v2() -> float | None:
     try:
-        quota, period = (_CGROUPS / "cpu.max").read_text().split()
+        quota, period = (CGROUPS / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -114,7 +114,7 @@ def _read_quota_v2() -> float | None:
 
 def _read_quota_v1() -> float | None:
     try:
-        quota, period = (int((_CGROUPS / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        quota, period = (int((CGROUPS / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
         return quota / period if quota > 0 else None
     except (OSError, ValueError):
         return None
@@ -150,7 +150,7 @@ def _left_in_container() -> int | None:
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            most, taken = ((_CGROUPS / name).read_text().strip() for name in (limit, used))
+            most, taken = ((CGROUPS / name).read_text().strip() for name in (limit, used))
             return None if most == "max" else max(int(most) - int(taken) + _files(limit), 0)
         except (OSError, ValueError):
             continue
@@ -158,7 +158,7 @@ def _left_in_container() -> int | None:
 
 
 def _files(limit: str) -> int:
-    path = (_CGROUPS / limit).parent / "memory.stat"
+    path = (CGROUPS / limit).parent / "memory.stat"
     lines = path.read_text().splitlines()
     # The older file counts the group itself first, then the same with all groups below it.
     numbers = [int(line.split()[1]) for line in lines if line.split()[0] in {"inactive_file", "total_inactive_file"}]

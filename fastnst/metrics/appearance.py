@@ -1,4 +1,4 @@
-"""What the eye sees at first: contrast, colorfulness, sizes of strokes, and regular patterns.
+"""What the eye sees at first: contrast, colorfulness, tones, sizes of strokes, relief, and regular patterns.
 
 A picture may be close to the painting by a loss network's features and still be pale, soft, or woven over with a
 pattern. These figures are taken on the pixels as saved. docs/evaluation.md says what other networks read.
@@ -27,6 +27,15 @@ PERIODS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 DIRECTIONS = 18
 """Sectors of 10 degrees each."""
 
+RELIEF_OCTAVES = 3
+"""Bands in which relief is looked for: detail of about 2, 4 and 8 pixels."""
+
+TONE_BLUR = 4.0
+"""Standard deviation of the Gaussian that takes strokes away before tones are counted, pixels."""
+
+TONE_BINS = 32
+"""Equal steps of luma from 0 to 256."""
+
 _WINDOW, _STEP = 64, 32
 # The 5-tap binomial filter of Burt and Adelson (1983).
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
@@ -47,6 +56,12 @@ class Appearance:
     octaves: Values
     """Standard deviations of the bands of Y, (6,), finest first."""
 
+    tones: float
+    """Effective number of gray levels, of 32, once strokes are blurred away."""
+
+    plane: Planes
+    """Y itself, (H, W), for what is compared pixel by pixel."""
+
     shares: Values
     """Of Y, Cb, Cr: each direction's share of the power of its ring of periods, (3, 6, 18); 1 where none prevails."""
 
@@ -58,6 +73,12 @@ class AppearanceFigures:
     contrast: float
     chroma: float
     octaves: tuple[float, ...]
+    tones: float
+    """Gray levels that are left; of the painting's, or of the photo's where that has fewer."""
+
+    relief: float
+    """Share of the fine detail's power that is the photo embossed, lit from one side, 0 to 1."""
+
     pattern: float
     """How much one direction and period prevails beyond what the painting, the photo, or no preference at all has."""
 
@@ -69,18 +90,23 @@ def measure_appearance(frame: Frame) -> Appearance:
         float(planes[0].std()),
         float(planes[1:].std((1, 2)).mean()),
         octave_spreads(planes[0]),
+        count_tones(planes[0]),
+        planes[0],
         direction_shares(planes),
     )
 
 
 def compare_appearance(stylized: Appearance, photo: Appearance, painting: Appearance) -> AppearanceFigures:
-    """Compare a stylized picture with the painting; the photo only excuses patterns that are its own."""
+    """Compare a stylized picture with the painting; the photo excuses patterns that are its own, and few
+    tones. Photo and stylized picture are of one size."""
     own = np.maximum(np.maximum(painting.shares, photo.shares), 1)
     octaves = np.maximum(stylized.octaves, _LEAST) / np.maximum(painting.octaves, _LEAST)
     return AppearanceFigures(
         max(stylized.luma, _LEAST) / max(painting.luma, _LEAST),
         max(stylized.chroma, _LEAST) / max(painting.chroma, _LEAST),
         tuple(map(float, octaves)),
+        stylized.tones / min(painting.tones, photo.tones),
+        measure_relief(stylized.plane, photo.plane),
         float((stylized.shares / own).max()),
     )
 
@@ -104,6 +130,46 @@ def octave_spreads(luma: Planes) -> Values:
         spreads.append(float((luma - blurred).std()))
         luma = np.asarray(blurred[::2, ::2], np.float32)
     return np.array(spreads)
+
+
+def count_tones(luma: Planes) -> float:
+    """Effective number of gray levels, (H, W) -> 1 to 32: e to the entropy of the histogram of the blurred luma.
+
+    A picture of two tones in broad masses has the contrast of one with all shades between, but not their number.
+    """
+    blurred = cv2.GaussianBlur(luma, (0, 0), TONE_BLUR, borderType=cv2.BORDER_REFLECT_101)
+    shares = np.histogram(blurred, TONE_BINS, (0, 256))[0] / luma.size
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def measure_relief(stylized: Planes, photo: Planes) -> float:
+    """Share of the power of detail that derivatives of the photo explain: (H, W) twice -> 0 to 1.
+
+    Squared correlations of each band of the stylized luma with the derivatives of the photo to the right and downwards,
+    summed, averaged over the bands. Strokes that follow the photo look the same on both sides of an edge and have none.
+    Raises ValueError where the sizes differ.
+    """
+    if stylized.shape != photo.shape:
+        raise ValueError(f"a stylized picture of {stylized.shape} beside a photo of {photo.shape}; expected one size")
+    relief = 0.0
+    for _ in range(RELIEF_OCTAVES):
+        blurred, smooth = (
+            cv2.sepFilter2D(plane, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REFLECT_101)
+            for plane in (stylized, photo)
+        )
+        band = (stylized - blurred)[1:-1, 1:-1]
+        right = smooth[1:-1, 2:] - smooth[1:-1, :-2]
+        down = smooth[2:, 1:-1] - smooth[:-2, 1:-1]
+        relief += _squared_correlation(band, right) + _squared_correlation(band, down)
+        stylized, photo = (np.asarray(plane[::2, ::2], np.float32) for plane in (blurred, smooth))
+    return relief / RELIEF_OCTAVES
+
+
+def _squared_correlation(one: Planes, other: Planes) -> float:
+    product = float(np.mean(one * other, dtype=np.float64)) ** 2
+    power = float(np.mean(one**2, dtype=np.float64) * np.mean(other**2, dtype=np.float64))
+    return product / max(power, _LEAST)
 
 
 def direction_shares(planes: Planes) -> Values:

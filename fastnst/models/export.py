@@ -165,6 +165,7 @@ def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8", *, ov
 
 def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
     """Put a network's graph between what prepares its input and what finishes its output."""
+    own, network = network, network.for_export()
     core = _core(network)
     first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
     pad = _PAD.format(first=first, last=last, stride=network.stride)
@@ -178,7 +179,7 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
     del whole.opset_import[1:]  # merging repeats the entry
     whole.producer_name = "fastnst"
     whole.graph.name = info.style
-    onnx.helper.set_model_props(whole, metadata(network, info, layout))
+    onnx.helper.set_model_props(whole, metadata(own, info, layout))
     onnx.checker.check_model(whole, full_check=True)
     return whole
 
@@ -269,7 +270,7 @@ def _phases(network: StyleNetwork) -> int:
     return network.phases if network.kept is None else 1
 
 
-_GRAPHS: dict[tuple[object, ...], ModelProto] = {}
+GRAPHS: dict[tuple[object, ...], ModelProto] = {}
 """Graphs of networks that were exported in this process, by their structure: tracing one takes seconds."""
 
 
@@ -279,26 +280,25 @@ def _core(network: StyleNetwork) -> ModelProto:
     Networks of one structure differ in their weights alone: these are put into the graph of the first.
     """
     weights = {f"network.{name}": value.detach().cpu().float() for name, value in network.state_dict().items()}
-    if not network.exports_weights:
-        return _traced(network)
     shapes = tuple((name, tuple(value.shape)) for name, value in weights.items())
     structure = (type(network), repr(network), network.conditions, network.kept is None, shapes)
-    if structure not in _GRAPHS:
+    if structure not in GRAPHS:
         copied, generator = copy.deepcopy(network).cpu(), torch.Generator().manual_seed(0)
         with torch.no_grad():
             for value in copied.state_dict().values():
                 # All different: the exporter makes one of equal weights, and others' are not equal at the same places.
                 value.copy_(torch.randn(value.shape, generator=generator))
-        _GRAPHS[structure] = _traced(copied)
+        GRAPHS[structure] = trace(copied)
     core = ModelProto()
-    core.CopyFrom(_GRAPHS[structure])
+    core.CopyFrom(GRAPHS[structure])
     held = {tensor.name: tensor for tensor in core.graph.initializer}
     for name, value in weights.items():
         held[name].CopyFrom(numpy_helper.from_array(value.numpy(), name))
     return core
 
 
-def _traced(network: StyleNetwork) -> ModelProto:
+def trace(network: StyleNetwork) -> ModelProto:
+    """The bare network's graph; takes seconds."""
     network = network.cpu().eval()
     height, width = (network.stride * torch.export.Dim(name, min=16) for name in ("rows", "columns"))
     example = torch.zeros(2, 3, 16 * network.stride + network.stride, 16 * network.stride)

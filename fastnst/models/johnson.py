@@ -52,7 +52,6 @@ class TransformNet(StyleNetwork):
     """Works at a quarter of the size; `width` is the number of channels at full size: 32 in the paper."""
 
     stride = 4
-    exports_weights = True
 
     def __init__(self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN) -> None:
         super().__init__(conditions)

@@ -54,7 +54,6 @@ class LiveNet(StyleNetwork):
     """Works at an eighth of the size; `width` is the number of channels there, 48 or 32."""
 
     stride = 8
-    phases = 2
 
     def __init__(self, width: int = 48, blocks: int = 3, conditions: Conditions = PLAIN) -> None:
         super().__init__(conditions)
@@ -72,35 +71,19 @@ class LiveNet(StyleNetwork):
             nn.Conv2d(quarter, quarter, 1),
         )
         self.from_quarters = nn.Conv2d(quarter, _HALF, 1)
-        self.last = nn.ConvTranspose2d(_HALF, 3, 4, stride=2)
+        self.last: nn.ConvTranspose2d | nn.Conv2d = nn.ConvTranspose2d(_HALF, 3, 4, stride=2)
         self.beside_eighths = ConditionalScale(quarter, conditions)
         self.beside_quarters = ConditionalScale(_HALF, conditions)
         _begin_alike(self.last)
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
         """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
-        weight, bias = self.last.weight, self._bias
-        if self.training:
-            return uncentred(_enlarged(self._paint(self.to_halves(centred(image)), shares), weight, bias))
-        half = self._paint(self._reduced(image, 1.0), shares)
-        return _enlarged(half, DEVIATION * weight, MEAN + DEVIATION * bias).float()
+        half = self._paint(self.to_halves(centred(image)), shares)
+        return uncentred(_enlarged(half, self.last))
 
-    def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
-        """Levels of 0 to 255 to those of the four pixels between four places, (B, 12, H / 2 - 1, W / 2 - 1)."""
-        half = self._paint(self._reduced(levels, _WHITE), shares)
-        weight, bias = _between(self.last.weight), self._bias.repeat(4)
-        return F.conv2d(half, _WHITE * DEVIATION * weight, _WHITE * (MEAN + DEVIATION * bias)).float()
-
-    @property
-    def _bias(self) -> Tensor:
-        assert self.last.bias is not None
-        return self.last.bias
-
-    def _reduced(self, image: Tensor, white: float) -> Tensor:
-        """The first convolution with centring and scale in its weights: it saves passes over the whole picture."""
-        weight = self.to_halves.weight / DEVIATION
-        assert self.to_halves.bias is not None
-        return F.conv2d(image, weight / white, self.to_halves.bias - MEAN * weight.sum((1, 2, 3)), stride=2)
+    def for_export(self) -> StyleNetwork:
+        """The network with centring and scale in its weights: it saves passes over the whole picture."""
+        return _FoldedLiveNet(self)
 
     def _paint(self, half: Tensor, shares: Tensor | None) -> Tensor:
         """From the first convolution to what the last one takes, both (B, 16, H / 2, W / 2)."""
@@ -112,8 +95,40 @@ class LiveNet(StyleNetwork):
         return F.relu(_doubled(self.from_quarters(quarter)) + self.beside_quarters(half, shares))
 
 
-def _enlarged(half: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+class _FoldedLiveNet(LiveNet):
+    phases = 2
+
+    def __init__(self, network: LiveNet) -> None:
+        super().__init__(network.width, network.blocks, network.conditions)
+        self.load_state_dict(network.state_dict())
+        # With a share of the photo in it a network gives no phases, and images are in [0, 1].
+        white = _WHITE if network.kept is None else 1.0
+        weight = network.to_halves.weight / DEVIATION
+        assert network.to_halves.bias is not None and network.last.bias is not None
+        _set(self.to_halves, weight / white, network.to_halves.bias - MEAN * weight.sum((1, 2, 3)))
+        weight, bias = white * DEVIATION * network.last.weight, white * (MEAN + DEVIATION * network.last.bias)
+        if network.kept is None:
+            self.last = nn.Conv2d(_HALF, 12, 2)
+            weight, bias = _between(weight), bias.repeat(4)
+        _set(self.last, weight, bias)
+
+    def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
+        return _enlarged(self._paint(self.to_halves(image), shares), self.last)
+
+    def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
+        phases: Tensor = self.last(self._paint(self.to_halves(levels), shares))
+        return phases
+
+
+def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
+    with torch.no_grad():
+        layer.get_parameter("weight").copy_(weight)
+        layer.get_parameter("bias").copy_(bias)
+
+
+def _enlarged(half: Tensor, last: nn.Module) -> Tensor:
     """The transposed convolution where it has all its places; the border repeats the pixels next to it."""
+    weight, bias = last.get_parameter("weight"), last.get_parameter("bias")
     inner = F.conv_transpose2d(half, weight, bias, stride=2, padding=2)
     return F.pad(inner, (1, 1, 1, 1), mode="replicate")
 

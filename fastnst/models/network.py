@@ -156,9 +156,6 @@ class StyleNetwork(nn.Module):
     phases: int = 1
     """Pixels of the picture, each way, that `paint_phases` gives as channels of one place."""
 
-    exports_weights: bool = False
-    """Whether an exported graph holds all weights as they are, so that another network's can take their place."""
-
     width: int
     """Channels, as each kind counts them."""
 
@@ -202,6 +199,10 @@ class StyleNetwork(nn.Module):
             row, column and colour, of which the border's are left out, as they are those next to it once more.
         """
         return 255 * self.paint(levels / 255, shares)
+
+    def for_export(self) -> "StyleNetwork":
+        """A network that paints the same, and whose graph holds all its weights as they are."""
+        return self
 
 
 # Centred and scaled to about unit variance: a photograph's mean is near 0.45, its deviation near 0.25.

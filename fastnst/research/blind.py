@@ -20,8 +20,8 @@ from fastnst.io.images import Frame, Picture, read_frame, resize_frame, resize_l
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
 from fastnst.report.drawing import draw_sheet
-from fastnst.research.evaluation.evaluate import choose_evenly, read_sized
-from fastnst.research.evaluation.networks import open_network
+from fastnst.research.evaluate import choose_evenly, read_sized
+from fastnst.research.networks import open_network
 
 Answer: TypeAlias = Literal["left", "right", "same"]
 

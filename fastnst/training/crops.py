@@ -24,6 +24,10 @@ MAX_ZOOM = 4.0
 """The shorter side is scaled to a random length of 1 to this many crops, shorter ones more often: a photograph of many
 megapixels has little detail in a crop's size."""
 
+MAX_ENLARGEMENT = 1.25
+"""No crop is enlarged more than this by its zoom: what is enlarged is blurred, and networks that learn from blurred
+pictures paint blurred ones."""
+
 CROP_STREAM = 1
 """Keeps these random numbers apart from others drawn from the same seed."""
 
@@ -101,6 +105,7 @@ def read_square(path: Path, crop: int, framing: Framing) -> Frame:
     try:
         with quiet_pillow(), Image.open(path) as opened:
             _check_size(path, opened)
+            framing = framing._replace(zoom=_sharp_zoom(framing.zoom, min(opened.size), crop))
             return _cut(_upright(opened, path, at_least=crop * framing.zoom), crop, framing)
     except InputError:
         raise
@@ -112,6 +117,11 @@ def _check_size(path: Path, opened: Image.Image) -> None:
     if min(opened.size) < MIN_SHORT_SIDE:
         width, height = opened.size
         raise InputError(f"{path}: {width} x {height} pixels; the shorter side must have {MIN_SHORT_SIDE}")
+
+
+def _sharp_zoom(zoom: float, short_side: int, crop: int) -> float:
+    """The zoom, or what a picture with this shorter side bears of it."""
+    return max(1.0, min(zoom, MAX_ENLARGEMENT * short_side / crop))
 
 
 def _upright(opened: Image.Image, path: Path, at_least: float) -> Image.Image:

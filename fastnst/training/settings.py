@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastnst.errors import SettingError
 from fastnst.io.styles import bundled_models, check_name
 from fastnst.losses.settings import (
+    FURTHER_TERMS,
     LOOK,
     LOSS,
     RESEARCH,
@@ -62,7 +63,7 @@ class TrainSettings(LossSettings):
     blocks: Annotated[int | None, RESEARCH] = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: Annotated[float | Literal["auto"], LOOK] = 5.0  # type: ignore[assignment]
+    style_weight: Annotated[float | Literal["auto"], LOOK] = 3.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-target whatever the painting."""
 
@@ -70,7 +71,7 @@ class TrainSettings(LossSettings):
     """What style compares: each channel's mean and the channels' covariance, or what else `fastnst optimize` has
     (gram: Gatys et al., Johnson et al.)."""
 
-    style_scales: Annotated[tuple[int, ...], LOSS] = (1, 2, 4)
+    style_scales: Annotated[tuple[int, ...], LOSS] = (1,)
     """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
     1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
     networks meet by stripes."""
@@ -80,12 +81,15 @@ class TrainSettings(LossSettings):
     each must have all that the painting has. A batch is then of one style; several processes take their own pictures
     each."""
 
-    detail_weight: Annotated[float, LOSS] = 0.3
+    detail_weight: Annotated[float, LOSS] = 0.0
     """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
     weight."""
 
     pattern_weight: Annotated[float, LOSS] = 0.15
     """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
+
+    relief_weight: Annotated[float, LOSS] = 3.0
+    """Weight of the penalty on detail that is the photo embossed, lit from one side, as a part of the style weight."""
 
     content_target: Annotated[float, LOOK] = 0.6
     """Content loss to aim at, 0 to 1: where --style-weight is auto, it is found for it. Less, and more of the photo
@@ -297,10 +301,10 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
-    loss of one scale and each picture's own statistics, without the terms of detail and patterns."""
+    loss of one scale and each picture's own statistics, without the terms of detail, patterns and relief."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
-    loss = {"style_scales": [1], "statistics_over": "image", "detail_weight": 0.0, "pattern_weight": 0.0}
+    loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
     return {"init_from": "none", **size, **loss} | with_new_names(saved)
 
 

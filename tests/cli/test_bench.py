@@ -9,8 +9,8 @@ import pytest
 from fastnst import cli
 from fastnst.cli import bench as command
 from fastnst.io.files import sole_writer
-from fastnst.research.benchmarks import benchmark
-from fastnst.research.benchmarks.benchmark import Benchmark, Case, Measurement
+from fastnst.research import benchmark
+from fastnst.research.benchmark import Benchmark, Case, Measurement
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -15,7 +15,7 @@ from fastnst.cli import main
 from fastnst.errors import DivergedError
 from fastnst.io.files import sole_writer
 from fastnst.io.images import read_frame
-from fastnst.research.comparison import compare as comparing
+from fastnst.research import compare as comparing
 
 
 @pytest.fixture

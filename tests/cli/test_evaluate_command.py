@@ -18,8 +18,8 @@ from fastnst.io.images import Frame, Picture, read_frame, write_picture
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.research.evaluation import judge
-from fastnst.research.evaluation.judge import Judge, Loaded, Photo
+from fastnst.research import judge
+from fastnst.research.judge import Judge, Loaded, Photo
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

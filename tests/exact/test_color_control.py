@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,33 +18,15 @@ from fastnst.exact.color_control import (
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import Subject
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.images import Frame, read_frame
+from fastnst.io.images import Frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=25,
-        size=24,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=25)
 
 
 def random_image(seed: int, low: float = 0.0, high: float = 1.0) -> Tensor:

@@ -15,7 +15,7 @@ from fastnst.exact.optimizers import AdamDescent
 from fastnst.exact.pyramid import Level, plan_levels
 from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.images import Frame, read_frame
+from fastnst.io.images import Frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_fine_tuning_network
@@ -24,30 +24,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
+def settings(small: OptimizeSettings, loss_weights: Path) -> OptimizeSettings:
     """Six steps through the compact network, three through a VGG-19 of random weights."""
-    return OptimizeSettings(
-        steps=9,
-        fine_tune_steps=3,
-        size=24,
-        history=4,
-        tv_weight=0,
-        loss_network="compact",
-        fine_tune_weights=loss_weights,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        precision="float32",
-    )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
+    compact = replace(small, loss_network="compact", loss_weights=None)
+    return replace(compact, steps=9, history=4, fine_tune_steps=3, fine_tune_weights=loss_weights)
 
 
 def vgg_objective(settings: OptimizeSettings, photo: Frame, painting: Frame) -> PixelObjective:

@@ -22,14 +22,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        size=100,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, size=100, tv_weight=OptimizeSettings().tv_weight)
 
 
 def square(long_side: int) -> tuple[int, int]:
@@ -158,7 +152,8 @@ from fastnst.io.images import read_frame
 from fastnst.machine.resources import peak_memory_mb
 
 settings = OptimizeSettings(
-    size=500, style_size=64, pyramid_levels=1, steps=8, history=6, optimizer="{optimizer}", precision="float32",
+    size=400, enlarge=True, style_size=64, pyramid_levels=1, steps=5, history=4, optimizer="{optimizer}",
+    precision="float32",
     content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"), loss_weights=Path("{loss_weights}"),
 )
 told = [held_bytes()]

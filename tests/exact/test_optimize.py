@@ -15,33 +15,15 @@ from fastnst.exact.pyramid import Level, initial_image
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, Step, Trace, report
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.inference import stylizer
-from fastnst.io.images import Frame, read_frame
+from fastnst.io.images import Frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=12,
-        size=24,
-        tv_weight=0,  # at 24 pixels differences between neighbours are huge
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=12)
 
 
 def interrupt_at(number: int):

@@ -23,30 +23,9 @@ from fastnst.io.images import Frame, read_frame
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
+def settings(small: OptimizeSettings) -> OptimizeSettings:
     """Two levels, of eight and four steps."""
-    return OptimizeSettings(
-        steps=8,
-        size=48,
-        pyramid_levels=2,
-        history=4,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-        save_every=3,
-    )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
+    return replace(small, steps=8, size=48, pyramid_levels=2, history=4, save_every=3)
 
 
 @pytest.fixture

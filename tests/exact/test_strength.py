@@ -19,16 +19,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=30,
-        size=32,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=30, size=32)
 
 
 @pytest.fixture

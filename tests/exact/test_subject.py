@@ -7,9 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from fastnst.errors import InputError, SettingError
-from fastnst.exact.blending import MeasuredStyle, blend_images, make_targets
 from fastnst.exact.engine import optimize
-from fastnst.exact.objective import PixelObjective, Subject
+from fastnst.exact.objective import MeasuredStyle, PixelObjective, Subject, blend_images, make_targets
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, read_frame
@@ -21,16 +20,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=20,
-        size=24,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=20)
 
 
 @pytest.fixture
@@ -97,10 +88,10 @@ def test_fitted_size() -> None:
 
 
 @pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
-def test_fit_of_photo_and_style(fit: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
+def test_fit_of_photo_and_style(aspect: str, settings: OptimizeSettings, frames: list[Frame]) -> None:
     photo, tall = frames[0], np.ascontiguousarray(frames[1].swapaxes(0, 1))
-    result = optimize(photo, tall, replace(settings, aspect=fit, steps=2))
-    assert result.frame.shape[:2] == ((24, 24) if fit == "square" else (17, 24))
+    result = optimize(photo, tall, replace(settings, aspect=aspect, steps=2))
+    assert result.frame.shape[:2] == ((24, 24) if aspect == "square" else (17, 24))
 
 
 def test_style_scale_and_pyramids_scale_the_style(settings: OptimizeSettings, frames: list[Frame]) -> None:
@@ -241,13 +232,13 @@ def test_a_style_for_each_region_by_colour(settings: OptimizeSettings) -> None:
 
 
 @pytest.mark.parametrize("aspect", ["keep", "crop", "square"])
-def test_masks_follow_their_pictures(fit: str, settings: OptimizeSettings) -> None:
+def test_masks_follow_their_pictures(aspect: str, settings: OptimizeSettings) -> None:
     # Cropped to a square, the wide style loses the bands at its sides, in the mask as well.
     photo = speckled((24, 24), (128, 128, 128))
     style = speckled((24, 72), (0, 255, 0), BLUE, RED, (0, 255, 0))
     style_mask = flat((12, 36), (0, 0, 0), (0, 0, 255), (255, 0, 0), (0, 0, 0))
     content_mask = flat((24, 24), (0, 0, 255), (255, 0, 0))
-    objective = objective_of(replace(settings, aspect=fit), photo, Style(style, mask=style_mask), content_mask)
+    objective = objective_of(replace(settings, aspect=aspect), photo, Style(style, mask=style_mask), content_mask)
     blue, red = objective.style
     mean = {"b": blue.reference["relu1_1"][0], "r": red.reference["relu1_1"][0]}
     network, _ = load_loss_network(settings)

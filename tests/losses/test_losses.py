@@ -184,7 +184,7 @@ def test_its_gradient_by_hand() -> None:
 
 @pytest.mark.parametrize("positions", [1, 7, 20, 1000])
 def test_parts_add_up(positions: int, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_POSITIONS", positions)
+    monkeypatch.setattr(losses, "POSITIONS", positions)
     flat = features.flatten(2)
     assert_close(self_product(features), flat @ flat.mT)
     given = features.requires_grad_()

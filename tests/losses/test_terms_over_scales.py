@@ -1,4 +1,4 @@
-"""Style at several scales, detail, patterns, through a loss network of two layers: the image, and its halves' means."""
+"""Style at several scales, detail, patterns and relief, through a loss network of two layers: image, and its half."""
 
 import math
 from dataclasses import replace
@@ -11,6 +11,7 @@ from fastnst.errors import SettingError
 from fastnst.losses.losses import covariance_matrix, relative_error
 from fastnst.losses.perceptual import PerceptualLoss, of_each_image
 from fastnst.losses.settings import LossSettings
+from fastnst.losses.spectrum import luma_chroma, relief_loss
 
 LAYERS = ("relu1_1", "relu2_1")
 SETTINGS = LossSettings(
@@ -21,6 +22,7 @@ SETTINGS = LossSettings(
     style_scales=(1, 2, 4),
     detail_weight=0.5,
     pattern_weight=0.5,
+    relief_weight=0.5,
 )
 
 
@@ -53,18 +55,18 @@ def values(judge: PerceptualLoss, image: Tensor, painting: Tensor) -> dict[str, 
 
 def test_the_painting_itself_costs_nothing(painting: Tensor) -> None:
     losses = values(loss(), painting, painting)
-    assert list(losses) == ["total", "content", "style", "detail", "pattern", "total_variation"]
-    assert max(losses[name] for name in ("total", "style", "detail", "pattern")) < 1e-3
+    assert list(losses) == ["total", "content", "style", "detail", "pattern", "relief", "total_variation"]
+    assert max(losses[name] for name in ("style", "detail", "pattern", "relief")) < 1e-3
 
 
 def test_weights_are_parts_of_the_style_weight(painting: Tensor) -> None:
     losses = values(loss(style_weight=4.0, detail_weight=0.25), picture(2), painting)
-    parts = losses["style"] + 0.25 * losses["detail"] + 0.5 * losses["pattern"]
+    parts = losses["style"] + 0.25 * losses["detail"] + 0.5 * (losses["pattern"] + losses["relief"])
     assert losses["total"] == pytest.approx(losses["content"] + 4 * parts, rel=1e-5)
 
 
 def test_terms_without_weight_are_left_out(painting: Tensor) -> None:
-    losses = values(loss(detail_weight=0, pattern_weight=0), picture(2), painting)
+    losses = values(loss(detail_weight=0, pattern_weight=0, relief_weight=0), picture(2), painting)
     assert list(losses) == ["total", "content", "style", "total_variation"]
 
 
@@ -120,7 +122,7 @@ def test_images_judged_together_are_as_one(painting: Tensor) -> None:
 
 
 def test_content_of_a_formula_in_units_is_a_mean_over_images_judged_together() -> None:
-    judge = loss(normalization="johnson", style_scales=(1,), detail_weight=0, pattern_weight=0)
+    judge = loss(normalization="johnson", style_scales=(1,), detail_weight=0, pattern_weight=0, relief_weight=0)
     photos, style = torch.cat([picture(1), picture(2)]), judge.measure_style(picture(3))
     content = judge.measure_content(photos)
     apart, together = (
@@ -162,7 +164,7 @@ def test_the_photo_excuses_its_own_pattern(painting: Tensor) -> None:
 
 
 def test_each_image_of_a_batch_has_its_own_style() -> None:
-    judge = loss()
+    judge = loss(relief_weight=0)
     first, second = picture(1), picture(2) ** 3
     styles = of_each_image(judge.measure_styles([first, second]), torch.tensor([1, 0]))
     images = torch.cat([second, first])
@@ -194,7 +196,7 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], words:
 
 
 def test_regions_are_refused(painting: Tensor) -> None:
-    for changes in ({"detail_weight": 0, "pattern_weight": 0}, {"style_scales": (1,)}):
+    for changes in ({"detail_weight": 0, "pattern_weight": 0, "relief_weight": 0}, {"style_scales": (1,)}):
         with pytest.raises(SettingError, match="compare whole pictures"):
             loss(**changes).measure_regions(painting, [{"relu1_1": torch.arange(4), "relu2_1": torch.arange(2)}])
 
@@ -203,3 +205,23 @@ def test_a_picture_narrower_than_the_largest_scale_is_judged() -> None:
     narrow = picture(1)[..., :3]
     losses = values(loss(pattern_weight=0), narrow, picture(2)[:, :, :3])
     assert all(math.isfinite(value) for value in losses.values())
+
+
+def test_relief_is_the_photo_lit_from_one_side() -> None:
+    photo = picture(1)
+    luma = luma_chroma(photo)[:, :1]
+    embossed = 0.5 + 0.25 * (luma.roll(1, dims=3) - luma.roll(-1, dims=3))
+    assert relief_loss(embossed.expand(-1, 3, -1, -1), photo).item() > 0.1
+    outlined = 0.5 + 0.25 * (2 * luma - luma.roll(1, dims=3) - luma.roll(-1, dims=3))
+    for image in (photo, 1 - photo, picture(2), outlined.expand(-1, 3, -1, -1), torch.full_like(photo, 0.5)):
+        assert relief_loss(image, photo).item() < 0.01
+
+
+def test_relief_of_images_judged_together_is_what_they_share() -> None:
+    photo = picture(1)
+    luma = luma_chroma(photo)[:, :1].expand(-1, 3, -1, -1)
+    shift = 0.25 * (luma.roll(1, dims=3) - luma.roll(-1, dims=3))
+    images, photos = torch.cat([0.5 + shift, 0.5 - shift]), torch.cat([photo, photo])
+    assert relief_loss(images, photos).min().item() > 0.1
+    assert relief_loss(images, photos, together=True).shape == (1,)
+    assert relief_loss(images, photos, together=True).item() < 1e-6

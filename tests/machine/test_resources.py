@@ -31,8 +31,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     (tmp_path / "cgroup").mkdir()
-    monkeypatch.setattr(resources, "_CPUS", tmp_path)
-    monkeypatch.setattr(resources, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(resources, "CPUS", tmp_path)
+    monkeypatch.setattr(resources, "CGROUPS", tmp_path / "cgroup")
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     allow(monkeypatch, set(range(8)))
     return tmp_path
@@ -52,7 +52,7 @@ def test_a_thread_for_each_physical_core_that_is_allowed(machine: Path, monkeypa
 
 
 def test_unknown_cores_count_one_each(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_CPUS", machine / "gone")
+    monkeypatch.setattr(resources, "CPUS", machine / "gone")
     allow(monkeypatch, {0, 4, 1})
     assert default_threads() == 3
 
@@ -125,7 +125,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A container with 8000 kB left, and no containers."""
     left = SimpleNamespace(available=8000 * 1024)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: left)
-    monkeypatch.setattr(resources, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(resources, "CGROUPS", tmp_path)
     return tmp_path
 
 

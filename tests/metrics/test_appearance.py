@@ -1,18 +1,22 @@
-"""Contrast, chroma, octaves and patterns: values worked by hand on pictures drawn here."""
+"""Contrast, chroma, tones, octaves, relief and patterns: values worked by hand on pictures drawn here."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from fastnst.io.images import Frame
+from fastnst.losses.spectrum import relief_loss
 from fastnst.metrics.appearance import (
     OCTAVES,
     PERIODS,
     AppearanceFigures,
     compare_appearance,
+    count_tones,
     direction_shares,
     measure_appearance,
+    measure_relief,
     octave_spreads,
     to_luma_chroma,
 )
@@ -71,7 +75,7 @@ def test_a_plain_picture_has_nothing_and_divides_by_nothing() -> None:
     nothing = compared(plain, plain, plain)
     assert (nothing.contrast, nothing.chroma, nothing.octaves) == (1, 1, (1,) * 6)
     assert nothing.pattern == pytest.approx(0, abs=1e-6)
-    assert np.isfinite(compared(noise(0), plain, plain).contrast)
+    assert np.isfinite(compared(noise(0, (80, 80)), plain, plain).contrast)
 
 
 def test_octaves_by_hand() -> None:
@@ -149,3 +153,41 @@ def test_shares_are_one_on_average() -> None:
     # All but the ring of 14 to 20 px, where some sectors of 10 degrees hold no frequency of a window of 64 px.
     assert shares[:, :5].mean(-1) == pytest.approx(np.ones((3, 5)), abs=0.05)
     assert shares.max() < 1.6
+
+
+def test_tones_by_hand() -> None:
+    # A quarter and three quarters: entropy 0.5623, e to it 1.755; eight even stripes are eight tones. The blurred edge
+    # adds some shades between.
+    halves = np.zeros((64, 4096), np.float32)
+    halves[:, 3072:] = 200
+    assert count_tones(halves) == pytest.approx(1.755, abs=0.1)
+    stripes = np.repeat(np.arange(8, dtype=np.float32) * 32 + 4, 4096)[None].repeat(64, axis=0)
+    assert count_tones(stripes) == pytest.approx(8, abs=0.2)
+    assert count_tones(np.full((32, 32), 7, np.float32)) == 1
+
+
+def test_the_photo_excuses_few_tones() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 512).astype(np.uint8)[None, :, None], (64, 512, 3))
+    flat = ramp // 4
+    assert compared(flat, flat, ramp).tones == 1
+    assert compared(flat, ramp, ramp).tones < 0.4
+
+
+def test_relief_is_the_photo_lit_from_one_side() -> None:
+    photo = to_luma_chroma(noise(1))[0]
+    embossed = 128 + 0.25 * (np.roll(photo, 1, axis=1) - np.roll(photo, -1, axis=1))
+    outlined = 128 + 0.25 * (2 * photo - np.roll(photo, 1, axis=1) - np.roll(photo, -1, axis=1))
+    assert measure_relief(embossed, photo) > 0.1
+    for other in (photo, 255 - photo, outlined, to_luma_chroma(noise(2))[0], np.full_like(photo, 128)):
+        assert measure_relief(other, photo) < 0.005
+    with pytest.raises(ValueError, match="expected one size"):
+        measure_relief(photo[1:], photo)
+
+
+def test_relief_is_the_same_figure_as_the_loss() -> None:
+    photo, stylized = noise(1, (64, 96)), noise(1, (64, 96)) // 2 + noise(2, (64, 96)) // 4
+    stylized = (stylized + np.roll(photo, 1, axis=1) // 4).astype(np.uint8)
+    tensors = [torch.from_numpy(frame.copy()).permute(2, 0, 1)[None] / 255 for frame in (stylized, photo)]
+    measured = measure_relief(to_luma_chroma(stylized)[0], to_luma_chroma(photo)[0])
+    assert measured == pytest.approx(relief_loss(*tensors).item(), rel=0.02)
+    assert measured > 0.005

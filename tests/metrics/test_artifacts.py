@@ -15,8 +15,8 @@ from fastnst.metrics.artifacts import (
     palette_of,
     to_lab,
 )
-from fastnst.research.evaluation.evaluate import read_sized
-from fastnst.research.evaluation.verdicts import THRESHOLDS
+from fastnst.research.evaluate import read_sized
+from fastnst.research.verdicts import THRESHOLDS
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "photos" / "test"
 REAL = ("amber_door", "kodak_kodim09", "tubingen_neckarfront", "yosemite_el_capitan")

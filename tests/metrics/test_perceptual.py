@@ -28,7 +28,7 @@ from fastnst.metrics.perceptual import (
     load_perceptual_metrics,
     ssim,
 )
-from fastnst.research.evaluation.evaluate import read_sized
+from fastnst.research.evaluate import read_sized
 
 
 def red_green_and_blue(image: Tensor) -> Features:

@@ -15,7 +15,7 @@ from fastnst.models.live import LiveNet
 from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, padded, stylize_frame
 from fastnst.tiling.surgery import load_graph
 
-SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 1}
+SPEC: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
 INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", license="CC0-1.0")
 
 
@@ -23,7 +23,7 @@ INFO = ModelInfo(style="waves", network=SPEC, provenance="made by a test", licen
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("model") / "waves.safetensors"
-    save_model(path, TransformNet(width=4, blocks=1), INFO)
+    save_model(path, TransformNet(width=2, blocks=1), INFO)
     return path
 
 

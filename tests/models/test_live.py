@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from fastnst.models.checkpoint import ModelInfo, load_model, save_model
 from fastnst.models.live import LiveNet
+from fastnst.models.network import Conditions
 
 
 @pytest.fixture
@@ -35,12 +36,12 @@ def test_size_and_parameters(width: int, blocks: int, parameters: int, image: to
 
 def test_what_is_exported_computes_what_was_trained(image: torch.Tensor) -> None:
     torch.manual_seed(0)
-    network = LiveNet(32, 2)
+    network = LiveNet(32, 2, Conditions(strength=True))
     assert network.last.bias is not None
     torch.nn.init.normal_(network.last.bias)
     with torch.no_grad():
-        trained = network.train()(image)
-        assert_close(network.eval()(image), trained, atol=1e-5, rtol=0)
+        exported = network.for_export()(image, strength=torch.tensor([0.7]))
+        assert_close(exported, network(image, strength=torch.tensor([0.7])), atol=1e-5, rtol=0)
 
 
 def test_phases_are_the_pixels_between_four_places(image: torch.Tensor) -> None:
@@ -50,7 +51,7 @@ def test_phases_are_the_pixels_between_four_places(image: torch.Tensor) -> None:
     torch.nn.init.normal_(network.last.weight)
     torch.nn.init.normal_(network.last.bias)
     with torch.no_grad():
-        painted, phases = 255 * network(image), network.paint_phases(255 * image, None)
+        painted, phases = 255 * network(image), network.for_export().paint_phases(255 * image, None)
     assert phases.shape == (2, 12, 23, 35)
     for row in range(2):
         for column in range(2):

@@ -301,7 +301,7 @@ def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="module")
 def duo(export: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
-    return export(TransformNet(4, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
+    return export(TransformNet(2, 1, Conditions(2, strength=True)), tmp_path_factory.mktemp("onnx") / "duo.onnx")
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.6, 1.0, 1.5])

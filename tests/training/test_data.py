@@ -119,6 +119,14 @@ def test_read_square_zoom_leaves_out_what_is_beside(tmp_path: Path) -> None:
     np.testing.assert_array_equal(corner, np.full((32, 32, 3), 255))
 
 
+def test_small_pictures_are_not_enlarged_beyond_a_quarter(tmp_path: Path) -> None:
+    # 40 pixels for a crop of 32: whatever the zoom, the square is 40 / 1.5625 = 25.6 pixels of the picture.
+    noise(40, 40).save(tmp_path / "small.png")
+    middle = [read_square(tmp_path / "small.png", 32, Framing(zoom=zoom)) for zoom in (1.5625, 2, 4)]
+    np.testing.assert_array_equal(middle[0], middle[1])
+    np.testing.assert_array_equal(middle[0], middle[2])
+
+
 def test_a_large_jpeg_decoded_small_looks_like_one_decoded_whole(tmp_path: Path) -> None:
     noise(50, 75).resize((600, 400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
     Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
@@ -219,8 +227,10 @@ def test_each_epoch_frames_a_file_anew(tmp_path: Path) -> None:
     assert len({dataset[n].image.numpy().tobytes() for n in range(4)}) == 4
 
 
-def test_another_crop_shows_the_same_part_of_the_same_picture(photos: Path) -> None:
-    dataset = ContentImages(photos, 32, seed=1)
+def test_another_crop_shows_the_same_part_of_the_same_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        noise(30, 40).resize((320, 240), Image.Resampling.BICUBIC).save(tmp_path / name)
+    dataset = ContentImages(tmp_path, 32, seed=1)
     large = dataset.with_crop(64)
     number = next(n for n in range(100) if not draw_framing(1, n).corruption.kind)
     assert (dataset.crop, large[number].image.shape) == (32, (3, 64, 64))

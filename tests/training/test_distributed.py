@@ -1,15 +1,22 @@
 """Two processes over gloo on the CPU train the network that one trains."""
 
+import contextlib
+import json
 import os
+import pickle
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from fastnst.cli import main
+from fastnst.models import export
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.distributed import Processes, is_main, joined, usual_device
@@ -18,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not torch.distributed.is_available(), reason="gloo processes are started as on Linux"
 )
 
-STEPS = 20
+STEPS = 10
 LIMIT_S = 120
 
 
@@ -34,7 +41,7 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
             "--style-size=64",
             "--workers=0",
         ),
-        *("--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=10"),
+        *("--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=5"),
         *(f"--loss-weights={loss_weights}", "--precision=float32", "--ema-decay=0.9", "--early-export-s=0"),
         # Each picture by itself: statistics over the batch are those of a process's own pictures.
         *(
@@ -43,49 +50,111 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
             "--statistics-over=image",
             "--detail-weight=0",
             "--pattern-weight=0",
+            "--relief-weight=0",
             "--style-weight=5",
         ),
     ]
 
 
-def start(arguments: list[str], processes: int) -> list[subprocess.Popen[str]]:
-    """Start what torchrun would, so that a test may kill them all at once; a thread each, as torchrun has it.
+SERVER = """
+import json, os, pickle, sys
+import torch.distributed, fastnst.cli.train, fastnst.training.train
+from fastnst.__main__ import run
+from fastnst.models import export
+
+with open(sys.argv[1], "rb") as graphs:
+    export.GRAPHS.update(pickle.load(graphs))
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "ended" in asked:
+        pid, status = os.waitpid(asked["ended"], os.WNOHANG)
+        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        os.environ |= asked["environment"]
+        os.dup2(os.open(asked["says"], os.O_CREAT | os.O_WRONLY), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv[1:] = asked["arguments"]
+        run()
+        sys.exit()
+"""
+"""Imports what a training imports, which takes seconds, once, and then forks a process for each rank asked for."""
+
+
+class Server:
+    """The process that starts the others; each of them has a thread, as torchrun has it.
 
     More threads than cores wait for each other by spinning, which takes minutes for these seconds of work.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
-    for rank in range(processes):
-        group = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "RANK": rank, "LOCAL_RANK": rank}
-        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        environment |= {name: str(value) for name, value in group.items()} if processes > 1 else {}
-        command = [sys.executable, "-m", "fastnst", *arguments]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
-    return started
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+        (folder / "graphs").write_bytes(pickle.dumps(export.GRAPHS))
+        command = [sys.executable, "-c", SERVER, str(folder / "graphs")]
+        alone = os.environ | {"OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=alone)
+
+    def ask(self, **question: object) -> int | None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        answer: int | None = json.loads(self._process.stdout.readline())
+        return answer
+
+    def start(self, arguments: list[str]) -> list[tuple[int, Path]]:
+        """Start what torchrun would start for two processes; their numbers, and where is written what they say."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = []
+        for rank in range(2):
+            group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}
+            group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = {name: str(value) for name, value in group.items()}
+            self.count += 1
+            says = self.folder / f"said{self.count}"
+            pid = self.ask(arguments=arguments, environment=environment, says=str(says))
+            assert pid is not None
+            started.append((pid, says))
+        return started
+
+    def statuses(self, started: list[tuple[int, Path]]) -> list[int | None]:
+        """The exit status of each, when all have ended; what has not in time is killed."""
+        deadline, found = time.monotonic() + LIMIT_S, dict.fromkeys(pid for pid, _ in started)
+        while None in found.values() and time.monotonic() < deadline:
+            found |= {pid: self.ask(ended=pid) for pid, status in found.items() if status is None}
+            time.sleep(0.02)
+        for pid in [pid for pid, status in found.items() if status is None]:
+            os.kill(pid, signal.SIGKILL)
+        return list(found.values())
+
+    def ended(self, started: list[tuple[int, Path]], status: int) -> list[str]:
+        """What each process said, when all have ended with that status."""
+        statuses, said = self.statuses(started), [says.read_text() for _, says in started]
+        assert statuses == [status] * len(started), said
+        return said
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(LIMIT_S)
+        self._process.stdout.close()
 
 
-def ended(started: list[subprocess.Popen[str]], status: int) -> list[str]:
-    """What each process said, when all have ended with that status; none outlives the test that waits for it."""
-    try:
-        said = [process.communicate(timeout=LIMIT_S)[1] for process in started]
-    finally:
-        kill(started)
-    assert [process.returncode for process in started] == [status] * len(started), said
-    return said
+@pytest.fixture(scope="module")
+def one(style_picture: Path, loss_weights: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process trains."""
+    folder = tmp_path_factory.mktemp("one")
+    with pytest.raises(SystemExit) as ended:
+        main(options(style_picture, loss_weights, photos, folder / "run"))
+    assert not ended.value.code
+    return folder / "run"
 
 
-def kill(started: list[subprocess.Popen[str]]) -> None:
-    for process in started:
-        process.kill()
-    for process in started:
-        process.wait(LIMIT_S)
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        process.stderr.close()
+@pytest.fixture(scope="module")
+def server(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with contextlib.closing(Server(tmp_path_factory.mktemp("server"))) as started:
+        yield started
 
 
 def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
@@ -96,11 +165,10 @@ def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
 @pytest.mark.timeout(4 * LIMIT_S)
 @pytest.mark.slow
 def test_two_processes_give_the_network_of_one_and_survive_being_killed(
-    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
+    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
 ) -> None:
-    one, two, killed = tmp_path / "one", tmp_path / "two", tmp_path / "killed"
-    ended(start(options(style_picture, loss_weights, photos, one), 1), 0)
-    leader, follower = ended(start(options(style_picture, loss_weights, photos, two), 2), 0)
+    two, killed = tmp_path / "two", tmp_path / "killed"
+    leader, follower = server.ended(server.start(options(style_picture, loss_weights, photos, two)), 0)
     assert "Done in" in leader
     assert "Traceback" not in leader
     assert follower.strip() == ""
@@ -113,12 +181,14 @@ def test_two_processes_give_the_network_of_one_and_survive_being_killed(
             assert (tensors(two, prefix)[name] - value).norm() <= 1e-4 * value.norm(), name
 
     eager = [*options(style_picture, loss_weights, photos, killed), "--checkpoint-every-s=0"]
-    running = start(eager, 2)
+    running = server.start(eager)
     deadline = time.monotonic() + LIMIT_S
     while not (killed / CHECKPOINT).exists() and time.monotonic() < deadline:
         time.sleep(0.005)
-    kill(running)
-    ended(start(eager, 2), 0)  # the same command goes on
+    for pid, _ in running:
+        os.kill(pid, signal.SIGKILL)
+    assert server.statuses(running) == [-signal.SIGKILL] * 2
+    server.ended(server.start(eager), 0)  # the same command goes on
     for name, value in tensors(two, "network.").items():
         torch.testing.assert_close(tensors(killed, "network.")[name], value, rtol=0, atol=0)
 
@@ -147,9 +217,9 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_batch_that_gives_a_process_no_picture_is_one_line(
-    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path
+    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, server: Server
 ) -> None:
-    started = start(options(style_picture, loss_weights, photos, tmp_path, batch=1), 2)
-    said = ended(started, 1)
+    started = server.start(options(style_picture, loss_weights, photos, tmp_path, batch=1))
+    said = server.ended(started, 1)
     expected = "batch size 1: 2 processes train, and each needs a picture; give 2 or more"
     assert said[0].strip().splitlines()[-1].endswith(expected)

@@ -8,8 +8,20 @@ from torch.testing import assert_close
 
 from fastnst.metrics.scenes import Motion
 from fastnst.models.network import PLAIN, Conditions
-from fastnst.training.conditioning import FULL_SHARE, draw_conditions, draw_strength, same_conditions
-from fastnst.training.temporal import NOISE_LEVELS, SHIFT, Change, Moved, changed, draw_change, temporal_loss
+from fastnst.training.objective import (
+    FULL_SHARE,
+    NOISE_LEVELS,
+    SHIFT,
+    Change,
+    Moved,
+    changed,
+    draw_change,
+    draw_conditions,
+    draw_step_conditions,
+    draw_strength,
+    same_conditions,
+    temporal_loss,
+)
 
 CPU = torch.device("cpu")
 
@@ -44,6 +56,13 @@ def test_strengths_are_1_often_enough_and_uniform_otherwise() -> None:
     assert 1.49 < others.max() <= 1.5
     shares, _ = np.histogram(others, bins=5, range=(0, 1.5))
     assert np.abs(shares / len(others) - 0.2).max() < 0.03
+
+
+def test_of_a_step_all_pictures_are_told_the_same() -> None:
+    for step in range(6):
+        told = draw_step_conditions(Conditions(2, strength=True), 7, step, 3, CPU)
+        assert told.styles.tolist() == [step % 2] * 3
+        assert_close(told.strength, torch.full((3,), draw_strength(7, step)))
 
 
 def test_what_a_sample_is_told_depends_on_its_number_alone() -> None:

@@ -28,8 +28,7 @@ from fastnst.models.checkpoint import (
 from fastnst.models.network import ConditionalInstanceNorm2d, Conditions, StyleNetwork
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT, new_state
-from fastnst.training.conditioning import draw_conditions
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import TrainingObjective, draw_conditions
 from fastnst.training.results import finish
 from fastnst.training.settings import TrainSettings, plain
 
@@ -58,6 +57,7 @@ GRAM = {
     "statistics_over": "image",
     "detail_weight": 0.0,
     "pattern_weight": 0.0,
+    "relief_weight": 0.0,
 }
 """A loss of content and style alone, whose value does not hang on what is drawn at random."""
 

@@ -1,1 +1,0 @@
-"""How long networks and optimizations take, in processes of their own."""

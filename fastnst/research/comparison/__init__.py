@@ -1,1 +1,0 @@
-"""The fast network beside the exact method."""

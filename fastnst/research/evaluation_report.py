@@ -1,0 +1,183 @@
+"""An evaluation as a report: tables, plot, verdicts, pictures, and all of it as data."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastnst.io.images import Frame, resize_long_side
+from fastnst.metrics.perceptual import STYLE_SIZE
+from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
+from fastnst.report.drawing import MARKERS, Theme, crop_detail, draw_plot, thumbnail
+from fastnst.report.report import Report
+from fastnst.research.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
+from fastnst.research.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
+from fastnst.research.verdicts import THRESHOLDS, baseline_verdicts, gate_verdicts, pair_verdicts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CROP = (176, 256)
+"""Height and width of the crops shown at 1:1, pixels."""
+
+
+def summarize(results: Sequence[Evaluation], *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
+    """Build the report of an evaluation.
+
+    Args:
+        results: what was measured, at one size or at several; the first one's figures lead.
+        style: style image.
+        style_name: its name for titles.
+        facts: what was measured with what: weights, sizes.
+    """
+    first = results[0]
+    count, photos = len(first.networks), len(first.photos)
+    networks = "1 network" if count == 1 else f"{count} networks"
+    ended = "; stopped before the last" if any(result.interrupted for result in results) else ""
+    summary = f"{networks} over {photos} photo{'s' if photos > 1 else ''}, {len(first.skipped)} left out{ended}."
+    report = Report(f"Evaluation on {style_name}", summary)
+    explained = {
+        "Figures": "mean over photos ± half the 95 % interval (Student's t); of pattern the median",
+        "Recolored photo": "the photo with the mean and the covariance of the painting's colors",
+    }
+    report.add(Facts({"Style image": style_name, **facts, "Photos": str(photos), **explained}))
+    for result in results:
+        _add_size(report, result, style, f" at {result.size} px" if len(results) > 1 else "")
+    further = {str(result.size): _data(result) for result in results[1:]}
+    report.data = {"style_image": style_name, "facts": facts, **_data(first)} | ({"sizes": further} if further else {})
+    return report
+
+
+def _add_size(report: Report, result: Evaluation, style: Frame, where: str) -> None:
+    for title, table in tables(result).items():
+        report.add(Heading(title + where), table)
+        if title == "Content and style":
+            report.add(_plot(result, where))
+    for title, lines in _verdicts(result).items():
+        report.add(Heading(title + where), Text(_EXPLANATIONS[title]), Verdicts(lines))
+    report.add(Heading("Pictures" + where), picture_grid(result, style))
+
+
+_EXPLANATIONS = {
+    "Against the photo itself": "A stylizer must come closer to the painting than the photo does, and than the photo "
+    "does once its colors are matched.",
+    "Acceptance gate": f"What a shipped style must reach: style at most {THRESHOLDS.style}, centred at most "
+    f"{THRESHOLDS.centred_share:.0%} of the recolored photo's, border at most {THRESHOLDS.border}, grid at most "
+    f"{THRESHOLDS.grid}, blobs at most {THRESHOLDS.blobs}, all these at 512 px; and at every size contrast from "
+    f"{THRESHOLDS.contrast[0]} to {THRESHOLDS.contrast[1]}, chroma from {THRESHOLDS.chroma[0]} to "
+    f"{THRESHOLDS.chroma[1]}, each octave from 2 to 32 px from {THRESHOLDS.octaves[0]} to {THRESHOLDS.octaves[1]}, "
+    f"tones at least {THRESHOLDS.tones}, relief at most {THRESHOLDS.relief}, pattern at most {THRESHOLDS.pattern}.",
+    "Which network beats which": "A network beats another if it is lower beyond doubt (95 % interval of the "
+    "differences photo by photo) on style and centred, by VGG-19 and by AlexNet, and no worse on content by either.",
+}
+
+
+def tables(result: Evaluation) -> dict[str, Table]:
+    """The tables of an evaluation by title."""
+    groups = {
+        "Content and style": PERCEPTUAL,
+        "Appearance": APPEARANCE,
+        "Second opinion": SECOND_OPINION | SIMILARITY,
+        "Artifacts": ARTIFACTS,
+    }
+    return {title: _table(result, group, sizes=title == "Content and style") for title, group in groups.items()}
+
+
+def picture_grid(result: Evaluation, style: Frame) -> PictureGrid:
+    """The painting, photos, and what each row made of them, small; below each a part at 1:1."""
+    order = [PLAIN, *(row.name for row in result.networks), MATCHED]
+    painting = resize_long_side(style, STYLE_SIZE)
+    rows: list[tuple[str, list[Frame | None]]] = []
+    notes: list[list[str]] = []
+    for number, sample in enumerate(result.samples):
+        frames = [sample.frames[name] for name in order]
+        rows.append((sample.name, [thumbnail(frame) for frame in (painting, *frames)]))
+        rows.append(("", [*crop_detail([painting], CROP), *crop_detail(frames, CROP)]))
+        notes += [["", *(_seen(result.row(name), number) for name in order)], [""] * (len(order) + 1)]
+    caption = "Below each picture: its figures, and a part of it at 1:1, the painting at 512 px."
+    return PictureGrid(["painting", *order], rows, caption, notes)
+
+
+def _seen(row: Evaluated, photo: int) -> str:
+    """What the eye sees of one picture, in a few words."""
+    contrast, chroma, pattern = (row.values[key][photo] for key in ("contrast", "chroma", "pattern"))
+    return f"contrast {contrast:.2f}, chroma {chroma:.2f}, pattern {pattern:.1f}"
+
+
+def _table(result: Evaluation, group: Mapping[str, Column], *, sizes: bool) -> Table:
+    keys = [key for key in group if key in result.measures]
+    rows = []
+    for row in result.rows:
+        cells: list[Any] = [row.parameters] if sizes else []
+        rows.append(Row(row.name, [*cells, *(row.interval(key) for key in keys)], row.baseline))
+    columns = [Column(title="parameters")] if sizes else []
+    return Table([*columns, *(group[key] for key in keys)], rows, "network")
+
+
+def _verdicts(result: Evaluation) -> dict[str, list[Verdict]]:
+    verdicts = {
+        "Against the photo itself": baseline_verdicts(result),
+        "Acceptance gate": gate_verdicts(result),
+        "Which network beats which": pair_verdicts(result),
+    }
+    return {title: lines for title, lines in verdicts.items() if lines}
+
+
+def _plot(result: Evaluation, where: str) -> Plot:
+    def draw(panels: "list[Axes]", theme: Theme) -> None:
+        for axes, measure in zip(panels, ("style", "centred"), strict=True):
+            for index, row in enumerate(result.rows):
+                _draw_row(axes, row, measure, index, theme)
+            axes.set(xlabel="content: distance to the photo", ylabel=f"{measure}: distance to the painting")
+            axes.set(yscale="log", title=measure)
+            for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                axis(_plain_number)
+        handles, names = panels[0].get_legend_handles_labels()
+        figure = panels[0].get_figure()
+        if figure is not None:
+            figure.legend(handles, names, loc="outside lower center", ncols=3)
+
+    caption = "Closer to the lower left corner is better. Bars: 95 % intervals of the means."
+    name = f"tradeoff-{result.size}" if where else "tradeoff"
+    return draw_plot(name, draw, caption=caption, panels=2, size=(10, 5))
+
+
+def _draw_row(axes: "Axes", row: Evaluated, measure: str, index: int, theme: Theme) -> None:
+    content, other = row.interval("content"), row.interval(measure)
+    color = theme.muted if row.baseline else theme.series[index % len(theme.series)]
+    several = content.count > 1
+    axes.errorbar(
+        content.mean,
+        other.mean,
+        xerr=content.margin if several else None,
+        yerr=other.margin if several else None,
+        fmt=MARKERS[index % len(MARKERS)],
+        color=color,
+        mfc=theme.paper if row.baseline else color,
+        mec=color,
+        markersize=8,
+        elinewidth=1,
+        label=row.name,
+    )
+
+
+def _plain_number(value: float, _position: float) -> str:
+    """Ticks of a logarithmic axis: 0.1 0.2 0.5 1, not powers of ten; the others stay without a number."""
+    leading = f"{value:.0e}"[0]
+    return f"{value:g}" if leading in "125" else ""
+
+
+def _data(result: Evaluation) -> dict[str, Any]:
+    return {
+        "size": result.size,
+        "photos": result.photos,
+        "skipped": result.skipped,
+        "rows": [
+            {
+                "name": row.name,
+                "parameters": row.parameters,
+                "means": {measure: row.interval(measure) for measure in row.values},
+                "values": row.values,
+            }
+            for row in result.rows
+        ],
+        "verdicts": {title: [vars(verdict) for verdict in lines] for title, lines in _verdicts(result).items()},
+    }

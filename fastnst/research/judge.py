@@ -1,0 +1,241 @@
+"""Every measure of one stylized picture, in one place: what they are called, what they mean, which side is better.
+
+Frames are uint8 (H, W, 3) RGB, H height and W width in pixels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastnst.errors import InputError, WeightsError
+from fastnst.io.images import Frame, resize_long_side
+from fastnst.losses.settings import LossSettings
+from fastnst.metrics.appearance import OCTAVES, Appearance, compare_appearance, measure_appearance
+from fastnst.metrics.artifacts import find_artifacts, palette_of
+from fastnst.metrics.perceptual import (
+    SMALLEST_SIDE,
+    STYLE_SIZE,
+    AlexNetMetrics,
+    PerceptualFeatures,
+    PerceptualMetrics,
+    SecondOpinion,
+    load_alexnet_metrics,
+    load_perceptual_metrics,
+    ssim,
+)
+from fastnst.report.blocks import Column
+
+PERCEPTUAL = {
+    "content": Column(
+        title="content",
+        better="lower",
+        meaning="Squared error of VGG-19's relu4_2 against the photo's, relative: 0 the photo itself.",
+    ),
+    "style": Column(
+        title="style",
+        better="lower",
+        meaning="Squared error of the Gram matrices against the painting's, relative, mean over relu1_1 to relu5_1. "
+        "Largely palette.",
+    ),
+    "centred": Column(
+        title="centred",
+        better="lower",
+        meaning="The same with each channel's mean taken off first, so a covariance: texture.",
+    ),
+}
+SECOND_OPINION = {
+    "alexnet_content": Column(
+        title="AlexNet content",
+        better="lower",
+        meaning="As content, at AlexNet's relu3: a network that no one trains through.",
+    ),
+    "alexnet_style": Column(title="AlexNet style", better="lower", meaning="As style, over AlexNet's relu1 to relu5."),
+    "alexnet_centred": Column(
+        title="AlexNet centred", better="lower", meaning="As centred, over AlexNet's relu1 to relu5."
+    ),
+    "lpips": Column(
+        title="LPIPS",
+        better="lower",
+        meaning="Learned perceptual distance to the photo (AlexNet, v0.1): 0 equal. Says how far the picture went, not "
+        "whether it went well.",
+    ),
+}
+SIMILARITY = {
+    "ssim": Column(title="SSIM", better="higher", meaning="Structural similarity to the photo's luma: 1 equal."),
+}
+ARTIFACTS = {
+    "border": Column(
+        title="border",
+        digits=2,
+        better="lower",
+        meaning="Lines and bands along the edges, relative to the rest of the picture: about 1 none.",
+    ),
+    "grid": Column(
+        title="grid",
+        digits=4,
+        better="lower",
+        meaning="Share of the fine detail that repeats exactly every 4 or 8 px: below 0.01 on photographs.",
+    ),
+    "blobs": Column(
+        title="blobs",
+        digits=4,
+        better="lower",
+        meaning="Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none.",
+    ),
+    "color": Column(
+        title="color",
+        digits=1,
+        better="lower",
+        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colors.",
+    ),
+}
+APPEARANCE = {
+    "contrast": Column(
+        title="contrast",
+        digits=2,
+        better="near 1",
+        meaning="Standard deviation of luma over the painting's: below 1 paler.",
+    ),
+    "chroma": Column(
+        title="chroma",
+        digits=2,
+        better="near 1",
+        meaning="Standard deviation of the two color differences over the painting's: below 1 greyer.",
+    ),
+    **{
+        f"octave_{size}": Column(
+            title=f"{size} px",
+            digits=2,
+            better="near 1",
+            meaning=f"Strength of what is about {size} px large in luma, over the painting's: below 1 softer, above "
+            "harsher.",
+        )
+        for size in OCTAVES
+    },
+    "tones": Column(
+        title="tones",
+        digits=2,
+        better="higher",
+        meaning="Gray levels that are left once strokes are blurred away, of the painting's or, where it has fewer, of "
+        "the photo's: below 0.7 a picture of two or three masses.",
+    ),
+    "relief": Column(
+        title="relief",
+        digits=4,
+        better="lower",
+        meaning="Share of the fine detail's power that is the photo embossed, lit from one side: above 0.002 it looks "
+        "like pressed plastic.",
+    ),
+    "pattern": Column(
+        title="pattern",
+        digits=1,
+        better="lower",
+        meaning="How much one direction and period prevails, of 2.5 to 20 px, beyond what painting and photo have: 1 "
+        "not at all, above 3 stripes or a grid are seen. The median over photos.",
+    ),
+}
+MEASURES = PERCEPTUAL | APPEARANCE | SECOND_OPINION | SIMILARITY | ARTIFACTS
+"""Every measure by its key."""
+
+MEDIANS = frozenset({"pattern"})
+"""Measures of which the median over photos counts: one striped facade is no fault of the network."""
+
+SMALLEST = 48
+"""Pixels of the shorter side below which a photo says nothing: VGG's last style layer would be 3 px."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo, measured."""
+
+    frame: Frame
+    vgg: PerceptualFeatures
+    appearance: Appearance
+    alexnet: SecondOpinion | None
+
+
+class Judge:
+    """Measures pictures against one style image."""
+
+    def __init__(
+        self, style: Frame, metrics: PerceptualMetrics, alexnet: AlexNetMetrics | None, style_size: int = STYLE_SIZE
+    ) -> None:
+        """Measure the painting.
+
+        Args:
+            style: style image.
+            metrics: content and style by VGG-19.
+            alexnet: the second opinion; None: left out.
+            style_size: the painting's long side where appearances are compared, pixels: its strokes as large as the
+                network's are meant to be.
+        """
+        self._perceptual, self._alexnet = metrics, alexnet
+        self._appearance = measure_appearance(resize_long_side(style, style_size))
+        self._palette = palette_of(style)
+        self._style = metrics.measure_style(style)
+        self._alexnet_style = alexnet.measure_style(style) if alexnet else None
+
+    @property
+    def measures(self) -> dict[str, Column]:
+        """The measures that this judge takes; without AlexNet's weights those that need them are left out."""
+        return {key: column for key, column in MEASURES.items() if self._alexnet or key not in SECOND_OPINION}
+
+    def measure_photo(self, frame: Frame) -> Photo:
+        """Measure a photo once for all pictures made from it.
+
+        Raises InputError for one that is too narrow.
+        """
+        if min(frame.shape[:2]) < max(SMALLEST, SMALLEST_SIDE):
+            height, width = frame.shape[:2]
+            raise InputError(f"a picture of {width}x{height}; expected sides of at least {SMALLEST} px")
+        opinion = self._alexnet.measure(frame) if self._alexnet else None
+        return Photo(frame, self._perceptual.measure(frame), measure_appearance(frame), opinion)
+
+    def measure(self, stylized: Frame, photo: Photo) -> dict[str, float]:
+        """All measures of a stylized picture by key."""
+        own = photo.vgg if stylized is photo.frame else self._perceptual.measure(stylized)
+        values = dict(vars(self._perceptual.compare(own, photo.vgg, self._style)))
+        values |= self._compare_appearance(stylized, photo)
+        if self._alexnet and self._alexnet_style and photo.alexnet:
+            opinion = self._alexnet.measure(stylized)
+            figures = self._alexnet.figures(opinion, photo.alexnet, self._alexnet_style)
+            values |= {f"alexnet_{key}": value for key, value in vars(figures).items()}
+            values["lpips"] = self._alexnet.lpips(opinion, photo.alexnet)
+        values["ssim"] = ssim(stylized, photo.frame)
+        return values | vars(find_artifacts(stylized, photo.frame, self._palette))
+
+    def _compare_appearance(self, stylized: Frame, photo: Photo) -> dict[str, float]:
+        figures = vars(compare_appearance(measure_appearance(stylized), photo.appearance, self._appearance))
+        octaves = {f"octave_{size}": value for size, value in zip(OCTAVES, figures["octaves"], strict=True)}
+        return {key: (figures | octaves)[key] for key in APPEARANCE}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What measures, and which weights it has, for the report."""
+
+    metrics: PerceptualMetrics
+    alexnet: AlexNetMetrics | None
+    weights: dict[str, str]
+    """Loss network and AlexNet: their weights in words."""
+
+    def judge(self, style: Frame, style_size: int = STYLE_SIZE) -> Judge:
+        """A judge of pictures in one style; `style_size` as of `Judge`."""
+        return Judge(style, self.metrics, self.alexnet, style_size)
+
+
+def load_measures(settings: LossSettings, lpips_weights: Path | None = None) -> Loaded:
+    """Load the networks that measure.
+
+    Without AlexNet's weights its measures are left out, and `weights` says why; a file that was named outright must be
+    right, though.
+
+    Raises WeightsError.
+    """
+    metrics, provenance = load_perceptual_metrics(settings)
+    try:
+        alexnet, opinion = load_alexnet_metrics(lpips_weights)
+    except WeightsError as error:
+        if lpips_weights is not None:
+            raise
+        return Loaded(metrics, None, {"Loss network": provenance, "AlexNet": f"left out: {error}"})
+    return Loaded(metrics, alexnet, {"Loss network": provenance, "AlexNet": opinion})

@@ -1,1 +1,0 @@
-"""Studies of the exact method: contact sheets in which one thing changes, as the founding documents show them."""

@@ -1,0 +1,31 @@
+"""An optimization that takes seconds: each test file changes what it needs."""
+
+from pathlib import Path
+
+import pytest
+
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.io.images import Frame, read_frame
+
+
+@pytest.fixture
+def small(loss_weights: Path) -> OptimizeSettings:
+    """24 pixels, two layers of the loss network."""
+    return OptimizeSettings(
+        size=24,
+        tv_weight=0,  # at 24 pixels differences between neighbours are huge
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def photo(photos: Path) -> Frame:
+    return read_frame(photos / "photo0.png")
+
+
+@pytest.fixture
+def painting(style_picture: Path) -> Frame:
+    return read_frame(style_picture)
