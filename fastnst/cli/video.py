@@ -162,7 +162,7 @@ def video(
         provider=provider,
         threads=threads,
         tile=tile,
-        show=None if batch.ray or shard.parts > 1 else partial(_stylize, console=console),
+        show=None if batch.ray else partial(_stylize, console=console),
     )
     if plan.alone and (batch.ray or shard.parts > 1) and _in_segments(workshop, plan, batch, shard, console):
         return
@@ -186,10 +186,13 @@ def _in_segments(
 ) -> bool:
     """Stylize a shard's segments of one film; False where it is not to be cut into segments."""
     from fastnst.batch.jobs import result_of  # noqa: PLC0415
+    from fastnst.io.storage import is_address  # noqa: PLC0415
     from fastnst.video.segments import plan_segments, stylize_in_segments  # noqa: PLC0415
 
     (job,) = plan.jobs
     output = result_of(plan.output, job)
+    if is_address(job.source):
+        return False
     found = plan_segments(workshop, job.source, output, overwrite=batch.overwrite)
     if found is None:
         return False
