@@ -164,7 +164,7 @@ def resident_mb() -> float:
 
 
 def show_steadiness(painter: Painter, paths: Sequence[Path], hold: float, frames: int, long_side: int) -> None:
-    """Print how steady scenes are painted, each frame for itself and held, as in docs/steadiness.md."""
+    """Print how steady scenes are painted, each frame for itself and held, as in docs/research/metrics.md."""
     print(f"{'scene':20} {'kind':17} {'excess':>8} {'held':>8} {'fine detail':>12}")
     for scene in gather_scenes(paths, frames=frames, long_side=long_side):
         painted = [painter(frame) for frame in scene.frames]

@@ -31,7 +31,7 @@ from fastnst.io.images import Frame
 _TEST_SIZE = (67, 65)
 _TIMED_SIZE = (240, 320)
 _ROUNDS, _BUDGET_S = 4, 0.5
-# Least likeness of a back-end's picture to the CPU's. Networks in bfloat16 reach 39 to 57 dB (docs/runtime.md), a
+# Least likeness of a back-end's picture to the CPU's. Networks in bfloat16 reach 39 to 57 dB (docs/providers.md), a
 # JPEG file of quality 95 about 40; a driver that computes nonsense stays under 20.
 _LEAST_PSNR_DB = 35.0
 # A result in full precision, the same on every machine, is worth a tenth of the time.

@@ -1,6 +1,6 @@
 """What an exported network promises, the check that a file keeps to it, and its inputs and outputs made of frames.
 
-In words: exports/README.md. N pictures, H height, W width, S styles that the network can mix. Frames are uint8 RGB.
+In words: docs/embed.md. N pictures, H height, W width, S styles that the network can mix. Frames are uint8 RGB.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Accelerators that ONNX Runtime reaches: what each needs, and how it is set up.
 
-Written from ONNX Runtime's documentation; see docs/runtime.md for what was run where.
+Written from ONNX Runtime's documentation; see docs/providers.md for what was run where.
 """
 
 import importlib
@@ -48,7 +48,7 @@ _NOT_BUILT_IN: dict[Accelerator, str] = {
     "coreml": "this ONNX Runtime was built without Core ML, which exists on macOS only",
     "directml": (
         "this ONNX Runtime was built without DirectML; onnxruntime-directml, on Windows, takes an environment of its "
-        "own (docs/runtime.md)"
+        "own (docs/providers.md)"
     ),
 }
 

@@ -139,7 +139,7 @@ def _ask(path: Path, limit_s: float, memory: int) -> str | None:
         answer = worker.answer(limit_s, memory)
     except TimeoutError:
         _end()
-        return f"{path}: has not loaded and painted a test picture within {limit_s:.0f} s; it is no network to use"
+        return f"{path}: has not loaded and stylized a test picture within {limit_s:.0f} s; it is no network to use"
     except MemoryError:
         _end()
         return f"{path}: takes more than {memory / 1e9:.1f} GB for a test picture; it is no network to use"

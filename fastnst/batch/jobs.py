@@ -224,7 +224,7 @@ def refuse_existing(plan: BatchPlan) -> None:
     for job in plan.jobs:
         path = result_of(plan.output, job)
         if os.path.lexists(path):
-            raise OutputError(f"{path}: is there already; --overwrite replaces it")
+            raise OutputError(f"{path}: already exists; --overwrite replaces it")
 
 
 def _place_below(output: str) -> Callable[[str], str]:
@@ -263,7 +263,7 @@ def _refuse_clashes(jobs: JobList, sources: Digests, results: Digests, output: s
         one, other = (jobs[int(order[twice[0] + step])] for step in (0, 1))
         raise OutputError(
             f"{result_of(output, other)}: both {one.source} and {other.source} would be written there; "
-            "rename one, or paint them into different folders"
+            "rename one, or stylize them into different folders"
         )
 
 

@@ -168,9 +168,7 @@ def run_batch(
                 else:
                     held.append(job)
             elif ledger.is_there(job) and not ledger.may_replace(job):
-                finish(
-                    Outcome(Task(job, path, False), OutputError(f"{path}: is there already; --overwrite replaces it"))
-                )
+                finish(Outcome(Task(job, path, False), OutputError(f"{path}: already exists; --overwrite replaces it")))
             else:
                 yield Task(job, path, ledger.may_replace(job))
 

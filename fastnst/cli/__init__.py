@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 COMMANDS = {
-    "stylize": "Paint pictures with a trained style.",
-    "video": "Paint films with a trained style, keeping sound, times and tracks.",
-    "webcam": "Paint what a camera sees, or a film as if it were one, on the screen.",
-    "optimize": "Paint one picture with the exact, slow method (Gatys et al. 2016).",
+    "stylize": "Stylize pictures with a trained style.",
+    "video": "Stylize films with a trained style, keeping sound, times and tracks.",
+    "webcam": "Stylize what a camera sees, or a film as if it were one, on the screen.",
+    "optimize": "Stylize one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
     "export": "Turn a trained network into an ONNX file.",
     "compare": "See how close a trained style comes to the exact method.",
-    "quantize": "Turn a style into 8-bit integers, if it still paints as well.",
+    "quantize": "Turn a style into 8-bit integers, if its pictures stay as good.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
     "styles": "List the installed styles; add or remove your own.",
-    "bench": "Time networks by size and by what computes.",
-    "status": "Say how far a batch of pictures or films is, over all its shards.",
-    "doctor": "Say what works here, what does not, and what mends it.",
+    "bench": "Time networks by picture size and provider.",
+    "status": "Show how far a batch of pictures or films is, over all its shards.",
+    "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
     "Paint": ("stylize", "video", "webcam"),

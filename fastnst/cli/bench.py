@@ -56,7 +56,7 @@ def bench(
     Parameters
     ----------
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; by default all that are installed. The first
+        Style: the name of an installed one, or an .onnx file; by default all that are installed. The first
         is what others are compared with.
     against:
         ONNX files of other projects: float32 (N, 3, H, W), RGB, in and out.
@@ -200,7 +200,7 @@ def bench_optimize(
     photo:
         Photo; each goes with the style of the same place.
     style:
-        Style to paint in: a picture.
+        Style: a picture.
     output:
         Output: a folder for curves, pictures, the table (bench.json) and the plot (loss-against-seconds.png).
     baseline_steps:

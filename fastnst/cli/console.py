@@ -15,11 +15,11 @@ FEW_PHOTOGRAPHS = 200
 """Content images under which a training is warned of: a network then learns these rather than photographs at large."""
 
 Resume: TypeAlias = Literal["auto", "never"] | Path
-"""What --resume takes: go on with what an interrupted run left, begin anew, or go on with the run in that folder."""
+"""What --resume takes: go on with what an interrupted run left, start again, or go on with the run in that folder."""
 
 
 def asks_to_resume(resume: Resume) -> bool:
-    """Whether to go on where there is something to go on with.
+    """Whether to go on where there is something to resume.
 
     A job that torchrun has restarted has the command line of before, and goes on whatever that says.
     """

@@ -15,9 +15,9 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yello
 
 
 def doctor(*, as_json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Look at what is installed and what really works here, and say what mends the rest.
+    """Look at what is installed and what really works here, and say how to fix the rest.
 
-    Exit status 1 only if something is broken without which no picture can be painted.
+    Exit status 1 only if something is broken without which no picture can be stylized.
 
     Parameters
     ----------
@@ -56,5 +56,5 @@ def _summary(report: "Diagnosis") -> str:
         return "All is well."
     things = "1 thing is" if len(report.wrong) == 1 else f"{len(report.wrong)} things are"
     names = ", ".join(finding.name for finding in report.wrong)
-    last = "pictures can be painted" if report.works else "no picture can be painted before that is mended"
+    last = "pictures can be stylized" if report.works else "no picture can be stylized before that is fixed"
     return f"{things} wrong ({names}); {last}."

@@ -52,13 +52,13 @@ def evaluate(
     """Measure trained styles over photos and on films, and say which is better.
 
     Writes report.html, report.md, report.json and sheet.png. Figures and pictures stand beside those of the plain photo
-    and of the photo with the painting's colors, which a style must beat. docs/evaluation.md says what each means.
+    and of the photo with the painting's colors, which a style must beat. docs/research/metrics.md says what each means.
     After Ctrl-C the report is on the photos done until then.
 
     Parameters
     ----------
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; several of one painting are compared, also
+        Style: the name of an installed one, or an .onnx file; several of one painting are compared, also
         other projects' that take and give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles,
         trio@munch is one, and trio@munch:2,monet:1 a mix.
     style_image:
@@ -80,11 +80,11 @@ def evaluate(
     strength:
         Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where a network has such an input.
     resume:
-        Whether to go on with what an interrupted run left: auto takes over the figures of the same networks, photos and
+        Whether to resume what an interrupted run left: auto takes over the figures of the same networks, photos and
         weights in the output folder, never measures anew, DIR takes over those in that folder.
     video:
         Films, folders of a clip's frames, and folders of image pairs with true flow (.flo): how steady the styles are.
-        docs/steadiness.md says how it is measured.
+        docs/research/metrics.md says how it is measured.
     video_pictures:
         Pictures, folders or patterns of what is moved, enlarged, turned, and stands still with sensor noise. By default
         the first two photos where films are given.

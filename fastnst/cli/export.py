@@ -72,13 +72,13 @@ def quantize(
 ) -> None:
     """Turn a style's convolutions into 8-bit integers, for processors that compute them faster.
 
-    Content, style and centred may be at most 3 % worse, mean over photos, and what both paint must
+    Content, style and centred may be at most 3 % worse, mean over photos, and what both stylize must
     agree to 30 dB; otherwise nothing is written.
 
     Parameters
     ----------
     style:
-        Style to paint in: the name of an installed one, or its .onnx file, in float32.
+        Style: the name of an installed one, or its .onnx file, in float32.
     photos:
         Photos to measure on: ranges are read from some, others judge; files, folders, patterns. No photo serves for
         both.
@@ -121,7 +121,7 @@ def quantize(
         with Stylizer(path, provider="cpu") as before, Stylizer(temporary, provider="cpu") as after:
             comparison = compare_painters(before, after, _read(for_judging, STYLE_SIZE), painting, metrics)
         if not comparison.passed:
-            raise StyleError(f"{style}: paints worse in 8-bit integers ({comparison}); nothing was written")
+            raise StyleError(f"{style}: is worse in 8-bit integers ({comparison}); nothing was written")
     console.print(f"{output}: {output.stat().st_size / path.stat().st_size:.0%} of the size; {comparison}")
 
 

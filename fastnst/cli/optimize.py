@@ -80,14 +80,14 @@ def parse_style(text: str) -> tuple[Path, float]:
 
 
 def read_styles(styles: list[str], masks: list[str]) -> list[Style]:
-    """Read styles and their masks: a file, a colour, or none; one for each style, in their order.
+    """Read styles and their masks: a file, a color, or none; one for each style, in their order.
 
     Raises InputError for an unreadable picture, SettingError for another number of masks.
     """
     if masks and len(masks) != len(styles):
         raise SettingError(
             f"--style-mask is given {len(masks)} times, --style {len(styles)} times; give one for each style in the "
-            "same order: a picture, a colour such as #ff0000 for a style that serves one region, or none"
+            "same order: a picture, a color such as #ff0000 for a style that serves one region, or none"
         )
     parsed = [parse_style(style) for style in styles]
     return [
@@ -100,7 +100,7 @@ def _mask(text: str) -> Frame | str | None:
     if text == "none":
         return None
     if text.startswith("#") and not is_colour(text) and not Path(text).exists():
-        raise InputError(f"--style-mask {text}: expected a colour such as #ff0000, a picture, or none")
+        raise InputError(f"--style-mask {text}: expected a color such as #ff0000, a picture, or none")
     return text if is_colour(text) else read_frame(text)
 
 
@@ -125,25 +125,25 @@ def optimize(
     resume: Resume = "auto",
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Paint one picture with the exact, slow method (Gatys et al. 2016).
+    """Stylize one picture with the exact, slow method (Gatys et al. 2016).
 
     Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command goes on with it.
 
     Parameters
     ----------
     photo:
-        Picture to paint. Its transparency and color profile are kept.
+        Picture to stylize. Its transparency and color profile are kept.
     style:
-        Style to paint in: a picture, and its share where there are several: starry.jpg, or --style starry.jpg:0.7
+        Style: a picture, and its share where there are several: starry.jpg, or --style starry.jpg:0.7
         --style scream.jpg:0.3.
     content_mask:
         Regions of the photo: a picture with each in a color of its own.
     style_mask:
-        Regions of each style in the same colors: a picture, one colour such as #ff0000 for all of it, or none.
+        Regions of each style in the same colors: a picture, one color such as #ff0000 for all of it, or none.
     preset:
         Settings of a paper or a published project: johnson2016 (Johnson, Alahi and Fei-Fei 2016), gatys2015 (Chao,
-        Perez and Chen on Gatys et al. 2015), and course and project reports; docs/exact.md has them all. Other options
-        override it.
+        Perez and Chen on Gatys et al. 2015), and course and project reports, listed in docs/research/papers.md. Other
+        options override it.
     output:
         Output: a file (.png .jpg .webp .tif .bmp).
     json_file:
@@ -151,8 +151,8 @@ def optimize(
     log_dir:
         Folder for TensorBoard events, snapshots and a checkpoint.
     resume:
-        Whether to go on with what an interrupted run left: auto does where --log-dir holds a run of the same output,
-        never begins anew, DIR goes on with the run in that folder, which is then the --log-dir. Pictures and settings
+        Whether to resume what an interrupted run left: auto does where --log-dir holds a run of the same output,
+        never starts again, DIR goes on with the run in that folder, which is then the --log-dir. Pictures and settings
         must be the same; more --steps may be asked for.
     overwrite:
         Replace files that already exist.
@@ -232,7 +232,7 @@ OUTPUT_NOTE = "output.txt"
 
 
 def _goes_on(log_dir: Path | None, output: Path, resume: Resume) -> bool:
-    """Whether to go on with the run in a log folder: with one of this output, or whichever where the folder is
+    """Whether to resume the run in a log folder: with one of this output, or whichever where the folder is
     named."""
     if isinstance(resume, Path):
         return True
@@ -264,8 +264,8 @@ def _check_log(log_dir: Path | None, output: Path, *, anew: bool) -> None:
         raise OutputError(f"{log_dir}: is a file; expected the name of a folder")
     if not anew and _holds_run(log_dir):
         raise OutputError(
-            f"{log_dir}: holds a run of another picture than {output}; --resume {log_dir} goes on with it, "
-            "--resume never begins anew"
+            f"{log_dir}: holds a run of another picture than {output}; --resume {log_dir} resumes it, "
+            "--resume never starts again"
         )
 
 

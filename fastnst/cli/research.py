@@ -52,16 +52,16 @@ def study(
     """Draw a contact sheet of the exact method, in which one thing changes, with loss curves and numbers.
 
     Writes sheet.png, curves.png, study.json and, in runs/, every picture with its settings and losses. What is there
-    already is not painted again: after Ctrl-C the same command goes on.
+    already is not stylized again: after Ctrl-C the same command goes on.
 
     Parameters
     ----------
     name:
         What is to change.
     photo:
-        Photo; each is painted.
+        Photo; each is stylized.
     style:
-        Style to paint in: a picture.
+        Style: a picture.
     output:
         Output: a folder for the study.
     content_mask:
@@ -71,8 +71,8 @@ def study(
     trained_style:
         A trained style, or an .onnx file, to show beside (for library).
     preset:
-        Settings of a paper or a published project: docs/exact.md has them all. By default the study's own; other
-        options override it.
+        Settings of a paper or a published project: docs/research/papers.md has them all. By default the study's own;
+        other options override it.
     sheet_size:
         Long side of the pictures on the sheet, pixels.
     """
@@ -143,8 +143,8 @@ def distill(
     recipe:
         TOML file of settings; options given here override it.
     resume:
-        Whether to go on with what an interrupted run left: auto does where the folder holds a distillation, after the
-        last round it finished, never begins anew, DIR goes on with that in the folder, with its settings.
+        Whether to resume what an interrupted run left: auto does where the folder holds a distillation, after the
+        last round it finished, never starts again, DIR goes on with that in the folder, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.distill import CHECKPOINT, check_same, finish  # noqa: PLC0415
@@ -196,7 +196,7 @@ def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
             return
         if progress.fit is None:
             fitted = 0
-            bar.update(task, completed=progress.descents, total=settings.descents, description=f"{name}: optimising")
+            bar.update(task, completed=progress.descents, total=settings.descents, description=f"{name}: optimizing")
             return
         fitted = fitted % len(SHAPES) + 1
         bar.update(task, completed=fitted, total=len(SHAPES), description=f"{name}: fitting")
@@ -231,7 +231,7 @@ def blind(
     Parameters
     ----------
     first:
-        A style, such as starry or gallery@olive_trees, an .onnx file, also another project's, or a folder of painted
+        A style, such as starry or gallery@olive_trees, an .onnx file, also another project's, or a folder of stylized
         pictures with the photos' names, such as those of `fastnst optimize`.
     second:
         The other one.

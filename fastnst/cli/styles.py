@@ -28,7 +28,7 @@ def show(
     Parameters
     ----------
     sheet:
-        Also paint a picture in every style and write all of them to this file (.png .jpg .webp .tif).
+        Also stylize a picture in every style and write all of them to this file (.png .jpg .webp .tif).
     photo:
         Photo; by default one that comes with fastnst.
     size:

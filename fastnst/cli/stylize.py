@@ -35,26 +35,26 @@ def stylize(
 ) -> None:
     """Stylize pictures with a trained style.
 
-    Size, orientation, transparency, colour profile and format of the photos are kept. Run again, it does what is left
-    or has changed.
+    Size, orientation, transparency, color profile and format of the photos are kept. Run again, it does what is left or
+    has changed.
 
     Parameters
     ----------
     photos:
-        Pictures, folders (searched with their sub-folders), patterns like 'photos/*.jpg', or addresses of objects such
+        Pictures, folders (searched with their subfolders), patterns like 'photos/*.jpg', or addresses of objects such
         as s3://bucket/photos, for which fsspec must be installed.
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
         knows several. May be left out where --region names styles.
     output:
         Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
-        mirroring the photos' names and sub-folders, or an address.
+        mirroring the photos' names and subfolders, or an address.
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
     tile:
-        Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
-        one piece might take more than 4 GB, or more than there is; off never does.
+        Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
+        where one piece might take more than 4 GB, or more than there is; off never does.
     provider:
         What computes: auto tries all and takes the fastest that really runs here; another that cannot run is an error.
         fastnst doctor says what is missing.

@@ -105,7 +105,7 @@ def train(
 ) -> None:
     """Train style pictures into a network and export it to ONNX.
 
-    Several pictures, each by its own --style, make one network that mixes them (docs/styles-and-strength.md).
+    Several pictures, each by its own --style, make one network that mixes them (docs/train.md).
     Everything goes into one folder: checkpoint, TensorBoard events, preview.png, and at the end NAME.onnx,
     NAME.safetensors, NAME.md and NAME.jpg. Nothing else is asked. Several processes or machines train one network
     when torchrun starts them: torchrun --nproc-per-node 2 -m fastnst train ...
@@ -117,8 +117,8 @@ def train(
     recipe:
         TOML file of settings; options given here override it.
     resume:
-        Whether to go on with what an interrupted run left: auto does where the folder holds a training with the same
-        settings, never begins anew, DIR goes on with the training in that folder, with its settings but for those
+        Whether to resume what an interrupted run left: auto does where the folder holds a training with the same
+        settings, never starts again, DIR goes on with the training in that folder, with its settings but for those
         given.
     """
     began = time.monotonic()
@@ -161,7 +161,7 @@ def train(
         console.print(f"{len(trained.result.skipped)} content pictures could not be used:")
         for path, reason in trained.result.skipped.items():
             console.print(f"  {path}: {reason}")
-    console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(time.monotonic() - began))}. Paint with it:")
+    console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(time.monotonic() - began))}. Stylize with it:")
     console.print(f"  fastnst stylize photo.jpg --style {trained.files.onnx} -o painted.png")
 
 

@@ -65,23 +65,23 @@ def video(
 ) -> None:
     """Stylize films with a trained style.
 
-    Rate, time stamps, size, rotation, colours, sound, subtitles, chapters and metadata are the source's. Stopped
+    Rate, time stamps, size, rotation, colors, sound, subtitles, chapters and metadata are the source's. Stopped
     half-way, the next run goes on from there.
 
     Parameters
     ----------
     sources:
-        Films, folders (searched with their sub-folders), patterns like 'clips/*.mp4'; numbered pictures as a folder
+        Films, folders (searched with their subfolders), patterns like 'clips/*.mp4'; numbered pictures as a folder
         or as 'frames/%04d.png'; addresses of objects such as s3://bucket/films, for which fsspec must be installed.
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
         knows several. May be left out where --region names styles.
     output:
         Output: for one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets
-        the films' names and sub-folders, or an address.
+        the films' names and subfolders, or an address.
     steady:
-        How much of the frame before stays in what only moves or stands still, so that strokes do not flicker: 0 paints
-        each frame for itself, 0.8 holds well, 0.95 at most.
+        Share of the frame before that is kept where things only move or stand still, so that strokes do not flicker: 0
+        stylizes each frame on its own, 0.8 holds well, 0.95 is the most.
     codec:
         h264, hevc, vp9, av1, prores, ffv1, or any encoder of FFmpeg by its name, hardware too (hevc_nvenc, h264_qsv,
         h264_videotoolbox). By default h264, in .webm vp9.
@@ -92,12 +92,12 @@ def video(
         Speed of the encoder in its own words: ultrafast to placebo (h264, hevc), 0 to 8 (vp9), 0 to 13 (av1);
         proxy, lt, standard, hq, 4444 (prores).
     pixel_format:
-        How colours are stored: yuv420p is shown by every player. By default as --compatible says.
+        How colors are stored: yuv420p is shown by every player. By default as --compatible says.
     compatible:
         In .mp4 and .mov, store H.264 and HEVC so that phones and browsers show them: 4:2:0, H.264 with 8 bits.
         --no-compatible keeps the source's form.
     background:
-        Colour under transparent parts where the output cannot be transparent: a name such as black, or '#102030'.
+        Color under transparent parts where the output cannot be transparent: a name such as black, or '#102030'.
     interlaced:
         deinterlace turns the frames of interlaced films into whole pictures; keep stylizes their fields one by one
         and keeps them, and says so in the output.
@@ -112,11 +112,11 @@ def video(
     damaged:
         Where a film is damaged or cut short: stop with an error, or skip what cannot be decoded.
     resume:
-        Whether to go on with what an interrupted run left: auto does where its settings are the same, never begins
-        anew, DIR goes on with the unfinished film in that folder, which must have the same settings.
+        Whether to resume what an interrupted run left: auto does where its settings are the same, never starts
+        again, DIR resumes the unfinished film in that folder, which must have the same settings.
     tile:
-        Paint in tiles of at most so many pixels a side, which bounds the memory and shows no seams. auto does so where
-        one piece might take more than 4 GB, or more than there is; off never does.
+        Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
+        where one piece might take more than 4 GB, or more than there is; off never does.
     provider:
         What computes: auto tries all and takes the fastest that really runs here, or what a stopped job was begun
         with; another that cannot run is an error. fastnst doctor says what is missing.
@@ -248,7 +248,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
             console.print(
-                f"{plan.output}: what is painted is kept; the next run goes on from there",
+                f"{plan.output}: what is stylized is kept; the next run resumes",
             )
         raise
     console.print(_summary(result))
@@ -278,7 +278,7 @@ def _color(text: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(text)[:3]
     except ValueError as error:
-        raise SettingError(f"--background {text}: expected a colour such as black or '#102030'") from error
+        raise SettingError(f"--background {text}: expected a color such as black or '#102030'") from error
 
 
 def _seconds(option: str, text: str | None) -> Fraction | None:

@@ -54,14 +54,14 @@ def webcam(
 ) -> None:
     """Stylize a camera's pictures live. Press h for the keys, q to quit.
 
-    The newest picture wins: what cannot be painted in time is left out. The network paints as large as the frame rate
-    allows. Ctrl-C ends it; a recording is finished first.
+    Only the newest picture is stylized; the others are left out. The network works at the largest size that the frame
+    rate allows. Ctrl-C ends it; a recording is finished first.
 
     Parameters
     ----------
     style:
-        Style to paint in: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several. By default the first installed one; keys choose others. With --region, it is painted in the rest
+        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
+        knows several. By default the first installed one; keys choose others. With --region, it is stylized in the rest
         of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
@@ -77,12 +77,12 @@ def webcam(
     mirror:
         Exchange left and right, as in a mirror.
     target_fps:
-        Frames a second to hold: the network paints smaller until it does.
+        Frames a second to hold: the network stylizes smaller until it does.
     size:
         Longest side, pixels: larger pictures are reduced to it first. By default as large as the frame rate allows.
     steady:
-        How much of the frame before stays in what only moves or stands still, so that strokes do not flicker: 0 paints
-        each frame for itself, 0.8 holds well, 0.95 at most.
+        Share of the frame before that is kept where things only move or stand still, so that strokes do not flicker: 0
+        stylizes each frame on its own, 0.8 holds well, 0.95 is the most.
     split_screen:
         Show the original in the left half.
     record:
@@ -198,7 +198,7 @@ def _summary(result: "WebcamResult") -> str:
         return "no picture was shown"
     share, fps = 100 * result.shown / max(1, result.captured), result.shown / result.elapsed_s
     return (
-        f"{result.shown} of {result.captured} pictures painted ({share:.0f} %), {fps:.1f} fps; from capture to screen "
+        f"{result.shown} of {result.captured} pictures stylized ({share:.0f} %), {fps:.1f} fps; from capture to screen "
         f"{result.latency_ms:.0f} ms, 95 % within {result.slow_latency_ms:.0f} ms; "
         f"{result.size[1]} x {result.size[0]} at the end"
     )

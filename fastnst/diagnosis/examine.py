@@ -38,7 +38,7 @@ class Finding:
     """What was found, or what is wrong."""
 
     mend: str | None = None
-    """The one command that mends or adds it."""
+    """The one command that fixes or adds it."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def resumed(folder: Path, asked: dict[str, Any], fresh: OptimizationRun, device:
             _check_settings(path, before.get(what, {}), value)
         elif before.get(what) != value:
             raise CheckpointError(
-                f"{path}: was made with another {what}; give the same, or --resume never to begin anew"
+                f"{path}: was made with another {what}; give the same, or --resume never to start again"
             )
     run = load_checkpoint(path, fresh.levels, fresh.descent, device)
     return _lengthened(run)
@@ -108,7 +108,7 @@ def save_checkpoint(path: Path, run: OptimizationRun, asked: dict[str, Any]) -> 
 def read_asked(path: Path) -> dict[str, Any]:
     """What the run in a checkpoint was asked to do; raises CheckpointError where there is none."""
     metadata, _ = _read(path, torch.device("cpu"), tensors=False)
-    with reading(path, "begin anew"):
+    with reading(path, "start again"):
         asked: dict[str, Any] = parse_table(metadata["asked"])
         asked["settings"] = with_current_names("optimize", asked["settings"])
         return asked
@@ -120,7 +120,7 @@ def load_checkpoint(path: Path, levels: list[Level], descent: PixelOptimizer, de
     Raises CheckpointError for a file that is no checkpoint or does not fit.
     """
     metadata, tensors = _read(path, device)
-    with reading(path, "begin anew"):
+    with reading(path, "start again"):
         progress = parse_table(metadata["progress"])
         history = _history(progress, levels)
         _check_tensors(tensors)
@@ -145,7 +145,7 @@ def check_sizes(folder: Path, run: OptimizationRun, size: Callable[[int], tuple[
     for image, long_side in expected:
         height, width = image.shape[2:]
         if (height, width) != size(long_side):
-            raise CheckpointError(f"{folder / CHECKPOINT}: holds an image of {width}x{height} pixels; begin anew")
+            raise CheckpointError(f"{folder / CHECKPOINT}: holds an image of {width}x{height} pixels; start again")
 
 
 def _history(progress: Mapping[str, Any], levels: list[Level]) -> list[Step]:
@@ -193,7 +193,7 @@ def _check_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
     differing = [name for name in sorted(now) if before[name] != now[name]]
     if differing:
         words = "; ".join(f"--{name.replace('_', '-')} {before[name]}, now it is {now[name]}" for name in differing)
-        raise CheckpointError(f"{path}: was made with {words}; give the same, or --resume never to begin anew")
+        raise CheckpointError(f"{path}: was made with {words}; give the same, or --resume never to start again")
 
 
 def _hash(frame: Frame) -> str:
@@ -206,15 +206,13 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path, device: torch.device, *, tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
-        raise CheckpointError(
-            f"{path.parent}: nothing to go on with; expected {path.name} in it, as --log-dir leaves it"
-        )
-    with reading(path, "begin anew"), safe_open(path, framework="pt", device=str(device)) as opened:
+        raise CheckpointError(f"{path.parent}: nothing to resume; expected {path.name} in it, as --log-dir leaves it")
+    with reading(path, "start again"), safe_open(path, framework="pt", device=str(device)) as opened:
         metadata = opened.metadata() or {}
         names = opened.keys() if tensors else []
         values = {name: _restored(opened.get_tensor(name)) for name in names}
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no checkpoint of an optimisation by this version of fastnst")
+        raise CheckpointError(f"{path}: no checkpoint of an optimization by this version of fastnst")
     return metadata, values
 
 

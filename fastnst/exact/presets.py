@@ -2,7 +2,8 @@
 
 A preset changes the defaults of OptimizeSettings; what is asked for besides changes the preset. `convX_Y` in the
 documents is the rectified response, relu here. Learning rates of pixels in 0..255 are given for pixels in 0..1, as
-10 / 255, with Adam's epsilon scaled to match: gradients are 255 times larger there. docs/exact.md has the table.
+10 / 255, with Adam's epsilon scaled to match: gradients are 255 times larger there.
+docs/research/papers.md has the table.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +38,7 @@ class Preset:
 
 
 _CLAMPED = "pixels are kept within 0..255 after every step, on which the document is silent"
-_UNIFORM = "the noise is uniform over all colours; its distribution is not stated"
+_UNIFORM = "the noise is uniform over all colors; its distribution is not stated"
 
 PRESETS: Mapping[PresetName, Preset] = {
     "default": Preset("none: what looks best in fastnst"),
@@ -65,7 +66,7 @@ PRESETS: Mapping[PresetName, Preset] = {
         chosen=(
             "layers and their weights c_l and s_l are not stated: Gatys' layers, c = 1, s = 1/5 each",
             "alpha and beta are not stated: 1e-3 and 1, as in gatys2015",
-            "the optimiser is not stated: L-BFGS; about 10 outer iterations of 20 evaluations each make 200",
+            "the optimizer is not stated: L-BFGS; about 10 outer iterations of 20 evaluations each make 200",
             "'the weighted sum of all style images' is read as a blend of pictures; or take --style-blend gram",
             "the pooling is not stated: max, VGG-16's own",
             "512 x 512 is read as a stretch of all pictures to squares",
@@ -186,7 +187,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "pyramid_levels": 1,
         },
         chosen=(
-            "the prose averages Gram matrices over locations, the formula has 1/M on unnormalised ones: averaged here; "
+            "the prose averages Gram matrices over locations, the formula has 1/M on unnormalized ones: averaged here; "
             "--normalization kmit is the formula",
             "weights are not stated: those of the TensorFlow tutorial that it follows, whose losses are means over "
             "entries, hence no 1/2 before the content loss",
@@ -218,7 +219,7 @@ PRESETS: Mapping[PresetName, Preset] = {
             "content at relu3_3, as in fast-neural-style, whose weights these are; relu2_2 is the other choice",
             "eq. 4's squared Frobenius norm, with layer weights 1/C^2 that make it the released code's mean over "
             "entries; without them 5 would be thousands of times as much style",
-            "the optimised pictures of its table 1 start from noise and take 500 steps; 256, 512 and 1024 pixels",
+            "the optimized pictures of its table 1 start from noise and take 500 steps; 256, 512 and 1024 pixels",
         ),
         differs=(_UNIFORM, "fast-neural-style halves the squares of the total variation"),
     ),

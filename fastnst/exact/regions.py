@@ -30,13 +30,13 @@ LONGEST_SIDE = 1024
 """Masks are read at this long side at most, pixels."""
 
 SAME_COLOUR = 60.0
-"""Colours nearer than this are one region: Euclidean, of 0..255. Hand-drawn ones differ by less, others by more."""
+"""Colors nearer than this are one region: Euclidean, of 0..255. Hand-drawn ones differ by less, others by more."""
 
 FLAT = 24
-"""Levels that neighbours within a region may differ by, from JPEG; the pixels of an edge differ by more."""
+"""Levels that neighbors within a region may differ by, from JPEG; the pixels of an edge differ by more."""
 
 SMALLEST_SHARE = 0.005
-"""A colour that covers less of every mask is no region of its own."""
+"""A color that covers less of every mask is no region of its own."""
 
 MOST_REGIONS = 24
 
@@ -51,7 +51,7 @@ class Regions:
     """The regions of several masks."""
 
     colours: Frame
-    """Colour of each region, uint8 (K, 3)."""
+    """Color of each region, uint8 (K, 3)."""
 
     labels: tuple[Labels, ...]
     """Number of the region at each pixel, 0..K-1, one array (H, W) a mask."""
@@ -82,12 +82,12 @@ def find_regions(masks: Sequence[Frame], count: int | None = None) -> Regions:
     colours, weights = _count_colours(small, flat)
     # Of a few pixels none need look like its neighbours.
     if not len(colours) or any(not where.any() and where.size >= FEW for where in flat):
-        raise InputError("a mask has no area of one colour; paint each region flat, in a colour of its own")
+        raise InputError("a mask has no area of one color; fill each region with one color")
     centres = _leaders(colours, weights, count)
     if len(centres) > MOST_REGIONS:
         raise InputError(
-            f"the masks have {len(centres)} colours; expected at most {MOST_REGIONS}. Paint each region flat, in a "
-            "colour of its own, or say how many there are with --region-count"
+            f"the masks have {len(centres)} colors; expected at most {MOST_REGIONS}. Fill each region with a "
+            "color of its own, or say how many there are with --region-count"
         )
     centres = _k_means(colours, weights.max(1), centres)
     labels = tuple(_label(mask, where, centres) for mask, where in zip(small, flat, strict=True))
@@ -161,7 +161,7 @@ def _leaders(colours: Colours, weights: Colours, count: int | None) -> Colours:
     if count is None:
         order = [index for index in order if largest[index] >= SMALLEST_SHARE] or order[:1]
     elif len(order) < count:
-        raise InputError(f"the masks have {len(order)} colours, --region-count is {count}; give {len(order)} or less")
+        raise InputError(f"the masks have {len(order)} colors, --region-count is {count}; give {len(order)} or less")
     return colours[[found[index] for index in order[:count]]]
 
 
@@ -248,7 +248,7 @@ class Guides:
         if content_mask is None or not masks:
             raise InputError(
                 "regions need masks of both sides: --content-mask for the photo and --style-mask for the styles, "
-                "a picture or, for a style that serves one region, its colour such as #ff0000"
+                "a picture or, for a style that serves one region, its color such as #ff0000"
             )
         if settings.style_blend == "image":
             raise SettingError("--style-blend image knows no regions; with masks take gram or loss")
@@ -297,14 +297,14 @@ def _match(found: Regions, every_style_has_a_mask: bool, settings: OptimizeSetti
     if missing and settings.missing_regions == "error":
         known = [region for region in numbers if any(found.share(mask, region) >= PRESENT for mask in masks)]
         raise InputError(
-            f"the photo's mask has a region of colour {found.name(missing[0])} ({found.share(0, missing[0]):.1%} of it)"
-            f" that no style mask has (they have {', '.join(map(found.name, known))}); paint it there, or choose "
+            f"the photo's mask has a region of color {found.name(missing[0])} ({found.share(0, missing[0]):.1%} of it)"
+            f" that no style mask has (they have {', '.join(map(found.name, known))}); add it there, or choose "
             "--missing-regions whole (all of the style serves it) or plain (it gets no style)"
         )
     if settings.missing_regions == "plain":
         there = [region for region in there if region not in missing]
         if not there:
-            raise InputError("the photo's mask and the style masks have no colour in common: nothing would be painted")
+            raise InputError("the photo's mask and the style masks have no color in common: nothing would be stylized")
         return tuple(there), ()
     return tuple(there), missing
 

@@ -14,7 +14,7 @@ class OptimizeSettings(LossSettings):
     """How a picture is optimized."""
 
     tv_weight: Annotated[float, LOOK] = 2.0
-    """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with coloured dots."""
+    """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with colored dots."""
 
     tv_kind: Annotated[Literal["l1", "squared"], RESEARCH] = "l1"
     """Form of the total variation: absolute differences or their squares."""
@@ -30,7 +30,7 @@ class OptimizeSettings(LossSettings):
     """Enlarge a photo that is smaller than --size to it."""
 
     pyramid_levels: Annotated[int | None, SCHEDULE] = None
-    """Sizes that the picture is painted at one after the other, up to --size. By default as many as keep the smallest
+    """Sizes that the picture is stylized at one after the other, up to --size. By default as many as keep the smallest
     at 512 pixels or more: so a picture of 512 has one, one of 2048 has three."""
 
     pyramid_factor: Annotated[float, SCHEDULE] = 2.0
@@ -55,8 +55,8 @@ class OptimizeSettings(LossSettings):
     """How several styles are mixed: their statistics are averaged, or their losses, or the pictures themselves."""
 
     color: Annotated[Literal["style", "luminance", "match", "histogram", "chroma"], LOOK] = "style"
-    """Whose colours: the style's; the photo's, pixel by pixel (luminance: brightness alone is painted) or as a whole
-    (match, histogram: the style picture is recoloured first); or chroma: only the style's colours, no strokes."""
+    """Whose colors: the style's; the photo's, pixel by pixel (luminance: brightness alone is stylized) or as a whole
+    (match, histogram: the style picture is recolored first); or chroma: only the style's colors, no strokes."""
 
     region_count: Annotated[int | None, LOOK] = None
     """Number of regions that the masks have. By default their colors are counted."""
@@ -103,7 +103,7 @@ class OptimizeSettings(LossSettings):
 
     init: Annotated[Literal["content", "noise"] | Path, SCHEDULE] = "content"
     """What the picture starts as: the photo, white noise, a picture file, or fast:STYLE, which is the photo as the
-    trained network of that style paints it."""
+    trained network of that style stylizes it."""
 
     seed: Annotated[int, RESEARCH] = 0
     """Random seed: of the noise."""
@@ -160,7 +160,7 @@ class OptimizeSettings(LossSettings):
                 raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
         if self.content_weight == self.style_weight == self.tv_weight == 0:
             raise SettingError(
-                "all weights are 0: nothing is left to optimise; give --content-weight or --style-weight"
+                "all weights are 0: nothing is left to optimize; give --content-weight or --style-weight"
             )
 
 

@@ -33,7 +33,7 @@ class Style:
     """Its share; the weights of all styles are scaled to a sum of 1."""
 
     mask: Frame | str | None = None
-    """Its regions, each painted in a colour of its own, (H, W, 3) of the picture's shape; or one colour, #rrggbb, for
+    """Its regions, each in a color of its own, (H, W, 3) of the picture's shape; or one color, #rrggbb, for
     all of it. None: all of it serves every region of the photo."""
 
 
@@ -108,5 +108,5 @@ def _drawn(style: Style) -> Frame | None:
     if not isinstance(style.mask, str):
         return style.mask
     if not is_colour(style.mask):
-        raise InputError(f"a style's mask is {style.mask!r}; expected a picture or a colour such as #ff0000")
+        raise InputError(f"a style's mask is {style.mask!r}; expected a picture or a color such as #ff0000")
     return np.broadcast_to(np.frombuffer(bytes.fromhex(style.mask[1:]), np.uint8), style.frame.shape)

@@ -41,7 +41,7 @@ def plan_pictures(
     """Find the photos and give each its output file.
 
     One photo and an output with a picture's suffix: that file. Otherwise output is a folder, or an address:
-    sub-folders, names and formats are kept; formats that are not written become .png.
+    subfolders, names and formats are kept; formats that are not written become .png.
 
     Args:
         photos: files, folders, patterns and addresses; see `find_pictures`.
@@ -56,7 +56,7 @@ def plan_pictures(
     """
     output = str(output)
     if not photos and not listed:
-        raise OutputError(f"{output}: no photos were given to paint; name a PHOTO, or a list of them with --from")
+        raise OutputError(f"{output}: no photos were given to stylize; name a PHOTO, or a list of them with --from")
     found: Iterator[Job] = chain(_each_job(photos, output, [] if left_out is None else left_out), _each_listed(listed))
     if not is_address(output):
         if len(photos) == 1 and not listed and Path(output).suffix and not Path(output).is_dir():
@@ -156,7 +156,7 @@ def stylize_file(stylize: Callable[[Frame], Frame], task: Task, *, size: int | N
             painted = replace(photo, frame=stylize(photo.frame))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not task.replace and result.exists():
-                raise OutputError(f"{result}: is there already; --overwrite replaces it")
+                raise OutputError(f"{result}: already exists; --overwrite replaces it")
             write_picture(result, painted, overwrite=task.replace)
         except FastNSTError as error:
             if str(path) == source and str(result) == task.output:

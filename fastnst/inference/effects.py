@@ -24,18 +24,18 @@ class Effects:
     alike. Weights are divided by their sum."""
 
     preserve_color: bool = False
-    """Keep the photo's colors: only brightness is painted."""
+    """Keep the photo's colors: only brightness is stylized."""
 
     mask: Path | None = None
-    """Picture that says where to paint: white paints, black leaves the photo, grey is between. With --region, a map
-    whose colors stand for regions."""
+    """Picture that says where to stylize: white is stylized, black leaves the photo, gray is between. With --region, a
+    map whose colors stand for regions."""
 
     region: tuple[str, ...] = ()
     """COLOR=STYLE, repeatable: what the mask has in this color gets a style of its own, or stays as it is with
     COLOR=photo. The rest gets --style, or stays where there is none. Colors as red or '#ff0000'."""
 
     feather: float = 0.0
-    """Softness of the mask's borders, pixels of the painted picture."""
+    """Softness of the mask's borders, pixels of the stylized picture."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= MAX_STRENGTH:
@@ -45,7 +45,7 @@ class Effects:
         if self.mix:
             read_mix(self.mix)
         if self.region and self.mask is None:
-            raise SettingError("--region is given without --mask, the picture that has its colour")
+            raise SettingError("--region is given without --mask, the picture that has its color")
         if self.feather and self.mask is None:
             raise SettingError("--feather is given without --mask, whose borders it softens")
 
@@ -82,7 +82,7 @@ def read_effects(style: str | None, effects: Effects) -> tuple[list[StyleChoice]
     base = [] if style is None else [choose_style(style)]
     if effects.mix:
         if base[0].mix:
-            raise SettingError(f"--style {style} says what to paint, and --mix {effects.mix} too; give one of them")
+            raise SettingError(f"--style {style} names a style, and --mix {effects.mix} too; give one of them")
         base = [replace(base[0], mix=effects.mix)]
     found = {color: None if name == PHOTO else choose_style(name) for color, name in regions.items()}
     others = list(dict.fromkeys(choice for choice in found.values() if choice is not None))

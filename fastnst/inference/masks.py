@@ -153,7 +153,7 @@ def _parse(color: str) -> tuple[int, ...]:
     try:
         return ImageColor.getrgb("lime" if color.lower() == "green" else color)[:3]
     except ValueError as error:
-        raise SettingError(f"--region {color}=...: no colour; expected a name such as red, or '#ff0000'") from error
+        raise SettingError(f"--region {color}=...: no color; expected a name such as red, or '#ff0000'") from error
 
 
 def _find_palette(frame: Frame) -> tuple[Colors, npt.NDArray[np.float64]]:

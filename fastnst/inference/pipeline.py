@@ -197,7 +197,9 @@ class StylePipeline:
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        return [f"{name}: paints all of its styles alike; {name}{MIX_SIGN}NAME paints one of them" for name in names]
+        return [
+            f"{name}: stylizes all of its styles alike; {name}{MIX_SIGN}NAME stylizes one of them" for name in names
+        ]
 
     @property
     def choice(self) -> Choice:
@@ -284,7 +286,7 @@ def _words(networks: list[str], effects: Effects, mask: Mask | None) -> str:
     if effects.strength != 1:
         words.append(f"strength {effects.strength}")
     if effects.preserve_color:
-        words.append("own colours")
+        words.append("own colors")
     if mask is not None:
         words.append(f"mask {mask.identity}")
     return ", ".join(words)

@@ -56,7 +56,7 @@ class TilePolicy:
             SettingError: with a number, a provider without tiles, or a tile too small.
         """
         self.pictures = 0
-        """How many were painted in tiles."""
+        """How many were stylized in tiles."""
 
         self.on_progress: Callable[[float], None] | None = None
         """Called with the share that is done of a picture in tiles, rising to 1."""
@@ -114,9 +114,7 @@ class TilePolicy:
 
         if self._tiler is None:
             if self._choice.provider != self.provider and self._asked not in {"auto", "tensorrt"}:
-                raise SettingError(
-                    f"--tile {self._tile}: provider {self._asked} paints no tiles; cpu, cuda and auto do"
-                )
+                raise SettingError(f"--tile {self._tile}: provider {self._asked} has no tiles; cpu, cuda and auto do")
             tile = self._tile if isinstance(self._tile, int) else DEFAULT_TILE
             self._tiler = TiledStylizer(self._path, tile=tile, provider=self.provider, threads=self._threads)
         return self._tiler
@@ -159,7 +157,7 @@ class StyleSession:
         self.takes_strength = contract.strength
         self._contract = contract
         self.tiles = TilePolicy(path, self.choice, asked=provider, tile=tile, threads=threads)
-        """When this network paints in tiles, and how often it did."""
+        """When this network stylizes in tiles, and how often it did."""
 
         self._holds_memory = False
 
@@ -196,7 +194,7 @@ class StyleSession:
             raise StyleError(f"{self.style}: turned {shapes}; expected the same size")
         if not all_finite(self.path, painted, feeds):
             raise StyleError(
-                f"{self.style}: painted numbers that are none (NaN or infinity) on a picture of "
+                f"{self.style}: gives NaN or infinity on a picture of "
                 f"{batch.shape[2]}x{batch.shape[1]} on {backend.provider} in {backend.precision}; nothing is written. "
                 "Its weights are damaged, or leave the range of these numbers: try --provider cpu, or another network"
             )

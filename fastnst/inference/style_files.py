@@ -38,13 +38,13 @@ class StyleFile:
     """Names of the styles that the network mixes; none where it knows one."""
 
     strength: bool = False
-    """The network itself paints more or less strongly."""
+    """The network itself stylizes more or less strongly."""
 
     network: str = ""
     provenance: str = ""
     license: str = ""
     error: str | None = None
-    """Why it cannot be used; None for a style that paints."""
+    """Why it cannot be used; None for a style that stylizes."""
 
 
 def list_styles() -> list[StyleFile]:

@@ -148,7 +148,8 @@ class Stylizer:
 
         Args:
             frames: any number of uint8 (H, W, 3) RGB, of any sizes; taken one at a time.
-            style_weights, strength: as for one picture.
+            style_weights: as for one picture.
+            strength: as for one picture.
 
         Yields:
             uint8 of the same shapes, in the same order; raises as for one picture, when it is reached.

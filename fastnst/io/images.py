@@ -63,13 +63,13 @@ class Picture:
     """A picture as its file holds it, upright."""
 
     frame: Frame
-    """Colours, uint8 (H, W, 3) RGB."""
+    """Colors, uint8 (H, W, 3) RGB."""
 
     alpha: Frame | None = None
     """Opacity, uint8 (H, W), 255 opaque; None where the file has none."""
 
     icc_profile: bytes | None = None
-    """Colour profile of the frame; None means sRGB."""
+    """Color profile of the frame; None means sRGB."""
 
     exif: bytes | None = None
     """Author, copyright, date, camera and description."""
@@ -211,11 +211,11 @@ def _to_picture(path: Path, picture: Image.Image, png: PngHeader | None, *notes:
     several = kind != "MPO" and bool(getattr(picture, "is_animated", False))
     animated = several and kind not in {"TIFF", "HEIF"}
     if animated:
-        notes = (*notes, "animated; its first picture was painted")
+        notes = (*notes, "animated; its first picture was stylized")
     elif several:
-        notes = (*notes, f"holds {getattr(picture, 'n_frames', 'several')} pictures; the first was painted")
+        notes = (*notes, f"holds {getattr(picture, 'n_frames', 'several')} pictures; the first was stylized")
     if kind in {"JPEG", "MPO"} and _has_gain_map(picture):
-        notes = (*notes, "its gain map for bright screens is left out; the ordinary picture was painted")
+        notes = (*notes, "its gain map for bright screens is left out; the ordinary picture was stylized")
     profile, exif = picture.info.get("icc_profile") or None, exif_to_keep(picture)
     codes = color_codes(path, picture, png)
     if codes is not None and not is_srgb(*codes):
@@ -249,7 +249,7 @@ def _in_srgb(path: Path, picture: Image.Image, codes: tuple[int, int]) -> tuple[
         primaries = BT2020  # not said; nothing else is in use
     if not is_known(primaries, transfer):
         raise InputError(
-            f"{path}: its colours (primaries {primaries}, transfer function {transfer} of ITU-T H.273) are not read; "
+            f"{path}: its colors (primaries {primaries}, transfer function {transfer} of ITU-T H.273) are not read; "
             "save it as sRGB"
         )
     levels: np.ndarray[Any, Any] | None = sixteen_bits(path, picture) if picture.format == "PNG" else None
@@ -265,7 +265,7 @@ def _in_srgb(path: Path, picture: Image.Image, codes: tuple[int, int]) -> tuple[
     if orientation is not None:
         converted.getexif()[ExifTags.Base.Orientation] = orientation
     bright = {PQ: "HDR (PQ): ", HLG: "HDR (HLG): "}.get(transfer, "of a wide gamut: ")
-    return converted, f"{bright}its colours were brought to an ordinary screen's"
+    return converted, f"{bright}its colors were brought to an ordinary screen's"
 
 
 def _to_pillow(picture: Picture, kind: str) -> Image.Image:

@@ -92,16 +92,16 @@ class LossSettings:
     normalization: Annotated[Normalization, RESEARCH] = "balanced"
     """balanced: each term relative to its reference's own energy, so that one weight suits every painting.
     paper: the formulas of Gatys et al. (2016), pixels in 0..255. The others are those of the papers and projects
-    behind the presets: docs/exact.md."""
+    behind the presets: docs/research/papers.md."""
 
     tv_kind: Annotated[Literal["l1", "squared"], RESEARCH] = "squared"
     """Form of the total variation: absolute differences or their squares."""
 
     loss_network: Annotated[LossNetworkChoice, LOSS] = "auto"
     """Loss network: what judges the pictures. vgg19 and vgg16 have torchvision's weights, -caffe their authors' own;
-    compact is in the package and takes a tenth of their arithmetic, at some cost in quality (docs/compact.md). auto:
-    VGG-19 where its weights are there already, or where compact cannot stand in for it, else compact: nothing is
-    fetched."""
+    compact is in the package and takes a tenth of their arithmetic, at some cost in quality
+    (docs/research/compact.md). auto: VGG-19 where its weights already exist, or where compact cannot stand in for it,
+    else compact: nothing is downloaded."""
 
     loss_weights: Annotated[Path | None, LOSS] = None
     """File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download."""

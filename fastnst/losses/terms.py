@@ -77,7 +77,7 @@ class LossTerm(ABC):
 
     name: ClassVar[str]
     follows_strength: ClassVar[bool] = False
-    """Whether it is weaker for images that are painted with less strength, as what compares with the style is."""
+    """Whether it is weaker for images that are stylized with less strength, as what compares with the style is."""
 
     @property
     def scales(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What the eye sees at first: contrast, colorfulness, tones, sizes of strokes, relief, and regular patterns.
 
 A picture may be close to the painting by a loss network's features and still be pale, soft, or woven over with a
-pattern. These figures are taken on the pixels as saved. docs/evaluation.md says what other networks read.
+pattern. These figures are taken on the pixels as saved. docs/research/metrics.md says what other networks read.
 
 Shapes: H height and W width in pixels. Frames are uint8 (H, W, 3) RGB; planes are float32 (3, H, W): Y in 0..255, and
 Cb and Cr around 0, of ITU-R BT.601.

@@ -1,7 +1,7 @@
 """Artifacts of feed-forward networks, each as one number: borders, grids, blobs, colors that the painting lacks.
 
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB; Lab colors are float64 (..., 3): L* in 0..100, a*, b*. None
-of these is from a paper; docs/evaluation.md says how they were chosen and what they read on clean pictures.
+of these is from a paper; docs/research/metrics.md says how they were chosen and what they read on clean pictures.
 """
 
 from dataclasses import dataclass

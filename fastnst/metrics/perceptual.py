@@ -4,7 +4,7 @@ Distances by a loss network say how much of the photo is left and how much of th
 one trains through AlexNet, so LPIPS, content and style through it are a second opinion.
 
 Shapes: H and W height and width, B batch, C channels of a layer. Frames are uint8 (H, W, 3) RGB. "Features" are
-activations of a network by layer name, (B, C, H, W). docs/evaluation.md says what each figure means.
+activations of a network by layer name, (B, C, H, W). docs/research/metrics.md says what each figure means.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ class PerceptualMetrics:
 
 
 def load_perceptual_metrics(settings: LossSettings) -> tuple[PerceptualMetrics, str]:
-    """Build the metrics of docs/evaluation.md on VGG, and say which weights they have.
+    """Build the metrics of docs/research/metrics.md on VGG, and say which weights they have.
 
     Args:
         settings: `loss_network` and `loss_weights` choose the weights; layers and pooling are the metrics' own.

@@ -55,7 +55,7 @@ class Steadiness:
     """E_warp: mean squared change of a visible pixel along its way, colors in 0..1."""
 
     variance: float
-    """Mean variance of the painted frames, colors in 0..1: per frame and color, over all pixels."""
+    """Mean variance of the stylized frames, colors in 0..1: per frame and color, over all pixels."""
 
     floor_error: float
     """E_warp of the unpainted frames."""

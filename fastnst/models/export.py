@@ -1,6 +1,6 @@
 """A trained network as one ONNX file that takes a picture as it is and gives one of the same size back.
 
-The contract is written down in exports/README.md. torch exports the network; what stands before and after it
+The contract is written down in docs/embed.md. torch exports the network; what stands before and after it
 (casts, transposes, padding, cropping, rounding) is written here in ONNX's own text form.
 """
 

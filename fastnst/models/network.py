@@ -36,7 +36,7 @@ class Conditions:
     """S, how many styles it knows."""
 
     strength: bool = False
-    """On how strongly it paints."""
+    """On how strongly it stylizes."""
 
     @property
     def plain(self) -> bool:

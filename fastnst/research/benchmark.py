@@ -65,7 +65,7 @@ class Measurement:
     """Median time over that of the first case of the same size."""
 
     largest_difference: int | None = None
-    """From what the same network paints on `cpu`, in levels of 255; None: not on `cpu` in this benchmark."""
+    """From what the same network stylizes on `cpu`, in levels of 255; None: not on `cpu` in this benchmark."""
 
     psnr_db: float | None = None
     """Likeness to the same; infinite where they are equal."""

@@ -110,7 +110,9 @@ def distill(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not resume:
-        raise OutputError(f"{folder}: holds a distillation already; go on with --resume {folder}, or choose another -o")
+        raise OutputError(
+            f"{folder}: already holds a distillation; resume it with --resume {folder}, or choose another -o"
+        )
     dtype = resolve_precision(settings.precision, device)
     pictures = Pictures(content, settings.paintings, settings.crop_size)
     weights = find_weights(settings.loss_network, settings.loss_weights)
@@ -213,7 +215,7 @@ def load_state(path: Path) -> DistillState:
     """Read a checkpoint; raises CheckpointError for a file that is none."""
     tensors, metadata = read_safetensors(path)
     _check_format(path, metadata)
-    with reading(path, "begin anew in another folder"):
+    with reading(path, "start again in another folder"):
         progress = parse_table(metadata["progress"])
         check_kinds(progress, {"round": 0, "elapsed_s": 0.0, "fits": [], "refined": 0, "missed": {}})
         for fit in progress.get("fits", ()):
@@ -233,10 +235,10 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     """Settings of the distillation in `folder`; raises CheckpointError where there is none."""
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise CheckpointError(f"{folder}: no distillation to go on with; expected a folder with {CHECKPOINT} in it")
+        raise CheckpointError(f"{folder}: no distillation to resume; expected a folder with {CHECKPOINT} in it")
     _, metadata = read_safetensors(path)
     _check_format(path, metadata)
-    with reading(path, "begin anew in another folder"):
+    with reading(path, "start again in another folder"):
         return with_current_names("research distill", parse_table(metadata["settings"]))
 
 
@@ -254,8 +256,8 @@ def check_same(folder: Path, settings: DistillSettings, *, force: bool) -> None:
             f"--{name.replace('_', '-')} {value} instead of {saved[name]}" for name, value in changes.items()
         )
         raise CheckpointError(
-            f"{folder / CHECKPOINT}: now it is {words}; --resume {folder} goes on with what is given now, "
-            "--resume never begins anew"
+            f"{folder / CHECKPOINT}: now it is {words}; --resume {folder} resumes with what is given now, "
+            "--resume never starts again"
         )
 
 

@@ -94,7 +94,7 @@ class MeasuredPhoto:
     """Figures by row and measure."""
 
     frames: dict[str, Frame]
-    """Pictures by row; of all rows where they were asked for, else of those that had to be painted."""
+    """Pictures by row; of all rows where they were asked for, else of those that had to be stylized."""
 
 
 class Rows:

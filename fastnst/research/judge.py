@@ -99,7 +99,7 @@ APPEARANCE = {
         title="chroma",
         digits=2,
         better="near 1",
-        meaning="Standard deviation of the two color differences over the painting's: below 1 greyer.",
+        meaning="Standard deviation of the two color differences over the painting's: below 1 grayer.",
     ),
     **{
         f"octave_{size}": Column(

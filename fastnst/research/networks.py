@@ -42,7 +42,7 @@ class EvaluatedNetwork:
     """Trained numbers in the file."""
 
     variant: str = ""
-    """The mix and the strength that it is painted with, where they are not the usual ones."""
+    """The mix and the strength that it is stylized with, where they are not the usual ones."""
 
     @property
     def identity(self) -> str:

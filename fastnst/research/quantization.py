@@ -107,7 +107,7 @@ LARGEST_LOSS = 0.03
 """Content, style or centred may be larger than before by that share, mean over photos."""
 
 LEAST_PSNR = 30.0
-"""Peak signal to noise ratio, dB, between what both paint, mean over photos."""
+"""Peak signal to noise ratio, dB, between what both stylize, mean over photos."""
 
 
 @dataclass(frozen=True)

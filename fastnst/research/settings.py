@@ -48,10 +48,10 @@ class DistillSettings:
     """How the compact loss network is made."""
 
     paintings: Path
-    """Folder of paintings, searched with its sub-folders: style pictures, and part of what is looked at."""
+    """Folder of paintings, searched with its subfolders: style pictures, and part of what is looked at."""
 
     content: str = "val2017"
-    """Photographs: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
+    """Photographs: a folder (searched with its subfolders), or COCO's val2017 or train2017, fetched if needed."""
 
     loss_network: VGGName = "vgg19-caffe"
     """Loss network: the VGG-19 that the compact one shall stand in for."""

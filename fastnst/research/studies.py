@@ -60,7 +60,7 @@ class Cell:
 
     shown: Frame | None = None
     network: str = ""
-    """A trained network that paints `shown` instead."""
+    """A trained network that stylizes `shown` instead."""
 
 
 @dataclass(frozen=True)

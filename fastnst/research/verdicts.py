@@ -27,7 +27,7 @@ class Thresholds:
     """Centred figure as a share of the recolored photo's: half its distance must go into real texture."""
 
     border: float = 2.0
-    """Lines along the edges; photos, and painted pictures whose edges were cut off, read 0.5 to 1.3."""
+    """Lines along the edges; photos, and stylized pictures whose edges were cut off, read 0.5 to 1.3."""
 
     grid: float = 0.02
     """Grid energy; photographs and paintings read below 0.01, visible checkerboards above 0.05."""
@@ -39,7 +39,7 @@ class Thresholds:
     """Paler than the painting, or harsher."""
 
     chroma: tuple[float, float] = (0.85, 1.2)
-    """Greyer than the painting, or gaudier."""
+    """Grayer than the painting, or gaudier."""
 
     octaves: tuple[float, float] = (0.8, 1.25)
     """Each band from 2 to 32 px: strokes of that size are missing, or are noise. 64 px is the photo's composition."""

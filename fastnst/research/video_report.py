@@ -92,9 +92,9 @@ def video_blocks(
     return [
         Heading("Steady on video"),
         Text(
-            "Every frame is painted alone, the next one is brought back along the optical flow, and what still differs "
+            "Every frame is stylized alone, the next one is warped back along the optical flow, and what still differs "
             "is the error (Lai et al. 2018; visible pixels as in Ruder et al. 2016). Divided by the variance of the "
-            "painted frames, so that grey pictures gain nothing: 0 is perfectly steady, 2 is as different as two "
+            "stylized frames, so that gray pictures gain nothing: 0 is perfectly steady, 2 is as different as two "
             "unrelated pictures."
         ),
         Facts({kind: f"{MEANINGS[kind]}; {_count(rows, kind)}" for kind in kinds}),
@@ -191,7 +191,7 @@ def example_grid(scene: Scene, networks: Mapping[str, Painter]) -> PictureGrid:
         ["a frame", "the next one", f"what changed, {_GAIN} times brighter"],
         lines,
         caption=f"{scene.name}: the last column shows the difference after the next frame is brought back along the "
-        "flow. Black is steady; flat grey is not compared (covered, or out of the frame).",
+        "flow. Black is steady; flat gray is not compared (covered, or out of the frame).",
     )
 
 

@@ -24,7 +24,7 @@ class Statistics:
     """Statistics of all normalisations of a network, in the order of its graph."""
 
     means: tuple[Numbers, ...]
-    """One (C,) for each normalisation with C channels."""
+    """One (C,) for each normalization with C channels."""
 
     variances: tuple[Numbers, ...]
     """The same; divided by the number of pixels, as InstanceNormalization does."""

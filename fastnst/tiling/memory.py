@@ -7,10 +7,10 @@ PROCESS_BYTES = 300 * 2**20
 """Interpreter, libraries, weights and their copies in what computes."""
 
 FRAMES = 3
-"""Copies of a picture while it is painted: given, prepared, painted."""
+"""Copies of a picture while it is stylized: given, prepared, stylized."""
 
 ONE_PIECE_BYTES = 4 * 2**30
-"""Resident memory that pictures are painted in one piece within, where nobody asks for more."""
+"""Resident memory that pictures are stylized in one piece within, where nobody asks for more."""
 
 USABLE = 0.7
 """Share of the free memory that is counted on."""

@@ -208,7 +208,7 @@ class Painting:
         self._maps: dict[str, FeatureMap] = {}
         self._shifts: dict[str, Numbers] = {}
         self.measured: dict[str, tuple[Numbers, Numbers]] = {}
-        """Mean and variance, (C,), of the sources of normalisations, as far as they are known."""
+        """Mean and variance, (C,), of the sources of normalizations, as far as they are known."""
 
     def close(self) -> None:
         """Give the maps back."""

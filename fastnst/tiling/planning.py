@@ -28,7 +28,7 @@ class Pass:
 
     nodes: tuple[NodeProto, ...]
     norms: tuple[Norm, ...]
-    """Normalisations whose statistics it measures; none in the pass that paints."""
+    """Normalizations whose statistics it measures; none in the pass that stylizes."""
 
     reads: tuple[str, ...]
     """Maps it starts from; "frame" is the picture."""

@@ -99,7 +99,7 @@ def load_graph(path: Path) -> Graph:
 
 def refusal(path: Path, reason: str) -> StyleError:
     """The error for a network that runs, but not in tiles."""
-    return StyleError(f"{path}: cannot be painted in tiles: {reason}; paint smaller pictures, or without tiles")
+    return StyleError(f"{path}: cannot be stylized in tiles: {reason}; stylize smaller pictures, or without tiles")
 
 
 def needed(nodes: Sequence[NodeProto], targets: Collection[str], known: Collection[str]) -> list[NodeProto]:

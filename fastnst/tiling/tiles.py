@@ -4,7 +4,7 @@
 
 No seam and no change of style shows, because nothing is estimated: every normalisation is measured over the whole
 picture before what comes after it is computed (planning.py), and every tile sees enough of its surroundings
-(geometry.py). What it costs in memory, disk and time: docs/tiles.md.
+(geometry.py). What it costs in memory, disk and time: docs/files.md.
 """
 
 import shutil

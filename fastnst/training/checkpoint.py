@@ -154,7 +154,7 @@ KEPT = ("network", "width", "blocks", "strength_input", "ema_decay")
 """Settings that a checkpoint fits or does not; the others can be changed on the way where that is asked for."""
 
 Resume: TypeAlias = bool | Literal["force"]
-"""Whether to go on with a checkpoint; with "force" also where settings differ that can be changed on the way."""
+"""Whether to resume a checkpoint; with "force" also where settings differ that can be changed on the way."""
 
 PLANNED = ("crop_size", "batch_size")
 """Settings that a budget's plan has chosen: the checkpoint's count."""
@@ -212,7 +212,7 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     if not path.is_file() and waiting.is_file():
         return _waiting(waiting)
     if not path.is_file():
-        raise CheckpointError(f"{folder}: no training to go on with; expected a folder with {CHECKPOINT} in it")
+        raise CheckpointError(f"{folder}: no training to resume; expected a folder with {CHECKPOINT} in it")
     _, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version of fastnst")
@@ -241,7 +241,7 @@ def set_aside(folder: Path) -> list[Path]:
 def check_folder(folder: Path, *, resume: Resume) -> None:
     """Raise OutputError where a new training would overwrite the one that `folder` holds."""
     if (folder / CHECKPOINT).exists() and not resume:
-        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
+        raise OutputError(f"{folder}: already holds a training; resume it with --resume {folder}, or choose another -o")
 
 
 def resume_from(
@@ -279,8 +279,8 @@ def _refuse_changes(checkpoint: Path, words: str, *, fixed: bool, force: bool) -
     if not words or (force and not fixed):
         return
     folder = checkpoint.parent
-    go_on = "" if fixed else f", --resume {folder} goes on with what is given now"
-    raise CheckpointError(f"{checkpoint}: now it is {words}; --resume never begins anew{go_on}, another -o keeps both")
+    go_on = "" if fixed else f", --resume {folder} resumes with what is given now"
+    raise CheckpointError(f"{checkpoint}: now it is {words}; --resume never starts again{go_on}, another -o keeps both")
 
 
 def _said(value: Any) -> str:

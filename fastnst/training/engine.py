@@ -58,7 +58,7 @@ class TrainCallbacks:
 
     on_step: OnStep = lambda _: None
     on_validation: Callable[[Validation], None] = lambda _: None
-    """After the held-out pictures were painted."""
+    """After the held-out pictures were stylized."""
     on_note: Callable[[str], None] = lambda _: None
     """With one line on what the user should know: plans, failures, what was done about them."""
 

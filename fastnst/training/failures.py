@@ -1,6 +1,6 @@
 """The failures that feed-forward networks are known for: how they are found, and the way back to a good state.
 
-H height, W width in pixels; frames are uint8 (H, W, 3) RGB. docs/training.md says where the limits come from.
+H height, W width in pixels; frames are uint8 (H, W, 3) RGB. docs/train.md says where the limits come from.
 """
 
 import copy

@@ -137,7 +137,9 @@ class Monitor:
             self._writer = None
             if not self._said:
                 self._said = True
-                self.say(f"{self.folder}: TensorBoard events and previews cannot be kept ({error}); training goes on.")
+                self.say(
+                    f"{self.folder}: TensorBoard events and previews cannot be kept ({error}); training continues."
+                )
 
     def _close(self) -> None:
         if self._writer is not None:

@@ -28,7 +28,7 @@ from fastnst.training.settings import TrainSettings
 
 
 FULL_SHARE = 0.4
-"""Share of pictures that are painted with strength 1: it is what networks are used with most."""
+"""Share of pictures that are stylized with strength 1: it is what networks are used with most."""
 
 # Keep random numbers of one seed apart.
 _CONDITIONS, _CHANGES = 2, 3
@@ -113,7 +113,7 @@ NOISE_LEVELS = 4.0
 """Standard deviation of the noise at most, levels of 255; two pictures of a camera in daylight differ by about 3."""
 
 EVERY = 2
-"""Of so many pictures of a style, one is painted twice."""
+"""Of so many pictures of a style, one is stylized twice."""
 
 # Keeps a flat painting from dividing by zero: a thousandth of usual pictures' variance.
 _EPSILON = 1e-4

@@ -57,7 +57,7 @@ class TrainedFiles:
     onnx: Path
     card: Path
     picture: Path | None
-    """The project's sample picture as the network paints it; None where that is missing."""
+    """The project's sample picture as the network stylizes it; None where that is missing."""
 
 
 def finish(result: TrainResult, folder: Path) -> TrainedFiles:
@@ -171,7 +171,7 @@ class Saving:
                 if last:
                     raise
                 again_s = run.settings.checkpoint_every_s
-                self.say(f"{error}; training goes on, the next try is in {again_s:.0f} s.")
+                self.say(f"{error}; training continues, the next try is in {again_s:.0f} s.")
         if not last:
             self.early_export.write_if_due()
 

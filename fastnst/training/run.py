@@ -23,7 +23,7 @@ GRADIENT_SMOOTHING = 0.95
 
 GRADIENT_CLIPPING = 2.0
 """A gradient that is so many times longer than the last ones is cut to that: a few batches have one that a network does
-not recover from for a hundred steps (docs/training.md)."""
+not recover from for a hundred steps (docs/research/training.md)."""
 
 GPU_EVERY = 25
 """Steps between two that are timed on a GPU: each part must then be waited for, which costs a little."""

@@ -33,7 +33,7 @@ class TrainSettings(LossSettings):
     """How a network is trained."""
 
     style: tuple[Path, ...]
-    """Style to paint in: a picture; given several times, one network learns all of them and mixes them afterwards. In
+    """Style: a picture; given several times, one network learns all of them and mixes them afterwards. In
     Python a single path will do."""
 
     name: str = ""
@@ -44,14 +44,14 @@ class TrainSettings(LossSettings):
     it."""
 
     temporal_weight: Annotated[float, LOOK] = 0.0
-    """Weight of the penalty on flicker: the same picture, moved and with noise, must be painted alike. For films and
+    """Weight of the penalty on flicker: the same picture, moved and with noise, must be stylized alike. For films and
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
     license: str = "not stated"
     """License of the trained weights, written into the files."""
 
     content: str = "val2017"
-    """Photographs: a folder (searched with its sub-folders), or COCO's val2017 or train2017, fetched if needed."""
+    """Photographs: a folder (searched with its subfolders), or COCO's val2017 or train2017, fetched if needed."""
 
     network: Literal["johnson", "live", "live-small"] = "johnson"
     """Kind of network: that of Johnson et al. (2016), or one for live pictures, about 40 or 50 times as fast."""
@@ -117,7 +117,7 @@ class TrainSettings(LossSettings):
 
     progressive_resizing: Annotated[float, SCHEDULE] = 0.0
     """Part of the training, 0 to 1, that is done on smaller crops first: they cost less, and palette and strokes are
-    learnt from them as well."""
+    learned from them as well."""
 
     progressive_crop_size: Annotated[int, SCHEDULE] = 0
     """Side of those crops, pixels; 0 is half of --crop-size."""
@@ -137,8 +137,8 @@ class TrainSettings(LossSettings):
 
     init_from: Annotated[Literal["auto", "none"] | Path, SCHEDULE] = "auto"
     """Trained network to start from, instead of from nothing: of the same width and blocks, a .safetensors file, or
-    the name of a style in the package. It may know other styles: a painting begins as the one of its name, else as the
-    one that comes nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
+    the name of a style in the package. It may know other styles: a style starts from the one of its name, else from the
+    nearest. auto: gallery where it fits, which is a johnson of 16 channels; none: random weights."""
 
     teacher: Annotated[Literal["auto", "none"] | Path | None, LOSS] = None
     """Trained network of the same painting (.safetensors, or the name of a style in the package) whose pictures are
@@ -169,7 +169,7 @@ class TrainSettings(LossSettings):
     """Seconds between two checkpoints."""
 
     early_export_s: Annotated[float, SCHEDULE] = 60.0
-    """Seconds until preview.onnx, to be tried while the training goes on, is written first; 0 never."""
+    """Seconds until preview.onnx, to be tried while the training continues, is written first; 0 never."""
 
     @property
     def style_name(self) -> str:

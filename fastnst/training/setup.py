@@ -172,7 +172,7 @@ class Setup:
                 continue
             (found,) = self.processes.broadcast([float(nearest_style(trained, objective, number, photos))])
             rows.append(int(found))
-            self.say(f"{name} begins as {info.styles[rows[-1]]}, which comes nearest of what {info.style} knows.")
+            self.say(f"{name} starts from {info.styles[rows[-1]]}, the nearest style in {info.style}.")
         init_from(state.network, trained, rows)
         state.ema = start_ema(state.network) if state.ema is not None else None
 
@@ -250,7 +250,7 @@ LEARNING_RATE = 0.03
 
 EXCESS = 1.2
 """A network's content loss over that of the small paintings with the same style weight: a network cannot fit each
-picture as its own pixels can (docs/training.md)."""
+picture as its own pixels can (docs/how-it-works.md)."""
 
 FIRST_WEIGHT = 5.0
 

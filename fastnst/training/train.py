@@ -125,7 +125,7 @@ def check_teacher(settings: TrainSettings, folder: Path, *, resume: Resume) -> N
     if not wants_teacher(settings):
         return
     if not resume and any((place / name).exists() for name in (CHECKPOINT, f"{settings.style_name}.safetensors")):
-        raise OutputError(f"{folder}: holds a training already; go on with --resume {folder}, or choose another -o")
+        raise OutputError(f"{folder}: already holds a training; resume it with --resume {folder}, or choose another -o")
     if started_by_torchrun():
         raise SettingError(
             "--teacher auto trains in one process; under torchrun train a network of --network johnson first and give "

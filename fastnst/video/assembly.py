@@ -178,7 +178,7 @@ def _set_extradata(pictures: VideoStream, segments: Sequence[Segment]) -> None:
     """Describe the pictures by what their own encoder said, which some know only after the first frame."""
     context = pictures.codec_context
     if any(segment.extradata != segments[0].extradata for segment in segments):
-        raise ValueError("its parts were encoded in different ways; --resume never paints it anew")
+        raise ValueError("its parts were encoded in different ways; --resume never starts again")
     if segments[0].extradata != (context.extradata or b""):
         context.extradata = segments[0].extradata
 

@@ -60,7 +60,7 @@ def plan_films(
     """Find the films and give each its output.
 
     One film and an output with a film's suffix, or a pattern for numbered pictures: that one. Otherwise output is a
-    folder, or an address: sub-folders and names are kept; formats that are not written become .mkv, numbered pictures
+    folder, or an address: subfolders and names are kept; formats that are not written become .mkv, numbered pictures
     .mp4. For a film that is named outright, a new folder's name has no suffix: film.avi is no folder that anyone means.
 
     Args:
@@ -77,7 +77,7 @@ def plan_films(
     output, jobs = str(output), list(_each_job(films, str(output)))
     jobs += [Job(source, _written_name(source, place)) for source, place in places_of(listed)]
     if not jobs:
-        raise InputError("no films were given to paint; name a FILM, or a list of them with --from")
+        raise InputError("no films were given to stylize; name a FILM, or a list of them with --from")
     if is_address(output):
         return settle_jobs(jobs, output, what="films", shard=shard)
     path, outright = Path(output), len(films) == 1 and not listed and _is_outright(films[0], jobs)
@@ -92,7 +92,7 @@ def plan_films(
     if outright and path.suffix and not path.is_dir():
         raise OutputError(
             f"{output}: suffix {path.suffix!r}; expected one of {' '.join(CONTAINERS)}, "
-            "'frames/%04d.png', or a folder that is there"
+            "'frames/%04d.png', or a folder that exists"
         )
     return settle_jobs(jobs, output, what="films", shard=shard)
 

@@ -211,7 +211,7 @@ def _pixels(planes: VideoFrame) -> Frame:
 def _matrix(matrix: int) -> str:
     if matrix not in _MATRICES:
         raise InputError(
-            f"colours with the matrix {matrix} of ITU-T H.273, which cannot be converted; "
+            f"colors with the matrix {matrix} of ITU-T H.273, which cannot be converted; "
             "convert the film to BT.709 first"
         )
     return _MATRICES[matrix]

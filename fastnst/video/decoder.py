@@ -53,16 +53,14 @@ class FilmDamage:
     """The file ends before the film does."""
 
     clock_jumps: int = 0
-    """So often the file's clock begins anew or jumps ahead; the film's runs on."""
+    """So often the file's clock starts again or jumps ahead; the film's runs on."""
 
     def __str__(self) -> str:
         words = [f"{self.undecodable} damaged packet(s) of pictures left out"] if self.undecodable else []
         words += [f"{self.patched} damaged frame(s) patched up"] if self.patched else []
         words += [f"{self.unwritable} damaged packet(s) of other tracks left out"] if self.unwritable else []
         words += ["the file ends before the film does"] if self.cut_short else []
-        words += (
-            [f"the file's clock jumps {self.clock_jumps} time(s), mended on all tracks"] if self.clock_jumps else []
-        )
+        words += [f"the file's clock jumps {self.clock_jumps} time(s), fixed on all tracks"] if self.clock_jumps else []
         return ", ".join(words)
 
 
@@ -114,7 +112,7 @@ def open_film(path: Path) -> Iterator[InputContainer]:
         if _lacks_index(path):
             raise InputError(
                 f"{path}: has no index (moov), because its recording or its copying broke off; copy it again, or let "
-                "the camera mend it"
+                "the camera fix it"
             ) from error
         if _is_list(path):
             raise InputError(f"{path}: is a list of other files, not a film; name the films themselves") from error

@@ -133,7 +133,7 @@ class FilmFrame:
     """Opacity, uint8 (H, W); None where the film has none."""
 
     past: Past | None = None
-    """For painted frames that hold the next one steady: how it goes on from here."""
+    """For stylized frames that hold the next one steady: how it goes on from here."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class JobFolder:
             self.keep = True
             raise OutputError(
                 f"{self.folder}: was begun with another source, style or other settings; give the same, or "
-                "--resume never to begin anew"
+                "--resume never to start again"
             )
         if not self.resumed:
             # The old description goes last: without its files it does no harm, and they without it would.

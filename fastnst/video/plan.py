@@ -41,7 +41,7 @@ class VideoSettings:
     proxy, lt, standard, hq or 4444 for prores."""
 
     pixel_format: str | None = None
-    """FFmpeg's word for how colours are stored, such as yuv420p, which every player shows. By default as the source."""
+    """FFmpeg's word for how colors are stored, such as yuv420p, which every player shows. By default as the source."""
 
     compatible: bool = True
     """H.264 and HEVC in .mp4 and .mov as players can show them: 4:2:0, and H.264 with 8 bits. False: as the source."""
@@ -50,11 +50,11 @@ class VideoSettings:
     """RGB, 0..255, under transparent parts where the output cannot hold them."""
 
     interlaced: Literal["deinterlace", "keep"] = "deinterlace"
-    """What to do with interlaced frames: turn each into a whole picture, or paint its two fields and keep them."""
+    """What to do with interlaced frames: turn each into a whole picture, or stylize its two fields and keep them."""
 
     steady: float = 0.0
-    """How much of the frame before stays in what only moves or stands still: 0 paints each frame for itself, 0.8 holds
-    strokes where they are."""
+    """Share of the frame before that is kept where things only move or stand still: 0 stylizes each frame on its own,
+    0.8 holds strokes where they are."""
 
     start: Fraction | None = None
     """Where to begin, seconds."""
@@ -69,7 +69,7 @@ class VideoSettings:
     """Leave out tracks that the output cannot hold, instead of encoding sound and subtitles anew."""
 
     damaged: Literal["stop", "skip"] = "stop"
-    """What to do where a film is damaged or cut short: stop with an error, or paint what can be decoded."""
+    """What to do where a film is damaged or cut short: stop with an error, or stylize what can be decoded."""
 
     resume: bool | Literal["force"] = True
     """Go on from what an earlier run with the same settings left; with "force" it is an error where that had others."""
@@ -266,7 +266,7 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
     """Raise OutputError where an output is there already and not to be replaced."""
     first = first_file(output)
     if first.exists() and not overwrite:
-        raise OutputError(f"{first}: is there already; --overwrite replaces it")
+        raise OutputError(f"{first}: already exists; --overwrite replaces it")
 
 
 def keeps_alpha(encoding: Encoding) -> bool:
@@ -306,7 +306,7 @@ def _form(film: Film, encoding: Encoding, settings: VideoSettings) -> str:
 def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> list[str]:
     notes = []
     if film.is_hdr:
-        notes.append("the colours are HDR; they are tone-mapped to BT.709 with 8 bits")
+        notes.append("the colors are HDR; they are tone-mapped to BT.709 with 8 bits")
     if film.fields and settings.interlaced == "deinterlace":
         kept = "" if encoding is None else "; --interlaced keep keeps its fields"
         notes.append(f"the film is interlaced; its frames are turned into whole pictures{kept}")

@@ -40,7 +40,7 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
     with open_film(path) as container:
         name = container.format.name
         if name.endswith("_pipe") or name in {"image2", "tty"}:
-            raise InputError(f"{path}: is no film; fastnst stylize paints single pictures")
+            raise InputError(f"{path}: is no film; for single pictures use fastnst stylize")
         stream = main_video(container, path)
         first = _frame_at(path, start) or next(_leniently(container, stream), None)
         if first is None:

@@ -116,7 +116,7 @@ class _Reader:
             except DamagedError as error:
                 raise InputError(
                     f"{self.film.path}: {error} after {self.read} readable frame(s); "
-                    "--damaged skip paints what can be decoded"
+                    "--damaged skip stylizes what can be decoded"
                 ) from error
 
     def _convert(self, to_rgb: ToRgb, decoded: VideoFrame, pts: int, duration: int) -> FilmFrame:

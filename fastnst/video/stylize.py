@@ -38,11 +38,11 @@ class FilmProgress:
     """How far a film is."""
 
     done: int
-    """Frames painted, those of earlier runs included."""
+    """Frames stylized, those of earlier runs included."""
 
     total: int | None
     resumed: int
-    """Frames that an earlier run painted."""
+    """Frames that an earlier run stylized."""
 
     size: int | None = None
     """Bytes that the pictures of the whole film will take; None: not yet known."""
@@ -139,11 +139,11 @@ def _as_begun(pipeline: StylePipeline, plan: FilmPlan) -> Iterator[StylePipeline
     try:
         other = pipeline.on(provider=provider)
     except SettingError as error:
-        raise SettingError(f"{plan.output}: was begun elsewhere: {error}; --resume never paints it anew") from error
+        raise SettingError(f"{plan.output}: was started elsewhere: {error}; --resume never starts again") from error
     with other:
         if other.identity != begun:
-            words = f"was begun on {provider} in {precision}, which is {other.choice.precision} today"
-            raise SettingError(f"{plan.output}: {words}; --resume never paints it anew")
+            words = f"was started on {provider} in {precision}, which is {other.choice.precision} today"
+            raise SettingError(f"{plan.output}: {words}; --resume never starts again")
         yield other
 
 

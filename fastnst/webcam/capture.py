@@ -86,7 +86,7 @@ class Camera(Protocol):
     """For messages: camera 0, film.mp4."""
 
     live: bool
-    """It can be opened anew to go on; a film would begin again."""
+    """It can be opened anew to go on; a film would start again."""
 
     def read(self) -> Frame:
         """Wait for the next frame.

@@ -187,7 +187,7 @@ class Dashboard:
         if strength != 1:
             words.append(f"strength {strength:.1f}")
         if controls.preserve_color:
-            words.append("own colours")
+            words.append("own colors")
         if recorded_s is not None:
             words.append(f"REC {int(recorded_s) // 60}:{int(recorded_s) % 60:02d}")
         return words

@@ -31,11 +31,11 @@ class StylizedShot:
     """As large as the camera's."""
 
     size: tuple[int, int]
-    """At which the network painted."""
+    """At which the network stylized."""
 
     controls: Controls
     style: str
-    """Name of the style that painted it."""
+    """Name of the style that stylized it."""
 
     mixed: tuple[tuple[str, float], ...] = ()
     """Styles that its network can mix, each with its share; none where it knows one style."""

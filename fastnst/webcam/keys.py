@@ -46,7 +46,7 @@ BINDINGS = (
     Binding((".",), Action.MIX_ON, "mix towards the network's next style"),
     Binding((",",), Action.MIX_BACK, "mix towards its previous style"),
     Binding(("m",), Action.MIX_EVEN, "mix all its styles alike"),
-    Binding(("c",), Action.PRESERVE_COLOR, "keep the camera's colours"),
+    Binding(("c",), Action.PRESERVE_COLOR, "keep the camera's colors"),
     Binding(("o",), Action.SPLIT, "original beside the painting"),
     Binding(("s",), Action.SNAPSHOT, "snapshot"),
     Binding(("r",), Action.RECORD, "record, stop recording"),

@@ -150,4 +150,4 @@ def check_path(path: Path, *, overwrite: bool) -> None:
         found = f"suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise OutputError(f"{path}: {found}; expected a film to record into: .mp4, .mov or .mkv")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: is there already; --overwrite replaces it")
+        raise OutputError(f"{path}: already exists; --overwrite replaces it")

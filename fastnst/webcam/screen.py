@@ -87,9 +87,7 @@ class Window:
         """Prepare; the window opens with the first picture. Raises SettingError where there can be none."""
         reason = why_no_window()
         if reason:
-            raise SettingError(
-                f"no window can be opened: {reason}. --record FILE paints into a film without one (Ctrl-C ends it)"
-            )
+            raise SettingError(f"no window can be opened: {reason}. --record FILE works without one (Ctrl-C ends it)")
         self._title, self._shown, self._full = title, 0, False
 
     def show(self, picture: Frame) -> None:

@@ -31,7 +31,7 @@ class Controls:
     """The same by the styles' names; None: all alike."""
 
     preserve_color: bool = False
-    """Only brightness is painted."""
+    """Only brightness is stylized."""
 
     split: bool = False
     """The left half shows the photo."""
@@ -70,13 +70,13 @@ class WebcamSettings:
     """Frames a second to hold by painting smaller."""
 
     long_side: int | None = None
-    """Paint at this size always, pixels; None: as large as the frame rate allows."""
+    """Stylize at this size always, pixels; None: as large as the frame rate allows."""
 
     controls: Controls = field(default_factory=Controls)
     """What the keys change, as it is at first."""
 
     steady: float = 0.0
-    """How much of the frame before stays in what only moves or stands still: 0 paints each frame for itself."""
+    """How much of the frame before stays in what only moves or stands still: 0 stylizes each frame on its own."""
 
     record: Path | None = None
     """Record into this file from the start."""
@@ -114,7 +114,7 @@ class WebcamResult:
     """95 of 100 pictures were faster."""
 
     size: tuple[int, int]
-    """At which the network painted last, (height, width)."""
+    """At which the network stylized last, (height, width)."""
 
     files: tuple[Path, ...]
     """Snapshots and recordings."""

@@ -63,7 +63,7 @@ class SizeKeeper:
         self._full: Size = (0, 0)
         self._sizes: list[Size] = []
         self.size: Size = (0, 0)
-        """The size to paint at, once `fit` was called."""
+        """The size to stylize at, once `fit` was called."""
 
     def fit(self, full: Size) -> None:
         """Take note of the size of the camera's pictures, which may be another after it was plugged in again."""

@@ -67,7 +67,7 @@ g (uint8[N, H, W, 3] frame, float[2] style_weights) => (uint8[N, H, W, 3] styliz
     whole = Cast<to = 2>(bounded)
     stylized = Transpose<perm = [0, 2, 3, 1]>(whole)
 }"""
-"""A normalisation whose scale and shift are mixed of two rows."""
+"""A normalization whose scale and shift are mixed of two rows."""
 
 
 @needs_openvino

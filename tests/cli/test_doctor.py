@@ -40,7 +40,7 @@ def test_something_is_wrong_that_painting_does_not_need(
         "codecs",
         "  !!  av1: missing",
         "        python -m pip install --force-reinstall av",
-        "1 thing is wrong (av1); pictures can be painted.",
+        "1 thing is wrong (av1); pictures can be stylized.",
     ]
 
 
@@ -48,7 +48,7 @@ def test_something_needed_is_broken(monkeypatch: pytest.MonkeyPatch, capfd: pyte
     assert run(monkeypatch, BROKEN, WRONG) == 1
     out = capfd.readouterr().out
     assert "  XX  onnxruntime: not installed\n" in out
-    assert out.endswith("2 things are wrong (onnxruntime, av1); no picture can be painted before that is mended.\n")
+    assert out.endswith("2 things are wrong (onnxruntime, av1); no picture can be stylized before that is fixed.\n")
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -74,4 +74,4 @@ def test_help_of_a_setting_is_wrapped_by_the_terminal_alone() -> None:
     wide = os.environ | {"COLUMNS": "1000", "LINES": "100", "PYTHONIOENCODING": "utf-8"}
     text = subprocess.run(command, env=wide, capture_output=True, encoding="utf-8", check=True).stdout
     (line,) = re.findall("^.*In Python a single path will do.*$", text, re.MULTILINE)
-    assert "Style to paint in: a picture; given several times" in line
+    assert "Style: a picture; given several times" in line

@@ -167,13 +167,13 @@ def test_what_to_do_is_said(
 def test_names(name: str, shown: str, terminal: bool) -> None:
     console = Console()
     console.file, console._force_terminal, console.width = io.StringIO(), terminal, 40
-    console.print(f"{name}: painted")
+    console.print(f"{name}: stylized")
     console.print(name, style="red", end="")
     printed = console.file.getvalue()
-    assert f"{shown}: painted\n" in printed
+    assert f"{shown}: stylized\n" in printed
     assert printed.count(shown) == 2
     if not terminal:
-        assert printed == f"{shown}: painted\n{shown}"
+        assert printed == f"{shown}: stylized\n{shown}"
 
 
 def test_the_model_is_never_overwritten(tmp_path: Path) -> None:

@@ -300,8 +300,8 @@ def test_masks(arguments: list[str], photos: Path, tmp_path: Path, capsys: pytes
     assert settings_of([*arguments, *by_colour], tmp_path)
     capsys.readouterr()
     for extra, message in (
-        ([*masks, "#ff0000"], "a region of colour #0000ff (50.0% of it) that no style mask has"),
-        ([*masks, "#ff00"], "--style-mask #ff00: expected a colour such as #ff0000, a picture, or none"),
+        ([*masks, "#ff0000"], "a region of color #0000ff (50.0% of it) that no style mask has"),
+        ([*masks, "#ff00"], "--style-mask #ff00: expected a color such as #ff0000, a picture, or none"),
         (masks[:2], "regions need masks of both sides"),
         ([*masks, "none", "--style-mask", "none"], "--style-mask is given 2 times, --style 1 times"),
         ([*masks, str(tmp_path / "gone.png")], "gone.png: no such file"),
@@ -413,7 +413,7 @@ def test_a_photo_is_enlarged_where_that_is_asked_for(arguments: list[str], tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--resume", "{folder}/gone"], "gone: nothing to go on with; expected checkpoint.safetensors"),
+        (["--resume", "{folder}/gone"], "gone: nothing to resume; expected checkpoint.safetensors"),
         (["--log-dir", "{folder}/text.jpg"], "text.jpg: is a file; expected the name of a folder"),
         (
             ["--pyramid-levels", "9"],

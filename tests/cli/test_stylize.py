@@ -65,7 +65,7 @@ def test_a_mix_of_a_networks_styles(
         assert run("stylize", photo, *options, "-o", tmp_path / "out.png", "--provider", "cpu", "--overwrite") == 0
         assert read_frame(tmp_path / "out.png")[5, 5].tolist() == [level] * 3
         duo = tmp_path / "duo.onnx"
-        note = f"{duo}: paints all of its styles alike; {duo}@NAME paints one of them\n"
+        note = f"{duo}: stylizes all of its styles alike; {duo}@NAME stylizes one of them\n"
         assert capfd.readouterr().err.startswith(note) == (level == 120)
     assert run("stylize", photo, "--style", tmp_path / "duo.onnx", "--mix", "klee", "-o", tmp_path / "no.png") == 1
     assert capfd.readouterr().err == "fastnst: 'klee' is no style of this network; known: monet, munch\n"
@@ -192,7 +192,7 @@ def test_animation_says_that_its_first_picture_was_painted(
     moving = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     moving[0].save(tmp_path / "a.gif", save_all=True, append_images=moving[1:])
     assert on_cpu(tmp_path / "a.gif", "--style", style, "-o", tmp_path / "out") == 0
-    assert "a.gif: animated; its first picture was painted" in capfd.readouterr().err
+    assert "a.gif: animated; its first picture was stylized" in capfd.readouterr().err
     assert (tmp_path / "out" / "a.png").exists()
 
 
@@ -215,7 +215,7 @@ def test_animation_says_that_its_first_picture_was_painted(
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--mask", "gone.png"], 1, "gone.png: no such file"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--region", "red=photo"], 1, "without --mask"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "some"], 2, "tile"),
-        (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "64"], 1, "cannot be painted in tiles"),
+        (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "64"], 1, "cannot be stylized in tiles"),
         (["--style", "STYLE", "-o", "out.png"], 1, "name a PHOTO"),
     ],
 )

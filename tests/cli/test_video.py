@@ -109,7 +109,7 @@ def test_styles_that_nobody_mixed_are_said_before(
     write_duo(duo)
     assert run(film, "--style", duo, "-o", tmp_path / "out.mp4") == 0
     note, done = capfd.readouterr().err.splitlines()
-    assert note == f"{film}: {duo}: paints all of its styles alike; {duo}@NAME paints one of them"
+    assert note == f"{film}: {duo}: stylizes all of its styles alike; {duo}@NAME stylizes one of them"
     assert done.startswith(f"{tmp_path / 'out.mp4'}: 10 frames in ")
 
 
@@ -241,7 +241,7 @@ def test_interrupted_job_says_that_it_goes_on(
 ) -> None:
     film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 14, film, "--style", style, "-o", out)
-    assert capfd.readouterr().err == f"{out}: what is painted is kept; the next run goes on from there\n"
+    assert capfd.readouterr().err == f"{out}: what is stylized is kept; the next run resumes\n"
     assert run(film, "--style", style, "-o", out) == 0
     assert capfd.readouterr().err.endswith(f"; {SEGMENT_FRAMES} of them from an earlier run\n")
 

@@ -70,7 +70,7 @@ def test_recording_without_a_screen(film: Path, style: str, tmp_path: Path, capf
     assert lines[0] == "no window: there is no screen (DISPLAY is not set); Ctrl-C ends"
     assert lines[1].startswith(f"{output} (")
     # On a busy machine the recorder leaves some out.
-    assert 0 < len(frames) <= int(lines[2].split(" of 15 pictures painted")[0])
+    assert 0 < len(frames) <= int(lines[2].split(" of 15 pictures stylized")[0])
     assert len(lines) == 3
 
 
@@ -83,7 +83,7 @@ def test_the_first_installed_style_is_the_default(film: Path, style: str, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ([], 1, "DISPLAY is not set). --record FILE paints into a film without one"),
+        ([], 1, "DISPLAY is not set). --record FILE works without one"),
         (["--no-window"], 1, "add --record FILE or --virtual-camera"),
         (["--record", "out.gif"], 1, "expected a film to record into: .mp4, .mov or .mkv"),
         (["--record", "there.mp4"], 1, "--overwrite replaces it"),
@@ -224,7 +224,7 @@ def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> 
     assert process.returncode == 0, err
     with suppress(StopIteration):
         assert (read_frame(next(tmp_path.glob("invert-*.png")))[5, 5] == [55, 195, 225]).all()
-    assert "pictures painted" in err
+    assert "pictures stylized" in err
 
 
 def test_without_a_style_the_one_for_live_pictures_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_one_line(damage: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path, run.levels, new_descent(settings), CPU)
     assert str(caught.value).startswith(f"{path}: damaged, or of another version of fastnst (")
-    assert str(caught.value).endswith("; begin anew")
+    assert str(caught.value).endswith("; start again")
 
 
 @pytest.mark.parametrize("asked", ["", "[]", "{}", '{"settings": 3}', "[" * 100_000])
@@ -98,7 +98,7 @@ def test_what_was_asked_for_may_be_damaged_too(asked: str, tmp_path: Path) -> No
 def test_an_image_of_another_photo_is_one_line(tmp_path: Path) -> None:
     _, run = begun("adam")
     check_sizes(tmp_path, run, lambda long_side: (12, long_side))
-    with pytest.raises(CheckpointError, match="holds an image of 16x12 pixels; begin anew"):
+    with pytest.raises(CheckpointError, match="holds an image of 16x12 pixels; start again"):
         check_sizes(tmp_path, run, lambda long_side: (9, long_side))
 
 

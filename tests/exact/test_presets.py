@@ -216,7 +216,7 @@ def test_the_python_interface_does_it_all(photos: Path, style_picture: Path, los
 
 
 def test_the_page_says_what_the_presets_say() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "exact.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "research" / "papers.md").read_text(encoding="utf-8")
     for name, preset in PRESETS.items():
         assert f"| `{name}` |" in page
         for line in (*preset.chosen, *preset.differs):

@@ -87,22 +87,22 @@ def test_count_says_how_many() -> None:
     mask = np.asarray(draw((90, 90), (30, 30, 20, GREEN), (65, 65, 15, (0, 200, 90))))
     assert len(names([mask])) == 3
     assert len(names([mask], 2)) == 2
-    with pytest.raises(InputError, match="the masks have 3 colours, --region-count is 4; give 3 or less"):
+    with pytest.raises(InputError, match="the masks have 3 colors, --region-count is 4; give 3 or less"):
         find_regions([mask], 4)
 
 
 def test_a_photo_is_no_mask() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    with pytest.raises(InputError, match="a mask has no area of one colour"):
+    with pytest.raises(InputError, match="a mask has no area of one color"):
         find_regions([noise])
     squares = np.kron(np.random.default_rng(0).integers(0, 256, (8, 8, 3)), np.ones((10, 10, 1))).astype(np.uint8)
-    with pytest.raises(InputError, match=r"the masks have \d+ colours; expected at most 24"):
+    with pytest.raises(InputError, match=r"the masks have \d+ colors; expected at most 24"):
         find_regions([squares])
 
 
 def test_noise_is_no_mask_beside_one_that_is() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    with pytest.raises(InputError, match="a mask has no area of one colour"):
+    with pytest.raises(InputError, match="a mask has no area of one color"):
         find_regions([noise, np.zeros((20, 30, 3), np.uint8)])
 
 

@@ -165,7 +165,7 @@ def test_save_every_0_keeps_the_end_alone(
     [
         (
             {"style_weight": 7.0},
-            r"was made with --style-weight 5.0, now it is 7.0; give the same, or --resume never to begin anew",
+            r"was made with --style-weight 5.0, now it is 7.0; give the same, or --resume never to start again",
         ),
         ({"pyramid_levels": 1}, "was made with --pyramid-levels 2, now it is 1"),
         ({"style_layers": ("relu1_1",)}, r"was made with --style-layers \['relu1_1', 'relu2_1'\], now"),
@@ -194,13 +194,13 @@ def test_files_that_are_no_checkpoints(settings: OptimizeSettings, photo: Frame,
             optimize(photo, painting, settings, log_dir=folder, resume=True)
         return str(caught.value)
 
-    assert "nothing to go on with; expected checkpoint.safetensors in it" in message()
+    assert "nothing to resume; expected checkpoint.safetensors in it" in message()
     folder.mkdir()
     path = folder / "checkpoint.safetensors"
     path.write_bytes(b"not at all")
     assert "damaged" in message()
     save_file({"a": torch.zeros(1)}, path)
-    assert "no checkpoint of an optimisation" in message()
+    assert "no checkpoint of an optimization" in message()
     path.unlink()
     optimize(photo, painting, settings, log_dir=folder)
     whole = path.read_bytes()

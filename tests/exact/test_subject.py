@@ -265,10 +265,10 @@ def test_a_mask_of_one_colour_is_no_restriction(settings: OptimizeSettings, fram
         ((flat((24, 24), RED), flat((24, 24), RED)), "--style-mask is 24x24 pixels, its style picture 30x24"),
         (
             (flat((24, 24), RED, (0, 255, 0)), flat((24, 30), RED, BLUE)),
-            r"a region of colour #00ff00 \(50.0% of it\) that no style mask has \(they have .*\); paint it there, or",
+            r"a region of color #00ff00 \(50.0% of it\) that no style mask has \(they have .*\); add it there, or",
         ),
         ((np.zeros((24, 24), np.uint8), flat((24, 30), RED)), "is no picture"),
-        ((flat((24, 24), RED), "#ff00"), "a style's mask is '#ff00'; expected a picture or a colour such as #ff0000"),
+        ((flat((24, 24), RED), "#ff00"), "a style's mask is '#ff00'; expected a picture or a color such as #ff0000"),
     ],
 )
 def test_masks_that_do_not_fit(masks: tuple[Frame, Frame], message: str, settings: OptimizeSettings) -> None:
@@ -291,7 +291,7 @@ def test_missing_regions(settings: OptimizeSettings) -> None:
     plain = objective_of(replace(settings, missing_regions="plain"), photo, style, mask)
     assert [target.weight for target in plain.style] == [1.0]
     assert plain.style[0].positions.keys() == {"relu1_1", "relu2_1"}
-    with pytest.raises(InputError, match="no colour in common: nothing would be painted"):
+    with pytest.raises(InputError, match="no color in common: nothing would be stylized"):
         objective_of(replace(settings, missing_regions="plain"), photo, style, flat((24, 24), (0, 255, 0)))
 
 

@@ -86,7 +86,7 @@ def test_two_photos_for_one_output(tree: Path, tmp_path: Path) -> None:
 
 def test_a_result_that_is_there_is_kept(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out.png").touch()
-    with pytest.raises(OutputError, match=r"out\.png: is there already; --overwrite"):
+    with pytest.raises(OutputError, match=r"out\.png: already exists; --overwrite"):
         refuse_existing(plan_pictures([tree / "a.jpg"], tmp_path / "out.png"))
 
 
@@ -225,7 +225,7 @@ def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:
     first.parent.mkdir()
     first.write_bytes(b"somebody else's")
     tally = stylize_all(invert_frame, plan)
-    assert [str(outcome.error) for outcome in tally.failed] == [f"{first}: is there already; --overwrite replaces it"]
+    assert [str(outcome.error) for outcome in tally.failed] == [f"{first}: already exists; --overwrite replaces it"]
     assert first.read_bytes() == b"somebody else's"
     assert tally.done == 1
     assert not stylize_all(invert_frame, plan, overwrite=True).failed

@@ -138,7 +138,7 @@ def test_a_color_that_is_not_there(quarters: Path) -> None:
         read_regions(quarters, {"gray": 0})
     with pytest.raises(InputError, match="no region of its own in darkred"):
         read_regions(quarters, {"red": 0, "darkred": 1})
-    with pytest.raises(SettingError, match=r"--region sky=\.\.\.: no colour"):
+    with pytest.raises(SettingError, match=r"--region sky=\.\.\.: no color"):
         read_regions(quarters, {"sky": 0})
 
 
@@ -179,9 +179,9 @@ def test_what_cannot_be(settings: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        (("red",), "--region red: expected COLOUR=STYLE"),
-        (("=a",), "expected COLOUR=STYLE"),
-        (("red=",), "expected COLOUR=STYLE"),
+        (("red",), "--region red: expected COLOR=STYLE"),
+        (("=a",), "expected COLOR=STYLE"),
+        (("red=",), "expected COLOR=STYLE"),
         (("red=a", "red=b"), "red is given twice"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_mix_of_styles(style: Write, mix: str) -> None:
     assert paint(mix)[0, 0, 0] == 120
     assert paint(mix, mix="munch:3,monet:1")[0, 0, 0] == 80
     assert paint(f"{mix}@monet")[0, 0, 0] == 200
-    with pytest.raises(SettingError, match=r"mix.onnx@monet says what to paint, and --mix munch too; give one"):
+    with pytest.raises(SettingError, match=r"mix.onnx@monet names a style, and --mix munch too; give one"):
         paint(f"{mix}@monet", mix="munch")
     assert paint(mix, mix="munch")[0, 0, 0] == 40
     with pytest.raises(SettingError, match="'3' is no style of this network"):
@@ -114,10 +114,10 @@ def test_styles_that_nobody_mixed_are_said_once(
     mix: str, halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with StylePipeline(mix, Effects(mask=halves, region=(f"blue={mix}",)), provider="cpu") as pipeline:
-        assert pipeline.notes == [f"{mix}: paints all of its styles alike; {mix}@NAME paints one of them"]
+        assert pipeline.notes == [f"{mix}: stylizes all of its styles alike; {mix}@NAME stylizes one of them"]
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
     with StylePipeline("mix", Effects(), provider="cpu") as pipeline:
-        assert pipeline.notes == ["mix: paints all of its styles alike; mix@NAME paints one of them"]
+        assert pipeline.notes == ["mix: stylizes all of its styles alike; mix@NAME stylizes one of them"]
     with StylePipeline(f"{mix}@monet", Effects(), provider="cpu") as pipeline:
         assert pipeline.notes == []
 

@@ -130,7 +130,7 @@ def test_networks_without_tiles_stay_in_one_piece(tmp_path: Path, monkeypatch: p
     with StyleSession(old, provider="cpu", tile="auto") as session:
         np.testing.assert_array_equal(session(frame), in_one_piece(old, frame))
         assert session.tiles.pictures == 0
-    with pytest.raises(StyleError, match="cannot be painted in tiles: it has opset 17"):
+    with pytest.raises(StyleError, match="cannot be stylized in tiles: it has opset 17"):
         StyleSession(old, provider="cpu", tile=64)
 
 
@@ -160,7 +160,7 @@ def test_mistakes(network: Path) -> None:
 
 def test_a_provider_without_tiles(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
-    with pytest.raises(SettingError, match="--tile 64: provider openvino paints no tiles; cpu, cuda and auto do"):
+    with pytest.raises(SettingError, match="--tile 64: provider openvino has no tiles; cpu, cuda and auto do"):
         StyleSession(network, provider="openvino", tile=64)
     monkeypatch.setattr("fastnst.inference.session.one_piece_limit", lambda: 2**20)
     with StyleSession(network, provider="openvino", tile="auto") as session:

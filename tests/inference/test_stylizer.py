@@ -237,7 +237,7 @@ def test_a_loop_without_end_is_given_up(write_network: Any, monkeypatch: pytest.
     }"""
     monkeypatch.setattr("fastnst.inference.session.try_network", partial(try_network, limit_s=0.5))
     started = time.monotonic()
-    with pytest.raises(StyleError, match="has not loaded and painted a test picture within 0 s"):
+    with pytest.raises(StyleError, match="has not loaded and stylized a test picture within 0 s"):
         Stylizer(write_network(graph), provider="cpu")
     assert time.monotonic() - started < 60
 

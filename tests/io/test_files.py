@@ -236,17 +236,17 @@ def test_a_name_that_is_taken_at_the_last_moment_is_not_taken_over(
     ],
 )
 def test_whatever_is_wrong_is_one_line_with_a_remedy(wrong: Exception) -> None:
-    with pytest.raises(CheckpointError) as caught, reading(Path("run/checkpoint"), "begin anew"):
+    with pytest.raises(CheckpointError) as caught, reading(Path("run/checkpoint"), "start again"):
         raise wrong
     said = str(caught.value)
     assert said.startswith("run/checkpoint: damaged, or of another version of fastnst (")
-    assert said.endswith("); begin anew")
+    assert said.endswith("); start again")
     assert "\\n" not in said
     assert "()" not in said
 
 
 def test_errors_of_ours_pass() -> None:
-    with pytest.raises(SettingError, match=r"^mine$"), reading(Path("x"), "begin anew"):
+    with pytest.raises(SettingError, match=r"^mine$"), reading(Path("x"), "start again"):
         raise SettingError("mine")
 
 

@@ -303,7 +303,7 @@ def test_avif_for_bright_screens_is_brought_to_an_ordinary_one(tmp_path: Path) -
     place = content.index(b"colrnclx") + 8
     (tmp_path / "a.avif").write_bytes(content[:place] + struct.pack(">HH", 9, 16) + content[place + 4 :])
     picture = read_picture(tmp_path / "a.avif")
-    assert picture.notes == ("HDR (PQ): its colours were brought to an ordinary screen's",)
+    assert picture.notes == ("HDR (PQ): its colors were brought to an ordinary screen's",)
     # 130 of 255 in PQ are 102 nits, half of white at 203: 188 in sRGB, a little less after the roll-off.
     assert 170 <= picture.frame[16, 16, 0] <= 192
 

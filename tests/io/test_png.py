@@ -61,7 +61,7 @@ def test_pq_is_brought_to_the_range_of_a_screen(tmp_path: Path) -> None:
     path = write_png(tmp_path / "a.png", [pq_row([0, 20.3, 1000, 10000])], 4, 16, 2, cicp)
     picture = read_picture(path)
     np.testing.assert_allclose(picture.frame[0, :, 1], [0, 89, 255, 255], atol=1)
-    assert picture.notes == ("HDR (PQ): its colours were brought to an ordinary screen's",)
+    assert picture.notes == ("HDR (PQ): its colors were brought to an ordinary screen's",)
     assert picture.icc_profile is None
 
 

@@ -113,7 +113,7 @@ def test_several_pages_are_no_animation(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     picture = read_picture(tmp_path / "a.tif")
     assert not picture.animated
-    assert picture.notes == ("holds 3 pictures; the first was painted",)
+    assert picture.notes == ("holds 3 pictures; the first was stylized",)
 
 
 @pytest.mark.parametrize("name", ["a.dng", "a.NEF", "a.cr2", "a.ARW", "a.tif"])

@@ -108,7 +108,7 @@ def test_peak_outlasts_what_was_given_back() -> None:
     assert 60 < float(done.stdout) < 80
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the figure begins anew with each process anyway")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the figure starts again with each process anyway")
 def test_the_parents_memory_does_not_count() -> None:
     block = bytearray(200 << 20)
     block[::4096] = b"1" * len(block[::4096])

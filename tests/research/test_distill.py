@@ -57,11 +57,11 @@ def test_goes_on_after_the_last_round(settings: DistillSettings, photos: Path, t
 
 def test_refuses_what_is_there_and_what_is_not(settings: DistillSettings, photos: Path, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_text("anything")
-    with pytest.raises(OutputError, match="holds a distillation already; go on with --resume"):
+    with pytest.raises(OutputError, match="already holds a distillation; resume it with --resume"):
         distill(settings, photos, tmp_path, device=CPU)
     with pytest.raises(CheckpointError, match="not a readable"):
         distill(settings, photos, tmp_path, resume=True, device=CPU)
-    with pytest.raises(CheckpointError, match="no distillation to go on with"):
+    with pytest.raises(CheckpointError, match="no distillation to resume"):
         loop.saved_settings(tmp_path / "none")
     with pytest.raises(InputError, match="no pictures in it"):
         distill(settings, tmp_path, tmp_path / "new", device=CPU)
@@ -128,7 +128,7 @@ def test_the_command(
     assert set(load_file(folder / "compact.safetensors")) == set(compact.CompactFeatures().state_dict())
     with pytest.raises(SystemExit, match="1"):
         main(["research", "distill", *options, "-o", str(folder)])
-    assert "--resume never begins anew" in capsys.readouterr().err
+    assert "--resume never starts again" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="0"):
         main(["research", "distill", "--recipe", str(recipe), *options, "-o", str(folder)])
     assert f"{folder}: going on with the distillation that it holds" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def test_the_command_writes_nothing_that_fails(
 ) -> None:
     monkeypatch.setattr("fastnst.research.quantization.LEAST_PSNR", 98.0)
     out = tmp_path / "int8.onnx"
-    with pytest.raises(StyleError, match=r"paints worse in 8-bit integers .*; nothing was written"):
+    with pytest.raises(StyleError, match=r"is worse in 8-bit integers .*; nothing was written"):
         command(str(network), photos=(str(photos),), style_image=style_picture, output=out, judged=2)
     assert list(tmp_path.iterdir()) == []
     assert judged

@@ -354,6 +354,6 @@ def test_networks_that_cannot_be_tiled(core: str, reason: str, tmp_path: Path) -
         map=np.ones((1, 3, 96, 96), np.float32),
         kernel=np.ones((3, 3, 3, 3), np.float32),
     )
-    with pytest.raises(StyleError, match=f"cannot be painted in tiles: .*{reason}") as caught:
+    with pytest.raises(StyleError, match=f"cannot be stylized in tiles: .*{reason}") as caught:
         TiledStylizer(path)
     assert "\n" not in str(caught.value)

@@ -53,7 +53,7 @@ def test_a_loss_that_runs_away_is_found_and_one_bad_picture_is_not() -> None:
     assert str(later[-1]).startswith("the loss ran away, from 1.")
 
 
-@pytest.mark.parametrize(("level", "word"), [(0.0, "black"), (1.0, "white"), (0.4, "one flat colour")])
+@pytest.mark.parametrize(("level", "word"), [(0.0, "black"), (1.0, "white"), (0.4, "one flat color")])
 def test_flat_pictures_are_found_once_the_network_has_settled(level: float, word: str) -> None:
     guarding, flat = LossGuard(), {**GOOD, "level": level, "spread": 0.001}
     said = [guarding.fault(flat) for _ in range(failures.SETTLED)]

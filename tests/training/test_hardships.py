@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_training(
 
     calls = TrainCallbacks(on_step=change, on_note=notes.append)
     engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, callbacks=calls)
-    assert [line for line in notes if "training goes on" in line] == notes
+    assert [line for line in notes if "training continues" in line] == notes
     assert len(notes) == 2
     assert notes[0].startswith(str(tmp_path / CHECKPOINT))
     assert saved == {2: 1, 3: 1, 4: 1, 5: 4, 6: 5}  # what was there stays whole until there is a newer one
@@ -152,7 +152,7 @@ def test_a_disk_that_really_runs_full(style_picture: Path, loss_weights: Path, p
     lines = ended.stdout.splitlines()
     assert "Traceback" not in ended.stderr, ended.stderr
     assert lines[-1].startswith(f"ended: {disk / CHECKPOINT}: cannot be written (No space left on device)"), lines
-    assert any("training goes on" in line for line in lines)
+    assert any("training continues" in line for line in lines)
     assert steps_in(kept) == 3  # the last whole one
     assert [path.name for path in kept.iterdir() if path.suffix == ".safetensors"] == [CHECKPOINT]
 
@@ -169,7 +169,7 @@ def test_events_that_cannot_be_written_are_said_once_and_end_no_training(
     assert result.steps == 6
     (note,) = notes
     assert "TensorBoard" in note
-    assert "training goes on" in note
+    assert "training continues" in note
 
 
 # What it leaves

@@ -157,7 +157,9 @@ def test_resuming_with_another_setting_or_style_is_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
-    with pytest.raises(CheckpointError, match="now it is --steps 6 instead of 1; --resume never begins anew, --resume"):
+    with pytest.raises(
+        CheckpointError, match="now it is --steps 6 instead of 1; --resume never starts again, --resume"
+    ):
         engine.run_training(settings, photos, tmp_path, resume=True)
     other = dataclasses.replace(settings, steps=1, style=photos / "photo0.png")
     with pytest.raises(CheckpointError, match="another style picture"):
@@ -264,7 +266,7 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
     said: list[str] = []
     result = engine.run_training(begun, photos, tmp_path, callbacks=engine.TrainCallbacks(on_note=said.append))
     known, info = load_model(bundled_models() / "gallery.safetensors")
-    (nearest,) = (line.split(", which")[0].rpartition(" ")[2] for line in said if "begins as" in line)
+    (nearest,) = (line.split(", the nearest")[0].rpartition(" ")[2] for line in said if "starts from" in line)
     weights = torch.eye(len(info.styles))[info.styles.index(nearest)]
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

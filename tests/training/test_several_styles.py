@@ -294,9 +294,9 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
     red, blue = colours(network, 2)
     assert red[0] > blue[0] + 0.1
     assert blue[2] > red[2] + 0.1
-    assert [line.split(", which")[0] for line in said if "begins" in line] == [
-        "red_one begins as fire",
-        "blue begins as sea",
+    assert [line.split(", the nearest")[0] for line in said if "starts from" in line] == [
+        "red_one starts from fire",
+        "blue starts from sea",
     ]
     single = dataclasses.replace(begun, style=settings.style[1:], ema_decay=0.0)
     assert_close(
@@ -308,10 +308,10 @@ def test_each_painting_begins_as_the_nearest_that_the_start_knows(
     named = dataclasses.replace(begun, style=(red_one, tmp_path / "sea.png"))
     again = colours(engine.run_training(named, photos, tmp_path / "named", callbacks=noting).network, 2)
     assert_close(torch.stack(again), torch.stack([red, blue]), rtol=1e-3, atol=1e-4)
-    assert len([line for line in said if "begins" in line]) == 1
+    assert len([line for line in said if "starts from" in line]) == 1
     said.clear()
     engine.run_training(begun, photos, tmp_path / "run", resume=True, callbacks=noting)
-    assert not any("begins" in line for line in said)
+    assert not any("starts from" in line for line in said)
 
 
 def test_a_painting_of_the_same_name_begins_as_itself(settings: TrainSettings, trio: Path, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_student_that_began_without_a_teacher_stays_so(live: TrainSettings, ph
     calls = TrainCallbacks(on_step=lambda step: seen.append(set(step.losses)))
     train(live, tmp_path, content=photos, resume=True, callbacks=calls)
     assert all("distillation" not in names for names in seen)
-    with pytest.raises(CheckpointError, match="no training to go on with"):
+    with pytest.raises(CheckpointError, match="no training to resume"):
         train(live, tmp_path / "misspelt", content=photos, resume=True)
 
 

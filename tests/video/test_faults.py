@@ -171,7 +171,7 @@ def test_film_cut_short(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_p
     content = (faststart(whole, tmp_path / "fast.mp4") if name.endswith("mp4") else whole).read_bytes()
     cut.write_bytes(content[: len(content) * 6 // 10])
     output = tmp_path / f"out-{name}"
-    with pytest.raises(InputError, match=r"after \d+ readable frame\(s\); --damaged skip paints what can be decoded"):
+    with pytest.raises(InputError, match=r"after \d+ readable frame\(s\); --damaged skip stylizes what can be decoded"):
         paint(cut, output)
     assert_nothing_written(output)
     result = paint(cut, output, damaged="skip")
@@ -194,7 +194,7 @@ def test_an_animation_cut_short(make_clip: Fixture, paint: Fixture, tmp_path: Pa
         assert paint(cut, tmp_path / f"{name}.mp4").frames == 12, name
     eighth = [place for place in range(len(content)) if content.startswith(b"\x21\xf9\x04", place)][7]
     cut.write_bytes(content[: eighth + 800])
-    with pytest.raises(InputError, match=r"the file is cut short after 8 readable frame\(s\); --damaged skip paints"):
+    with pytest.raises(InputError, match=r"the file is cut short after 8 readable frame\(s\); --damaged skip stylizes"):
         paint(cut, tmp_path / "out.mp4")
     assert_nothing_written(tmp_path / "out.mp4")
     result = paint(cut, tmp_path / "out.mp4", damaged="skip")
@@ -309,7 +309,7 @@ def test_size_changes_on_the_way(paint: Fixture, read: Fixture, tmp_path: Path, 
             for packet in [*packets, *encoder.encode(None)]:
                 packet.stream = stream
                 clip.mux(packet)
-    with pytest.raises(InputError, match=r"changes from 64x48 to 96x64 at 0\.40 s; paint the parts one by one"):
+    with pytest.raises(InputError, match=r"changes from 64x48 to 96x64 at 0\.40 s; stylize the parts one by one"):
         paint(source, tmp_path / "out.mkv")
     assert_nothing_written(tmp_path / "out.mkv")
     change = Fraction(4, 10)
@@ -327,7 +327,7 @@ def test_outputs_that_are_refused(make_clip: Fixture, tmp_path: Path) -> None:
     for name, words in (
         ("film.mp4", "is the film itself"),
         ("link.mp4", "is the film itself"),
-        ("there.mp4", "is there already; --overwrite replaces it"),
+        ("there.mp4", "already exists; --overwrite replaces it"),
         ("folder.mp4", "is a folder"),
         ("film.xyz", "is no name for a film"),
         ("film", "is no name for a film"),
@@ -350,7 +350,7 @@ def test_output_that_appears_meanwhile(make_clip: Fixture, paint: Fixture, tmp_p
         first.write_bytes(b"precious")
         return frame
 
-    with pytest.raises(OutputError, match="is there already; --overwrite replaces it"):
+    with pytest.raises(OutputError, match="already exists; --overwrite replaces it"):
         paint(source, output, slowly)
     assert first.read_bytes() == b"precious"
     assert paint(source, output, overwrite=True).resumed == 5  # what was painted is not lost

@@ -55,7 +55,7 @@ def test_joined_recordings_last_as_long_as_both(
     film = tmp_path / f"joined{suffix}"
     film.write_bytes(record(suffix) + record(suffix, later))
     result = paint(film, tmp_path / output)
-    assert str(result.damage).endswith("the file's clock jumps 1 time(s), mended on all tracks")
+    assert str(result.damage).endswith("the file's clock jumps 1 time(s), fixed on all tracks")
     after = read(tmp_path / output)
     assert len(after.stamps) in {21, 22}  # the decoder may hold one back at the seam
     steps = [two - one for one, two in pairwise(after.stamps)]

@@ -156,7 +156,7 @@ def test_frames_are_not_written_over_themselves(tmp_path: Path) -> None:
             plan_film(source, tmp_path / "in" / "%d.png", overwrite=True)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"1\.png: is there already"):
+    with pytest.raises(OutputError, match=r"1\.png: already exists"):
         plan_film(tmp_path / "in", tmp_path / "out" / "%d.png")
 
 

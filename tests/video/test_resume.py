@@ -185,8 +185,8 @@ def test_auto_goes_on_with_what_the_film_was_begun_with(
 @pytest.mark.parametrize(
     ("openvino", "words"),
     [
-        (SettingError("it was taken out"), "was begun elsewhere: it was taken out"),
-        ("float16", "was begun on openvino in bfloat16, which is float16 today"),
+        (SettingError("it was taken out"), "was started elsewhere: it was taken out"),
+        ("float16", "was started on openvino in bfloat16, which is float16 today"),
     ],
 )
 def test_what_the_film_was_begun_with_is_gone(
@@ -195,7 +195,7 @@ def test_what_the_film_was_begun_with_is_gone(
     opened = machine(cpu="float32", openvino=openvino)
     with pytest.raises(SettingError) as caught:
         paint(film, stopped, codec="ffv1", provider="auto", open_session=opened)
-    assert str(caught.value) == f"{stopped}: {words}; --resume never paints it anew"
+    assert str(caught.value) == f"{stopped}: {words}; --resume never starts again"
     assert job_folder(stopped).exists()
     assert paint(film, stopped, codec="ffv1", provider="auto", open_session=opened, resume=False).resumed == 0
     assert not job_folder(stopped).exists()

@@ -45,7 +45,7 @@ def linux(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_no_display(linux: pytest.MonkeyPatch) -> None:
     linux.delenv("DISPLAY", raising=False)
-    with pytest.raises(SettingError, match=r"DISPLAY is not set\)\. --record FILE paints into a film without one"):
+    with pytest.raises(SettingError, match=r"DISPLAY is not set\)\. --record FILE works without one"):
         Window("fastnst")
 
 
