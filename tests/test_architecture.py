@@ -9,20 +9,32 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "fastnst"
 
-_BELOW_THE_COMMANDS = {"io", "machine", "report", "losses", "backends", "models", "metrics", "tiling", "inference"}
+_BELOW_THE_COMMANDS = {
+    "io",
+    "machine",
+    "batch",
+    "report",
+    "losses",
+    "backends",
+    "models",
+    "metrics",
+    "tiling",
+    "inference",
+}
 _BELOW_THE_COMMANDS |= {"video", "webcam", "training", "exact"}
 
 MAY_IMPORT = {
     "machine": set(),
     "io": {"machine"},
+    "batch": {"io", "machine"},
     "report": {"io"},
     "losses": {"io", "machine"},
     "backends": {"io", "machine"},
     "models": {"io", "backends"},
     "metrics": {"io", "losses"},
     "tiling": {"io", "machine", "backends"},
-    "inference": {"io", "machine", "backends", "tiling"},
-    "video": {"io", "machine", "backends", "inference"},
+    "inference": {"io", "machine", "batch", "backends", "tiling"},
+    "video": {"io", "machine", "batch", "backends", "inference"},
     "webcam": {"io", "machine", "backends", "inference", "video"},
     "training": {"io", "machine", "losses", "models", "metrics"},
     "exact": {"io", "machine", "losses", "inference"},
@@ -33,7 +45,7 @@ MAY_IMPORT = {
 }
 """Which packages each may import, from the bottom up. Everything may import `fastnst.errors` and `fastnst.renamed`."""
 
-WITHOUT_TORCH = ("backends", "tiling", "inference", "video", "webcam")
+WITHOUT_TORCH = ("batch", "backends", "tiling", "inference", "video", "webcam")
 
 
 @cache

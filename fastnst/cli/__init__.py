@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": "Measure trained styles side by side, in figures and pictures.",
     "styles": "List the installed styles; add or remove your own.",
     "bench": "Time networks by picture size and provider.",
+    "status": "Show how far a batch of pictures or films is, over all its shards.",
     "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
@@ -48,7 +49,7 @@ GROUPS = {
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),
-    "Manage": ("styles", "doctor"),
+    "Manage": ("styles", "status", "doctor"),
 }
 """What `fastnst --help` shows commands under, in this order."""
 
@@ -83,7 +84,7 @@ RESEARCH = {
 }
 """Commands below `research`."""
 
-MODULES = {"coco": "train", "quantize": "export", "bench-optimize": "bench"}
+MODULES = {"status": "batch", "coco": "train", "quantize": "export", "bench-optimize": "bench"}
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
 NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")

@@ -2,12 +2,12 @@
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,14 +18,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli import call
+from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
 from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on
 from fastnst.cli.paintings import fitted
-from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, StyleError, on_one_line
+from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 
 if TYPE_CHECKING:
+    from fastnst.batch.jobs import BatchPlan, Shard
+    from fastnst.batch.run import Outcome
     from fastnst.inference.pipeline import StylePipeline
+    from fastnst.video.batch import FilmWorkshop
     from fastnst.video.plan import FilmPlan
     from fastnst.video.stylize import FilmProgress, FilmResult
 
@@ -36,11 +40,12 @@ POSITIVE = validators.Number(gte=1)
 
 
 def video(
-    sources: Annotated[list[str], Parameter(name="FILM", negative="")],
+    sources: Annotated[list[str] | None, Parameter(name="FILM", negative="")] = None,
     /,
     *,
     style: str | None = None,
-    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
+    batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
     fit: float = FIT_S,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
@@ -57,7 +62,6 @@ def video(
     drop_tracks: Annotated[bool, Parameter(negative="")] = False,
     damaged: Literal["stop", "skip"] = "stop",
     resume: Resume = "auto",
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
     threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
@@ -72,14 +76,14 @@ def video(
     ----------
     sources:
         Films, folders (searched with their subfolders), patterns like 'clips/*.mp4'; numbered pictures as a folder
-        or as 'frames/%04d.png'.
+        or as 'frames/%04d.png'; addresses of objects such as s3://bucket/films, for which fsspec must be installed.
     style:
         Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
         first time; trio@munch is one style of a network that knows several. May be left out where --region names
         styles.
     output:
         Output: for one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets
-        the films' names and subfolders.
+        the films' names and subfolders, or an address.
     fit:
         Seconds to fit a network to a painting, at most, the first time; 0 takes a mixture of known styles, in a second.
     steady:
@@ -117,8 +121,6 @@ def video(
     resume:
         Whether to resume what an interrupted run left: auto does where its settings are the same, never starts
         again, DIR resumes the unfinished film in that folder, which must have the same settings.
-    overwrite:
-        Replace files that already exist. Sources are never overwritten.
     tile:
         Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
         where one piece might take more than 4 GB, or more than there is; off never does.
@@ -131,10 +133,10 @@ def video(
         Threads of the decoder and of the encoder.
     """
     # FFmpeg and ONNX Runtime take a moment to import: only now that the options are known to be right.
-    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+    from fastnst.batch.jobs import result_of  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
-    from fastnst.video.names import frames_left_out, name_outputs  # noqa: PLC0415
-    from fastnst.video.plan import VideoSettings, plan_film  # noqa: PLC0415
+    from fastnst.video.batch import FilmWorkshop, frames_left_out, plan_films  # noqa: PLC0415
+    from fastnst.video.plan import VideoSettings  # noqa: PLC0415
 
     settings = VideoSettings(
         codec=codec,
@@ -153,37 +155,72 @@ def video(
         resume="force" if isinstance(resume, Path) else asks_to_resume(resume),
         codec_threads=codec_threads,
     )
-    jobs = name_outputs(sources, output)
-    if isinstance(resume, Path):
-        _check_unfinished(resume, [job.output for job in jobs])
     console = Console(stderr=True)
-    for line in name_left_out([path for job in jobs for path in frames_left_out(job)]):
+    shard = batch.choose_shard(console)
+    plan = plan_films(sources or [], output, listed=batch.names(), shard=shard)
+    for line in name_left_out([path for job in plan.jobs for path in frames_left_out(job.source)]):
         console.print(line)
-    failed: list[Path] = []
-
-    @contextmanager
-    def forgiving(source: Path) -> Iterator[None]:
-        try:
-            yield
-        except FastNSTError as error:
-            if len(jobs) == 1:
-                raise
-            console.print(f"failed: {error}", style="red")
-            failed.append(source)
-
+    if isinstance(resume, Path):
+        _check_unfinished(resume, [Path(result_of(plan.output, job)) for job in plan.jobs])
     style, effects = fitted(style, effects, fit, console)
-    with StylePipeline(style, effects, provider=provider, threads=threads, tile=tile) as pipeline:
-        plans: list[FilmPlan] = []
-        for job in jobs:
-            with forgiving(job.source):
-                plans.append(plan_film(job.source, job.output, settings, overwrite=overwrite))
-        for plan in plans:
-            with forgiving(plan.film.path):
-                _stylize(pipeline, plan, console)
-    if failed:
-        names = ", ".join(str(source) for source in failed)
-        console.print(f"{len(failed)} of {len(jobs)} films failed: {names}")
-        sys.exit(1)
+    workshop = FilmWorkshop(
+        style=style,
+        effects=effects,
+        video=settings,
+        provider=provider,
+        threads=threads,
+        tile=tile,
+        show=None if batch.ray else partial(_stylize, console=console),
+    )
+    if plan.alone and (batch.ray or shard.parts > 1) and _in_segments(workshop, plan, batch, shard, console):
+        return
+
+    def show(outcome: "Outcome") -> None:
+        if outcome.error is not None and len(plan.jobs) > 1:
+            console.print(f"failed: {outcome.error}", style="red")
+        for note in outcome.notes:
+            console.print(f"{outcome.task.job.source}: {note}")
+
+    tally = run_plan(plan, workshop, batch, settings=workshop.settings, threads=threads, on_done=show)
+    if len(plan.jobs) == 1 and tally.failed:
+        raise tally.failed[0].error or AssertionError
+    if not plan.alone:
+        films = "1 film" if tally.done == 1 else f"{tally.done} films"
+        end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console)
+
+
+def _in_segments(
+    workshop: "FilmWorkshop", plan: "BatchPlan", batch: BatchOptions, shard: "Shard", console: Console
+) -> bool:
+    """Stylize a shard's segments of one film; False where it is not to be cut into segments."""
+    from fastnst.batch.jobs import result_of  # noqa: PLC0415
+    from fastnst.io.storage import is_address  # noqa: PLC0415
+    from fastnst.video.segments import plan_segments, stylize_in_segments  # noqa: PLC0415
+
+    (job,) = plan.jobs
+    output = result_of(plan.output, job)
+    if is_address(job.source):
+        return False
+    found = plan_segments(workshop, job.source, output, overwrite=batch.overwrite)
+    if found is None:
+        return False
+    film, times = found
+    for note in film.notes:
+        console.print(f"{job.source}: {note}")
+
+    def show(outcome: "Outcome") -> None:
+        words = f"failed: {outcome.error}" if outcome.error else f"{outcome.elapsed_s:.1f} s"
+        console.print(f"{output}: segment {outcome.task.job.name.partition('.')[0]}: {words}")
+
+    result = stylize_in_segments(workshop, film, times, batch.work_of(workshop.threads), shard=shard, on_done=show)
+    tally = result.tally
+    line = f"{output}: {tally.done} of {result.segments} segments in {tally.elapsed_s:.1f} s"
+    if result.whole:
+        line += f"; the film is whole, with {result.frames} frames"
+    elif not tally.failed:
+        line += "; whoever does the last one puts the film together"
+    end_batch(tally, line, console)
+    return True
 
 
 def _check_unfinished(folder: Path, outputs: list[Path]) -> None:
@@ -197,7 +234,7 @@ def _check_unfinished(folder: Path, outputs: list[Path]) -> None:
         raise InputError(f"--resume {folder}: holds no unfinished film that is asked for; expected {expected}")
 
 
-def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> None:
+def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -> "FilmResult":
     """Stylize one film, and say how it went."""
     from fastnst.video.job import left_identity  # noqa: PLC0415
     from fastnst.video.stylize import stylize_film  # noqa: PLC0415
@@ -221,6 +258,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", console: Console) -> N
             console.print(f"{plan.output}: what is stylized is kept; this goes on: {call.again}")
         raise
     console.print(_summary(result))
+    return result
 
 
 def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:

@@ -1,14 +1,22 @@
-"""Stylizing picture files, one or many: outputs are settled before work starts, a bad file costs only itself."""
+"""Stylizing picture files, one or many: which is written where, and what is done with one of them."""
 
-import errno
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from itertools import chain
+from pathlib import Path, PurePosixPath
 
+from fastnst.backends.backend import ProviderChoice
+from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places_of, settle_jobs
+from fastnst.batch.run import Perform, Task
 from fastnst.errors import FastNSTError, OutputError
-from fastnst.io.folders import Found, find_pictures
+from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.pipeline import StylePipeline, describe_look
+from fastnst.inference.refining import NONE, Refinement
+from fastnst.inference.session import TileChoice
+from fastnst.io.folders import READ_SUFFIXES, each_picture
 from fastnst.io.images import (
     WRITE_FORMATS,
     Frame,
@@ -21,175 +29,165 @@ from fastnst.io.images import (
     write_picture,
 )
 from fastnst.io.pixels import resize_visible
+from fastnst.io.storage import delivered, fetched, is_address
 
 
-@dataclass(frozen=True)
-class PhotoJob:
-    """One picture to paint."""
-
-    source: Path
-    """The photo."""
-
-    output: Path
-    """The file to write."""
-
-
-def plan_outputs(
-    photos: Sequence[str | Path], output: Path, *, overwrite: bool = False, left_out: list[Path] | None = None
-) -> list[PhotoJob]:
+def plan_pictures(
+    photos: Sequence[str | Path],
+    output: str | Path,
+    *,
+    listed: Sequence[str] = (),
+    shard: Shard = WHOLE,
+    left_out: list[Path] | None = None,
+) -> BatchPlan:
     """Find the photos and give each its output file.
 
-    One photo and an output with a picture's suffix: that file. Otherwise output is a folder: sub-folders, names and
-    formats are kept; formats that are not written become .png.
+    One photo and an output with a picture's suffix: that file. Otherwise output is a folder, or an address:
+    subfolders, names and formats are kept; formats that are not written become .png.
 
     Args:
-        photos: files, folders and patterns; see `find_pictures`.
-        output: a file or a folder; it need not exist.
-        overwrite: replace files that are there. A photo is never replaced by its own painting, nor is any other
-            photo of the batch.
+        photos: files, folders, patterns and addresses; see `find_pictures`.
+        output: a file, a folder or an address; it need not exist.
+        listed: names of files that keep their folders, see `places_of`.
+        shard: the part that this process does.
         left_out: gets the pictures in folders of a kind that is not read here, see `name_left_out`.
 
     Raises:
-        InputError: no photos.
-        OutputError: two photos for one file, a file that is there already, a photo that would be overwritten.
+        InputError: a folder, a pattern or an address without a picture.
+        OutputError: no photos, two photos for one file, or a photo that would be overwritten.
     """
-    found = find_pictures(photos, skip=output, left_out=left_out)
-    if not found:
-        raise OutputError(f"{output}: no photos were given to stylize")
-    jobs = _name_outputs(found, output, lone=len(photos) == 1 and not Path(photos[0]).is_dir())
-    _refuse_shared_outputs(jobs)
-    _refuse_photos_as_outputs(jobs)
-    if not overwrite:
-        _refuse_existing_outputs(jobs)
-    return jobs
+    output = str(output)
+    if not photos and not listed:
+        raise OutputError(f"{output}: no photos were given to stylize; name a PHOTO, or a list of them with --from")
+    found: Iterator[Job] = chain(_each_job(photos, output, [] if left_out is None else left_out), _each_listed(listed))
+    if not is_address(output):
+        if len(photos) == 1 and not listed and Path(output).suffix and not Path(output).is_dir():
+            jobs = list(found)
+            if len(jobs) == 1 and not _is_folder(photos[0]):
+                format_of(Path(output))
+                folder, name = os.path.split(output)
+                return settle_jobs([Job(jobs[0].source, name)], folder or ".", what="photos", alone=True)
+            found = iter(jobs)
+        found = _refuse_files(output, found)
+    return settle_jobs(found, output, what="photos", shard=shard)
 
 
-def _name_outputs(found: list[Found], output: Path, lone: bool) -> list[PhotoJob]:
-    is_folder = output.is_dir()
-    if len(found) == 1 and lone and not is_folder and output.suffix:
-        format_of(output)
-        return [PhotoJob(found[0].path, output)]
-    if output.suffix.lower() in WRITE_FORMATS and not is_folder:
-        raise OutputError(f"{output}: is one file, but {len(found)} picture(s) of a set go there; name a folder")
-    if output.exists() and not is_folder:
-        raise OutputError(f"{output}: is a file; expected a folder for the pictures, or a name ending in .png or .jpg")
-    return [PhotoJob(picture.path, output / _writable_name(picture.relative)) for picture in found]
+def _refuse_files(output: str, found: Iterator[Job]) -> Iterator[Job]:
+    """Give the jobs of an output that is a folder."""
+    path = Path(output)
+    if path.suffix.lower() in WRITE_FORMATS and not path.is_dir():
+        raise OutputError(f"{path}: is one file, but {len(list(found))} picture(s) of a set go there; name a folder")
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is a file; expected a folder for the pictures, or a name ending in .png or .jpg")
+    return found
 
 
-def _writable_name(relative: Path) -> Path:
-    return relative if relative.suffix.lower() in WRITE_FORMATS else relative.with_suffix(".png")
+def _is_folder(photo: str | Path) -> bool:
+    return not _is_picture(str(photo)) if is_address(photo) else Path(photo).is_dir()
 
 
-def _refuse_shared_outputs(jobs: list[PhotoJob]) -> None:
-    taken: dict[str, PhotoJob] = {}
-    for job in jobs:
-        first = taken.setdefault(os.path.normcase(job.output), job)
-        if first is not job:
-            raise OutputError(
-                f"{job.output}: both {first.source} and {job.source} would be written there; "
-                "rename one, or stylize them into different folders"
-            )
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READ_SUFFIXES
 
 
-def _refuse_photos_as_outputs(jobs: list[PhotoJob]) -> None:
-    photos = {os.path.realpath(job.source) for job in jobs}
-    for job in jobs:
-        if os.path.realpath(job.output) in photos:
-            raise OutputError(f"{job.output}: is one of the photos, and is not overwritten; choose another -o")
+def _each_job(photos: Sequence[str | Path], output: str, left_out: list[Path]) -> Iterator[Job]:
+    skip = None if is_address(output) else Path(output)
+    for photo in photos:
+        if is_address(photo):
+            yield from each_object(str(photo), _is_picture, _writable_name)
+        else:
+            for found in each_picture([photo], skip=skip, left_out=left_out):
+                yield Job(str(found.path), _writable_name(found.relative.as_posix()))
 
 
-def _refuse_existing_outputs(jobs: list[PhotoJob]) -> None:
-    existing = [job.output for job in jobs if os.path.lexists(job.output)]
-    if len(existing) == 1:
-        raise OutputError(f"{existing[0]}: already exists; --overwrite replaces it")
-    if existing:
-        raise OutputError(f"{len(existing)} files already exist, {existing[0]} first; --overwrite replaces them")
+def _each_listed(listed: Sequence[str]) -> Iterator[Job]:
+    return (Job(source, _writable_name(place)) for source, place in places_of(listed))
 
 
-# After one of these every further picture would fail too, each after the network has done its work.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+def _writable_name(relative: str) -> str:
+    place = PurePosixPath(relative)
+    return relative if place.suffix.lower() in WRITE_FORMATS else str(place.with_suffix(".png"))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one picture."""
+@dataclass(frozen=True, kw_only=True)
+class PictureWorkshop:
+    """All that stylizing picture files takes; see `Workshop`."""
 
-    job: PhotoJob
-    error: FastNSTError | None = None
-    """Why there is no output; None after success."""
+    style: str | None
+    effects: Effects = PLAIN
+    size: int | None = None
+    """Longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged."""
 
-    animated: bool = False
-    """The file held more pictures; only the first was stylized."""
+    provider: ProviderChoice = "auto"
+    threads: int | None = None
+    tile: TileChoice = "auto"
+    refinement: Refinement = NONE
+    on_describe: Callable[[str], None] = lambda _words: None
+    """Called with what is written into each picture: how it was stylized."""
 
-    notes: tuple[str, ...] = ()
-    """What a user should know of how the file was read, each to stand behind its name."""
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What became of a batch."""
-
-    outcomes: tuple[Outcome, ...]
-    """Of the pictures that were tried, in order."""
-
-    not_tried: tuple[PhotoJob, ...]
-    """Given up, because the disk is full or cannot be written."""
-
-    elapsed_s: float
+    on_open: Callable[[StylePipeline], None] | None = None
+    """Called with the pipeline before the first picture."""
 
     @property
-    def written(self) -> list[Path]:
-        """Files that were written."""
-        return [outcome.job.output for outcome in self.outcomes if outcome.error is None]
+    def settings(self) -> dict[str, object]:
+        """What a stylized picture depends on beside its photo."""
+        return {"look": describe_look(self.style, self.effects, self.refinement), "size": self.size}
 
-    @property
-    def failed(self) -> list[Outcome]:
-        """Pictures that were tried in vain."""
-        return [outcome for outcome in self.outcomes if outcome.error is not None]
+    @contextmanager
+    def open(self) -> Iterator[Perform]:
+        """Load the networks."""
+        with StylePipeline(
+            self.style,
+            self.effects,
+            provider=self.provider,
+            threads=self.threads,
+            tile=self.tile,
+            refine=self.refinement,
+        ) as pipeline:
+            if self.on_open is not None:
+                self.on_open(pipeline)
+
+            def describe(photo: Frame) -> str:
+                words = pipeline.describe(photo)
+                self.on_describe(words)
+                return words
+
+            yield partial(stylize_file, pipeline, size=self.size, describe=describe)
 
 
-def stylize_files(
+def stylize_file(
     stylize: Callable[[Frame], Frame],
-    jobs: Sequence[PhotoJob],
+    task: Task,
     *,
     size: int | None = None,
-    overwrite: bool = False,
     describe: Callable[[Frame], str] = lambda _photo: "fastnst",
-    on_done: Callable[[Outcome], None] = lambda _outcome: None,
-) -> BatchResult:
-    """Stylize picture files, going on after one that fails; after a full disk the rest is given up.
-
-    Transparency, color profile and EXIF block of each photo stay.
+) -> tuple[str, ...]:
+    """Stylize a picture file; transparency, color profile and EXIF block of the photo stay.
 
     Args:
         stylize: a StylePipeline, or anything that turns a frame into another of the same size.
-        jobs: photos and their outputs, from `plan_outputs`.
+        task: the photo, and where the result goes.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
-        overwrite: replace files that are there by now.
         describe: says in ASCII how a photo is stylized; written into the output's EXIF block.
-        on_done: called after each picture, failed or not.
+
+    Returns what a user should know of how the file was read, each to stand behind its name. Raises InputError,
+    OutputError, StyleError.
     """
-    started = time.perf_counter()
-    outcomes: list[Outcome] = []
-    for job in jobs:
-        error: FastNSTError | None = None
-        animated = False
-        notes: tuple[str, ...] = ()
+    source = task.job.source
+    with fetched(source) as path, delivered(task.output) as result:
         try:
-            photo = reduce_picture(read_picture(job.source), size)
+            photo = reduce_picture(read_picture(path), size)
             painted = signed(replace(photo, frame=stylize(photo.frame)), describe(photo.frame))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
-            if not overwrite and job.output.exists():
-                raise OutputError(f"{job.output}: already exists; --overwrite replaces it")
-            write_picture(job.output, painted, overwrite=overwrite)
-            animated, notes = photo.animated, photo.notes
-        except FastNSTError as caught:
-            error = caught
-        outcomes.append(Outcome(job, error, animated, notes))
-        on_done(outcomes[-1])
-        if _is_no_room(error):
-            break
-    return BatchResult(tuple(outcomes), tuple(jobs[len(outcomes) :]), time.perf_counter() - started)
+            if not task.replace and result.exists():
+                raise OutputError(f"{result}: already exists; --overwrite replaces it")
+            write_picture(result, painted, overwrite=task.replace)
+        except FastNSTError as error:
+            if str(path) == source and str(result) == task.output:
+                raise
+            words = str(error).replace(str(path), source).replace(str(result), task.output)
+            raise type(error)(words) from error.__cause__
+    return photo.notes
 
 
 def reduce_picture(picture: Picture, size: int | None) -> Picture:
@@ -201,8 +199,3 @@ def reduce_picture(picture: Picture, size: int | None) -> Picture:
         return replace(picture, frame=resize_frame(picture.frame, smaller))
     frame, alpha = resize_visible(picture.frame, picture.alpha, smaller)
     return replace(picture, frame=frame, alpha=alpha)
-
-
-def _is_no_room(error: FastNSTError | None) -> bool:
-    cause = error.__cause__ if isinstance(error, OutputError) else None
-    return isinstance(cause, OSError) and cause.errno in _NO_ROOM

@@ -24,7 +24,7 @@ from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.looks import FACE, LOOKS, face_weights, find_faces
-from fastnst.inference.masks import read_mask
+from fastnst.inference.masks import Mask, read_mask
 from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
@@ -45,8 +45,7 @@ class Layer:
     @property
     def mix(self) -> str:
         """The mix in words, to stand after a name: @munch:2,monet:1; empty where there is none."""
-        weights = (f"{name}:{weight:g}" for name, weight in (self.weights or {}).items())
-        return "" if self.weights is None else MIX_SIGN + ",".join(weights)
+        return _mix(self.weights)
 
 
 class StylePipeline:
@@ -258,28 +257,13 @@ class StylePipeline:
 
         Kept in the job of a stopped film, also by earlier versions: what stands here must stay as it is.
         """
-        words = []
-        for layer in self._layers:
-            digest = hashlib.sha256(layer.session.path.read_bytes()).hexdigest()
-            elsewhere = layer.session.choice.provider != self.choice.provider
-            words.append(f"{digest}{layer.mix}" + (f" on {layer.session.choice.provider}" if elsewhere else ""))
-        if self._effects.strength != 1:
-            words.append(f"strength {self._effects.strength}")
-        if self._effects.preserve_color:
-            words.append("own colors")
-        if self._effects.stroke != 1:
-            words.append(f"stroke {self._effects.stroke}")
-        if self._effects.look != "plain":
-            words.append(f"look {self._effects.look}")
-        if self._faces is not None:
-            words.append(f"faces {self._faces.identity}")
-        if self._effects.brightness == "keep":
-            words.append("own brightness")
-        if self._refinement.steps:
-            words.append(f"refined {self._refinement.steps}")
-        if self._mask is not None:
-            words.append(f"mask {self._mask.identity}")
-        return {"look": ", ".join(words), "provider": self.choice.provider, "precision": self.choice.precision}
+        on = [layer.session.choice.provider for layer in self._layers]
+        networks = [
+            f"{_sha256(layer.session.path)}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
+            for layer, provider in zip(self._layers, on, strict=True)
+        ]
+        look = _words(networks, self._effects, self._mask, self._faces, self._refinement)
+        return {"look": look, "provider": self.choice.provider, "precision": self.choice.precision}
 
     def painted_size(
         self, own: tuple[int, ...], most: tuple[int, int] | None = None, factor: float = 1.0
@@ -348,3 +332,44 @@ def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[
     """Share of each style of a network in a picture, by its name."""
     names = session.style_names if session.styles > 1 else (session.style,)
     return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
+
+
+def describe_look(style: str | None, effects: Effects, refinement: Refinement = NONE) -> str:
+    """Name networks, effects and mask in words, as `StylePipeline.identity` does, without opening the networks.
+
+    Raises StyleError, InputError, SettingError as a `StylePipeline`.
+    """
+    choices, mask = read_effects(style, effects)
+    networks = [f"{_sha256(choice.path)}{_mix(choice.weights)}" for choice in choices]
+    faces = None if effects.faces is None else read_mask(effects.faces)
+    return _words(networks, effects, mask, faces, refinement)
+
+
+def _mix(weights: dict[str, float] | None) -> str:
+    words = (f"{name}:{weight:g}" for name, weight in (weights or {}).items())
+    return "" if weights is None else MIX_SIGN + ",".join(words)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _words(networks: list[str], effects: Effects, mask: Mask | None, faces: Mask | None, refinement: Refinement) -> str:
+    words = list(networks)
+    if effects.strength != 1:
+        words.append(f"strength {effects.strength}")
+    if effects.preserve_color:
+        words.append("own colors")
+    if effects.stroke != 1:
+        words.append(f"stroke {effects.stroke}")
+    if effects.look != "plain":
+        words.append(f"look {effects.look}")
+    if faces is not None:
+        words.append(f"faces {faces.identity}")
+    if effects.brightness == "keep":
+        words.append("own brightness")
+    if refinement.steps:
+        words.append(f"refined {refinement.steps}")
+    if mask is not None:
+        words.append(f"mask {mask.identity}")
+    return ", ".join(words)

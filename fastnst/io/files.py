@@ -212,9 +212,9 @@ def read_regular(path: Path, limit: int) -> bytes:
 class RemovableLock:
     """A lock whose file is removed by whoever holds it; the system lets go of the lock when the process dies."""
 
-    def __init__(self, path: Path, busy: str) -> None:
-        """Take the file, and the message of the OutputError where another process has it."""
-        self._lock, self._path, self._busy = FileLock(path, timeout=0), path, busy
+    def __init__(self, path: Path, busy: str, patience_s: float = 0.0) -> None:
+        """Take the file, the message of the OutputError where another process has it, and how long to wait for that."""
+        self._lock, self._path, self._busy = FileLock(path, timeout=patience_s), path, busy
 
     def acquire(self) -> bool:
         """Take the lock; False where its file was removed meanwhile, so that it keeps nobody out: try again.
@@ -253,8 +253,10 @@ class RemovableLock:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Keep other programs from writing to a folder, which is made where it is missing, while the block runs.
+
+    Another program that is at it is waited for so many seconds.
 
     Raises OutputError where another one is at it, or where the system refuses.
     """
@@ -262,17 +264,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         str(folder).encode()
     except UnicodeEncodeError as error:  # TensorBoard, for one, takes text alone
         raise OutputError(f"{folder}: its name is no text in UTF-8; choose another folder") from error
-    with hold(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another"):
+    with hold(folder / LOCK, f"{folder}: another fastnst is writing there at this moment; choose another", patience_s):
         yield
 
 
 @contextmanager
-def hold(file: Path, busy: str) -> Iterator[None]:
+def hold(file: Path, busy: str, patience_s: float = 0.0) -> Iterator[None]:
     """Hold a lock file while the block runs; its folder is made where it is missing, and goes if nothing came of it.
 
     Raises OutputError, with the message `busy` where another process has it, or where the system refuses.
     """
-    lock, folder = RemovableLock(file, busy), file.parent
+    lock, folder = RemovableLock(file, busy, patience_s), file.parent
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -60,17 +60,24 @@ def find_pictures(
         left_out: gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
 
     Returns:
-        Found pictures in the order of `paths`, sorted within each folder or pattern.
+        Found pictures in the order of `paths`; of a folder first its own, sorted, then those of its sub-folders.
 
     Raises:
         InputError: a folder or a pattern without a single picture.
     """
     found: dict[str, Found] = {}
+    for picture in each_picture(paths, skip, left_out):
+        found.setdefault(os.path.realpath(picture.path), picture)
+    return list(found.values())
+
+
+def each_picture(
+    paths: Sequence[str | Path], skip: Path | None = None, left_out: list[Path] | None = None
+) -> Iterator[Found]:
+    """Find pictures as `find_pictures` does, one after another as they are come upon, some perhaps twice."""
     left_out = [] if left_out is None else left_out
     for path in paths:
-        for picture in _find(path, skip, left_out):
-            found.setdefault(os.path.realpath(picture.path), picture)
-    return list(found.values())
+        yield from _find(path, skip, left_out)
 
 
 def name_left_out(left_out: Sequence[Path]) -> list[str]:
@@ -132,24 +139,28 @@ def _kind_of(path: Path) -> str:
     return _EXTRA_SUFFIXES.get(path.suffix.lower(), "raw")
 
 
-def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> list[Found]:
+def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
     if path == "":  # Path would take it for the working folder
         raise InputError("one of the names is empty; expected a picture, a folder or a pattern")
     path = Path(path)
     if path.is_dir():
         others: list[Path] = []
-        pictures = sorted(_search(path, path, skip, others), key=lambda picture: picture.relative)
-        if not pictures:
+        number = 0
+        for picture in _search(path, path, skip, others):
+            number += 1
+            yield picture
+        if not number:
             words = [f"{path}: no pictures in this folder", *_name_films(path), *name_left_out(sorted(others))]
             raise InputError("; ".join(words))
         left_out += sorted(others)
-        return pictures
+        return
     if os.path.lexists(path) or not glob.has_magic(str(path)):
-        return [Found(path, Path(path.name))]
+        yield Found(path, Path(path.name))
+        return
     pictures = sorted(_match(path, skip, left_out), key=lambda picture: picture.relative)
     if not pictures:
         raise InputError(f"{path}: no picture matches this pattern")
-    return pictures
+    yield from pictures
 
 
 def _search(folder: Path, root: Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:

@@ -135,6 +135,8 @@ class Batch(NamedTuple):
     samples: range
     images: Tensor
     skipped: list[Skipped]
+    size: int
+    """Pictures of the step over all processes."""
 
 
 class Portion(NamedTuple):
@@ -156,7 +158,7 @@ def content_batches(
 ) -> Iterator[Batch]:
     """Yield the batch of each portion; portions are asked for as workers come to need them, a few steps ahead.
 
-    A portion counts the pictures of one step over all processes; each of `world_size` processes gets its equal part.
+    A portion counts the pictures of one step over all processes; each of `world_size` processes gets its part.
     So neither the number of processes nor that of workers changes what a step sees.
 
     Workers import the main script again, as multiprocessing does on Windows and macOS: a script of one's own that
@@ -183,15 +185,15 @@ def content_batches(
         raise nothing_usable(dataset.folder, skipped) from None
 
 
-class _Sized(Dataset[tuple[int, ContentSample]]):
-    """The sequence by number and crop; gives the number back with the sample."""
+class _Sized(Dataset[tuple[int, int, ContentSample]]):
+    """The sequence by number, size of the batch and crop; gives number and size back with the sample."""
 
     def __init__(self, images: ContentImages) -> None:
         self.images = images
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, ContentSample]:
-        n, crop = key
-        return n, self.images.with_crop(crop)[n]
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[int, int, ContentSample]:
+        n, size, crop = key
+        return n, size, self.images.with_crop(crop)[n]
 
 
 class _Shares:
@@ -200,24 +202,31 @@ class _Shares:
     def __init__(self, portions: Iterable[Portion], rank: int, world_size: int) -> None:
         self.portions, self.rank, self.world_size = portions, rank, world_size
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for first, size, crop in self.portions:
             start, share = shared(first, size, self.rank, self.world_size)
-            yield [(n, crop) for n in range(start, start + share)]
+            yield [(n, size, crop) for n in range(start, start + share)]
 
 
 def shared(first: int, size: int, rank: int, world_size: int) -> tuple[int, int]:
-    """First sample and number of samples of one process's equal share; SettingError where there is none."""
-    if size % world_size:
-        raise SettingError(f"batch size {size}: {world_size} processes cannot share it equally; give a multiple")
-    share = size // world_size
-    return first + rank * share, share
+    """First sample and number of samples of one process's share, which differ by one at most between processes."""
+    share, more = divmod(size, world_size)
+    return first + rank * share + min(rank, more), share + (rank < more)
 
 
-def _collate(samples: list[tuple[int, ContentSample]]) -> Batch:
+def check_shares(size: int, world_size: int) -> None:
+    """Raise SettingError where a batch gives some process no picture."""
+    if size < world_size:
+        raise SettingError(
+            f"batch size {size}: {world_size} processes train, and each needs a picture; give {world_size} or more"
+        )
+
+
+def _collate(samples: list[tuple[int, int, ContentSample]]) -> Batch:
     numbers = range(samples[0][0], samples[-1][0] + 1)
-    images = torch.stack([sample.image for _, sample in samples])
-    return Batch(numbers, images, [entry for _, sample in samples for entry in sample.skipped])
+    images = torch.stack([sample.image for _, _, sample in samples])
+    skipped = [entry for _, _, sample in samples for entry in sample.skipped]
+    return Batch(numbers, images, skipped, samples[0][1])
 
 
 def start_worker(_number: int) -> None:

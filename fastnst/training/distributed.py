@@ -1,7 +1,8 @@
 """Several processes that train one network, as `torchrun` starts them; alone, everything here does nothing.
 
 The main process, the first, is the only one that writes files, says anything and decides what hangs on the clock; the
-others follow. Each paints its equal share of a batch, so the mean of the processes' means is the mean of the batch.
+others follow. Each paints its share of a batch, and its mean counts by the pictures in it, so that the mean over the
+processes is the mean of the batch; after a restart with fewer or more of them the shares are others.
 """
 
 import contextlib
@@ -35,12 +36,16 @@ class Processes:
         device = next(network.parameters()).device
         return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
-    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+    def weight(self, pictures: int, size: int) -> float:
+        """How much this process's mean counts beside the others', 1 on average: by its pictures of a batch."""
+        return pictures * self.count / size
+
+    def mean(self, values: dict[str, Tensor], weight: float = 1.0) -> dict[str, float]:
         """Average scalars by name over the processes, each of which gives the same names."""
         # One tensor, so that a GPU is waited for once.
         stacked = torch.stack([value.detach().float() for value in values.values()])
         if self.count > 1:
-            stacked = stacked.to(self.device)
+            stacked = stacked.to(self.device) * weight
             distributed.all_reduce(stacked)
             stacked = stacked / self.count
         return dict(zip(values, stacked.tolist(), strict=True))

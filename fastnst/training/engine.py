@@ -81,14 +81,15 @@ def train_network(run: TrainingRun, callbacks: TrainCallbacks, interrupt: "Inter
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            share = processes.weight(len(batch.samples), batch.size)
+            (losses.total * share).backward()  # type: ignore[no-untyped-call]
             limit = GRADIENT_CLIPPING * state.gradient if state.gradient else math.inf
             gradient = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
             optimizer.step()
 
             # What came of it, the mean of all processes: here a GPU is waited for, once.
             sizes = {"gradient": gradient, "weights": length(state.network)}
-            values = processes.mean({"total": losses.total, **losses.values, **spread(stylized), **sizes})
+            values = processes.mean({"total": losses.total, **losses.values, **spread(stylized), **sizes}, share)
             stopwatch.lap("update")
             failure = failures.of_step(values)
             if failure is None:

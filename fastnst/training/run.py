@@ -126,7 +126,7 @@ class TrainingRun:
 
     def count(self, batch: Batch, gradient: float) -> int:
         """Note that a batch was learnt from, with a gradient so long; returns the pictures over all processes."""
-        state, pictures = self.state, len(batch.samples) * self.processes.count
+        state, pictures = self.state, batch.size
         mean = state.gradient or gradient
         state.gradient = GRADIENT_SMOOTHING * mean + (1 - GRADIENT_SMOOTHING) * min(gradient, GRADIENT_CLIPPING * mean)
         side = batch.images.shape[2]

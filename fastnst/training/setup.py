@@ -30,7 +30,7 @@ from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tun
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
-from fastnst.training.data import ContentImages, held_out
+from fastnst.training.data import ContentImages, check_shares, held_out
 from fastnst.training.distributed import Processes
 from fastnst.training.objective import TrainingObjective
 from fastnst.training.run import Stopwatch, TrainingRun
@@ -66,6 +66,7 @@ class Setup:
     ) -> None:
         """Read the style pictures and load the loss network."""
         self.content, self.folder, self.device, self.processes, self.say = content, folder, device, processes, say
+        check_shares(min(settings.batch_size, settings.progressive_batch_size or settings.batch_size), processes.count)
         free, settings = settings, chosen_network(settings)
         if settings is not free and settings.loss_network == "compact":
             say(COMPACT_CHOSEN)

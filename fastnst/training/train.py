@@ -73,8 +73,10 @@ def train(
         raise InputError(f"{content}: no folder of photographs; give one, such as that which fastnst coco prints")
     began = time.monotonic() if began is None else began
     callbacks = callbacks or TrainCallbacks()
-    # Of the processes of one training, the first one writes.
-    with alone_in(folder) if is_main() else nullcontext():
+    # Of the processes of one training, the first one writes. Where torchrun starts it anew, the one before, on a
+    # machine whose agent is lost, ends when it finds its partners gone.
+    patience_s = ORPHAN_S if started_by_torchrun() else 0.0
+    with alone_in(folder, patience_s) if is_main() else nullcontext():
         student = prepare_teacher(
             settings, content, folder, resume=resume, callbacks=callbacks, device=device, began=began
         )
@@ -89,6 +91,9 @@ def train(
         )
         return Trained(result, finish(result, folder) if is_main() else None)
 
+
+ORPHAN_S = 60.0
+"""How long a process that lost its partners may take to end."""
 
 TEACHER_WIDTH = 16
 TEACHER_SHARE = 0.5

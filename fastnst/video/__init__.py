@@ -2,5 +2,5 @@
 
 Never imports torch.
 
-May import `io`, `machine`, `backends`, `inference`.
+May import `io`, `machine`, `batch`, `backends`, `inference`.
 """

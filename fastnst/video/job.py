@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -134,6 +135,18 @@ class JobFolder:
         with suppress(OSError):  # something that is not ours
             self.folder.rmdir()
         return True
+
+
+@dataclass
+class SharedFolder:
+    """A folder that several processes write segments to, each its own."""
+
+    output: Path
+    """The film to be made."""
+
+    folder: Path
+    resumed: bool = False
+    keep: bool = True
 
 
 def _refusal(folder: Path) -> str | None:

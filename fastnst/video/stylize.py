@@ -5,7 +5,7 @@ H height, W width in pixels.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
 from fastnst.video.stages import overlapping
 from fastnst.video.tracks import Cut
-from fastnst.video.writer import SegmentedEncoder
+from fastnst.video.writer import Segment, SegmentedEncoder
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,10 @@ def stylize_film(
         own.steady(plan.settings.steady, writer.past)
         resumed = count = writer.done
         try:
-            frames = _read(plan, writer.done, writer.last_pts, damage)
+            frames = read_plan(plan, writer.done, writer.last_pts, damage)
             with overlapping(frames, writer.write) as (read, write):
                 for frame in read:
-                    # Upright, as it is shown: a network has learnt from upright pictures.
-                    shown = turn_upright(frame.frame, plan.film.orientation)
-                    painted = each_field(own, shown) if keeps_fields(plan) else own(shown)
-                    if not write(_as_stored(frame, painted, own.past, plan)):
+                    if not write(paint_frame(own, frame, plan)):
                         break
                     count += 1
                     on_progress(FilmProgress(count, plan.frames, resumed, _size_to_come(plan, writer)))
@@ -106,6 +103,13 @@ def stylize_film(
             raise InputError(f"{plan.film.path}: no frames between --start and --end")
         _publish(plan, writer, job, damage)
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage, own.choice)
+
+
+def paint_frame(pipeline: StylePipeline, read: FilmFrame, plan: FilmPlan) -> FilmFrame:
+    """Stylize a frame, upright as it is shown: a network has learnt from upright pictures. Gives it as it is stored."""
+    shown = turn_upright(read.frame, plan.film.orientation)
+    painted = each_field(pipeline, shown) if keeps_fields(plan) else pipeline(shown)
+    return _as_stored(read, painted, pipeline.past, plan)
 
 
 def keeps_fields(plan: FilmPlan) -> bool:
@@ -167,7 +171,8 @@ def _may_resume(plan: FilmPlan) -> bool:
     return plan.settings.resume and not (plan.encoding is None and plan.settings.steady)
 
 
-def _read(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) -> Iterator[FilmFrame]:
+def read_plan(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDamage) -> Iterator[FilmFrame]:
+    """Frames of a plan's film after so many that are done, the last of which is shown at tick `last_done`."""
     if plan.film.container == "frames":
         return read_frame_files(plan.film, plan.span, done)
     if plan.film.container == ANIMATED_WEBP:
@@ -201,7 +206,18 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
     if isinstance(writer, FrameFileWriter):
         writer.publish(overwrite=plan.overwrite)
         return
-    film, settings, segments = plan.film, plan.settings, writer.segments
+    whole = job.folder / f"whole{plan.output.suffix}"
+    try:
+        assemble(assembly_of(plan, writer.segments), writer.segments, whole, plan.output, damage)
+    except BaseException:
+        whole.unlink(missing_ok=True)
+        raise
+    job.publish(whole, overwrite=plan.overwrite)
+
+
+def assembly_of(plan: FilmPlan, segments: Sequence[Segment]) -> Assembly:
+    """What goes into a film beside its stylized pictures."""
+    film, settings = plan.film, plan.settings
     assert plan.encoding is not None
     first = min(segments[0].pts) * film.time_base
     cut = Cut(
@@ -209,20 +225,13 @@ def _publish(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter, job: Jo
         end_s=None if settings.end is None else film.origin_s + settings.end,
         shift_s=film.origin_s if settings.start is None else first,
     )
-    assembly = Assembly(
+    return Assembly(
         encoding=plan.encoding,
         source=None if film.container in {"frames", ANIMATED_WEBP} else film,
         tracks=plan.tracks,
         orientation=None if plan.upright else film.orientation,
         cut=cut,
     )
-    whole = job.folder / f"whole{plan.output.suffix}"
-    try:
-        assemble(assembly, segments, whole, plan.output, damage)
-    except BaseException:
-        whole.unlink(missing_ok=True)
-        raise
-    job.publish(whole, overwrite=plan.overwrite)
 
 
 def _identity(plan: FilmPlan) -> dict[str, object]:

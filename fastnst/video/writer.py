@@ -26,7 +26,7 @@ from fastnst.video.decoder import reason
 from fastnst.video.encoder import ALPHA_DATA, SEGMENT_FRAMES, Encoding, open_encoder
 from fastnst.video.fields import MarkFields
 from fastnst.video.film import FilmFrame
-from fastnst.video.job import JobFolder, writing
+from fastnst.video.job import JobFolder, SharedFolder, writing
 
 _MARK = b"fastnst segment 1\n"
 _HEAD = struct.Struct("<qqIB")
@@ -165,15 +165,18 @@ class SegmentedEncoder:
     Where painting is slow, a segment ends after `SEGMENT_SECONDS`: an interruption costs no more.
     """
 
-    def __init__(self, job: JobFolder, encoding: Encoding, *, held: bool = False) -> None:
+    def __init__(
+        self, job: JobFolder | SharedFolder, encoding: Encoding, *, held: bool = False, first: int = 0
+    ) -> None:
         """Load what there is.
 
         Args:
             job: for the segments.
             encoding: how to encode.
             held: frames depend on those before; kept is what the first frame of the next segment depends on.
+            first: the number of the first segment; those before are somebody else's.
         """
-        self._job, self._encoding = job, encoding
+        self._job, self._encoding, self._first, self._held = job, encoding, first, held
         palette = encoding.pixel_format == "pal8"
         self._convert = ToPalette(encoding.size) if palette else FromRgb(encoding.pixel_format, encoding.colors)
         self._mark = MarkFields(encoding) if encoding.fields else None
@@ -235,7 +238,7 @@ class SegmentedEncoder:
         if self._open is None:
             return
         context, writer = self._open
-        if self.past is not None:
+        if self.past is not None and self._held:
             save_past(self._past_path(len(self.segments)), self.past)
         with self._errors():
             _encode(context, writer, None, self._durations)
@@ -270,10 +273,15 @@ class SegmentedEncoder:
             yield segment
 
     def _path(self, number: int) -> Path:
-        return self._job.folder / f"{number:06d}.segment"
+        return self._job.folder / segment_name(self._first + number)
 
     def _past_path(self, number: int) -> Path:
         return self._path(number).with_suffix(".npz")
+
+
+def segment_name(number: int) -> str:
+    """The name of a segment's file, by its place in the film."""
+    return f"{number:06d}.segment"
 
 
 def _encode(

@@ -88,17 +88,18 @@ def _film(work: Work, report: Report) -> str:
 
 
 def _picture(work: Work, report: Report) -> str:
-    from fastnst.inference.batch import PhotoJob, stylize_files  # noqa: PLC0415
+    from fastnst.batch.jobs import Job  # noqa: PLC0415
+    from fastnst.batch.run import Task  # noqa: PLC0415
+    from fastnst.inference.batch import stylize_file  # noqa: PLC0415
     from fastnst.inference.effects import Effects  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
 
-    effects = Effects(strength=work.strength, preserve_color=work.preserve_color)
+    began, effects = time.monotonic(), Effects(strength=work.strength, preserve_color=work.preserve_color)
+    task = Task(Job(str(work.source), work.output.name), str(work.output), replace=False)
     with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
-        pipeline.on_progress(lambda share: report(share, "painting in tiles"))
-        result = stylize_files(pipeline, [PhotoJob(work.source, work.output)])
-    if result.failed:
-        raise result.failed[0].error or InputError(f"{work.source.name}: failed")
-    return f"painted in {result.elapsed_s:.1f} s"
+        pipeline.on_progress(lambda share: report(share, "stylizing in tiles"))
+        stylize_file(pipeline, task, describe=pipeline.describe)
+    return f"stylized in {time.monotonic() - began:.1f} s"
 
 
 def _refine(work: Work, report: Report) -> str:

@@ -128,13 +128,49 @@ def test_folder_with_a_bad_file(photo: Path, style: str, tmp_path: Path, capfd: 
     (tmp_path / "bad.jpg").write_text("text")
     out = tmp_path / "out"
     assert on_cpu(photo, tmp_path / "bad.jpg", tmp_path / "gone.jpg", "--style", style, "-o", out) == 1
-    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    assert sorted(path.name for path in out.iterdir()) == [".fastnst", "failed.jsonl", "photo.png"]
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith(f"failed: {tmp_path / 'bad.jpg'}: is not a picture")
     assert lines[1] == f"failed: {tmp_path / 'gone.jpg'}: no such file"
     assert lines[2].startswith(f"{out}: 1 picture in ")
     assert lines[2].endswith(f"; 2 failed: {tmp_path / 'bad.jpg'}, {tmp_path / 'gone.jpg'}")
     assert len(lines) == 3
+
+
+def test_a_batch_that_is_run_again_goes_on(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.png").write_bytes(photo.read_bytes())
+    (tmp_path / "list.txt").write_text(f"{photo}\n{tmp_path / 'deep' / 'b.png'}\n{tmp_path / 'gone.png'}\n")
+    out = tmp_path / "out"
+    for first in ("2 pictures in ", "0 pictures in "):
+        assert on_cpu("--from", tmp_path / "list.txt", "--style", style, "-o", out) == 1
+        assert first in capfd.readouterr().err
+    assert (out / "deep" / "b.png").exists()
+    (tmp_path / "gone.png").write_bytes(photo.read_bytes())
+    assert run("status", out) == 1
+    line, failure = capfd.readouterr().out.splitlines()
+    assert line == f"{out}: 2 of 3 done, 1 failed, 0 left"
+    assert failure == f"failed: gone.png: {tmp_path / 'gone.png'}: no such file"
+    assert on_cpu("--from", tmp_path / "list.txt", "--style", style, "-o", out) == 0
+    assert capfd.readouterr().err.endswith("; 2 done before\n")
+    assert run("status", out) == 0
+
+
+def test_shards_by_slurm(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "0")
+    painted = []
+    for task in ("0", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        assert on_cpu(photo, "--style", style, "-o", tmp_path / "out") == 0
+        said = capfd.readouterr().err
+        assert f"shard {int(task) + 1}/2, by SLURM_ARRAY_TASK_ID; --shard 1/1 does everything" in said
+        painted.append("1 picture in" in said)
+    assert sorted(painted) == [False, True]
 
 
 def test_full_disk_ends_the_batch(
@@ -183,7 +219,7 @@ def test_animation_says_that_its_first_picture_was_painted(
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--region", "red=photo"], 1, "without --mask"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "some"], 2, "tile"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--tile", "64"], 1, "cannot be stylized in tiles"),
-        (["--style", "STYLE", "-o", "out.png"], 2, "PHOTO"),
+        (["--style", "STYLE", "-o", "out.png"], 1, "name a PHOTO"),
     ],
 )
 def test_mistakes_get_one_line(

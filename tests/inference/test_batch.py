@@ -2,14 +2,18 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from fastnst.batch.jobs import BatchPlan, refuse_existing, result_of
+from fastnst.batch.run import BatchTally, Outcome, Task, perform, run_batch
 from fastnst.errors import InputError, OutputError
-from fastnst.inference.batch import Outcome, PhotoJob, plan_outputs, reduce_picture, stylize_files
+from fastnst.inference.batch import plan_pictures, reduce_picture, stylize_file
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, Picture, read_picture
 
@@ -23,79 +27,80 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def named(photos: Sequence[str | Path], output: Path) -> list[tuple[Path, Path]]:
+    """Photos and what is written of them."""
+    plan = plan_pictures(photos, output)
+    return [(Path(job.source), Path(result_of(plan.output, job))) for job in plan.jobs]
+
+
 def test_one_photo_to_one_file(tree: Path, tmp_path: Path) -> None:
-    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "new" / "out.png")
-    assert (job.source, job.output) == (tree / "a.jpg", tmp_path / "new" / "out.png")
+    (found,) = named([tree / "a.jpg"], tmp_path / "new" / "out.png")
+    assert found == (tree / "a.jpg", tmp_path / "new" / "out.png")
 
 
 def test_one_photo_to_a_folder(tree: Path, tmp_path: Path) -> None:
-    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "new")
-    assert job.output == tmp_path / "new" / "a.jpg"
+    ((_, output),) = named([tree / "a.jpg"], tmp_path / "new")
+    assert output == tmp_path / "new" / "a.jpg"
     (tmp_path / "folder.v2.png").mkdir()
-    (job,) = plan_outputs([tree / "a.jpg"], tmp_path / "folder.v2.png")
-    assert job.output == tmp_path / "folder.v2.png" / "a.jpg"
+    ((_, output),) = named([tree / "a.jpg"], tmp_path / "folder.v2.png")
+    assert output == tmp_path / "folder.v2.png" / "a.jpg"
 
 
 def test_folder_is_mirrored_and_what_is_not_written_becomes_png(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.v2"
-    jobs = plan_outputs([tree, tree / "trip" / "noname"], out)
-    assert [job.output for job in jobs] == [out / "a.jpg", out / "b.png", out / "trip" / "a.png", out / "noname.png"]
+    found = named([tree, tree / "trip" / "noname"], out)
+    expected = ["a.jpg", "b.png", "trip/a.png", "noname.png"]
+    assert [output for _, output in found] == [out / name for name in expected]
 
 
 def test_one_file_for_many_is_refused(tree: Path, tmp_path: Path) -> None:
     for given in ([tree], [tree / "a.jpg", tree / "b.GIF"], [tree / "trip"]):
         with pytest.raises(OutputError, match=r"one file, but . picture.*name a folder"):
-            plan_outputs(given, tmp_path / "out.png")
+            plan_pictures(given, tmp_path / "out.png")
 
 
 def test_pattern_that_means_one_photo_goes_to_one_file(tree: Path, tmp_path: Path) -> None:
-    (job,) = plan_outputs([f"{tree}/*.jpg"], tmp_path / "out.png")
-    assert job.output == tmp_path / "out.png"
+    ((_, output),) = named([f"{tree}/*.jpg"], tmp_path / "out.png")
+    assert output == tmp_path / "out.png"
 
 
 def test_unknown_suffix_and_a_file_in_place_of_the_folder(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"suffix '\.gif'; expected one of"):
-        plan_outputs([tree / "a.jpg"], tmp_path / "out.gif")
+        plan_pictures([tree / "a.jpg"], tmp_path / "out.gif")
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="is a file; expected a folder"):
-        plan_outputs([tree], tmp_path / "out")
+        plan_pictures([tree], tmp_path / "out")
 
 
 def test_two_photos_for_one_output(tree: Path, tmp_path: Path) -> None:
     (tree / "b.png").touch()
     (tmp_path / "a.png").touch()
     with pytest.raises(OutputError, match=r"b\.png: both .*b\.GIF and .*b\.png would be written there"):
-        plan_outputs([tree], tmp_path / "out")
+        plan_pictures([tree], tmp_path / "out")
     with pytest.raises(OutputError, match="both"):
-        plan_outputs(
+        plan_pictures(
             [tree / "trip" / "a.png", tmp_path / "a.png"],
             tmp_path / "out",
         )
 
 
-def test_existing_outputs_are_kept_without_overwrite(tree: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "a.jpg").touch()
-    with pytest.raises(OutputError, match=r"a\.jpg: already exists; --overwrite"):
-        plan_outputs([tree], out)
-    (out / "b.png").touch()
-    with pytest.raises(OutputError, match=r"2 files already exist, .*a\.jpg first"):
-        plan_outputs([tree], out)
-    assert len(plan_outputs([tree], out, overwrite=True)) == 3
+def test_a_result_that_is_there_is_kept(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.png").touch()
+    with pytest.raises(OutputError, match=r"out\.png: already exists; --overwrite"):
+        refuse_existing(plan_pictures([tree / "a.jpg"], tmp_path / "out.png"))
 
 
 def test_a_photo_is_never_its_own_output(tree: Path) -> None:
     for given, output in (([tree / "a.jpg"], tree / "a.jpg"), ([tree], tree), ([tree / "a.jpg"], tree)):
         with pytest.raises(OutputError, match="is one of the photos"):
-            plan_outputs(given, output, overwrite=True)
+            plan_pictures(given, output)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")
 def test_nor_through_a_link(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tree)
     with pytest.raises(OutputError, match="is one of the photos"):
-        plan_outputs([tree], tmp_path / "link", overwrite=True)
+        plan_pictures([tree], tmp_path / "link")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")
@@ -104,21 +109,19 @@ def test_nor_the_output_of_another_photo(tree: Path, tmp_path: Path) -> None:
     (tree / "a.png").touch()
     (tmp_path / "link.png").symlink_to(tree / "a.png")
     with pytest.raises(OutputError, match="is one of the photos"):
-        plan_outputs([tree / "trip" / "a.png", tmp_path / "link.png"], tree, overwrite=True)
+        plan_pictures([tree / "trip" / "a.png", tmp_path / "link.png"], tree)
 
 
 def test_results_inside_the_photos_folder_are_not_painted_again(tree: Path) -> None:
     out = tree / "painted"
     out.mkdir()
     (out / "a.jpg").touch()
-    jobs = plan_outputs([tree], out, overwrite=True)
-    assert [job.source.name for job in jobs] == ["a.jpg", "b.GIF", "a.png"]
-    assert jobs[0].source == tree / "a.jpg"
+    assert [photo for photo, _ in named([tree], out)] == [tree / "a.jpg", tree / "b.GIF", tree / "trip" / "a.png"]
 
 
 def test_nothing_given(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no photos"):
-        plan_outputs([], tmp_path)
+        plan_pictures([], tmp_path)
 
 
 def invert_frame(frame: Frame, /) -> Frame:
@@ -151,29 +154,41 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+def stylize_all(
+    stylize: Callable[[Frame], Frame],
+    plan: BatchPlan,
+    on_done: Callable[[Outcome], None] = lambda _: None,
+    *,
+    overwrite: bool = False,
+) -> BatchTally:
+    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
+        return (perform(partial(stylize_file, stylize), task) for task in tasks)
+
+    return run_batch(None, plan.jobs, plan.output, work, on_done=on_done, overwrite=overwrite)
+
+
 def test_folder_of_everything(photos: Path, invert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    jobs = plan_outputs([photos], out)
     seen: list[Outcome] = []
     with Stylizer(invert, provider="cpu", threads=1) as stylizer:
-        result = stylize_files(stylizer, jobs, on_done=seen.append)
-    assert seen == list(result.outcomes)
-    assert sorted(path.relative_to(out).as_posix() for path in result.written) == [
-        "1 rgb.png", "4 deep.png", "5 cmyk.jpg", "8 moving.png", "sub/6 alpha.png", "sub/7 turned.jpg",
-    ]  # fmt: skip
-    assert [outcome.job.source.name for outcome in result.failed] == ["2 truncated.jpg", "3 text.jpg"]
-    assert all(isinstance(outcome.error, InputError) for outcome in result.failed)
-    assert [outcome.job.source.name for outcome in seen if outcome.animated] == ["8 moving.gif"]
-    for outcome in result.outcomes:
+        tally = stylize_all(stylizer, plan_pictures([photos], out), seen.append)
+    written = ["1 rgb.png", "4 deep.png", "5 cmyk.jpg", "8 moving.png", "sub/6 alpha.png", "sub/7 turned.jpg"]
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == written
+    assert tally.done == len(written)
+    assert [Path(outcome.task.job.source).name for outcome in tally.failed] == ["2 truncated.jpg", "3 text.jpg"]
+    assert all(isinstance(outcome.error, InputError) for outcome in tally.failed)
+    noted = [outcome.task.job.name for outcome in seen if any("animated" in note for note in outcome.notes)]
+    assert noted == ["8 moving.png"]
+    for outcome in seen:
         if outcome.error is None:
-            photo, painted = read_picture(outcome.job.source), read_picture(outcome.job.output)
+            photo, painted = read_picture(outcome.task.job.source), read_picture(outcome.task.output)
+            assert outcome.size == Path(outcome.task.output).stat().st_size
             assert painted.frame.shape == photo.frame.shape
             tolerance = 40 if painted.format == "JPEG" else 0
             assert np.abs(painted.frame.astype(int) - (255 - photo.frame)).max() <= tolerance
             if photo.alpha is not None:
                 np.testing.assert_array_equal(painted.alpha, photo.alpha)
-    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == sorted(p.name for p in result.written)
-    assert result.elapsed_s > 0
+    assert tally.elapsed_s > 0
 
 
 def test_what_the_network_does_not_paint_stays(tmp_path: Path) -> None:
@@ -183,7 +198,7 @@ def test_what_the_network_does_not_paint_stays(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     photo = Image.fromarray(np.dstack((noise(4, 6), alpha)))
     photo.save(tmp_path / "in.png", icc_profile=profile, exif=exif)
-    assert not stylize_files(invert_frame, [PhotoJob(tmp_path / "in.png", tmp_path / "out.png")]).failed
+    assert not stylize_all(invert_frame, plan_pictures([tmp_path / "in.png"], tmp_path / "out.png")).failed
     photo, painted = (read_picture(tmp_path / name) for name in ("in.png", "out.png"))
     np.testing.assert_array_equal(painted.frame, 255 - photo.frame)
     np.testing.assert_array_equal(painted.alpha, alpha)
@@ -199,27 +214,25 @@ def test_size_only_reduces(size: int | None, expected: tuple[int, int]) -> None:
     assert reduced.alpha.shape == expected
 
 
-def jobs_of_two(tmp_path: Path) -> list[PhotoJob]:
+def plan_of_two(tmp_path: Path) -> BatchPlan:
     for name in ("a.png", "b.png"):
         Image.fromarray(noise(4, 4)).save(tmp_path / name)
-    return [PhotoJob(tmp_path / name, tmp_path / "out" / name) for name in ("a.png", "b.png")]
+    return plan_pictures([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
 
 
 def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:
-    jobs = jobs_of_two(tmp_path)
-    jobs[0].output.parent.mkdir()
-    jobs[0].output.write_bytes(b"somebody else's")
-    result = stylize_files(invert_frame, jobs)
-    assert [str(outcome.error) for outcome in result.failed] == [
-        f"{jobs[0].output}: already exists; --overwrite replaces it"
-    ]
-    assert jobs[0].output.read_bytes() == b"somebody else's"
-    assert result.written == [jobs[1].output]
-    assert not stylize_files(invert_frame, jobs, overwrite=True).failed
+    plan, first = plan_of_two(tmp_path), tmp_path / "out" / "a.png"
+    first.parent.mkdir()
+    first.write_bytes(b"somebody else's")
+    tally = stylize_all(invert_frame, plan)
+    assert [str(outcome.error) for outcome in tally.failed] == [f"{first}: already exists; --overwrite replaces it"]
+    assert first.read_bytes() == b"somebody else's"
+    assert tally.done == 1
+    assert not stylize_all(invert_frame, plan, overwrite=True).failed
 
 
 def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs, painted = jobs_of_two(tmp_path), []
+    plan, painted = plan_of_two(tmp_path), []
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -229,18 +242,17 @@ def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return frame
 
     monkeypatch.setattr("os.fsync", full)
-    result = stylize_files(paint, jobs)
+    tally = stylize_all(paint, plan)
     assert len(painted) == 1
-    assert [type(outcome.error) for outcome in result.failed] == [OutputError]
-    assert "No space left" in str(result.failed[0].error)
-    assert result.not_tried == (jobs[1],)
+    assert [type(outcome.error) for outcome in tally.failed] == [OutputError]
+    assert "No space left" in str(tally.failed[0].error)
+    assert tally.not_tried == 1
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    jobs = jobs_of_two(tmp_path)
+    plan = plan_of_two(tmp_path)
     (tmp_path / "out").write_text("a file")
-    result = stylize_files(invert_frame, jobs)
-    assert len(result.failed) == 2
-    assert result.not_tried == ()
-    assert all("cannot be written" in str(outcome.error) for outcome in result.failed)
+    tally = stylize_all(invert_frame, plan)
+    assert len(tally.failed) == 2
+    assert tally.not_tried == 0

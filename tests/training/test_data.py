@@ -16,7 +16,17 @@ from PIL import Image, UnidentifiedImageError
 from fastnst.errors import InputError, SettingError
 from fastnst.io.decoding import reason
 from fastnst.training.crops import Corruption, Framing, draw_framing, list_pictures, read_square
-from fastnst.training.data import Batch, ContentImages, Portion, content_batches, epoch_order, held_out
+from fastnst.training.data import (
+    Batch,
+    ContentImages,
+    Portion,
+    check_shares,
+    content_batches,
+    epoch_order,
+    held_out,
+    shared,
+)
+from fastnst.training.distributed import Processes
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -298,9 +308,18 @@ def test_processes_share_the_sequence_of_one(photos: Path) -> None:
     assert torch.equal(torch.cat(shares, dim=1), alone)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(photos: Path) -> None:
-    with pytest.raises(SettingError, match="batch size 4: 3 processes"):
-        next(content_batches(ContentImages(photos, 32), portions(4, 0, 1), 0, world_size=3))
+def test_unequal_shares_of_a_batch_by_hand() -> None:
+    assert [shared(10, 5, rank, 3) for rank in range(3)] == [(10, 2), (12, 2), (14, 1)]
+    # The mean of 2, 4 | 6, 8 | 10 is 6; that of the means 3, 7, 10 is not.
+    weights = [Processes(rank, 3).weight(share, 5) for rank, share in enumerate((2, 2, 1))]
+    assert sum(weight * mean for weight, mean in zip(weights, (3, 7, 10), strict=True)) / 3 == pytest.approx(6)
+    assert Processes(0, 2).weight(2, 4) == 1
+
+
+def test_a_batch_that_gives_a_process_no_picture_is_refused() -> None:
+    check_shares(3, 3)
+    with pytest.raises(SettingError, match="batch size 2: 3 processes train, and each needs a picture; give 3"):
+        check_shares(2, 3)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

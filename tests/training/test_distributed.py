@@ -216,10 +216,10 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert usual_device() == torch.device("cuda", 1)
 
 
-def test_a_batch_that_the_processes_cannot_share_is_one_line(
+def test_a_batch_that_gives_a_process_no_picture_is_one_line(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, server: Server
 ) -> None:
-    started = server.start(options(style_picture, loss_weights, photos, tmp_path, batch=3))
+    started = server.start(options(style_picture, loss_weights, photos, tmp_path, batch=1))
     said = server.ended(started, 1)
-    expected = "batch size 3: 2 processes cannot share it equally; give a multiple"
+    expected = "batch size 1: 2 processes train, and each needs a picture; give 2 or more"
     assert said[0].strip().splitlines()[-1].endswith(expected)

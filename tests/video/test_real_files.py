@@ -14,10 +14,10 @@ from PIL import Image
 from fastnst.errors import InputError, OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.images import read_picture
+from fastnst.video.batch import plan_films
 from fastnst.video.codecs import fitted_quality
 from fastnst.video.film import Span
 from fastnst.video.matroska import display_size
-from fastnst.video.names import name_outputs
 from fastnst.video.plan import VideoSettings, plan_film
 from fastnst.video.probing import probe
 from fastnst.video.reader import read_frames
@@ -258,16 +258,16 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
 
 
 def test_an_address_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=re.escape("rtsp://127.0.0.1:1/x: is an address")):
-        name_outputs(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
+    with pytest.raises(InputError, match=re.escape("rtsp://127.0.0.1:1/x: is the address of a stream")):
+        plan_films(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
 
 
 @pytest.mark.parametrize("suffix", [".3g2", ".mod", ".tod", ".dv", ".divx", ".m2v", ".f4v", ".qt", ".MTS"])
 def test_films_of_every_suffix_are_found(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / f"film{suffix}").write_bytes(b"x")
-    (job,) = name_outputs([tmp_path / "in"], tmp_path / "out")
-    assert job.output == tmp_path / "out" / "film.mkv"
+    (job,) = plan_films([tmp_path / "in"], tmp_path / "out").jobs
+    assert job.name == "film.mkv"
 
 
 def test_what_cannot_say_fields_is_refused(make_clip: Fixture, tmp_path: Path) -> None:

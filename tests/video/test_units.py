@@ -1,5 +1,6 @@
 """Small parts of the film code, worked by hand."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -9,13 +10,14 @@ import av
 import numpy as np
 import pytest
 
+from fastnst.batch.jobs import result_of
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.assembly import Stamp, decode_stamps, stamp_frames, steady_grid
+from fastnst.video.batch import plan_films
 from fastnst.video.codecs import encoder_options, find_encoder
 from fastnst.video.color import ToPalette
 from fastnst.video.film import Colors, Film, read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.job import JobFolder
-from fastnst.video.names import FilmJob, name_outputs
 from fastnst.video.tracks import Cut
 from fastnst.video.writer import Segment, SegmentedEncoder
 
@@ -173,28 +175,34 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def named(films: Sequence[str | Path], output: Path) -> list[tuple[Path, Path]]:
+    """Films and what is written of them."""
+    plan = plan_films(films, output)
+    return [(Path(job.source), Path(result_of(plan.output, job))) for job in plan.jobs]
+
+
 def test_names_of_one_film(folder: Path, tmp_path: Path) -> None:
-    assert name_outputs([folder / "b.mp4"], tmp_path / "out.mkv") == [FilmJob(folder / "b.mp4", tmp_path / "out.mkv")]
-    assert name_outputs([folder / "b.mp4"], tmp_path / "out") == [FilmJob(folder / "b.mp4", tmp_path / "out" / "b.mp4")]
+    assert named([folder / "b.mp4"], tmp_path / "out.mkv") == [(folder / "b.mp4", tmp_path / "out.mkv")]
+    assert named([folder / "b.mp4"], tmp_path / "out") == [(folder / "b.mp4", tmp_path / "out" / "b.mp4")]
     pattern = tmp_path / "out" / "%04d.png"
-    assert name_outputs([folder / "b.mp4"], pattern) == [FilmJob(folder / "b.mp4", pattern)]
+    assert named([folder / "b.mp4"], pattern) == [(folder / "b.mp4", pattern)]
 
 
 def test_names_of_a_folder(folder: Path, tmp_path: Path) -> None:
-    jobs = name_outputs([folder], tmp_path / "out")
-    assert {str(job.source.relative_to(folder)): str(job.output.relative_to(tmp_path / "out")) for job in jobs} == {
+    jobs = named([folder], tmp_path / "out")
+    assert {str(film.relative_to(folder)): str(output.relative_to(tmp_path / "out")) for film, output in jobs} == {
         "a.mkv": "a.mkv",
         "b.mp4": "b.mp4",
         "deep/c.avi": "deep/c.mkv",
     }
-    inside = name_outputs([folder], folder / "deep")  # earlier results are not films to paint
-    assert [job.source.name for job in inside] == ["a.mkv", "b.mp4"]
+    inside = named([folder], folder / "deep")  # earlier results are not films to paint
+    assert [film.name for film, _ in inside] == ["a.mkv", "b.mp4"]
 
 
 def test_names_of_a_pattern_and_of_pictures(folder: Path, tmp_path: Path) -> None:
-    jobs = name_outputs([str(folder / "*.mp4"), folder / "frames"], tmp_path / "out")
-    assert [job.output.name for job in jobs] == ["b.mp4", "frames.mp4"]
-    assert name_outputs([folder / "frames" / "%d.png"], tmp_path / "out")[0].output.name == "frames.mp4"
+    jobs = named([str(folder / "*.mp4"), folder / "frames"], tmp_path / "out")
+    assert [output.name for _, output in jobs] == ["b.mp4", "frames.mp4"]
+    assert named([folder / "frames" / "%d.png"], tmp_path / "out")[0][1].name == "frames.mp4"
 
 
 def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -214,4 +222,4 @@ def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
         ([folder / "b.mp4"], "%0999999999d.png", OutputError, "suffix '.png'; expected one of"),
     ):
         with pytest.raises(error, match=words):
-            name_outputs(films, tmp_path / output)
+            plan_films(films, tmp_path / output)

@@ -1,0 +1,145 @@
+"""What becomes of tasks when Ray's actors die, with a stand-in for Ray; with Ray itself where it is installed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fastnst.batch.jobs import Job
+from fastnst.batch.ray_workers import RayWorker, _Crew
+from fastnst.batch.run import Outcome, Perform, Task
+from fastnst.errors import InputError, SettingError
+
+
+class DiedError(Exception):
+    """As RayActorError."""
+
+
+class RaisedError(Exception):
+    """As RayTaskError."""
+
+
+@dataclass
+class Shop:
+    """Opens in no time."""
+
+    do: Perform
+
+    @contextmanager
+    def open(self) -> Iterator[Perform]:
+        yield self.do
+
+
+class FakeRay:
+    """Does each task when it is waited for; a task may kill its actor, and all that waits there is lost with it."""
+
+    exceptions = SimpleNamespace(RayActorError=DiedError, WorkerCrashedError=DiedError, RayTaskError=RaisedError)
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.killed: list[Any] = []
+
+    def remote(self, _kind: type) -> Any:
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._begin))
+
+    def _begin(self, shop: Shop) -> Any:
+        self.begun += 1
+        actor = _Actor(shop)
+        actor.do = SimpleNamespace(remote=lambda task: (actor, task))
+        return actor
+
+    def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: tuple[Any, Task]) -> Outcome:
+        actor, task = reference
+        if actor.dead:
+            raise DiedError("is gone")
+        try:
+            return actor.worker().do(task)
+        except DiedError:
+            actor.dead = True
+            raise
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor)
+
+
+class _Actor:
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.dead, self.do = shop, False, SimpleNamespace()
+        self._worker: RayWorker | None = None
+
+    def worker(self) -> RayWorker:
+        self._worker = self._worker or RayWorker(self.shop)
+        return self._worker
+
+
+def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Outcome]]:
+    ray = FakeRay()
+    tasks = (Task(Job(str(number), str(number)), f"no/such/{number}", False) for number in range(count))
+    crew = _Crew(ray, Shop(do), {}, 2)
+    return ray, list(crew.work(tasks))
+
+
+def test_each_task_is_done_once() -> None:
+    ray, outcomes = go(lambda task: (task.job.name,))
+    assert sorted(outcome.notes[0] for outcome in outcomes) == [str(number) for number in range(8)]
+    assert ray.begun == 2
+
+
+def test_what_a_dead_worker_had_goes_to_others() -> None:
+    died: list[Task] = []
+
+    def do(task: Task) -> tuple[str, ...]:
+        if task.job.name == "3" and not died:
+            died.append(task)
+            raise DiedError("SIGKILL")
+        return (f"{task.job.name} {task.replace}",)
+
+    ray, outcomes = go(do)
+    assert sorted(outcome.task.job.name for outcome in outcomes) == [str(number) for number in range(8)]
+    assert not any(outcome.error for outcome in outcomes)
+    assert "3 True" in [outcome.notes[0] for outcome in outcomes]
+    assert (ray.begun, len(ray.killed)) == (3, 1)
+
+
+def test_a_file_that_kills_whoever_opens_it_costs_itself() -> None:
+    def do(task: Task) -> tuple[str, ...]:
+        if task.job.name == "3":
+            raise DiedError("SIGSEGV")
+        return ()
+
+    ray, outcomes = go(do)
+    assert len(outcomes) == 8
+    assert [str(outcome.error) for outcome in outcomes if outcome.error] == ["3: 3 workers died over it (SIGSEGV)"]
+    assert ray.begun == 5
+
+
+def test_a_bad_file_and_a_bug_cost_themselves() -> None:
+    def do(task: Task) -> tuple[str, ...]:
+        if task.job.name == "1":
+            raise InputError("1: is bad")
+        if task.job.name == "2":
+            raise RaisedError("ZeroDivisionError: by zero")
+        return ()
+
+    _, outcomes = go(do)
+    errors = {outcome.task.job.name: str(outcome.error) for outcome in outcomes if outcome.error}
+    assert errors == {"1": "1: is bad", "2": "2: ZeroDivisionError: by zero"}
+
+
+def test_networks_that_cannot_be_opened_end_the_batch() -> None:
+    class Broken(Shop):
+        @contextmanager
+        def open(self) -> Iterator[Perform]:
+            raise DiedError("in its creation task: no style")
+            yield self.do
+
+    ray = FakeRay()
+    crew = _Crew(ray, Broken(lambda _: ()), {}, 2)
+    with pytest.raises(SettingError, match="no worker could begin; in its creation task: no style"):
+        list(crew.work(iter([Task(Job("a", "a"), "a", False)])))
