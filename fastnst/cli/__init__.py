@@ -31,6 +31,7 @@ COMMANDS = {
     "stylize": "Stylize pictures with a trained style.",
     "video": "Stylize films with a trained style, keeping sound, times and tracks.",
     "webcam": "Stylize what a camera sees, or a film as if it were one, on the screen.",
+    "web": "Stylize the webcam on a web page, in the browser; serve it here or write it for any host.",
     "optimize": "Stylize one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
@@ -43,7 +44,7 @@ COMMANDS = {
     "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
-    "Paint": ("stylize", "video", "webcam"),
+    "Stylize": ("stylize", "video", "webcam", "web"),
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),
@@ -203,8 +204,8 @@ def main(arguments: list[str] | None = None) -> None:
         # A folder that may not be entered, a name too long: until Python 3.14 even Path.exists() raises these.
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _fail("there is not enough memory; try a smaller picture, --size or --tile, or end other programs", status=1)
     except KeyboardInterrupt:
@@ -216,10 +217,16 @@ def _options(tokens: list[str]) -> list[str]:
     return tokens[: tokens.index("--")] if "--" in tokens else tokens
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it is torch's or ONNX Runtime's way of saying so."""
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "failed to allocate", "bad_alloc"),
+    "failed to map segment",
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is torch's or ONNX Runtime's way of saying so, or the system's that loads them."""
     words = str(error).lower()
-    return any(sign in words for sign in ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc"))
+    return any(sign in words for sign in _NO_MEMORY)
 
 
 def _check_output(tokens: list[str]) -> None:

@@ -128,7 +128,7 @@ def optimize(
 ) -> None:
     """Stylize one picture with the exact, slow method (Gatys et al. 2016).
 
-    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command goes on with it.
+    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command resumes.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def optimize(
         Folder for TensorBoard events, snapshots and a checkpoint.
     resume:
         Whether to resume what an interrupted run left: auto does where --log-dir holds a run of the same output,
-        never starts again, DIR goes on with the run in that folder, which is then the --log-dir. Pictures and settings
+        never starts again, DIR resumes the run in that folder, which is then the --log-dir. Pictures and settings
         must be the same; more --steps may be asked for.
     overwrite:
         Replace files that already exist.

@@ -1,6 +1,7 @@
 """`fastnst styles`: which styles are installed; add and remove your own."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, validators
 
 from fastnst.cli.console import Console
+from fastnst.cli.paintings import fitted
 from fastnst.errors import InputError, OutputError
+from fastnst.inference.effects import PLAIN
+from fastnst.inference.paintings import FIT_S
+from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
     from fastnst.inference.style_files import StyleFile
@@ -57,7 +62,7 @@ def add(
     Parameters
     ----------
     file:
-        An .onnx file, from fastnst train or fastnst export.
+        An .onnx file, from fastnst train or fastnst export; or a painting, which is fitted first.
     name:
         Name of the style; by default the file's.
     overwrite:
@@ -65,6 +70,9 @@ def add(
     """
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
 
+    if is_painting(file):
+        name = name or re.sub(r"[^\w-]+", "_", file.stem)
+        file = Path(fitted(str(file), PLAIN, FIT_S, Console(stderr=True))[0] or file)
     added = add_style(file, name, overwrite=overwrite)
     console = Console(stderr=True)
     console.print(f"{added.name}: added")

@@ -121,7 +121,7 @@ def train(
         TOML file of settings; options given here override it.
     resume:
         Whether to resume what an interrupted run left: auto does where the folder holds a training with the same
-        settings, never starts again, DIR goes on with the training in that folder, with its settings but for those
+        settings, never starts again, DIR resumes the training in that folder, with its settings but for those
         given.
     """
     began = time.monotonic()
@@ -217,7 +217,7 @@ def _show(bar: Progress, budget_s: float | None, began: float) -> "engine.OnStep
 def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | None = None) -> None:
     """Fetch COCO's photographs: download, check and unpack what is not there yet.
 
-    An interrupted download goes on where it stopped. The folder of photographs appears only when it is complete; its
+    An interrupted download resumes. The folder of photographs appears only when it is complete; its
     name is printed last. `fastnst train` finds it by itself where --folder is left out.
 
     Parameters
