@@ -60,8 +60,8 @@ def web(
     folder:
         Folder: with --native, that of results.
     content:
-        Photographs: with --native, a folder of those that trainings learn from; by default COCO's, if they are there, else the
-        sample pictures.
+        Photographs: with --native, a folder of those that trainings learn from; by default COCO's, if they are there,
+        else the sample pictures.
     provider:
         What computes: with --native, auto takes the fastest that really runs here.
     threads:
