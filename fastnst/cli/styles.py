@@ -33,7 +33,7 @@ def show(
     Parameters
     ----------
     sheet:
-        Also stylize a picture in every style and write all of them to this file (.png .jpg .webp .tif).
+        Contact sheet: a file (.png .jpg .webp .tif) for one of a picture in every style.
     photo:
         Photo; by default one that comes with fastnst.
     size:

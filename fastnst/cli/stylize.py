@@ -67,7 +67,7 @@ def stylize(
         Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and subfolders, or an address.
     sheet:
-        Also write a contact sheet of all photos and styles to this file (.png .jpg .webp .tif).
+        Contact sheet: a file (.png .jpg .webp .tif) for one of all photos and styles.
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
@@ -78,7 +78,7 @@ def stylize(
     refine:
         Steps of the exact method after the network, on the picture itself; needs the extra train.
     style_image:
-        Painting that the style was trained on, to refine by where fastnst does not know it.
+        The painting that the style was trained on; to refine by, where fastnst does not know it.
     tile:
         Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
         where one piece might take more than 4 GB, or more than there is; off never does.

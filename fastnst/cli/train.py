@@ -225,7 +225,7 @@ def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | N
     split:
         Which photographs: val2017 (5,000; 0.8 GB) or train2017 (118,287; 19 GB). Twice that is needed while unpacking.
     folder:
-        Where the folder of the split is put; by default data/coco if that is there, else the user's cache.
+        Folder: that of the split is put there; by default data/coco if that is there, else the user's cache.
     """
     pictures = fetch_coco(split, folder, Console(stderr=True))
     print(pictures)

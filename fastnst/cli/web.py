@@ -44,13 +44,13 @@ def web(
     Parameters
     ----------
     style:
-        Names of installed styles, or .onnx files; by default all that are installed.
+        Style: the name of an installed one, or an .onnx file; by default all that are installed.
     port:
         Port of the page on this machine; 0 takes a free one.
     output:
-        Write the page into this folder instead.
+        Output: a folder that the page is written into instead of being shown.
     overwrite:
-        Replace a page in that folder.
+        Replace files that already exist: a page in that folder.
     runtime:
         Folder of npm's package onnxruntime-web instead of a download.
     no_browser:
@@ -58,14 +58,14 @@ def web(
     native:
         Let the page use this machine's own runtime (needs pip install 'fastnst[web]').
     folder:
-        With --native: where results go.
+        Folder: with --native, that of results.
     content:
-        With --native: folder of photographs that trainings learn from; by default COCO's, if they are there, else the
-        sample pictures.
+        Photographs: with --native, a folder of those that trainings learn from; by default COCO's, if they are there,
+        else the sample pictures.
     provider:
-        With --native: what computes. auto takes the fastest that really runs here.
+        What computes: with --native, auto takes the fastest that really runs here.
     threads:
-        With --native: threads on the CPU.
+        Threads of the network on the CPU. With --native.
     """
     if output is not None and native:
         raise SettingError("--native is for the page on this machine; leave out it or --output")

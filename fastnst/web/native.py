@@ -161,7 +161,7 @@ class FramePainter:
             self._session.close()
 
 
-class WorkRoom:
+class WorkRunner:
     """The work that runs, at most one piece at a time, and what becomes of it."""
 
     def __init__(self, options: NativeOptions, uploads: Uploads, token: str) -> None:
@@ -300,7 +300,7 @@ def serving_native(page: str, options: NativeOptions, token: str) -> Iterator[in
     origins = [f"http://{name}:{port}" for name in (HOST, "localhost")]
     with tempfile.TemporaryDirectory(prefix="fastnst-uploads-") as folder:
         uploads = Uploads(Path(folder))
-        workshop = WorkRoom(options, uploads, token)
+        workshop = WorkRunner(options, uploads, token)
         handler = partial(_converse, options=options, uploads=uploads, workshop=workshop)
         with serve(
             handler,
@@ -328,7 +328,7 @@ def _check_token(connection: "ServerConnection", request: "Request", *, token: s
     return connection.respond(HTTPStatus.FORBIDDEN, "the address lacks its token\n")
 
 
-def _converse(connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: WorkRoom) -> None:
+def _converse(connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: WorkRunner) -> None:
     """Answer the messages of one connection."""
     painter = FramePainter(options)
 
@@ -352,7 +352,7 @@ def _converse(connection: "ServerConnection", *, options: NativeOptions, uploads
 
 
 def _answer(
-    message: str | bytes, painter: FramePainter, uploads: Uploads, workshop: WorkRoom, send: Send
+    message: str | bytes, painter: FramePainter, uploads: Uploads, workshop: WorkRunner, send: Send
 ) -> Message | bytes | None:
     line, _, content = (message, "", b"") if isinstance(message, str) else message.partition(b"\n")
     asked = json.loads(line)
