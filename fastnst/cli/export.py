@@ -57,8 +57,9 @@ def export(
     frame_size:
         Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want.
     to:
-        Program that the file is for. openvino needs OpenVINO installed; for coreml and litert no converter can be had. web: the same without padding and rounding, for
-        sides that are multiples of 8, so that web pages run all of it on WebGPU; fastnst web does this by itself.
+        Program that the file is for. openvino needs OpenVINO installed; for coreml and litert no converter can be had.
+        web: the same without padding and rounding, for sides that are multiples of 8, so that web pages run all of it
+        on WebGPU; fastnst web does this by itself.
     overwrite:
         Replace files that already exist.
     """
