@@ -97,10 +97,10 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     """
     known = {key: _printable(metadata[key]) for key in _METADATA if key in metadata}
     _check_format(path, known.get("fastnst_format", str(FORMAT)))
-    if known.get("layout") == "web":
-        raise StyleError(f"{path}: has the layout web, for pages; fastnst export writes it for the other commands")
     if known.get("range", "0..255") != "0..255":
         raise StyleError(f"{path}: works in {known['range']}, for other programs; export it without --range")
+    if known.get("layout") == "web":
+        raise StyleError(f"{path}: has the layout web, for pages; fastnst export writes it for the other commands")
     taken = {port.name: port for port in inputs}
     layout = _layout_of(taken.get("frame"))
     stylized = next((port for port in outputs if port.name == "stylized"), None)

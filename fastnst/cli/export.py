@@ -49,7 +49,8 @@ def export(
         Output: an ONNX file, of OpenVINO an .xml file; by default beside the trained network, or NAME.onnx here.
     layout:
         nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB, for
-        programs that already prepare their input so.
+        programs that already prepare their input so. web: the same without padding and rounding, for sides that are
+        multiples of 8, so that web pages run all of it on WebGPU; fastnst web does this by itself.
     value_range:
         What the floats of nchw-float stand for, in and out.
     fp16:
@@ -58,8 +59,6 @@ def export(
         Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want.
     to:
         Program that the file is for. openvino needs OpenVINO installed; for coreml and litert no converter can be had.
-        web: the same without padding and rounding, for sides that are multiples of 8, so that web pages run all of it
-        on WebGPU; fastnst web does this by itself.
     overwrite:
         Replace files that already exist.
     """
@@ -68,13 +67,10 @@ def export(
     refuse_target(to)
     size = None if frame_size is None else _read_size(frame_size)
     variant = Variant(planes=layout == "nchw-float", range=value_range, fp16=fp16 and to == "onnx", size=size)
+    if layout == "web" and (variant != Variant() or fp16 or to != "onnx"):
+        raise SettingError("--layout web stands alone; leave out --range, --fp16, --frame-size and --to")
     suffix = ".xml" if to == "openvino" else ".onnx"
     source = _source(model)
-    if layout == "web" and (to != "onnx" or source.suffix != ".safetensors" or variant != Variant()):
-        raise SettingError(
-            "--layout web: takes a trained network (.safetensors) without --range, --fp16, --frame-size and --to; "
-            "fastnst web turns installed styles into it by itself"
-        )
     beside = source if str(source) == model else Path(source.name)
     output = output or beside.with_suffix(suffix)
     if output.suffix.lower() != suffix:  # with which the model itself is never overwritten, either
@@ -90,7 +86,7 @@ def export(
         difference = export_model(source, output, layout, overwrite=overwrite)
         console.print(f"{output}: within {difference} levels of 255 of torch")
         return
-    varied, difference = _varied(source, variant)
+    varied, difference = _varied(source, variant, web=layout == "web")
     if to == "openvino":
         difference = max(difference, save_openvino(varied, output, fp16=fp16))
     else:
@@ -109,8 +105,9 @@ def _source(model: str) -> Path:
     return found if found.suffix == ".safetensors" else find_style(model)
 
 
-def _varied(source: Path, variant: "Variant") -> "tuple[ModelProto, int]":
+def _varied(source: Path, variant: "Variant", *, web: bool) -> "tuple[ModelProto, int]":
     """A style in another form, and how far that is from the usual file."""
+    from fastnst.backends.web_layout import to_web  # noqa: PLC0415 - imports onnx
     from fastnst.models.variants import difference, load_onnx, vary  # noqa: PLC0415 - imports onnx
 
     if source.suffix == ".safetensors":
@@ -123,7 +120,7 @@ def _varied(source: Path, variant: "Variant") -> "tuple[ModelProto, int]":
     else:
         with StyleSession(source, provider="cpu") as session:
             model = load_onnx(session.opened)
-    varied = vary(model, variant)
+    varied = to_web(model) if web else vary(model, variant)
     return varied, difference(model, varied, variant)
 
 
