@@ -86,7 +86,7 @@ def _read(photos: list[str]) -> list[tuple[str, Frame]]:
 
 def _run(
     comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
-) -> tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]:
+) -> "tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]":
     """The comparisons that were finished, and what ended the work before its time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done: list[Comparison] = []
@@ -110,7 +110,7 @@ def _run(
     return done, None
 
 
-def _said(comparison: Comparison) -> str:
+def _said(comparison: "Comparison") -> str:
     found, last = comparison.matched, comparison.curve[-1]
     match = f"matched at step {found.step}" if found else "never matched"
     return (
