@@ -26,9 +26,10 @@ MAY_IMPORT = {
     "webcam": {"io", "machine", "backends", "inference", "video"},
     "training": {"io", "machine", "losses", "models", "metrics"},
     "exact": {"io", "machine", "losses", "inference"},
+    "web": _BELOW_THE_COMMANDS,
     "research": _BELOW_THE_COMMANDS,
     "diagnosis": _BELOW_THE_COMMANDS | {"research"},
-    "cli": _BELOW_THE_COMMANDS | {"research", "diagnosis"},
+    "cli": _BELOW_THE_COMMANDS | {"web", "research", "diagnosis"},
 }
 """Which packages each may import, from the bottom up. Everything may import `fastnst.errors` and `fastnst.renamed`."""
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy.typing as npt
 
-Provider: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino", "coreml", "directml"]
-ProviderChoice: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "coreml", "directml"]
+Provider: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "webgpu"]
+ProviderChoice: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "webgpu"]
 Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -22,7 +22,7 @@ from fastnst.backends.backend import (
     UnavailableError,
     first_line,
 )
-from fastnst.backends.onnx_device import PRECISIONS, DeviceBackend
+from fastnst.backends.onnx_device import PRECISIONS, DeviceBackend, has_webgpu
 from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame
@@ -124,9 +124,10 @@ def open_backend(network: NetworkFile, provider: Provider, expected: Array) -> B
 
 def candidates() -> tuple[Provider, ...]:
     """What `auto` tries on this system beside the CPU."""
+    webgpu: tuple[Provider, ...] = ("webgpu",) if has_webgpu() else ()
     if sys.platform == "darwin":
-        return ("coreml", "openvino")
-    return ("cuda", "directml", "openvino") if sys.platform == "win32" else ("cuda", "openvino")
+        return ("coreml", *webgpu, "openvino")
+    return ("cuda", *(("directml",) if sys.platform == "win32" else ()), *webgpu, "openvino")
 
 
 def test_picture() -> Frame:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import onnxruntime
 
-from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider
+from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.backends.contract import Port
 from fastnst.machine.resources import default_threads
 
@@ -146,14 +146,39 @@ def open_session(
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for name, size in (sizes or {}).items():
         options.add_free_dimension_override_by_name(name, size)
+    names = [name for name, _ in providers]
+    if plugins := [device for name in names for device in plugin_devices(name)]:
+        options.add_provider_for_devices(plugins, dict(providers[0][1]))
     onnxruntime.set_default_logger_severity(_FATAL)
     try:
+        if plugins:  # named like the others, it would be left out without a word
+            return onnxruntime.InferenceSession(str(path), options, enable_fallback=0)
         # Without enable_fallback=0 ONNX Runtime prints, and goes on with another provider.
         return onnxruntime.InferenceSession(
             str(path), options, providers=[(name, dict(more)) for name, more in providers], enable_fallback=0
         )
     finally:
         onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def register_plugin(name: str, library: str) -> None:
+    """Have ONNX Runtime load an execution provider that is no part of it; raises UnavailableError where it cannot."""
+    if not hasattr(onnxruntime, "register_execution_provider_library"):  # new in 1.23
+        raise UnavailableError(f"ONNX Runtime {onnxruntime.__version__} loads none; update onnxruntime")
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        onnxruntime.register_execution_provider_library(name, library)
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise UnavailableError(f"ONNX Runtime could not load it ({first_line(error)})") from error
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def plugin_devices(provider: str) -> list[Any]:
+    """What a provider that is no part of ONNX Runtime computes on: one device, or none; none for the others."""
+    if provider != "WebGpuExecutionProvider" or not hasattr(onnxruntime, "get_ep_devices"):
+        return []
+    return [device for device in onnxruntime.get_ep_devices() if device.ep_name == provider][:1]
 
 
 def placed_operators(session: onnxruntime.InferenceSession) -> dict[str, set[str]] | None:

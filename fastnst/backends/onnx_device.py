@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,16 +17,24 @@ import onnxruntime
 from platformdirs import user_cache_path
 
 from fastnst.backends.backend import Array, Precision, Provider, UnavailableError
-from fastnst.backends.onnx_cpu import CPU, ProviderEntry, open_session, placed_operators
+from fastnst.backends.onnx_cpu import (
+    CPU,
+    ProviderEntry,
+    open_session,
+    placed_operators,
+    plugin_devices,
+    register_plugin,
+)
 from fastnst.machine.resources import has_nvidia_driver
 
-Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml"]
+Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]
 
 ORT_NAMES: dict[Accelerator, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
 }
 
 PRECISIONS: dict[Accelerator, tuple[Precision, ...]] = {
@@ -33,6 +42,7 @@ PRECISIONS: dict[Accelerator, tuple[Precision, ...]] = {
     "tensorrt": ("float16", "float32"),
     "coreml": ("float32",),
     "directml": ("float32",),
+    "webgpu": ("float32",),
 }
 """What each can compute in, fastest first."""
 
@@ -50,6 +60,7 @@ _NOT_BUILT_IN: dict[Accelerator, str] = {
         "this ONNX Runtime was built without DirectML; onnxruntime-directml, on Windows, takes an environment of its "
         "own (docs/providers.md)"
     ),
+    "webgpu": "WebGPU is a package of its own; pip install onnxruntime-ep-webgpu brings it",
 }
 
 _NOT_LOADED: dict[Accelerator, str] = {
@@ -60,6 +71,7 @@ _NOT_LOADED: dict[Accelerator, str] = {
     "tensorrt": "ONNX Runtime could not load it; its libraries come with pip install tensorrt",
     "coreml": "ONNX Runtime could not load it",
     "directml": "ONNX Runtime could not load it; it needs a GPU with DirectX 12",
+    "webgpu": "no GPU was found for it; it needs one with a driver for Vulkan, DirectX 12 or Metal",
 }
 
 
@@ -74,7 +86,9 @@ def prepare(accelerator: Accelerator) -> None:
     Raises:
         UnavailableError: it cannot run here.
     """
-    if ORT_NAMES[accelerator] not in onnxruntime.get_available_providers():
+    if accelerator == "webgpu":
+        _prepare_webgpu()
+    elif ORT_NAMES[accelerator] not in onnxruntime.get_available_providers():
         raise UnavailableError(_NOT_BUILT_IN[accelerator])
     if accelerator in {"cuda", "tensorrt"}:
         _prepare_cuda()
@@ -93,7 +107,7 @@ def provider_entries(accelerator: Accelerator, precision: Precision, *, fixed: b
     if accelerator == "coreml":
         options = {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}
         return [(ORT_NAMES["coreml"], options)]
-    return [(ORT_NAMES["directml"], {})]
+    return [(ORT_NAMES[accelerator], {})]
 
 
 def _cuda_options(fixed: bool) -> dict[str, str]:
@@ -126,6 +140,27 @@ def _prepare_cuda() -> None:
             onnxruntime.preload_dlls()
 
 
+_WEBGPU_PACKAGE = "onnxruntime_ep_webgpu"
+_registering = threading.Lock()
+
+
+def has_webgpu() -> bool:
+    """Whether the package with WebGPU is installed; whether there is a GPU for it is another matter."""
+    return find_spec(_WEBGPU_PACKAGE) is not None
+
+
+def _prepare_webgpu() -> None:
+    """Let ONNX Runtime load WebGPU, which is no part of it."""
+    if not has_webgpu():
+        raise UnavailableError(_NOT_BUILT_IN["webgpu"])
+    with _registering:
+        if ORT_NAMES["webgpu"] not in onnxruntime.get_available_providers():
+            register_plugin("fastnst.webgpu", importlib.import_module(_WEBGPU_PACKAGE).get_library_path())
+    # Without a GPU, ONNX Runtime would warn and compute on the CPU.
+    if not plugin_devices(ORT_NAMES["webgpu"]):
+        raise UnavailableError(_NOT_LOADED["webgpu"])
+
+
 _Sizes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
 # The same size for the third time: a film. Opening a session takes as long as some frames.
@@ -147,7 +182,7 @@ _PIXELS = _WORK | {
 
 
 class DeviceBackend:
-    """A network in ONNX Runtime on CUDA, TensorRT, Core ML or DirectML."""
+    """A network in ONNX Runtime on CUDA, TensorRT, Core ML, DirectML or WebGPU."""
 
     def __init__(
         self,

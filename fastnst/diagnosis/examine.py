@@ -168,8 +168,8 @@ def _judge_conflict(package: Package, found: Mapping[str, str]) -> Finding:
 def providers_of(system: str) -> tuple[Provider, ...]:
     """Return what can compute on a system (sys.platform)."""
     if system == "darwin":
-        return ("cpu", "openvino", "coreml")
-    return ("cpu", "openvino", "cuda", "tensorrt", *(("directml",) if system == "win32" else ()))
+        return ("cpu", "openvino", "coreml", "webgpu")
+    return ("cpu", "openvino", "cuda", "tensorrt", *(("directml",) if system == "win32" else ()), "webgpu")
 
 
 def judge_providers(answers: Mapping[Provider, Answer], *, runtime: str, driver: bool) -> list[Finding]:
@@ -205,9 +205,10 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
         return ("wrong", instead + install) if driver else ("absent", None)
     if provider == "tensorrt":
         return "absent", f"{PIP} install tensorrt" if driver and runtime == "onnxruntime-gpu" else None
-    if provider == "directml":
-        return ("wrong", again) if runtime == "onnxruntime-directml" else ("absent", None)
-    return "wrong", again
+    if provider == "webgpu" and "no GPU was found" not in error:
+        return "absent", f"{PIP} install onnxruntime-ep-webgpu"
+    elsewhere = provider == "directml" and runtime != "onnxruntime-directml"
+    return ("absent", None) if elsewhere or provider == "webgpu" else ("wrong", again)
 
 
 def judge_cameras(answer: Answer) -> list[Finding]:

@@ -17,6 +17,7 @@ from fastnst.io.images import (
     format_of,
     read_picture,
     resize_frame,
+    signed,
     write_picture,
 )
 from fastnst.io.pixels import resize_visible
@@ -153,6 +154,7 @@ def stylize_files(
     *,
     size: int | None = None,
     overwrite: bool = False,
+    describe: Callable[[Frame], str] = lambda _photo: "fastnst",
     on_done: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> BatchResult:
     """Stylize picture files, going on after one that fails; after a full disk the rest is given up.
@@ -164,6 +166,7 @@ def stylize_files(
         jobs: photos and their outputs, from `plan_outputs`.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
         overwrite: replace files that are there by now.
+        describe: says in ASCII how a photo is stylized; written into the output's EXIF block.
         on_done: called after each picture, failed or not.
     """
     started = time.perf_counter()
@@ -174,7 +177,7 @@ def stylize_files(
         notes: tuple[str, ...] = ()
         try:
             photo = reduce_picture(read_picture(job.source), size)
-            painted = replace(photo, frame=stylize(photo.frame))
+            painted = signed(replace(photo, frame=stylize(photo.frame)), describe(photo.frame))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not overwrite and job.output.exists():
                 raise OutputError(f"{job.output}: already exists; --overwrite replaces it")

@@ -182,7 +182,10 @@ def test_likeness_by_hand() -> None:
 )
 def test_what_auto_tries(monkeypatch: pytest.MonkeyPatch, platform: str, expected: tuple[str, ...]) -> None:
     monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(choosing, "has_webgpu", lambda: False)
     assert choosing.candidates() == expected
+    monkeypatch.setattr(choosing, "has_webgpu", lambda: True)
+    assert choosing.candidates() == (*expected[:-1], "webgpu", expected[-1])
 
 
 def test_test_pictures_are_of_every_colour() -> None:

@@ -53,7 +53,7 @@ def accelerated(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int] | None]:
     return opened
 
 
-@pytest.mark.parametrize("accelerator", ["cuda", "tensorrt", "coreml", "directml"])
+@pytest.mark.parametrize("accelerator", ["cuda", "tensorrt", "coreml", "directml", "webgpu"])
 def test_every_accelerator_paints(accelerated: Any, invert: Path, accelerator: Any) -> None:
     backend = DeviceBackend(invert, accelerator)
     assert backend.provider == accelerator

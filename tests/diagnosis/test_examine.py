@@ -184,6 +184,8 @@ def test_providers_that_run() -> None:
         ("tensorrt", "no NVIDIA driver was found", "onnxruntime-gpu", False, "absent", None),
         ("tensorrt", "could not load", "onnxruntime-gpu", True, "absent", "install tensorrt"),
         ("tensorrt", "built without TensorRT", "onnxruntime", True, "absent", None),
+        ("webgpu", "no GPU was found for it", "onnxruntime-gpu", False, "absent", None),
+        ("webgpu", "is a package of its own", "onnxruntime", False, "absent", "install onnxruntime-ep-webgpu"),
         ("directml", "built without DirectML", "onnxruntime-gpu", False, "absent", None),
         (
             *("directml", "could not load", "onnxruntime-directml", False, "wrong"),
@@ -207,9 +209,9 @@ def test_a_provider_that_crashes_or_hangs() -> None:
 
 
 def test_providers_by_system() -> None:
-    assert providers_of("linux") == ("cpu", "openvino", "cuda", "tensorrt")
-    assert providers_of("win32") == ("cpu", "openvino", "cuda", "tensorrt", "directml")
-    assert providers_of("darwin") == ("cpu", "openvino", "coreml")
+    assert providers_of("linux") == ("cpu", "openvino", "cuda", "tensorrt", "webgpu")
+    assert providers_of("win32") == ("cpu", "openvino", "cuda", "tensorrt", "directml", "webgpu")
+    assert providers_of("darwin") == ("cpu", "openvino", "coreml", "webgpu")
 
 
 # Cameras and codecs

@@ -115,6 +115,13 @@ def test_float_layout_agrees_with_the_uint8_one(exported: Path, model: Path, tmp
     assert np.abs(np.rint(planes).transpose(0, 2, 3, 1) - run(exported, frame)).max() <= 1
 
 
+def test_web_layout_agrees_with_the_uint8_one(exported: Path, model: Path, tmp_path: Path) -> None:
+    assert export.export_model(model, tmp_path / "web.onnx", "web") <= 1
+    frame = np.random.default_rng(4).integers(0, 256, (1, 68, 72, 3), dtype=np.uint8)
+    planes = run(tmp_path / "web.onnx", _planes(frame))
+    assert np.abs(np.rint(planes).transpose(0, 2, 3, 1) - run(exported, frame)).max() <= 1
+
+
 def test_a_network_that_differs_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A reference that is three levels off stands for an exporter that got something wrong.
     def off(network: TransformNet, frame: np.ndarray, **told: None) -> np.ndarray:

@@ -1,0 +1,173 @@
+"""What the page can have this machine do, each in a process of its own: films, large pictures, refinement, training."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from fastnst.backends.backend import ProviderChoice
+from fastnst.errors import FastNSTError, InputError
+
+Kind: TypeAlias = Literal["film", "picture", "refine", "train"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MOST_TRAINING_S = 24 * 3600
+
+Report: TypeAlias = Callable[[float, str], None]
+"""Called with the share that is done, 0 to 1, and a line for the user."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One piece of work, as the page asked for it."""
+
+    kind: Kind
+    source: Path
+    """What was uploaded: a film, a picture, a painting to learn."""
+
+    output: Path
+    """The result, which does not exist yet; of a training, its ONNX file."""
+
+    style: str = ""
+    """Name of an installed style, or an ONNX file, perhaps with a mix; of a refinement, empty."""
+
+    painting: Path | None = None
+    """Of a refinement: the style picture."""
+
+    strength: float = 1.0
+    preserve_color: bool = False
+    seconds: float = 60.0
+    """Of a training."""
+
+    content: Path | None = None
+    """Of a training: folder of photographs; None: COCO's if they are there, else the samples."""
+
+    provider: ProviderChoice = "auto"
+    threads: int | None = None
+
+
+def do(work: Work, send: Callable[[Mapping[str, Any]], None]) -> None:
+    """Do a piece of work in this process; what happens is sent as `share` and `words`, at last `done` or `error`."""
+    latest = 0.0
+
+    def report(share: float, words: str) -> None:
+        nonlocal latest
+        if time.monotonic() - latest > 0.2:
+            latest = time.monotonic()
+            send({"share": min(1.0, share), "words": words})
+
+    try:
+        words = _WORKERS[work.kind](work, report)
+    except FastNSTError as error:
+        send({"error": str(error)})
+    except OSError as error:
+        send({"error": f"the system refuses ({error.strerror or error})"})
+    except (MemoryError, RuntimeError) as error:
+        send({"error": f"it could not be done ({str(error).splitlines()[0][:200] if str(error) else 'no memory'})"})
+    else:
+        send({"done": words})
+
+
+def _film(work: Work, report: Report) -> str:
+    from fastnst.inference.effects import Effects  # noqa: PLC0415
+    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+    from fastnst.video.plan import plan_film  # noqa: PLC0415
+    from fastnst.video.stylize import FilmProgress, stylize_film  # noqa: PLC0415
+
+    plan = plan_film(work.source, work.output)
+
+    def show(progress: FilmProgress) -> None:
+        total = progress.total or progress.done
+        report(progress.done / total, f"{progress.done} of {total} frames")
+
+    effects = Effects(strength=work.strength, preserve_color=work.preserve_color)
+    with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
+        result = stylize_film(pipeline, plan, on_progress=show)
+    return f"{result.frames} frames in {result.elapsed_s:.0f} s on {result.choice.provider}"
+
+
+def _picture(work: Work, report: Report) -> str:
+    from fastnst.inference.batch import PhotoJob, stylize_files  # noqa: PLC0415
+    from fastnst.inference.effects import Effects  # noqa: PLC0415
+    from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
+
+    effects = Effects(strength=work.strength, preserve_color=work.preserve_color)
+    with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
+        pipeline.on_progress(lambda share: report(share, "painting in tiles"))
+        result = stylize_files(pipeline, [PhotoJob(work.source, work.output)])
+    if result.failed:
+        raise result.failed[0].error or InputError(f"{work.source.name}: failed")
+    return f"painted in {result.elapsed_s:.1f} s"
+
+
+def _refine(work: Work, report: Report) -> str:
+    from fastnst.exact.engine import optimize  # noqa: PLC0415 - imports torch
+    from fastnst.exact.result import OptimizeProgress  # noqa: PLC0415
+    from fastnst.exact.settings import OptimizeSettings  # noqa: PLC0415
+    from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
+
+    if work.painting is None:
+        raise InputError("a refinement needs the painting, too; add it")
+    photo, painting = read_frame(work.source), read_frame(work.painting)
+
+    def show(progress: OptimizeProgress) -> None:
+        report(progress.last.step / progress.steps, f"step {progress.last.step} of {progress.steps}")
+
+    result = optimize(photo, painting, OptimizeSettings(), callback=show)
+    write_picture(work.output, Picture(frame=result.frame), overwrite=False)
+    return f"{len(result.history)} steps in {result.elapsed_s:.0f} s"
+
+
+def _train(work: Work, report: Report) -> str:
+    from fastnst.inference.style_files import add_style  # noqa: PLC0415
+    from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415 - imports torch
+    from fastnst.training.settings import TrainSettings  # noqa: PLC0415
+    from fastnst.training.train import train  # noqa: PLC0415
+
+    began, content = time.monotonic(), _content(work)
+    name = work.output.stem
+    settings = TrainSettings(
+        style=(work.source,),
+        name=name,
+        content=str(content),
+        network="live",
+        budget=f"{round(work.seconds)}s",
+        workers=0,
+        # A teacher costs more than it brings in a few minutes.
+        teacher="none" if work.seconds < 600 else None,
+    )
+
+    def show(progress: TrainProgress) -> None:
+        share = max(progress.done, (time.monotonic() - began) / work.seconds)
+        report(min(share, 0.99), f"step {progress.step}, {progress.images_per_s:.1f} pictures a second")
+
+    folder = work.output.with_suffix("")
+    trained = train(settings, folder, content=content, callbacks=TrainCallbacks(on_step=show), began=began)
+    if trained.files is None:
+        raise InputError("nothing came of the training")
+    added = add_style(trained.files.onnx, name, overwrite=False)
+    return f"{trained.result.steps} steps in {trained.result.elapsed_s:.0f} s; kept as {added.name}"
+
+
+def _content(work: Work) -> Path:
+    from fastnst.io.styles import sample_picture  # noqa: PLC0415
+    from fastnst.training.coco import default_root  # noqa: PLC0415
+
+    if work.content is not None:
+        return work.content
+    for split in ("val2017", "train2017"):
+        if (default_root() / split).is_dir():
+            return default_root() / split
+    sample = sample_picture()
+    if sample is None:
+        raise InputError("no photographs to learn from; start fastnst web --native with --content DIR")
+    return sample.parent
+
+
+_WORKERS: dict[Kind, Callable[[Work, Report], str]] = {
+    "film": _film,
+    "picture": _picture,
+    "refine": _refine,
+    "train": _train,
+}

@@ -1,0 +1,245 @@
+// @ts-check
+/**
+ * The workshop: what `fastnst web --native` lets the page start on this machine, with progress.
+ */
+
+import { UserError } from "./network.js";
+
+/**
+ * @typedef {import("./main.js").NetworkEntry} NetworkEntry
+ *
+ * @typedef {object} Page what the workshop needs of the page
+ * @property {(words: string, kind?: "status" | "alarm") => void} say
+ * @property {() => {style: string, strength: number, keepColors: boolean}} settings
+ * @property {(network: NetworkEntry) => Promise<void>} addNetwork
+ *
+ * @typedef {"film" | "picture" | "refine" | "train"} Kind
+ * @typedef {{job?: string, kind?: Kind, share?: number, words?: string, done?: string, error?: string, file?: string, result?: string,
+ *   style?: string, upload?: string, have?: number}} Told
+ */
+
+/** Bytes of a file that are sent at a time. */
+const PART = 4 << 20;
+
+/**
+ * The WebSocket's address from the page's: #native=PORT&token=TOKEN.
+ * @param {string} hash
+ */
+export function nativeAddress(hash) {
+  const said = new URLSearchParams(hash.slice(1));
+  return `ws://${location.hostname}:${said.get("native")}/?token=${encodeURIComponent(said.get("token") ?? "")}`;
+}
+
+/** @type {Record<Kind, {title: string, words: string, button: string, accept: string, pictures: string[]}>} */
+const KINDS = {
+  train: {
+    title: "Learn a painting",
+    words: "It becomes a style of its own, and the camera is seen in it.",
+    button: "Choose a painting…",
+    accept: "image/*",
+    pictures: ["painting"],
+  },
+  film: {
+    title: "Stylize a film",
+    words: "Whole, at its own size, with its sound, in the style that is chosen.",
+    button: "Choose a film…",
+    accept: "video/*,.mkv",
+    pictures: ["film"],
+  },
+  picture: {
+    title: "Stylize a large picture",
+    words: "At its own size, in tiles where it needs them.",
+    button: "Choose a picture…",
+    accept: "image/*",
+    pictures: ["picture"],
+  },
+  refine: {
+    title: "Refine a picture",
+    words: "The exact method: slow, and the best that there is. Choose two files: the photo first, then the painting.",
+    button: "Choose the photo…",
+    accept: "image/*",
+    pictures: ["photo", "painting"],
+  },
+};
+
+/** The page's part for work of minutes. */
+export class Workshop {
+  /**
+   * @param {HTMLElement} place
+   * @param {string} address of the WebSocket
+   * @param {Page} page
+   */
+  constructor(place, address, page) {
+    this.page = page;
+    this.address = address;
+    /** @type {((told: Told) => void) | null} */ this.answer = null;
+    /** @type {Promise<WebSocket> | null} */ this.socket = null;
+    this.list = Object.assign(document.createElement("ul"), { className: "jobs" });
+    this.minutes = minutesChoice();
+    for (const kind of /** @type {Kind[]} */ (Object.keys(KINDS))) place.append(this.offer(kind));
+    place.append(this.list);
+  }
+
+  /** @param {Kind} kind */
+  offer(kind) {
+    const { title, words, button } = KINDS[kind];
+    const section = Object.assign(document.createElement("div"), { className: "control offer" });
+    const heading = Object.assign(document.createElement("h3"), { textContent: title });
+    const note = Object.assign(document.createElement("p"), { className: "note", textContent: words });
+    const start = Object.assign(document.createElement("button"), { type: "button", textContent: button, className: "wide" });
+    start.addEventListener("click", () => this.begin(kind).catch((error) => this.page.say(error.message, "alarm")));
+    section.append(heading, note, ...(kind === "train" ? [this.minutes.label] : []), start);
+    return section;
+  }
+
+  /** @param {Kind} kind */
+  async begin(kind) {
+    const { accept, pictures } = KINDS[kind];
+    const files = [];
+    for (const what of pictures) {
+      if (files.length) this.page.say(`Now choose the ${what}.`, "alarm");
+      files.push(await chooseFile(accept));
+    }
+    await this.start(kind, files);
+  }
+
+  /**
+   * Send files and begin the work.
+   * @param {Kind} kind
+   * @param {File[]} files
+   */
+  async start(kind, files) {
+    const item = this.list.appendChild(document.createElement("li"));
+    try {
+      const uploads = [];
+      for (const file of files) uploads.push(await this.upload(file, item));
+      const request = { do: "start", kind, upload: uploads[0], painting: uploads[1], name: files[0].name, ...this.page.settings() };
+      const socket = await this.connect();
+      this.current = item;
+      this.answer = (told) => this.failed(item, told.error ?? "it was not understood");
+      socket.send(JSON.stringify({ ...request, seconds: 60 * Number(this.minutes.select.value) }));
+    } catch (error) {
+      this.failed(item, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** @returns {Promise<WebSocket>} */
+  connect() {
+    return (this.socket ??= new Promise((resolve, reject) => {
+      const socket = new WebSocket(this.address);
+      socket.onopen = () => resolve(socket);
+      socket.onerror = () => {
+        this.socket = null;
+        reject(new UserError("fastnst on this machine does not answer; start fastnst web --native anew"));
+      };
+      socket.onclose = () => (this.socket = null);
+      socket.onmessage = ({ data }) => this.hear(JSON.parse(data));
+    }));
+  }
+
+  /** @param {Told} told */
+  hear(told) {
+    if (told.job === undefined) {
+      this.answer?.(told);
+      return;
+    }
+    const item = this.current ?? this.list.appendChild(document.createElement("li"));
+    if (told.error !== undefined) this.failed(item, told.error);
+    else if (told.done !== undefined) void this.done(item, told);
+    else this.progress(item, told);
+  }
+
+  /**
+   * @param {File} file
+   * @param {HTMLElement} item
+   * @returns {Promise<string>} its number
+   */
+  async upload(file, item) {
+    const { upload } = await this.ask(JSON.stringify({ do: "upload", name: file.name, size: file.size }));
+    for (let sent = 0; sent < file.size; sent += PART) {
+      const part = new Uint8Array(await file.slice(sent, sent + PART).arrayBuffer());
+      const { withLine } = await import("./native-painter.js");
+      await this.ask(withLine(JSON.stringify({ do: "part", upload }), part));
+      this.progress(item, { share: sent / file.size, words: `${file.name}: handing it over` });
+    }
+    return /** @type {string} */ (upload);
+  }
+
+  /**
+   * @param {string | Uint8Array<ArrayBuffer>} message
+   * @returns {Promise<Told>}
+   */
+  async ask(message) {
+    const socket = await this.connect();
+    const told = await new Promise((/** @type {(told: Told) => void} */ resolve) => {
+      this.answer = resolve;
+      socket.send(message);
+    });
+    if (told.error !== undefined) throw new UserError(told.error);
+    return told;
+  }
+
+  /**
+   * @param {HTMLElement} item
+   * @param {Told} told
+   */
+  progress(item, { share = 0, words = "", job }) {
+    let bar = item.querySelector("progress");
+    if (!bar) {
+      bar = Object.assign(document.createElement("progress"), { max: 1 });
+      bar.setAttribute("aria-label", "Progress");
+      const stop = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Stop" });
+      stop.addEventListener("click", async () => (await this.connect()).send(JSON.stringify({ do: "stop" })));
+      item.replaceChildren(document.createElement("p"), bar, stop);
+    }
+    bar.value = share;
+    const [line] = item.children;
+    line.textContent = `${Math.round(100 * share)} %, ${words}`;
+    item.querySelector("button")?.toggleAttribute("hidden", job === undefined);
+  }
+
+  /**
+   * @param {HTMLElement} item
+   * @param {Told} told
+   */
+  async done(item, told) {
+    const line = document.createElement("p");
+    line.textContent = `Done: ${told.done}. `;
+    if (told.result) line.append(Object.assign(document.createElement("a"), { href: told.result, download: told.file, textContent: told.file }));
+    item.replaceChildren(line);
+    this.page.say(`Done: ${told.done}.`);
+    if (told.style) {
+      const style = { name: told.style, title: told.style, thumbnail: "" };
+      await this.page.addNetwork({ name: told.style, title: told.style, file: "", styles: [style], strength: false });
+    }
+  }
+
+  /**
+   * @param {HTMLElement} item
+   * @param {string} words
+   */
+  failed(item, words) {
+    item.replaceChildren(Object.assign(document.createElement("p"), { className: "failed", textContent: `Not done: ${words}` }));
+    this.page.say(`Not done: ${words}`);
+  }
+}
+
+function minutesChoice() {
+  const label = Object.assign(document.createElement("label"), { textContent: "Minutes to learn " });
+  const select = document.createElement("select");
+  select.append(...["1", "5", "20", "60"].map((minutes) => new Option(minutes, minutes)));
+  label.append(select);
+  return { label, select };
+}
+
+/**
+ * @param {string} accept
+ * @returns {Promise<File>}
+ */
+function chooseFile(accept) {
+  const input = Object.assign(document.createElement("input"), { type: "file", accept });
+  return new Promise((resolve) => {
+    input.addEventListener("change", () => input.files?.[0] && resolve(input.files[0]));
+    input.click();
+  });
+}
