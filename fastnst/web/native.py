@@ -328,7 +328,9 @@ def _check_token(connection: "ServerConnection", request: "Request", *, token: s
     return connection.respond(HTTPStatus.FORBIDDEN, "the address lacks its token\n")
 
 
-def _converse(connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: WorkRunner) -> None:
+def _converse(
+    connection: "ServerConnection", *, options: NativeOptions, uploads: Uploads, workshop: WorkRunner
+) -> None:
     """Answer the messages of one connection."""
     painter = FramePainter(options)
 
