@@ -110,7 +110,7 @@ def stylize(
             provider=provider,
             threads=threads,
             tile=tile,
-            refinement=refinement,
+            refine=refinement,
         )
         tallies.append(_stylize(plan, workshop, batch, console))
     if sheet is not None:
@@ -126,7 +126,7 @@ def _stylize(plan: "BatchPlan", workshop: "PictureWorkshop", batch: BatchOptions
     opened: list[StylePipeline] = []
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("pictures", total=len(plan.jobs), visible=len(plan.jobs) > 1)
-        part = progress.add_task("refining" if workshop.refinement.steps else "in tiles", total=1, visible=False)
+        part = progress.add_task("refining" if workshop.refine.steps else "in tiles", total=1, visible=False)
 
         def begin(pipeline: "StylePipeline") -> None:
             opened.append(pipeline)

@@ -121,9 +121,9 @@ class PictureWorkshop:
     provider: ProviderChoice = "auto"
     threads: int | None = None
     tile: TileChoice = "auto"
-    refinement: Refinement = NONE
-    on_describe: Callable[[str], None] = lambda _words: None
-    """Called with what is written into each picture: how it was stylized."""
+    refine: Refinement = NONE
+    on_describe: Callable[[str], None] | None = None
+    """Called with how each picture is stylized."""
 
     on_open: Callable[[StylePipeline], None] | None = None
     """Called with the pipeline before the first picture."""
@@ -131,28 +131,23 @@ class PictureWorkshop:
     @property
     def settings(self) -> dict[str, object]:
         """What a stylized picture depends on beside its photo."""
-        return {"look": describe_look(self.style, self.effects, self.refinement), "size": self.size}
+        return {"look": describe_look(self.style, self.effects, self.refine), "size": self.size}
 
     @contextmanager
     def open(self) -> Iterator[Perform]:
         """Load the networks."""
         with StylePipeline(
-            self.style,
-            self.effects,
-            provider=self.provider,
-            threads=self.threads,
-            tile=self.tile,
-            refine=self.refinement,
+            self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile, refine=self.refine
         ) as pipeline:
             if self.on_open is not None:
                 self.on_open(pipeline)
+            yield partial(stylize_file, pipeline, size=self.size, describe=partial(self._describe, pipeline))
 
-            def describe(photo: Frame) -> str:
-                words = pipeline.describe(photo)
-                self.on_describe(words)
-                return words
-
-            yield partial(stylize_file, pipeline, size=self.size, describe=describe)
+    def _describe(self, pipeline: StylePipeline, photo: Frame) -> str:
+        words = pipeline.describe(photo)
+        if self.on_describe is not None:
+            self.on_describe(words)
+        return words
 
 
 def stylize_file(
