@@ -1,6 +1,7 @@
 """The public names, what importing costs, and errors in one line."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,16 @@ def test_readme_is_short_and_its_links_lead_somewhere() -> None:
     links = [part.split(")")[0] for part in text.split("](")[1:]]
     missing = [link for link in links if "://" not in link and not (REPOSITORY / link.partition("#")[0]).exists()]
     assert missing == []
+
+
+def test_the_workflow_and_the_local_run_call_the_same_checks() -> None:
+    known = set(re.findall(r"^    (\w+)\)", (REPOSITORY / ".ci" / "check").read_text(encoding="utf-8"), re.MULTILINE))
+    called = {}
+    for place in (".ci/run", ".github/workflows/ci.yml"):
+        calls = re.findall(r"\.ci/check ([\w ]+)", (REPOSITORY / place).read_text(encoding="utf-8"))
+        called[place] = set(" ".join(calls).split()) & known
+    assert called == {".ci/run": known - {"lowest"}, ".github/workflows/ci.yml": known}
+    assert {"tests", "docs", "lowest"} <= known
 
 
 def test_dependencies_of_the_design_card_are_declared() -> None:

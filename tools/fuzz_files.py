@@ -3,7 +3,8 @@
     python tools/fuzz_files.py        # 400 inputs of each part, at most 10 minutes; the seed is printed
     python tools/fuzz_files.py --parts recipes --inputs 5000 --seconds 600 --seed 7
 
-Each input goes through `fastnst` in this process. It must end within 30 s with an exit status and at most a few lines:
+Each input goes through `fastnst` in this process. It must end within 30 s of processor time with an exit status and at
+most a few lines:
 a traceback, a hang, or a change to the files that lie beside is printed with its number, by which `--only` repeats it,
 and the exit status is 1.
 """
@@ -268,7 +269,8 @@ def alarm(*_: object) -> None:
 def run(words: list[str]) -> tuple[int, str]:
     """Call the command line; returns its status and what it printed. Anything but SystemExit is what is looked for."""
     printed = io.StringIO()
-    signal.alarm(LONGEST_S)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+    signal.alarm(4 * LONGEST_S)
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             if words[0] == LOAD:
@@ -277,6 +279,7 @@ def run(words: list[str]) -> tuple[int, str]:
     except SystemExit as ended:
         return int(ended.code or 0), printed.getvalue()
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     return 0, printed.getvalue()
 
@@ -309,7 +312,7 @@ def one(part: str, seed: str, folder: Path) -> str | None:
         wrong = "a traceback was printed" if "Traceback" in said else None
         wrong = "an escape code was printed" if "\x1b" in said else wrong
     except HangError:
-        wrong = f"more than {LONGEST_S} s"
+        wrong = f"more than {LONGEST_S} s of processor time, or four times as long"
     except BaseException:
         wrong = traceback.format_exc(limit=-3).strip()
     if seen(folder) != before:
@@ -334,6 +337,7 @@ def fuzz() -> int:
     parser.add_argument("--only", help="repeat one input by its number, as it is printed: PART/NUMBER")
     given = parser.parse_args()
     signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGPROF, alarm)
     os.environ["FASTNST_STYLES"] = "styles"
     finds = tried = 0
     until = time.monotonic() + given.seconds

@@ -226,11 +226,13 @@ def trace(run: str) -> list[str]:
         threading.setprofile(None)  # type: ignore[arg-type]
     deepest = max(counter.stacks, key=lambda stack: (counter.stacks[stack], len(stack)))
     stack = [place for place in deepest if not place.startswith(("cli/__init__.py:", "fastnst/__main__.py:"))]
-    if not network:
-        return stack[:-1]
-    # What the back-end does inside is its own affair.
-    last = next((place for place in stack if re.search(r"(backends|runtime)/\w+\.py:run$", place)), stack[-1])
-    return stack[: stack.index(last) + 1]
+    return to_the_backend(stack) if network else stack[:-1]
+
+
+def to_the_backend(stack: list[str]) -> list[str]:
+    """The calls up to the back-end's `run`: what it does inside is its own affair."""
+    ends = (place for place in stack if re.search(r"(backends|runtime)/\w+\.py:run$", place))
+    return stack[: stack.index(next(ends, stack[-1])) + 1]
 
 
 def _arguments(run: str) -> list[str]:

@@ -33,7 +33,10 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
     "nchw-float": ("float32", (None, 3, None, None)),
 }
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
-_METADATA = ("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256", "layout")
+_METADATA = (
+    *("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256"),
+    *("layout", "range", "wrapped"),
+)
 _MAX_METADATA = 500
 
 
@@ -69,6 +72,12 @@ class Contract:
     metadata: dict[str, str]
     """What the file says of itself."""
 
+    size: tuple[int, int] | None = None
+    """The only (height, width) that it takes, as some networks of others do; None: any."""
+
+    one_at_a_time: bool = False
+    """It takes one picture, N = 1, alone."""
+
     @property
     def style_names(self) -> tuple[str, ...]:
         """Names of the styles, in the order of their weights: what the file says, numbers from 1 where it is silent."""
@@ -88,6 +97,8 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     """
     known = {key: _printable(metadata[key]) for key in _METADATA if key in metadata}
     _check_format(path, known.get("fastnst_format", str(FORMAT)))
+    if known.get("range", "0..255") != "0..255":
+        raise StyleError(f"{path}: works in {known['range']}, for other programs; export it without --range")
     taken = {port.name: port for port in inputs}
     layout = _layout_of(taken.get("frame"))
     stylized = next((port for port in outputs if port.name == "stylized"), None)
@@ -96,7 +107,9 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
         hint = ". Keep inputs and outputs as they were when converting to float16" if _takes_half(inputs) else ""
         raise StyleError(f"{path}: not a network fastnst can run: {_found(inputs, outputs)}; expected {EXPECTED}{hint}")
     styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
-    return Contract(layout, styles, strength, known)
+    height, width = _size_of(taken["frame"], layout)
+    size = None if height is None or width is None else (height, width)
+    return Contract(layout, styles, strength, known, size, one_at_a_time=taken["frame"].shape[0] == 1)
 
 
 def _check_format(path: Path, written: str) -> None:
@@ -107,7 +120,18 @@ def _check_format(path: Path, written: str) -> None:
 def _layout_of(frame: Port | None) -> Layout | None:
     if frame is None:
         return None
-    return next((layout for layout, form in _SHAPES.items() if form == (frame.dtype, frame.shape)), None)
+    for layout, (dtype, shape) in _SHAPES.items():
+        if frame.dtype == dtype and len(frame.shape) == 4 and frame.shape[shape.index(3)] == 3:
+            height, width = _size_of(frame, layout)
+            # What is wrapped, of others' networks, may have a size alone, and take one picture at a time.
+            if frame.shape[0] in (None, 1) and (height is None) == (width is None):
+                return layout
+    return None
+
+
+def _size_of(frame: Port, layout: Layout) -> tuple[int | None, int | None]:
+    first = 1 if layout == "nhwc-uint8" else 2
+    return frame.shape[first], frame.shape[first + 1]
 
 
 def _fits(stylized: Port | None, layout: Layout) -> bool:

@@ -18,6 +18,7 @@ from fastnst.backends.contract import Contract, extra_feeds, read_contract, to_l
 from fastnst.backends.onnx_cpu import CPU, OnnxBackend, open_session
 from fastnst.errors import InputError, StyleError
 from fastnst.io.decoding import check_file
+from fastnst.io.opencv import resample
 
 # Even, other than the test picture's: some networks are right for odd sizes only.
 _EVEN_SIZE = (96, 130)
@@ -68,6 +69,17 @@ def open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
         raise StyleError(f"{path}: not a readable ONNX network ({_reason(error)})") from error
 
 
+def open_any(path: Path, threads: int | None) -> tuple[Path, OnnxBackend]:
+    """Open a network file as `open_on_cpu`; one of another project is wrapped first. Gives the file that is open."""
+    cpu = open_on_cpu(path, threads)
+    if any(port.name == "frame" for port in cpu.inputs) and any(port.name == "stylized" for port in cpu.outputs):
+        return path, cpu
+    from fastnst.backends.foreign import wrap_file  # noqa: PLC0415 - imports onnx, for these files only
+
+    wrapped = wrap_file(path)
+    return wrapped, open_on_cpu(wrapped, threads)
+
+
 def check_style_file(path: Path) -> None:
     """Raise StyleError for what is no file with a network in it: a device, a folder, a pointer of Git LFS."""
     try:
@@ -96,7 +108,7 @@ def try_all(path: Path) -> None:
 
     May take any time and memory with a file that somebody made for that: see trial.py.
     """
-    cpu = open_on_cpu(path, 1)
+    path, cpu = open_any(path, 1)
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
     _check_weights(path)
     for frame in (test_picture(), draw_picture(_EVEN_SIZE)):
@@ -104,7 +116,9 @@ def try_all(path: Path) -> None:
 
 
 def feeds_of(contract: Contract, frames: Array) -> dict[str, Array]:
-    """What a network takes to stylize frames, all of its styles alike."""
+    """What a network takes to stylize frames, all of its styles alike; of its own size where it has one alone."""
+    if contract.size is not None:
+        frames = np.stack([resample(frame, contract.size) for frame in frames])
     return {"frame": to_layout(frames, contract)} | extra_feeds(contract, None, None)
 
 

@@ -4,7 +4,9 @@ May import everything, what a command needs inside the command.
 """
 
 import os
+import shlex
 import sys
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -42,13 +44,35 @@ COMMANDS = {
     "doctor": "Show what works here, and how to fix the rest.",
 }
 GROUPS = {
-    "Paint": ("stylize", "video", "webcam"),
+    "Stylize": ("stylize", "video", "webcam"),
     "Train": ("train", "coco", "export", "quantize"),
     "Exact": ("optimize", "compare"),
     "Measure": ("evaluate", "bench", "research"),
     "Manage": ("styles", "status", "doctor"),
 }
 """What `fastnst --help` shows commands under, in this order."""
+
+VERBOSE = "--verbose"
+HELP_OF_ALL = f"Every command takes {VERBOSE}: what computes and why, hashes, paths and other notes are then said too."
+
+
+@dataclass
+class Call:
+    """The command line that is being run."""
+
+    tokens: list[str] = field(default_factory=list)
+    verbose: bool = False
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with what this one leaves when it is stopped."""
+        words, tokens = self.tokens, iter(self.tokens)
+        if "never" in words and "--resume" in words:
+            words = [token for token in tokens if token != "--resume" or next(tokens, "") != "never"]
+        return shlex.join(["fastnst", *(word for word in words if word != "--resume=never")])
+
+
+call = Call()
 
 RESEARCH = {
     "study": "Draw contact sheets of the exact method, in which one thing changes.",
@@ -129,6 +153,7 @@ app = App(
     help_formatter=HelpFormatter(),
     default_parameter=Parameter(negative_iterable=()),  # an option that empties a list helps nobody
     suppress_keyboard_interrupt=False,  # main says that it stopped
+    help_epilogue=HELP_OF_ALL,
 )
 _group_of = {
     name: group
@@ -162,6 +187,8 @@ def main(arguments: list[str] | None = None) -> None:
     from fastnst.errors import FastNSTError  # noqa: PLC0415 - keeps --help quick
 
     tokens = sys.argv[1:] if arguments is None else arguments
+    call.tokens, call.verbose = tokens, VERBOSE in _options(tokens)
+    tokens = [token for place, token in enumerate(tokens) if token != VERBOSE or place >= len(_options(tokens))]
     try:
         _check_output(tokens)
         tokens = _moved(tokens)
@@ -177,18 +204,29 @@ def main(arguments: list[str] | None = None) -> None:
         # A folder that may not be entered, a name too long: until Python 3.14 even Path.exists() raises these.
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _fail("there is not enough memory; try a smaller picture, --size or --tile, or end other programs", status=1)
     except KeyboardInterrupt:
         _fail("stopped", status=130)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it is torch's or ONNX Runtime's way of saying so."""
+def _options(tokens: list[str]) -> list[str]:
+    """The words before --, after which none is an option."""
+    return tokens[: tokens.index("--")] if "--" in tokens else tokens
+
+
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "failed to allocate", "bad_alloc"),
+    "failed to map segment",
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is torch's or ONNX Runtime's way of saying so, or the system's that loads them."""
     words = str(error).lower()
-    return any(sign in words for sign in ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc"))
+    return any(sign in words for sign in _NO_MEMORY)
 
 
 def _check_output(tokens: list[str]) -> None:
@@ -214,8 +252,7 @@ def _check_renamed(tokens: list[str]) -> None:
     from fastnst.renamed import new_name  # noqa: PLC0415
 
     command = " ".join(tokens[: 2 if tokens[:1] == ["research"] else 1])
-    end = tokens.index("--") if "--" in tokens else len(tokens)
-    for option in (token.partition("=")[0] for token in tokens[:end] if token.startswith("--")):
+    for option in (token.partition("=")[0] for token in _options(tokens) if token.startswith("--")):
         now = new_name(command, option) or new_name(command, option.removeprefix("--no-"))
         if now is not None:
             _fail(f"{option} is now --{now}; see fastnst {command} --help", status=2)

@@ -90,8 +90,8 @@ def run_plan(
         return run_batch(ledger, plan.jobs, plan.output, work, on_done=on_done, on_skip=on_skip)
 
 
-def end_batch(tally: "BatchTally", line: str, console: Console) -> None:
-    """Print what became of a batch; exits with 1 where a file of it failed or was not tried."""
+def end_batch(tally: "BatchTally", line: str, console: Console) -> bool:
+    """Print what became of a batch; returns whether a file of it failed or was not tried."""
     if tally.skipped:
         line += f"; {tally.skipped} done before"
     if tally.failed:
@@ -101,8 +101,7 @@ def end_batch(tally: "BatchTally", line: str, console: Console) -> None:
     if tally.not_tried:
         line += f"; {tally.not_tried} not tried, the disk has no room"
     console.print(line)
-    if tally.failed or tally.not_tried:
-        sys.exit(1)
+    return bool(tally.failed or tally.not_tried)
 
 
 _MOST_NAMED = 20

@@ -8,10 +8,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.cli.console import Console
-from fastnst.errors import FastNSTError, InputError, OutputError, on_one_line
+from fastnst.cli.paintings import fitted
+from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, on_one_line
+from fastnst.inference.effects import PLAIN
+from fastnst.inference.paintings import FIT_S
 from fastnst.io.files import sole_writer
 from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, read_frame
+from fastnst.io.styles import is_painting
 from fastnst.research.settings import CompareSettings
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ def compare(
     /,
     *,
     style: str,
-    style_image: Path,
+    style_image: Path | None = None,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     size: Annotated[tuple[int, ...], SIZES] = (512,),
     settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
@@ -41,10 +45,10 @@ def compare(
     photos:
         Pictures, folders or patterns like 'photos/*.jpg'.
     style:
-        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several.
     style_image:
-        The painting that the style was trained on.
+        The painting that the style was trained on; not needed where --style is one.
     output:
         Output: a folder for the report; files of an earlier one are replaced.
     size:
@@ -53,9 +57,14 @@ def compare(
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output}: is a file; expected a folder for the report")
+    if style_image is None:
+        if not is_painting(style):
+            raise SettingError(f"--style-image is missing; expected the painting that {style} was trained on")
+        style_image = Path(style)
     pictures = _read(photos)
     painting = read_frame(style_image)
     console = Console(stderr=True)
+    style = fitted(style, PLAIN, FIT_S, console)[0] or style
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.compare import Comparer  # noqa: PLC0415
     from fastnst.research.compare_report import compare_report, write_comparison  # noqa: PLC0415

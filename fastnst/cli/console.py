@@ -3,13 +3,17 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import rich.console
 from rich.progress import Progress
 
+from fastnst import cli
 from fastnst.errors import DownloadError, InputError, on_one_line
 from fastnst.losses.settings import LossSettings
+
+if TYPE_CHECKING:
+    from fastnst.backends.choosing import Choice
 
 FEW_PHOTOGRAPHS = 200
 """Content images under which a training is warned of: a network then learns these rather than photographs at large."""
@@ -36,11 +40,21 @@ class Console(rich.console.Console):
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
 
+    def note(self, text: str) -> None:
+        """Print what only --verbose asks for."""
+        if cli.call.verbose:
+            self.print(text, style="dim")
+
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as Rich does, after `on_one_line`."""
         if all(isinstance(each, str) for each in objects):
             options = {"soft_wrap": True} | options
         super().print(*(on_one_line(each) if isinstance(each, str) else each for each in objects), **options)
+
+
+def computed_on(choice: "Choice") -> str:
+    """What computes; with --verbose also why, and what else was tried."""
+    return str(choice) if cli.call.verbose else choice.provider
 
 
 def content_folder(content: str, console: Console) -> Path:

@@ -172,7 +172,7 @@ def _measure_photos(
     painting = read_frame(style_image)
     loaded = load()  # now, as it may fetch half a gigabyte
     if loaded.alexnet is None:
-        console.print(f"AlexNet {loaded.weights['AlexNet']}")
+        console.note(f"AlexNet {loaded.weights['AlexNet']}")
     judge = loaded.judge(painting, style_size)
 
     def facts(*measured: int) -> dict[str, str]:

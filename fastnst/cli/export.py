@@ -1,57 +1,131 @@
 """`fastnst export` and `quantize`: a trained network becomes an ONNX file; its convolutions, 8-bit integers."""
 
 import os
+import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from fastnst.cli.console import Console
-from fastnst.errors import InputError, OutputError, StyleError
+from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.inference.session import StyleSession
+from fastnst.io.files import write_atomically
 from fastnst.io.styles import find_style
 from fastnst.losses.settings import LossSettings, VGGName
+from fastnst.models.variants import Range, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onnx import ModelProto
+
     from fastnst.io.images import Frame
+    from fastnst.models.variants import Variant
 
 
 def export(
-    model: Path,
+    model: Annotated[str, Parameter(name="NAME")],
+    /,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     layout: Literal["nhwc-uint8", "nchw-float"] = "nhwc-uint8",
+    value_range: Annotated[Range, Parameter(name="--range")] = "0..255",
+    fp16: Annotated[bool, Parameter(negative="")] = False,
+    frame_size: str | None = None,
+    to: Target = "onnx",
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Turn a trained network into an ONNX file that takes pictures of any size.
+    """Turn a style into a file for other programs: ONNX for pictures of any size, or another form.
 
-    The file is compared with torch at three odd sizes before it is written.
+    Before it is written, a trained network's file is compared with torch at three odd sizes, another form with it.
 
     Parameters
     ----------
     model:
-        Trained network, the .safetensors file that a training ends with.
+        Name of a style, a trained network (the .safetensors file that a training ends with), or a style's .onnx file.
     output:
-        Output: an ONNX file; by default beside the model.
+        Output: an ONNX file, of OpenVINO an .xml file; by default beside the trained network, or NAME.onnx here.
     layout:
-        nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB
-        in 0..255, for programs that already prepare their input so.
+        nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB, for
+        programs that already prepare their input so.
+    value_range:
+        What the floats of nchw-float stand for, in and out.
+    fp16:
+        Weights and arithmetic in half precision: half the size, and faster on most GPUs. Inputs and outputs stay.
+    frame_size:
+        Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want.
+    to:
+        Program that the file is for. openvino needs OpenVINO installed; for coreml and litert no converter can be had.
     overwrite:
         Replace files that already exist.
     """
-    output = output or model.with_suffix(".onnx")
-    if output.suffix.lower() != ".onnx":  # with which the model itself is never overwritten, either
-        raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")
-    if output == model:
-        raise InputError(f"{model}: is ONNX already; expected a trained network, NAME.safetensors")
+    from fastnst.models.variants import Variant, refuse_target, save_openvino  # noqa: PLC0415 - imports onnx
+
+    refuse_target(to)
+    size = None if frame_size is None else _read_size(frame_size)
+    variant = Variant(planes=layout == "nchw-float", range=value_range, fp16=fp16 and to == "onnx", size=size)
+    suffix = ".xml" if to == "openvino" else ".onnx"
+    source = _source(model)
+    beside = source if str(source) == model else Path(source.name)
+    output = output or beside.with_suffix(suffix)
+    if output.suffix.lower() != suffix:  # with which the model itself is never overwritten, either
+        raise OutputError(f"{output}: is no name of an {_FORMATS[to]} file; let it end in {suffix}")
+    if os.path.realpath(output) == os.path.realpath(source):
+        raise InputError(f"{source}: is ONNX already; name another output by -o")
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
-    from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
-
-    difference = export_model(model, output, layout, overwrite=overwrite)
     console = Console(stderr=True)
-    console.print(f"{output}: within {difference} levels of 255 of torch")
+    if to == "onnx" and source.suffix == ".safetensors" and variant == Variant(planes=variant.planes):
+        from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
+
+        difference = export_model(source, output, layout, overwrite=overwrite)
+        console.print(f"{output}: within {difference} levels of 255 of torch")
+        return
+    varied, difference = _varied(source, variant)
+    if to == "openvino":
+        difference = max(difference, save_openvino(varied, output, fp16=fp16))
+    else:
+        write_atomically(output, varied.SerializeToString(), overwrite=overwrite)
+    console.print(f"{output}: within {difference} levels of 255 of the usual file at 99.9 % of the pixels")
+
+
+_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO"}
+
+
+def _source(model: str) -> Path:
+    """The trained network, or else the ONNX file, that a style's name or a path stands for."""
+    from fastnst.models.checkpoint import find_model  # noqa: PLC0415 - imports torch
+
+    found = find_model(Path(model))
+    return found if found.suffix == ".safetensors" else find_style(model)
+
+
+def _varied(source: Path, variant: "Variant") -> "tuple[ModelProto, int]":
+    """A style in another form, and how far that is from the usual file."""
+    from fastnst.models.variants import difference, load_onnx, vary  # noqa: PLC0415 - imports onnx
+
+    if source.suffix == ".safetensors":
+        from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            usual = Path(folder) / f"{source.stem}.onnx"
+            export_model(source, usual)
+            model = load_onnx(usual)
+    else:
+        with StyleSession(source, provider="cpu") as session:
+            model = load_onnx(session.opened)
+    varied = vary(model, variant)
+    return varied, difference(model, varied, variant)
+
+
+def _read_size(text: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT as (height, width)."""
+    match = re.fullmatch(r"([1-9]\d{1,4})[xX]([1-9]\d{1,4})", text)
+    if match is None:
+        raise SettingError(f"--frame-size {text}: expected WIDTHxHEIGHT in pixels, such as 1280x720")
+    return int(match[2]), int(match[1])
 
 
 SEVERAL = Parameter(negative="", consume_multiple=True)

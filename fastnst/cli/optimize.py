@@ -16,6 +16,7 @@ from cyclopts.config import Dict
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fastnst.cli import call
 from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
@@ -127,7 +128,7 @@ def optimize(
 ) -> None:
     """Stylize one picture with the exact, slow method (Gatys et al. 2016).
 
-    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command goes on with it.
+    Ctrl-C ends the work early and keeps the best picture so far; with --log-dir the same command resumes.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def optimize(
         Folder for TensorBoard events, snapshots and a checkpoint.
     resume:
         Whether to resume what an interrupted run left: auto does where --log-dir holds a run of the same output,
-        never starts again, DIR goes on with the run in that folder, which is then the --log-dir. Pictures and settings
+        never starts again, DIR resumes the run in that folder, which is then the --log-dir. Pictures and settings
         must be the same; more --steps may be asked for.
     overwrite:
         Replace files that already exist.
@@ -210,6 +211,7 @@ def optimize(
             _write_json(json_file, words, result, settings, overwrite=overwrite)
     _say(result, output, settings, console)
     if result.interrupted:
+        console.print(f"this goes on: {call.again}" if log_dir else "with --log-dir DIR the same command would go on")
         raise SystemExit(130)
 
 
@@ -292,8 +294,8 @@ def _best_is_written(write: "PictureWriter", newest: "list[OptimizeProgress]") -
 def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") -> None:
     line = str(plan)
     if settings.optimizer == "lbfgs" and plan.history < settings.history:
-        line += f"; lbfgs remembers {plan.history} steps instead of {settings.history}, to fit"
-    console.print(line, style="dim")
+        console.print(f"{settings.history} steps would not fit: lbfgs remembers {plan.history}")
+    console.note(line)
 
 
 def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: "list[OptimizeProgress]") -> "Callback":
@@ -366,5 +368,5 @@ def _say(result: "OptimizeResult", output: Path, settings: OptimizeSettings, con
         line += f", by style weight {result.style_weight:.4g}"
     if result.interrupted:
         line += f"; stopped at step {len(result.history)} of {settings.steps}, this is the best picture so far"
-    line += f"; {result.elapsed_s:.0f} s on {result.hardware}; judged by {result.loss_weights}"
-    console.print(line)
+    console.print(f"{line}; {result.elapsed_s:.0f} s")
+    console.note(f"computed on {result.hardware}; judged by {result.loss_weights}")

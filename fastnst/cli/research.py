@@ -52,7 +52,7 @@ def study(
     """Draw a contact sheet of the exact method, in which one thing changes, with loss curves and numbers.
 
     Writes sheet.png, curves.png, study.json and, in runs/, every picture with its settings and losses. What is there
-    already is not stylized again: after Ctrl-C the same command goes on.
+    already is not stylized again: after Ctrl-C the same command resumes.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def distill(
         TOML file of settings; options given here override it.
     resume:
         Whether to resume what an interrupted run left: auto does where the folder holds a distillation, after the
-        last round it finished, never starts again, DIR goes on with that in the folder, with its settings.
+        last round it finished, never starts again, DIR resumes the one in that folder, with its settings.
     """
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.distill import CHECKPOINT, check_same, finish  # noqa: PLC0415

@@ -1,6 +1,7 @@
 """`fastnst styles`: which styles are installed; add and remove your own."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, validators
 
 from fastnst.cli.console import Console
+from fastnst.cli.paintings import fitted
 from fastnst.errors import InputError, OutputError
+from fastnst.inference.effects import PLAIN
+from fastnst.inference.paintings import FIT_S
+from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
     from fastnst.inference.style_files import StyleFile
@@ -57,7 +62,7 @@ def add(
     Parameters
     ----------
     file:
-        An .onnx file, from fastnst train or fastnst export.
+        An .onnx file, from fastnst train or fastnst export; or a painting, which is fitted first.
     name:
         Name of the style; by default the file's.
     overwrite:
@@ -65,8 +70,13 @@ def add(
     """
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
 
+    if is_painting(file):
+        name = name or re.sub(r"[^\w-]+", "_", file.stem)
+        file = Path(fitted(str(file), PLAIN, FIT_S, Console(stderr=True))[0] or file)
     added = add_style(file, name, overwrite=overwrite)
-    _print(f"{added.name}: added, {added.path}")
+    console = Console(stderr=True)
+    console.print(f"{added.name}: added")
+    console.note(str(added.path))
 
 
 @styles.command
@@ -80,7 +90,9 @@ def remove(name: Annotated[str, Parameter(name="NAME")], /) -> None:
     """
     from fastnst.inference.style_files import remove_style  # noqa: PLC0415
 
-    _print(f"{name}: removed, {remove_style(name)}")
+    console, path = Console(stderr=True), remove_style(name)
+    console.print(f"{name}: removed")
+    console.note(str(path))
 
 
 def _show(found: "list[StyleFile]") -> None:
@@ -89,16 +101,28 @@ def _show(found: "list[StyleFile]") -> None:
     console = Console()
     if not found:
         console.print("No styles are installed; fastnst train makes one of a picture.")
+    rows = [_row(style) for style in found]
+    widths = [max((len(row[place]) for row in rows), default=0) for place in range(len(_TITLES))]
+    for row in rows[:1] and [_TITLES, *rows]:
+        line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        console.print(line, style="bold" if row is _TITLES else None)
     for style in found:
-        words = (f"{style.size / 1e6:.1f} MB", style.network, style.license, style.origin)
-        console.print(f"{style.name}: {', '.join(filter(None, words))}", style="bold")
-        mixes = f"mixes {', '.join(style.styles)}" if style.styles else ""
-        strength = "takes a strength from 0 to 1.5" if style.strength else ""
-        for line in filter(None, ("; ".join(filter(None, (mixes, strength))), style.provenance, str(style.path))):
-            console.print(f"  {line}")
         if style.error:
-            console.print(f"  cannot be used: {style.error}", style="red")
-    console.print(f"Your own are kept in {user_styles_folder()}", style="dim")
+            console.print(f"{style.name}: cannot be used: {style.error}", style="red")
+        for line in filter(None, (", ".join(style.styles), style.provenance, str(style.path))):
+            console.note(f"{style.name}: {line}")
+    console.note(f"Your own are kept in {user_styles_folder()}")
+
+
+_TITLES = ("name", "paints", "network", "size", "license", "from")
+
+
+def _row(style: "StyleFile") -> tuple[str, ...]:
+    """One line about a style: name, what it paints, network, size, license, whose it is."""
+    paints = f"{len(style.styles)} styles, as {style.name}@{style.styles[0]}" if style.styles else "1 style"
+    paints += ", any strength" if style.strength else ""
+    size = f"{style.size / 1e6:.1f} MB"
+    return (style.name, paints, style.network or "other", size, style.license or "not stated", style.origin)
 
 
 def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:

@@ -1,20 +1,31 @@
 """`fastnst stylize`: stylize pictures with a trained style."""
 
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from cyclopts import Parameter, validators
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
-from fastnst.cli.console import Console
-from fastnst.errors import on_one_line
+from fastnst.cli.console import Console, computed_on
+from fastnst.cli.paintings import fitted
+from fastnst.errors import OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.paintings import FIT_S
+from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
+from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
+    from fastnst.batch.jobs import BatchPlan
     from fastnst.batch.run import BatchTally, Outcome
+    from fastnst.inference.batch import PictureWorkshop
     from fastnst.inference.pipeline import StylePipeline
 
 POSITIVE = validators.Number(gte=1)
@@ -24,10 +35,15 @@ def stylize(
     photos: Annotated[list[str] | None, Parameter(name="PHOTO", negative="")] = None,
     /,
     *,
-    style: str | None = None,
+    style: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006 - never changed
     output: Annotated[str, Parameter(name=("--output", "-o"))],
+    sheet: Path | None = None,
     batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    fit: float = FIT_S,
+    quality: Quality | None = None,
+    refine: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    style_image: Path | None = None,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     tile: Literal["auto", "off"] | int = "auto",
     provider: ProviderChoice = "auto",
@@ -44,14 +60,25 @@ def stylize(
         Pictures, folders (searched with their subfolders), patterns like 'photos/*.jpg', or addresses of objects such
         as s3://bucket/photos, for which fsspec must be installed.
     style:
-        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several. May be left out where --region names styles.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several. May be left out where --region names
+        styles. Given several times, the output is a folder that gets one for each.
     output:
         Output: a file (.png .jpg .webp .tif .bmp) for one photo; otherwise a folder,
         mirroring the photos' names and subfolders, or an address.
+    sheet:
+        Also write a contact sheet of all photos and styles to this file (.png .jpg .webp .tif).
     size:
         Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are. By default every
         result has its photo's size.
+    fit:
+        Seconds to fit a network to a painting, at most, the first time; 0 takes a mixture of known styles, in a second.
+    quality:
+        draft is what the network paints, in a moment; good takes 12 steps more, in seconds, and best 100.
+    refine:
+        Steps of the exact method after the network, on the picture itself; needs the extra train.
+    style_image:
+        Painting that the style was trained on, to refine by where fastnst does not know it.
     tile:
         Stylize in tiles of at most so many pixels a side, which limits the memory and shows no seams. auto does so
         where one piece might take more than 4 GB, or more than there is; off never does.
@@ -65,16 +92,40 @@ def stylize(
     from fastnst.inference.batch import PictureWorkshop, plan_pictures  # noqa: PLC0415
     from fastnst.io.folders import name_left_out  # noqa: PLC0415
 
-    console, left_out = Console(stderr=True), list[Path]()
-    plan = plan_pictures(
-        photos or [], output, listed=batch.names(), shard=batch.choose_shard(console), left_out=left_out
-    )
-    for line in name_left_out(left_out):
+    refinement, left_out, console = choose_refinement(quality, refine, style_image), list[Path](), Console(stderr=True)
+    outputs, listed, shard = _outputs(style, output, sheet, batch.overwrite), batch.names(), batch.choose_shard(console)
+    plans = [plan_pictures(photos or [], each, listed=listed, shard=shard, left_out=left_out) for each in outputs]
+    for line in name_left_out(list(dict.fromkeys(left_out))):
         console.print(line)
+    failed = False
+    styles: list[str | None] = [*style] or [None]
+    for named, folder, plan in zip(styles, outputs, plans, strict=True):
+        chosen, chosen_effects = fitted(named, effects, fit, console)
+        workshop = PictureWorkshop(
+            style=chosen,
+            effects=chosen_effects,
+            size=size,
+            provider=provider,
+            threads=threads,
+            tile=tile,
+            refine=refinement,
+        )
+        failed = _stylize(workshop, plan, batch, folder, console) or failed
+    if sheet is not None:
+        _write_sheet(sheet, style, plans, overwrite=batch.overwrite)
+    if failed:
+        sys.exit(1)
+
+
+def _stylize(
+    workshop: "PictureWorkshop", plan: "BatchPlan", batch: BatchOptions, output: str, console: Console
+) -> bool:
+    """Stylize pictures with a bar, and say how it went; whether some failed. The error of a lone one is raised."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("pictures", total=len(plan.jobs), visible=len(plan.jobs) > 1)
-        tiles = progress.add_task("in tiles", total=1, visible=False)
+        words = "refining" if workshop.refine.steps else "in tiles"
+        part = progress.add_task(words, total=1, visible=False)
         opened: list[StylePipeline] = []
 
         def begin(pipeline: "StylePipeline") -> None:
@@ -82,34 +133,80 @@ def stylize(
             for note in pipeline.notes:
                 console.print(note)
             progress.update(bar, description=escape(on_one_line(pipeline.style)))
-            pipeline.on_progress(lambda share: progress.update(tiles, completed=share, visible=share < 1))
+            pipeline.on_progress(lambda share: progress.update(part, completed=share, visible=share < 1))
 
         def show(outcome: "Outcome") -> None:
             progress.advance(bar)
             for line in _notices(outcome, lone=len(plan.jobs) == 1):
                 console.print(line, style="red" if outcome.error else None)
 
-        workshop = PictureWorkshop(
-            style=style,
-            effects=effects,
-            size=size,
-            provider=provider,
-            threads=threads,
-            tile=tile,
-            on_open=None if batch.ray else begin,
-        )
+        if not batch.ray:
+            workshop = replace(workshop, on_open=begin, on_describe=console.note)
         tally = run_plan(
             plan,
             workshop,
             batch,
             settings=workshop.settings,
-            threads=threads,
+            threads=workshop.threads,
             on_done=show,
             on_skip=lambda count: progress.update(bar, completed=count),
         )
     if len(plan.jobs) == 1 and tally.failed:
         raise tally.failed[0].error or AssertionError
-    end_batch(tally, _summary(tally, opened, output), console)
+    return end_batch(tally, _summary(tally, opened, output), console)
+
+
+def _outputs(styles: list[str], output: str, sheet: Path | None, overwrite: bool) -> list[str]:
+    """Where the pictures of each style go: of several, a folder for each below `output`.
+
+    Raises OutputError for a sheet that already exists or is no picture, SettingError for two styles of one name.
+    """
+    if sheet is not None:
+        format_of(sheet)
+        if sheet.exists() and not overwrite:
+            raise OutputError(f"{sheet}: already exists; --overwrite replaces it")
+    if len(styles) < 2:
+        return [output]
+    names = [_folder_name(style) for style in styles]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(f"--style: two are called {name}, and would share a folder; rename a file")
+    if Path(output).suffix.lower() in WRITE_FORMATS and not Path(output).is_dir():
+        raise OutputError(f"{output}: is one file, but {len(styles)} styles go there; name a folder")
+    return [f"{output.rstrip('/')}/{name}" for name in names]
+
+
+def _folder_name(style: str) -> str:
+    """A folder for a style: trio@munch:2,monet:1 becomes trio@munch_2_monet_1."""
+    path = Path(style)
+    known = is_painting(path) or path.suffix.lower() == ".onnx"
+    return re.sub(r"[^\w@-]+", "_", path.stem if known else path.name)
+
+
+_SHEET_SIDE = 384
+"""Pixels; the longer side of each picture on a sheet."""
+
+
+def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, overwrite: bool) -> None:
+    """Write a contact sheet: a row for each photo, the photo itself and what was made of it in each style."""
+    from fastnst.batch.jobs import result_of  # noqa: PLC0415
+    from fastnst.inference.style_files import draw_contact_sheet  # noqa: PLC0415
+
+    def shown(file: Path) -> Frame:
+        frame = resize_long_side(read_frame(file), _SHEET_SIDE) if file.is_file() else np.zeros((1, 1, 3), np.uint8)
+        whole = np.full((_SHEET_SIDE, _SHEET_SIDE, 3), 255, np.uint8)
+        whole[: frame.shape[0], : frame.shape[1]] = frame
+        return whole
+
+    names = [_folder_name(style) for style in styles] or ["stylized"]
+    pictures: list[tuple[str, Frame]] = []
+    for row in zip(*(plan.jobs for plan in plans), strict=True):
+        source = Path(row[0].source)
+        pictures.append((source.name, shown(source)))
+        outputs = [Path(result_of(plan.output, job)) for plan, job in zip(plans, row, strict=True)]
+        pictures += [(name, shown(each)) for name, each in zip(names, outputs, strict=True)]
+    frame = draw_contact_sheet(pictures, columns=1 + len(names))
+    write_picture(sheet, Picture(frame=frame), overwrite=overwrite)
 
 
 def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
@@ -123,7 +220,7 @@ def _summary(tally: "BatchTally", opened: "list[StylePipeline]", output: str) ->
     pictures = "1 picture" if tally.done == 1 else f"{tally.done} pictures"
     line = f"{output}: {pictures} in {tally.elapsed_s:.1f} s"
     for pipeline in opened[:1]:
-        line += f" on {pipeline.choice}"
+        line += f" on {computed_on(pipeline.choice)}"
         if pipeline.in_tiles:
             line += f"; {pipeline.in_tiles} in tiles on {pipeline.session.tiles.provider}"
     return line

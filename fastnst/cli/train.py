@@ -2,14 +2,17 @@
 
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
+from fastnst.cli import call
 from fastnst.cli.console import (
     FEW_PHOTOGRAPHS,
     Console,
@@ -118,7 +121,7 @@ def train(
         TOML file of settings; options given here override it.
     resume:
         Whether to resume what an interrupted run left: auto does where the folder holds a training with the same
-        settings, never starts again, DIR goes on with the training in that folder, with its settings but for those
+        settings, never starts again, DIR resumes the training in that folder, with its settings but for those
         given.
     """
     began = time.monotonic()
@@ -152,8 +155,8 @@ def train(
     for kept in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
         console.print(f"{kept}: kept of the training before")
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
-    with _progress(console) as bar:
-        callbacks = TrainCallbacks(on_step=_show(bar), on_note=console.print)
+    with _said_when_stopped(folder, console), _progress(console) as bar:
+        callbacks = TrainCallbacks(on_step=_show(bar, settings.budget_s, began), on_note=console.print)
         trained = run(settings, folder, content=content, resume=goes_on, callbacks=callbacks, began=began)
     if trained.files is None:
         return
@@ -165,26 +168,46 @@ def train(
     console.print(f"  fastnst stylize photo.jpg --style {trained.files.onnx} -o painted.png")
 
 
+@contextmanager
+def _said_when_stopped(folder: Path, console: Console) -> Iterator[None]:
+    """Say after Ctrl-C what is kept, and the command that goes on."""
+    from fastnst.training.checkpoint import holds_training  # noqa: PLC0415 - imports torch
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if holds_training(folder):
+            console.print(f"{folder}: the training so far is kept; this goes on: {call.again}")
+        raise
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[steps]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=console,
         speed_estimate_period=120,
         disable=not console.is_terminal,
     )
 
 
-def _show(bar: Progress) -> "engine.OnStep":
-    task = bar.add_task("starting", total=1.0, steps="")
+def _show(bar: Progress, budget_s: float | None, began: float) -> "engine.OnStep":
+    """Show each step on a bar: in steps, or in time where there is a budget; and the time left."""
+    task = bar.add_task("starting", total=1.0, steps="", left="")
+    started = time.monotonic()
 
     def show(progress: "engine.TrainProgress") -> None:
         losses = progress.losses
         line = f"content {losses['content']:.3f} style {losses['style']:.3f} {progress.images_per_s:.1f} images/s"
-        steps = f"{progress.step}/{progress.steps}"
-        bar.update(task, completed=max(progress.done, progress.step / progress.steps), description=line, steps=steps)
+        steps = f"{progress.step} steps" if budget_s else f"{progress.step}/{progress.steps}"
+        done, now = max(progress.done, progress.step / progress.steps), time.monotonic()
+        rest_s = (now - started) * (1 - done) / max(done, 1e-6)
+        if budget_s is not None:
+            done, rest_s = min(1.0, (now - began) / budget_s), budget_s - (now - began)
+        left = f"{timedelta(seconds=max(0, round(rest_s)))} left"
+        bar.update(task, completed=done, description=line, steps=steps, left=left)
         if bar.disable and progress.step % LOG_EVERY == 0:
             bar.console.print(f"step {progress.step} of {progress.steps}: {line}")
 
@@ -194,7 +217,7 @@ def _show(bar: Progress) -> "engine.OnStep":
 def coco(*, split: Literal["val2017", "train2017"] = "val2017", folder: Path | None = None) -> None:
     """Fetch COCO's photographs: download, check and unpack what is not there yet.
 
-    An interrupted download goes on where it stopped. The folder of photographs appears only when it is complete; its
+    An interrupted download resumes. The folder of photographs appears only when it is complete; its
     name is printed last. `fastnst train` finds it by itself where --folder is left out.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli import call
 from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
-from fastnst.cli.console import Console, Resume, asks_to_resume
+from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on
+from fastnst.cli.paintings import fitted
 from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.paintings import FIT_S
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
@@ -43,6 +47,7 @@ def video(
     style: str | None = None,
     output: Annotated[str, Parameter(name=("--output", "-o"))],
     batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
+    fit: float = FIT_S,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
     codec: str | None = None,
@@ -65,8 +70,8 @@ def video(
 ) -> None:
     """Stylize films with a trained style.
 
-    Rate, time stamps, size, rotation, colors, sound, subtitles, chapters and metadata are the source's. Stopped
-    half-way, the next run goes on from there.
+    Rate, time stamps, size, rotation, colors, sound, subtitles, chapters and metadata are the source's. The same
+    command resumes an interrupted run.
 
     Parameters
     ----------
@@ -74,11 +79,14 @@ def video(
         Films, folders (searched with their subfolders), patterns like 'clips/*.mp4'; numbered pictures as a folder
         or as 'frames/%04d.png'; addresses of objects such as s3://bucket/films, for which fsspec must be installed.
     style:
-        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several. May be left out where --region names styles.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several. May be left out where --region names
+        styles.
     output:
         Output: for one film a file (.mp4 .mov .mkv .webm .gif), or 'frames/%04d.png'; otherwise a folder, which gets
         the films' names and subfolders, or an address.
+    fit:
+        Seconds to fit a network to a painting, at most, the first time; 0 takes a mixture of known styles, in a second.
     steady:
         Share of the frame before that is kept where things only move or stand still, so that strokes do not flicker: 0
         stylizes each frame on its own, 0.8 holds well, 0.95 is the most.
@@ -102,7 +110,7 @@ def video(
         deinterlace turns the frames of interlaced films into whole pictures; keep stylizes their fields one by one
         and keeps them, and says so in the output.
     start:
-        Where to begin: seconds or hours:minutes:seconds.
+        Where to start: seconds or hours:minutes:seconds.
     end:
         Where to end.
     fps:
@@ -155,6 +163,7 @@ def video(
         console.print(line)
     if isinstance(resume, Path):
         _check_unfinished(resume, [Path(result_of(plan.output, job)) for job in plan.jobs])
+    style, effects = fitted(style, effects, fit, console)
     workshop = FilmWorkshop(
         style=style,
         effects=effects,
@@ -178,7 +187,8 @@ def video(
         raise tally.failed[0].error or AssertionError
     if not plan.alone:
         films = "1 film" if tally.done == 1 else f"{tally.done} films"
-        end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console)
+        if end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console):
+            sys.exit(1)
 
 
 def _in_segments(
@@ -211,7 +221,8 @@ def _in_segments(
         line += f"; the film is whole, with {result.frames} frames"
     elif not tally.failed:
         line += "; whoever does the last one puts the film together"
-    end_batch(tally, line, console)
+    if end_batch(tally, line, console):
+        sys.exit(1)
     return True
 
 
@@ -247,9 +258,7 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -
             result = stylize_film(pipeline, plan, on_progress=progress)
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
-            console.print(
-                f"{plan.output}: what is stylized is kept; the next run resumes",
-            )
+            console.print(f"{plan.output}: what is stylized is kept; this goes on: {call.again}")
         raise
     console.print(_summary(result))
     return result
@@ -267,7 +276,8 @@ def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:
 def _summary(result: "FilmResult") -> str:
     painted = result.frames - result.resumed
     fps = painted / result.elapsed_s
-    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps) on {result.choice}"
+    line = f"{result.output}: {result.frames} frames in {result.elapsed_s:.1f} s ({fps:.1f} fps)"
+    line += f" on {computed_on(result.choice)}"
     if result.resumed:
         line += f"; {result.resumed} of them from an earlier run"
     return f"{line}; {result.damage}" if str(result.damage) else line

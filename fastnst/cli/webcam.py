@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,8 +14,10 @@ from cyclopts import Parameter, validators
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.mixing import choose_style
 from fastnst.cli.console import Console
+from fastnst.cli.paintings import fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import installed_styles, user_styles_folder
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def webcam(
     mirror: Annotated[bool, FLAG] = False,
     target_fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
+    fit: float = FIT_S,
     effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
     steady: float = 0.0,
     split_screen: Annotated[bool, FLAG] = False,
@@ -60,9 +64,9 @@ def webcam(
     Parameters
     ----------
     style:
-        Style: the name of an installed one, or an .onnx file; trio@munch is one style of a network that
-        knows several. By default the first installed one; keys choose others. With --region, it is stylized in the rest
-        of the mask.
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several. By default the first installed one;
+        keys choose others. With --region, it is stylized in the rest of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
     source:
@@ -79,7 +83,10 @@ def webcam(
     target_fps:
         Frames a second to hold: the network stylizes smaller until it does.
     size:
-        Longest side, pixels: larger pictures are reduced to it first. By default as large as the frame rate allows.
+        Longest side, pixels: larger pictures are reduced to it first. By default as large as the frame rate
+        and --stroke allow.
+    fit:
+        Seconds to fit a network to a painting, at most, the first time; 0 takes a mixture of known styles, in a second.
     steady:
         Share of the frame before that is kept where things only move or stand still, so that strokes do not flicker: 0
         stylizes each frame on its own, 0.8 holds well, 0.95 is the most.
@@ -116,6 +123,9 @@ def webcam(
 
     console = Console(stderr=True)
     tell = console.print
+    if size is not None and effects.stroke == "auto":
+        effects = replace(effects, stroke=1.0)
+    style, effects = fitted(style, effects, fit, console)
     styles, chosen = _styles(style)
     device = CameraSettings(
         camera=camera, backend=capture_backend, size=_size(camera_size), fps=target_fps, mirror=mirror

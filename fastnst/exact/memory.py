@@ -163,6 +163,24 @@ def plan_memory(
     )
 
 
+def fitting_size(
+    footprint: Footprint,
+    settings: OptimizeSettings,
+    pixels_at: Callable[[int], tuple[int, int]],
+    device: torch.device,
+) -> int:
+    """The largest size, up to that of the settings, at which an optimisation fits into memory; 32 where none does."""
+
+    def fits(size: int) -> bool:
+        try:
+            plan_memory(footprint, replace(settings, size=size), pixels_at, device)
+        except SettingError:
+            return False
+        return True
+
+    return settings.size if fits(settings.size) else _largest_size(fits, settings.size) or 32
+
+
 def _largest_size(fits: Callable[[int], bool], too_large: int) -> int | None:
     """The largest size below `too_large` that fits, from 32 on; None where there is none."""
     fitting, size = 31, too_large

@@ -241,7 +241,10 @@ def preset_values(name: str, given: Collection[str] = ()) -> dict[str, Any]:
 
 
 def preset_settings(name: str, **changes: Any) -> OptimizeSettings:
-    """Settings of a preset, with changes: preset_settings("cs229", steps=100).
+    """Settings of a preset, with changes.
+
+        >>> preset_settings("gatys2015", steps=100).steps
+        100
 
     Raises SettingError for an unknown preset or an impossible value.
     """

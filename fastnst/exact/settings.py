@@ -11,7 +11,11 @@ from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeSettings(LossSettings):
-    """How a picture is optimized."""
+    """How a picture is optimized.
+
+    >>> OptimizeSettings(size=768, content_target=0.4).steps
+    300
+    """
 
     tv_weight: Annotated[float, LOOK] = 2.0
     """Weight of the total variation: how smooth the picture must be. Without it flat skies fill with colored dots."""

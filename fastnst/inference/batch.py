@@ -14,6 +14,7 @@ from fastnst.batch.run import Perform, Task
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline, describe_look
+from fastnst.inference.refining import NONE, Refinement
 from fastnst.inference.session import TileChoice
 from fastnst.io.folders import READ_SUFFIXES, each_picture
 from fastnst.io.images import (
@@ -24,6 +25,7 @@ from fastnst.io.images import (
     format_of,
     read_picture,
     resize_frame,
+    signed,
     write_picture,
 )
 from fastnst.io.pixels import resize_visible
@@ -119,32 +121,49 @@ class PictureWorkshop:
     provider: ProviderChoice = "auto"
     threads: int | None = None
     tile: TileChoice = "auto"
+    refine: Refinement = NONE
+    on_describe: Callable[[str], None] | None = None
+    """Called with how each picture is stylized."""
+
     on_open: Callable[[StylePipeline], None] | None = None
     """Called with the pipeline before the first picture."""
 
     @property
     def settings(self) -> dict[str, object]:
         """What a stylized picture depends on beside its photo."""
-        return {"look": describe_look(self.style, self.effects), "size": self.size}
+        return {"look": describe_look(self.style, self.effects, self.refine), "size": self.size}
 
     @contextmanager
     def open(self) -> Iterator[Perform]:
         """Load the networks."""
         with StylePipeline(
-            self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile
+            self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile, refine=self.refine
         ) as pipeline:
             if self.on_open is not None:
                 self.on_open(pipeline)
-            yield partial(stylize_file, pipeline, size=self.size)
+            yield partial(stylize_file, pipeline, size=self.size, describe=partial(self._describe, pipeline))
+
+    def _describe(self, pipeline: StylePipeline, photo: Frame) -> str:
+        words = pipeline.describe(photo)
+        if self.on_describe is not None:
+            self.on_describe(words)
+        return words
 
 
-def stylize_file(stylize: Callable[[Frame], Frame], task: Task, *, size: int | None = None) -> tuple[str, ...]:
+def stylize_file(
+    stylize: Callable[[Frame], Frame],
+    task: Task,
+    *,
+    size: int | None = None,
+    describe: Callable[[Frame], str] = lambda _photo: "fastnst",
+) -> tuple[str, ...]:
     """Stylize a picture file; transparency, color profile and EXIF block of the photo stay.
 
     Args:
         stylize: a StylePipeline, or anything that turns a frame into another of the same size.
         task: the photo, and where the result goes.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
+        describe: says in ASCII how a photo is stylized; written into the output's EXIF block.
 
     Returns what a user should know of how the file was read, each to stand behind its name. Raises InputError,
     OutputError, StyleError.
@@ -153,7 +172,7 @@ def stylize_file(stylize: Callable[[Frame], Frame], task: Task, *, size: int | N
     with fetched(source) as path, delivered(task.output) as result:
         try:
             photo = reduce_picture(read_picture(path), size)
-            painted = replace(photo, frame=stylize(photo.frame))
+            painted = signed(replace(photo, frame=stylize(photo.frame)), describe(photo.frame))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not task.replace and result.exists():
                 raise OutputError(f"{result}: already exists; --overwrite replaces it")

@@ -2,19 +2,34 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import StyleChoice, choose_style, read_mix
 from fastnst.errors import SettingError
+from fastnst.inference.looks import LOOKS, LookName
 from fastnst.inference.masks import Mask, read_mask, read_regions
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""
 
 
+STROKE_SIDE = 512
+"""Long side, pixels, that a picture with automatic strokes is painted at, at most: that of all published figures."""
+
+_SHORTEST = 128
+"""Short side, pixels, that such a picture is not painted below, where it has as many: panoramas."""
+
+_FINEST, _LARGEST = 0.25, 64.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """How paintings are laid over the photo."""
+    """How paintings are laid over the photo.
+
+    >>> Effects(strength=0.6, preserve_color=True).strength
+    0.6
+    """
 
     strength: float = 1.0
     """Strength of the style: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has such an input."""
@@ -22,6 +37,21 @@ class Effects:
     mix: str = ""
     """STYLE:WEIGHT,..., how a network that knows several styles mixes them, such as munch:2,monet:1; by default all
     alike. Weights are divided by their sum."""
+
+    stroke: float | Literal["auto"] = "auto"
+    """Size of the strokes: 2 makes them twice as large, by painting at half the size and adding what changed to the
+    picture, so that its detail stays; 0.5 half as large, in four times the time. auto paints what is longer than 512
+    pixels as large as a picture of 512 pixels would be: a picture looks the same at any size."""
+
+    look: LookName = "plain"
+    """A look by name. subtle: finer strokes and more of the photo; bold: larger strokes; portrait: faces, which YuNet
+    finds (fetched once, 230 kB), get finer strokes and more of the photo. --stroke and --strength are multiplied."""
+
+    faces: Path | None = None
+    """Picture that says where a portrait has its faces, white on black, instead of looking for them."""
+
+    brightness: Literal["style", "keep"] = "style"
+    """keep gives every part of the picture the photo's brightness, under the strokes of the style."""
 
     preserve_color: bool = False
     """Keep the photo's colors: only brightness is stylized."""
@@ -40,14 +70,23 @@ class Effects:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= MAX_STRENGTH:
             raise SettingError(f"--strength is {self.strength:g}; expected 0 to 1, or to {MAX_STRENGTH:g}")
+        if self.stroke != "auto" and not _FINEST <= self.stroke <= _LARGEST:
+            raise SettingError(f"--stroke is {self.stroke:g}; expected auto, or {_FINEST:g} to {_LARGEST:g}")
         if not 0 <= self.feather <= 1000:
             raise SettingError(f"--feather is {self.feather:g}; expected 0 to 1000 pixels")
         if self.mix:
             read_mix(self.mix)
         if self.region and self.mask is None:
             raise SettingError("--region is given without --mask, the picture that has its color")
+        if self.faces is not None and self.look != "portrait":
+            raise SettingError("--faces is given without --look portrait, which is for faces")
         if self.feather and self.mask is None:
             raise SettingError("--feather is given without --mask, whose borders it softens")
+
+    def stroke_for(self, size: tuple[int, int]) -> float:
+        """How many times larger than in a picture painted as it is strokes are in one of `size` = (height, width)."""
+        stroke = _automatic_stroke(size) if self.stroke == "auto" else self.stroke
+        return stroke * LOOKS[self.look].stroke
 
     def regions(self) -> dict[str, str]:
         """Styles by colour, in the order given. Raises SettingError for what is not COLOR=STYLE."""
@@ -60,6 +99,10 @@ class Effects:
                 raise SettingError(f"--region {text}: {color} is given twice")
             found[color] = style
         return found
+
+
+def _automatic_stroke(size: tuple[int, int]) -> float:
+    return max(1.0, min(max(size) / STROKE_SIDE, min(size) / _SHORTEST))
 
 
 PLAIN = Effects()

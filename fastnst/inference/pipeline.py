@@ -20,13 +20,16 @@ import numpy as np
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
-from fastnst.backends.mixing import MIX_SIGN, StyleWeights
+from fastnst.backends.contract import MAX_STRENGTH
+from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
-from fastnst.inference.masks import Mask
+from fastnst.inference.looks import FACE, LOOKS, face_weights, find_faces
+from fastnst.inference.masks import Mask, read_mask
+from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
-from fastnst.io.blending import blend, combine, keep_colors
-from fastnst.io.images import Frame
+from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors
+from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.opencv import resample
 from fastnst.io.styles import installed_styles
 
@@ -56,6 +59,7 @@ class StylePipeline:
         provider: ProviderChoice = "auto",
         threads: int | None = None,
         tile: TileChoice = "auto",
+        refine: Refinement = NONE,
         open_session: Callable[..., StyleSession] = StyleSession,
     ) -> None:
         """Open the networks and read the mask.
@@ -66,6 +70,7 @@ class StylePipeline:
             provider: what computes; auto takes the fastest that really runs here.
             threads: on the CPU; None: one for each physical core that may be used.
             tile: when to paint in tiles, see `TilePolicy`.
+            refine: goes on with what the networks painted, at the size that they painted at.
             open_session: opens a network file, with the options of a `StyleSession`.
 
         Raises:
@@ -74,22 +79,27 @@ class StylePipeline:
             SettingError: no style at all; a provider that cannot run here; a strength or a mix that a network does not
                 take.
         """
-        self.on = partial(StylePipeline, style, effects, threads=threads, tile=tile, open_session=open_session)
+        self.on = partial(
+            StylePipeline, style, effects, threads=threads, tile=tile, refine=refine, open_session=open_session
+        )
         """The same pipeline on another provider: `pipeline.on(provider="cpu")`."""
 
         self.asked = provider
         """The provider that was asked for."""
 
-        self._effects = effects
+        self._effects, self._refinement = effects, refine
+        self._refine: Refine | None = None
         self._open = partial(open_session, threads=threads, tile=tile)
         self._steadier: Steadier | None = None
         self._layers: list[Layer] = []
         choices, self._mask = read_effects(style, effects)
+        self._faces = None if effects.faces is None else read_mask(effects.faces)
         try:
             for choice in choices:
                 self._layers.append(Layer(self._session_of(choice.path), choice.weights))
             for layer in self._layers:
                 layer.session.check(layer.weights, effects.strength)
+            self._refine = refine.open()
         except BaseException:
             self.close()
             raise
@@ -107,9 +117,9 @@ class StylePipeline:
         """Stylize a photo.
 
         Args:
-            photo: not changed. Without mask, colors and steadying also a batch, (N, H, W, 3).
-            size: at which the networks paint. Photo and painting meet at the photo's own size, so that what is the
-                photo's stays sharp; None: the same.
+            photo: not changed. Without steadying also a batch, (N, H, W, 3).
+            size: at which the networks paint at most; None: as large as the stroke says. Photo and painting meet at the
+                photo's own size, so that its detail stays.
             style_weights: for the first network instead of its mix.
             strength: instead of that of the effects; networks without such an input give at most 1.
             preserve_color: instead of that of the effects.
@@ -121,23 +131,56 @@ class StylePipeline:
             InputError: another type or shape, a mask of another shape, or a photo too large for the memory.
             SettingError: weights or a strength that a network does not take.
         """
-        strength = self._effects.strength if strength is None else strength
-        own_size = (photo.shape[0], photo.shape[1])
-        given = photo if size is None else resample(photo, size)
-        paintings = []
-        for layer, place in self._shown(own_size):
-            session, chosen = layer.session, style_weights if layer is self._layers[0] else None
-            painted = session(
-                given,
-                style_weights=layer.weights if chosen is None else chosen,
-                strength=strength if session.takes_strength else None,
-            )
-            painted = painted if size is None else resample(painted, own_size)
-            paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
-        stylized = combine(photo, paintings) if self._mask is not None else paintings[0][0]
-        if self._effects.preserve_color if preserve_color is None else preserve_color:
+        each = partial(self, size=size, style_weights=style_weights, strength=strength, preserve_color=preserve_color)
+        if photo.ndim == 4 and (self._blends or self.painted_size(photo.shape[1:3], size) != photo.shape[1:3]):
+            return np.stack([each(frame) for frame in photo])
+        effects = self._effects
+        strength = effects.strength if strength is None else strength
+        stylized = self._paint(photo, size, style_weights, strength * LOOKS[effects.look].strength)
+        if (faces := self._find_faces(photo)) is not None:
+            finer = self._paint(photo, size, style_weights, strength * FACE.strength, stroke=FACE.stroke)
+            stylized = combine(stylized, [(finer, faces)])
+        if effects.preserve_color if preserve_color is None else preserve_color:
             stylized = keep_colors(stylized, photo)
+        if effects.brightness == "keep":
+            stylized = keep_brightness(stylized, photo)
         return stylized if self._steadier is None else self._steadier(photo, stylized)
+
+    def _paint(
+        self,
+        photo: Frame,
+        size: tuple[int, int] | None,
+        style_weights: StyleWeights | None,
+        strength: float,
+        *,
+        stroke: float = 1.0,
+    ) -> Frame:
+        """Paint a photo with all styles, each where the mask has it; `stroke` multiplies that of the effects."""
+        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, stroke))
+        paintings = []
+        for layer, place in self._shown((photo.shape[0], photo.shape[1])):
+            session = layer.session
+            weights: StyleWeights | None = layer.weights
+            if style_weights is not None and layer is self._layers[0]:
+                weights = style_weights
+            own = min(strength, MAX_STRENGTH) if session.takes_strength else None
+            painted = session(given, style_weights=weights, strength=own)
+            if self._refine is not None:
+                shares = shares_by_name(session, weights)
+                painted = self._refine(given, painted, session.path, shares, 1.0 if own is None else own)
+            painted = painted if given is photo else add_change(photo, given, painted)
+            paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
+        return combine(photo, paintings) if self._mask is not None else paintings[0][0]
+
+    def _find_faces(self, photo: Frame) -> Frame | None:
+        """Weights of the faces in a portrait, (H, W); None where there are none."""
+        if self._effects.look != "portrait":
+            return None
+        size = (photo.shape[0], photo.shape[1])
+        if self._faces is not None:
+            return self._faces.weights(size)[0]
+        found = find_faces(photo)
+        return face_weights(size, found) if found else None
 
     def switch(self, path: Path) -> None:
         """Stylize with another network in place of the first one from now on, all of its styles alike.
@@ -182,24 +225,21 @@ class StylePipeline:
         return self._layers[0].weights
 
     @property
-    def blends(self) -> bool:
-        """Photo and painting are put together by a mask or by their colors: only one picture at a time."""
-        return self._mask is not None or self._effects.preserve_color
-
-    @property
     def style(self) -> str:
         """Names of the styles."""
         return ", ".join(f"{layer.session.style}{layer.mix}" for layer in self._layers)
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know beforehand: of which networks nobody said how to mix the styles."""
+        """What a user should know beforehand: of mixes that nobody chose, and of other projects' networks."""
         installed = {path: name for name, path in installed_styles().items()}
         alike = [layer.session.path for layer in self._layers if layer.weights is None and layer.session.styles > 1]
         names = [installed.get(path, str(path)) for path in dict.fromkeys(alike)]
-        return [
+        notes = [
             f"{name}: stylizes all of its styles alike; {name}{MIX_SIGN}NAME stylizes one of them" for name in names
         ]
+        others = {session.style: session.wrapped for session in self._sessions() if session.wrapped}
+        return notes + [f"{name}: {words}" for name, words in others.items()]
 
     @property
     def choice(self) -> Choice:
@@ -222,13 +262,31 @@ class StylePipeline:
             f"{_sha256(layer.session.path)}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
             for layer, provider in zip(self._layers, on, strict=True)
         ]
-        look = _words(networks, self._effects, self._mask)
+        look = _words(networks, self._effects, self._mask, self._faces, self._refinement)
         return {"look": look, "provider": self.choice.provider, "precision": self.choice.precision}
 
+    def painted_size(
+        self, own: tuple[int, ...], most: tuple[int, int] | None = None, factor: float = 1.0
+    ) -> tuple[int, int]:
+        """Say at which size the networks paint a picture of size `own`, not larger than `most`."""
+        height, width = own
+        stroke = factor * self._effects.stroke_for((height, width))
+        size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
+        return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
+
+    def describe(self, photo: Frame) -> str:
+        """Say in one line how a photo is stylized: fastnst: starry, stroke 3.1, painted at 512x341."""
+        height, width = self.painted_size(photo.shape[:2])
+        stroke = self._effects.stroke_for((photo.shape[0], photo.shape[1]))
+        refined = f", {self._refinement.steps} steps of refinement" if self._refinement.steps else ""
+        return f"fastnst: {self.style}, stroke {stroke:.3g}, painted at {width}x{height}{refined}"
+
     def on_progress(self, report: Callable[[float], None] | None) -> None:
-        """Have `report` called with the share that is done of a picture in tiles."""
+        """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
         for session in self._sessions():
             session.tiles.on_progress = report
+        if self._refine is not None:
+            self._refine.on_progress = report
 
     def close(self) -> None:
         """Give the networks' memory back; calls then fail."""
@@ -240,6 +298,14 @@ class StylePipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _blends(self) -> bool:
+        """One picture at a time: photo and painting are put together by mask, colors or light, or it is refined."""
+        effects = self._effects
+        laid = self._mask is not None or effects.preserve_color or effects.brightness == "keep"
+        laid = laid or effects.look == "portrait"
+        return laid or self._refine is not None
 
     def _shown(self, size: tuple[int, int]) -> Iterator[tuple[Layer, Frame]]:
         """Paintings with a pixel in a picture of this size, each with its weights in the mask: (H, W), or none."""
@@ -262,14 +328,21 @@ class StylePipeline:
         return self._open(path, provider=self.asked, prefer=self.choice.provider if self._layers else None)
 
 
-def describe_look(style: str | None, effects: Effects) -> str:
+def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[str, float]:
+    """Share of each style of a network in a picture, by its name."""
+    names = session.style_names if session.styles > 1 else (session.style,)
+    return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
+
+
+def describe_look(style: str | None, effects: Effects, refine: Refinement = NONE) -> str:
     """Name networks, effects and mask in words, as `StylePipeline.identity` does, without opening the networks.
 
     Raises StyleError, InputError, SettingError as a `StylePipeline`.
     """
     choices, mask = read_effects(style, effects)
     networks = [f"{_sha256(choice.path)}{_mix(choice.weights)}" for choice in choices]
-    return _words(networks, effects, mask)
+    faces = None if effects.faces is None else read_mask(effects.faces)
+    return _words(networks, effects, mask, faces, refine)
 
 
 def _mix(weights: dict[str, float] | None) -> str:
@@ -281,12 +354,22 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _words(networks: list[str], effects: Effects, mask: Mask | None) -> str:
+def _words(networks: list[str], effects: Effects, mask: Mask | None, faces: Mask | None, refine: Refinement) -> str:
     words = list(networks)
     if effects.strength != 1:
         words.append(f"strength {effects.strength}")
     if effects.preserve_color:
         words.append("own colors")
+    if effects.stroke != 1:
+        words.append(f"stroke {effects.stroke}")
+    if effects.look != "plain":
+        words.append(f"look {effects.look}")
+    if faces is not None:
+        words.append(f"faces {faces.identity}")
+    if effects.brightness == "keep":
+        words.append("own brightness")
+    if refine.steps:
+        words.append(f"refined {refine.steps}")
     if mask is not None:
         words.append(f"mask {mask.identity}")
     return ", ".join(words)

@@ -5,6 +5,7 @@ N pictures, H height, W width, S styles that a network can mix. Frames are uint8
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -15,13 +16,14 @@ from fastnst.backends.backend import Array, Backend, Provider, ProviderChoice, f
 from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_picture
 from fastnst.backends.contract import Contract, as_batch, extra_feeds, from_layout, read_contract, to_layout
 from fastnst.backends.mixing import StyleWeights
-from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_on_cpu, run_test_picture
+from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_any, run_test_picture
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
 from fastnst.machine.resources import check_threads
 from fastnst.tiling.memory import one_piece_bytes, one_piece_limit
+from fastnst.tiling.pieces import paint_in_pieces
 
 if TYPE_CHECKING:
     from fastnst.tiling.tileable import TileProvider
@@ -146,17 +148,19 @@ class StyleSession:
         """
         check_threads(threads)
         self.path = path
-        """The ONNX file."""
+        """The ONNX file that was asked for."""
 
         self._backend: Backend | None = None
-        self._backend, self.choice, contract = _load(path, provider, threads, prefer)
+        self.opened, self._backend, self.choice, contract = _load(path, provider, threads, prefer)
         # What these are: see `Stylizer`.
         self.style = contract.metadata.get("style") or path.stem
         self.metadata = MappingProxyType(contract.metadata)
         self.styles, self.style_names = contract.styles or 1, contract.style_names
         self.takes_strength = contract.strength
         self._contract = contract
-        self.tiles = TilePolicy(path, self.choice, asked=provider, tile=tile, threads=threads)
+        if contract.size is not None:
+            tile = "off"  # its own size is all the tiles there are
+        self.tiles = TilePolicy(self.opened, self.choice, asked=provider, tile=tile, threads=threads)
         """When this network stylizes in tiles, and how often it did."""
 
         self._holds_memory = False
@@ -174,6 +178,12 @@ class StyleSession:
         Raises StyleError, too, where the network changes the size or computes NaN.
         """
         backend, batch = self._open(), as_batch(frames)
+        if self._contract.one_at_a_time and len(batch) > 1:
+            return np.stack([self(frame, style_weights=style_weights, strength=strength) for frame in batch])
+        size = self._contract.size
+        if size is not None and batch.shape[1:3] != size:
+            paint = partial(self.__call__, style_weights=style_weights, strength=strength)
+            return np.stack([paint_in_pieces(paint, frame, size) for frame in batch]).reshape(frames.shape)
         feeds = extra_feeds(self._contract, style_weights, strength)
         if self.tiles.needed(frames):
             return self._run_in_tiles(frames, style_weights, strength)
@@ -192,13 +202,24 @@ class StyleSession:
         if painted.shape != feeds["frame"].shape:
             shapes = f"{feeds['frame'].shape} into {painted.shape}"
             raise StyleError(f"{self.style}: turned {shapes}; expected the same size")
-        if not all_finite(self.path, painted, feeds):
+        if not all_finite(self.opened, painted, feeds):
             raise StyleError(
                 f"{self.style}: gives NaN or infinity on a picture of "
                 f"{batch.shape[2]}x{batch.shape[1]} on {backend.provider} in {backend.precision}; nothing is written. "
                 "Its weights are damaged, or leave the range of these numbers: try --provider cpu, or another network"
             )
         return from_layout(painted, self._contract).reshape(frames.shape)
+
+    @property
+    def wrapped(self) -> str:
+        """Of another project's network, what it takes and what that costs, in one line; empty for one of fastnst."""
+        words, size = self.metadata.get("wrapped", ""), self._contract.size
+        if not words or size is None:
+            return words
+        return (
+            f"{words}: larger pictures are painted in pieces of {size[1]}x{size[0]}, whose colors and strokes do not "
+            f"quite match; --size {min(size)} paints in one piece"
+        )
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
         """Raise SettingError for weights or a strength that this network, or a painting laid over the photo, lacks."""
@@ -231,12 +252,12 @@ class StyleSession:
 
 def _load(
     path: Path, provider: ProviderChoice, threads: int | None, prefer: Provider | None
-) -> tuple[Backend, Choice, Contract]:
-    """Open a network file, check it against the contract, and choose what runs it."""
+) -> tuple[Path, Backend, Choice, Contract]:
+    """Open a network file, check it against the contract, and choose what runs it; gives the file that is open."""
     check_style_file(path)
     if path.parent != bundled_styles_folder():  # what comes with fastnst is known to load
         try_network(path)
-    cpu = open_on_cpu(path, threads)
+    path, cpu = open_any(path, threads)
     contract = read_contract(path, cpu.inputs, cpu.outputs, cpu.metadata)
 
     def feed(frames: Frame) -> dict[str, Array]:
@@ -246,5 +267,5 @@ def _load(
     network = NetworkFile(path, feed, threads=threads)
     if provider == "auto" and prefer is not None:
         with suppress(SettingError):  # what runs one network may not run another
-            return *choose_backend(network, cpu, painted, prefer), contract
-    return *choose_backend(network, cpu, painted, provider), contract
+            return path, *choose_backend(network, cpu, painted, prefer), contract
+    return path, *choose_backend(network, cpu, painted, provider), contract

@@ -13,9 +13,9 @@ from fastnst.errors import OutputError, StyleError, nearest_hint
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
-from fastnst.io.styles import check_name, find_style, installed_styles, user_styles_folder
+from fastnst.io.styles import check_name, find_style, fitted_styles_folder, installed_styles, user_styles_folder
 
-Origin: TypeAlias = Literal["yours", "bundled"]
+Origin: TypeAlias = Literal["yours", "bundled", "fitted"]
 
 # Of contact sheets, in pixels.
 _GAP, _MARGIN, _TEXT = 12, 24, 18
@@ -32,7 +32,7 @@ class StyleFile:
     """Bytes."""
 
     origin: Origin
-    """From the user's own folder, or from the package."""
+    """From the user's own folder, from the package, or fitted to a painting."""
 
     styles: tuple[str, ...] = ()
     """Names of the styles that the network mixes; none where it knows one."""
@@ -54,7 +54,8 @@ def list_styles() -> list[StyleFile]:
 
 def read_style(name: str, path: Path) -> StyleFile:
     """Read what a style's file says of itself, and try it."""
-    origin: Origin = "yours" if path.parent == user_styles_folder() else "bundled"
+    origins: dict[Path, Origin] = {user_styles_folder(): "yours", fitted_styles_folder(): "fitted"}
+    origin = origins.get(path.parent, "bundled")
     size = path.stat().st_size
     try:
         with StyleSession(path, provider="cpu") as session:
@@ -88,7 +89,8 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
     if there is not None and not overwrite:
         whose = "one of your styles" if there == target else "a style that comes with fastnst"
         raise OutputError(f"{name}: is {whose} already; --name gives another name, --overwrite takes its place")
-    StyleSession(path, provider="cpu").close()
+    with StyleSession(path, provider="cpu") as session:
+        path = session.opened  # another project's network is kept in its wrapped form
     with atomic_path(target) as temporary:
         shutil.copyfile(path, temporary)
         _check_copy(path, temporary)
@@ -96,20 +98,24 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
 
 
 def remove_style(name: str) -> Path:
-    """Delete a style from the user's folder; return the file that was deleted.
+    """Delete a style from the user's folder, or one that was fitted to a painting; return the file that was deleted.
 
     Raises:
         StyleError: no such style, or one that comes with fastnst.
         OutputError: the file cannot be deleted.
     """
     styles = installed_styles()
-    own = {name: path for name, path in styles.items() if path.parent == user_styles_folder()}
+    folders = (user_styles_folder(), fitted_styles_folder())
+    own = {name: path for name, path in styles.items() if path.parent in folders}
     if name not in own:
         if name in styles:
             raise StyleError(f"{name}: comes with fastnst; only your own styles can be removed")
         raise StyleError(f"no style {name!r} of your own; {nearest_hint(name, own)}")
     try:
         own[name].unlink()
+        if own[name].parent == fitted_styles_folder():
+            for suffix in (".safetensors", ".painting.safetensors"):
+                own[name].with_suffix(suffix).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{own[name]}: cannot be deleted ({error.strerror or error})") from error
     return own[name]

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-import numpy as np
-
 from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import as_batch
 from fastnst.backends.mixing import StyleWeights
 from fastnst.inference.effects import PLAIN, Effects
+from fastnst.inference.paintings import FIT_S, with_networks
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.refining import Refinement
 from fastnst.inference.session import TileChoice
 from fastnst.io.images import Frame
 
@@ -23,8 +23,14 @@ from fastnst.io.images import Frame
 class Stylizer:
     """A trained style, loaded and warmed up.
 
-        with Stylizer("starry") as stylizer:
-            painted = stylizer(frame)
+        >>> import numpy as np
+        >>> photo = np.zeros((64, 96, 3), np.uint8)
+        >>> with Stylizer("starry-live", provider="cpu") as stylizer:
+        ...     stylizer(photo).shape
+        (64, 96, 3)
+        >>> with Stylizer("gallery@the_kiss_klimt", Effects(strength=0.5, preserve_color=True)) as stylizer:
+        ...     stylizer(photo).shape
+        (64, 96, 3)
 
     Calls from several threads at once are safe.
     """
@@ -37,23 +43,32 @@ class Stylizer:
         provider: ProviderChoice = "auto",
         threads: int | None = None,
         tile: TileChoice = "auto",
+        fit: float = FIT_S,
+        refine: int | Refinement = 0,
     ) -> None:
         """Load a style.
 
         Args:
-            style: name of an installed style, or path of an ONNX file; trio@munch is one style of a network of several.
+            style: name of an installed style, path of an ONNX file or of a painting; trio@munch is one style of a
+                network of several.
             effects: strength, mix, the photo's colors, mask and regions, as the commands take them.
             provider: what computes; auto takes the fastest that really runs here, see `choice`.
             threads: threads on the CPU; None: one for each physical core that may be used.
             tile: auto takes tiles for pictures that might need more than 4 GB, or more than there is, in one piece;
                 off never does; a number always does, with tiles of at most so many pixels a side.
+            fit: seconds to fit a network to a painting, at most, the first time; see `network_of`.
+            refine: steps of the exact method after the network; with the painting of the style, where that is not
+                known, as Refinement(12, Path("painting.jpg")).
 
         Raises:
             StyleError: no such style, or a file that is no network of ours.
-            InputError: a mask that cannot be read.
+            InputError: a mask or a painting that cannot be read.
+            MissingPackageError: a new painting, and the extra `train` is missing.
             SettingError: a provider asked for by name that cannot run here; effects that the network does not take.
         """
-        self._pipeline = StylePipeline(str(style), effects, provider=provider, threads=threads, tile=tile)
+        found, effects = with_networks(str(style), effects, fit)
+        refinement = Refinement(refine) if isinstance(refine, int) else refine
+        self._pipeline = StylePipeline(found, effects, provider=provider, threads=threads, tile=tile, refine=refinement)
         self._session = self._pipeline.session
 
     @property
@@ -127,8 +142,6 @@ class Stylizer:
         """
         as_batch(frames)
         self.check(style_weights, strength)
-        if frames.ndim == 4 and self._pipeline.blends:
-            return np.stack([self(frame, style_weights=style_weights, strength=strength) for frame in frames])
         return self._pipeline(frames, style_weights=style_weights, strength=strength)
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:

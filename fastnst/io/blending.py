@@ -8,15 +8,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from fastnst.io.images import Frame
+from fastnst.io.images import Frame, fit_long_side
+from fastnst.io.opencv import enlarge_change, resample
 
 # Rows at a time.
 _BAND = 256
 
+_AREAS = 16
+"""Areas along the longer side that keep their brightness."""
+
 
 _Numbers = npt.NDArray[np.float64]
+_Light = npt.NDArray[np.float32]
 
 # Where a grey photo or a single-colored painting has no spread, eigenvalues are rounding noise.
 _NO_SPREAD = 1e-7
@@ -36,6 +41,40 @@ def blend(painted: Frame, photo: Frame, strength: float) -> Frame:
         mixed >>= np.uint16(8)
         rows[2][band] = mixed
     return blended
+
+
+def add_change(photo: Frame, given: Frame, painted: Frame) -> Frame:
+    """Lay a painting of another size over the photo: what painting changed is resized and added, so detail stays.
+
+    Args:
+        photo: (H, W, 3).
+        given: the photo as it was painted, (h, w, 3).
+        painted: what was painted of that, (h, w, 3).
+    """
+    change = np.subtract(painted, given, dtype=np.int16)
+    laid = enlarge_change(change, (photo.shape[0], photo.shape[1]))
+    whole = np.empty(photo.shape, np.uint8)
+    for band in _bands(len(photo)):
+        laid[band] += photo[band]
+        whole[band] = laid[band].clip(0, 255)
+    return whole
+
+
+def keep_brightness(painted: Frame, photo: Frame) -> Frame:
+    """Give a painting the photo's light and shade: Y of BT.601 as the photo has it over areas, strokes as painted.
+
+    Areas are about a sixteenth of the longer side wide. All three channels move by the difference; what leaves 0..255
+    is cut off.
+    """
+    size = (photo.shape[0], photo.shape[1])
+    coarse = fit_long_side(size, min(2 * _AREAS, max(size)))
+    lacking = _areas(photo, coarse) - _areas(painted, coarse)
+    lifted = np.empty(photo.shape, np.uint8)
+    for band, change in zip(_bands(len(photo)), _enlarged_bands(lacking, size), strict=True):
+        levels = np.repeat(np.rint(change).astype(np.int16).ravel(), 3).reshape(photo[band].shape)
+        levels += painted[band]
+        lifted[band] = levels.clip(0, 255, out=levels)
+    return lifted
 
 
 def keep_colors(painted: Frame, photo: Frame) -> Frame:
@@ -73,6 +112,25 @@ def combine(photo: Frame, layers: Sequence[tuple[Frame, Frame]]) -> Frame:
         # Division by 255, rounded: exact up to 255 * 255.
         combined[band] = (total + (total >> np.uint16(8))) >> np.uint16(8)
     return combined
+
+
+def _areas(frame: Frame, coarse: tuple[int, int]) -> _Light:
+    """Y of a frame by areas, float32 (h, w)."""
+    small = Image.fromarray(resample(frame, coarse)).convert("L")
+    return np.asarray(small.filter(ImageFilter.BoxBlur(1)), np.float32)
+
+
+def _enlarged_bands(light: _Light, size: tuple[int, int]) -> Iterator[_Light]:
+    """Light by areas, (h, w), for each band of a picture of `size`, in straight lines."""
+    height, width = size
+    places = np.arange(width) + 0.5
+    columns = np.arange(light.shape[1]) + 0.5
+    wide = np.stack([np.interp(places * light.shape[1] / width, columns, row) for row in light]).astype(np.float32)
+    down = ((np.arange(height) + 0.5) * len(light) / height - 0.5).clip(0, len(light) - 1)
+    above = down.astype(np.intp)
+    below, share = np.minimum(above + 1, len(light) - 1), (down - above).astype(np.float32)[:, None]
+    for band in _bands(height):
+        yield wide[above[band]] * (1 - share[band]) + wide[below[band]] * share[band]
 
 
 def _luma(frame: Frame) -> Frame:

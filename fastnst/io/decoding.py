@@ -52,6 +52,7 @@ _MAX_EXIF_BYTES = 60_000  # a JPEG file holds 65,533 in one segment
 
 LFS_POINTER = "is a Git LFS pointer, not the file itself; fetch it with: git lfs pull"
 _HEAD_BYTES = 64
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Pictures in the file format of MP4: HEIF, AVIF, Canon's raw, JPEG XL, JPEG 2000.
 _PICTURE_BRANDS = frozenset(
     [*b"heic heix heim heis hevc hevx mif1 mif2 msf1 avif avis".split(), b"crx ", b"jxl ", b"jp2 ", b"jpx ", b"jpm "]
@@ -85,6 +86,19 @@ def check_file(path: Path, kind: str = "picture") -> None:
             raise InputError(f"{path}: is a film; fastnst video stylizes films")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {reason(error)}") from error
+
+
+def unread_variant(head: bytes) -> str | None:
+    """Name a variant of a known format that no reader here reads, by the file's first bytes; None for any other."""
+    if head[12:16] == b"CgBI":
+        return "is a PNG file from inside an iPhone app, which other programs do not read; convert it with pngcrush"
+    at = 2
+    while head.startswith(b"\xff\xd8") and at + 5 <= len(head) and head[at] == 0xFF:
+        if head[at + 1] in _JPEG_FRAMES:
+            found = f"is a JPEG of {head[at + 4]} bits a color, which are not read; save it with 8"
+            return found if head[at + 4] != 8 else None
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return None
 
 
 def is_lfs_pointer(head: bytes) -> bool:

@@ -6,7 +6,7 @@ H height, W width in pixels. Sizes are (height, width). What the network does no
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,10 +26,18 @@ from fastnst.io.decoding import (
     quiet_pillow,
     reason,
     resolution,
+    unread_variant,
 )
 from fastnst.io.files import write_atomically
 from fastnst.io.pixels import fill_hidden, to_rgb_and_alpha
-from fastnst.io.png import PngHeader, mend_transparent_color, read_png_header, sixteen_bits
+from fastnst.io.png import (
+    PngHeader,
+    Source,
+    mend_transparent_color,
+    read_png_header,
+    sixteen_bits,
+    without_damaged_additions,
+)
 from fastnst.io.tiff import check_not_raw, open_deep_tiff
 from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
 
@@ -47,6 +55,9 @@ WRITE_FORMATS = {
     ".bmp": "BMP",
 }
 """Format written for each file name suffix."""
+
+_SOFTWARE = 0x000B
+"""EXIF's ProcessingSoftware."""
 
 _MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -103,10 +114,9 @@ def read_picture(path: str | Path) -> Picture:
         with quiet_pillow():
             deep = open_deep_tiff(path)
             if deep is not None:
-                return _to_picture(path, deep, None)
+                return _to_picture(path, path, deep, None)
             load_extra_reader(path)
-            with Image.open(path) as picture:
-                return _decode(path, picture)
+            return _read(path)
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
@@ -123,16 +133,37 @@ def read_frame(path: str | Path) -> Frame:
     return picture.frame if picture.alpha is None else over_white(picture.frame, picture.alpha)
 
 
-def write_picture(path: str | Path, picture: Picture, *, overwrite: bool = True) -> None:
-    """Write a picture in the format of the path's suffix; it appears only when it is whole.
+def signed(picture: Picture, words: str) -> Picture:
+    """A picture whose EXIF block also says how it was made, under ProcessingSoftware; what it holds already stays."""
+    exif = Image.Exif()
+    if picture.exif is not None:
+        exif.load(picture.exif)
+    exif[_SOFTWARE] = words.encode("ascii", "replace").decode()
+    return replace(picture, exif=exif.tobytes())
+
+
+def write_picture(path: str | Path, picture: "Picture | Frame", *, overwrite: bool = True) -> None:
+    """Write a picture, or an array uint8 (H, W, 3) RGB, in the format of the path's suffix.
+
+    The file appears only when it is whole.
+
+        >>> import numpy as np
+        >>> write_picture("gray.png", np.full((4, 6, 3), 128, np.uint8))
+        >>> read_frame("gray.png").shape
+        (4, 6, 3)
 
     JPEG (quality 95, colours at full resolution) and BMP know no transparency: it is laid over white.
 
     Raises:
+        InputError: an array of another type or shape.
         OutputError: unknown suffix, a picture too large for the format, or a file that cannot be written, or without
             `overwrite` one that already exists.
     """
     path = Path(path)
+    if not isinstance(picture, Picture):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+            raise InputError(f"an array of {picture.dtype} {picture.shape}; expected uint8 (height, width, 3) RGB")
+        picture = Picture(frame=picture)
     kind = format_of(path)
     height, width = picture.frame.shape[:2]
     if max(height, width) > _MAX_SIDES.get(kind, max(height, width)):
@@ -189,7 +220,35 @@ def _over_white(frame: Frame, alpha: Frame) -> Image.Image:
     return paper
 
 
-def _decode(path: Path, picture: Image.Image) -> Picture:
+def _read(path: Path) -> Picture:
+    try:
+        with Image.open(path) as picture:
+            return _decode(path, path, picture)
+    except (InputError, MemoryError):
+        raise
+    except Exception:
+        mended = without_damaged_additions(path)
+        if mended is None:
+            _refuse_variants(path)
+            raise
+        source, left_out = mended
+        with Image.open(source) as picture:
+            return _decode(
+                path,
+                source,
+                picture,
+                f"what it says beside its pixels is damaged or too long, and left out ({left_out})",
+            )
+
+
+def _refuse_variants(path: Path) -> None:
+    with path.open("rb") as file:
+        words = unread_variant(file.read(1 << 16))
+    if words is not None:
+        raise InputError(f"{path}: {words}")
+
+
+def _decode(path: Path, source: Source, picture: Image.Image, *notes: str) -> Picture:
     png = read_png_header(path) if picture.format == "PNG" else None
     check_header(path, picture)
     check_claim(path, picture, png)
@@ -199,13 +258,13 @@ def _decode(path: Path, picture: Image.Image) -> Picture:
         whole = open_without_end(path)
         if whole is None:
             raise
-        return _to_picture(path, whole, png, "ends without JPEG's end marker; its pixels are all there")
+        return _to_picture(path, source, whole, png, "ends without JPEG's end marker; its pixels are all there")
     if png is not None:
-        picture = mend_transparent_color(path, picture, png)
-    return _to_picture(path, picture, png)
+        picture = mend_transparent_color(source, picture, png)
+    return _to_picture(path, source, picture, png, *notes)
 
 
-def _to_picture(path: Path, picture: Image.Image, png: PngHeader | None, *notes: str) -> Picture:
+def _to_picture(path: Path, source: Source, picture: Image.Image, png: PngHeader | None, *notes: str) -> Picture:
     kind = picture.format or "PNG"
     # A phone's JPEG with a depth map beside it (MPO) is one picture to its owner.
     several = kind != "MPO" and bool(getattr(picture, "is_animated", False))
@@ -219,7 +278,7 @@ def _to_picture(path: Path, picture: Image.Image, png: PngHeader | None, *notes:
     profile, exif = picture.info.get("icc_profile") or None, exif_to_keep(picture)
     codes = color_codes(path, picture, png)
     if codes is not None and not is_srgb(*codes):
-        picture, note = _in_srgb(path, picture, codes)
+        picture, note = _in_srgb(path, source, picture, codes)
         profile, notes = None, (*notes, note)
     with suppress(Exception):  # damaged EXIF: the picture is taken as upright
         ImageOps.exif_transpose(picture, in_place=True)
@@ -242,7 +301,7 @@ def _has_gain_map(picture: Image.Image) -> bool:
     return isinstance(packet, bytes) and (b"hdr-gain-map" in packet or b"HDRGainMap" in packet)
 
 
-def _in_srgb(path: Path, picture: Image.Image, codes: tuple[int, int]) -> tuple[Image.Image, str]:
+def _in_srgb(path: Path, source: Source, picture: Image.Image, codes: tuple[int, int]) -> tuple[Image.Image, str]:
     """Convert a decoded picture from the colours that its file names by code points (ITU-T H.273), and say so."""
     primaries, transfer = codes
     if transfer in {PQ, HLG} and primaries == 2:
@@ -252,7 +311,7 @@ def _in_srgb(path: Path, picture: Image.Image, codes: tuple[int, int]) -> tuple[
             f"{path}: its colors (primaries {primaries}, transfer function {transfer} of ITU-T H.273) are not read; "
             "save it as sRGB"
         )
-    levels: np.ndarray[Any, Any] | None = sixteen_bits(path, picture) if picture.format == "PNG" else None
+    levels: np.ndarray[Any, Any] | None = sixteen_bits(source, picture) if picture.format == "PNG" else None
     shown = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     if levels is None:
         levels = np.asarray(shown)

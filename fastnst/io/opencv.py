@@ -5,11 +5,16 @@ Frames are uint8 (H, W, 3) RGB, H height and W width.
 
 import importlib
 import os
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame
+
+Changes: TypeAlias = npt.NDArray[np.int16]
+"""Differences of levels, (H, W, 3), -255 to 255."""
 
 _ENVIRONMENT = {
     # A V4L2 camera that stalls holds a read for 10 s by default; a whole number of seconds.
@@ -51,3 +56,13 @@ def resample(frame: Frame, size: tuple[int, int]) -> Frame:
     shrinks = size[0] * size[1] < frame.shape[0] * frame.shape[1]
     filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=filtering), np.uint8)
+
+
+def enlarge_change(change: Changes, size: tuple[int, int]) -> Changes:
+    """Resize what changed, int16 (H, W, 3): cubic where it grows, averages where it shrinks."""
+    load_opencv()
+    import cv2  # noqa: PLC0415
+
+    grows = size[0] * size[1] > change.shape[0] * change.shape[1]
+    filtering = cv2.INTER_CUBIC if grows else cv2.INTER_AREA
+    return np.asarray(cv2.resize(change, (size[1], size[0]), interpolation=filtering), np.int16)

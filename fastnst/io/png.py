@@ -1,8 +1,11 @@
 """What Pillow does not tell of PNG files: color codes (cICP), all 16 bits, and the transparent color beside them."""
 
+import io
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,9 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST_CHUNKS = 1000
 # How some programs say PQ by a profile's name alone (W3C, "Using the ITU BT.2100 PQ EOTF with the PNG format").
 _PQ_PROFILE = b"ITUR_2100_PQ_FULL"
+_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+
+Source: TypeAlias = Path | io.BytesIO
 
 
 @dataclass(frozen=True)
@@ -61,16 +67,41 @@ def read_png_header(path: Path) -> PngHeader | None:
     return PngHeader(depth, _CHANNELS[color_type], width, height, codes) if color_type in _CHANNELS else None
 
 
-def sixteen_bits(path: Path, picture: Image.Image) -> npt.NDArray[np.uint16] | None:
+def without_damaged_additions(path: Path) -> tuple[io.BytesIO, str] | None:
+    """Leave out what is not needed for the pixels of a PNG file and is damaged, as viewers do (libpng warns of it).
+
+    That is every addition with a wrong checksum, and all texts: Pillow refuses those of more than a megabyte.
+
+    Returns:
+        The file without them, and their names; None for another kind of file, or where there is nothing to leave out.
+    """
+    content = path.read_bytes()
+    if not content.startswith(SIGNATURE):
+        return None
+    kept, left_out, at = [SIGNATURE], list[str](), len(SIGNATURE)
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        kind, checksum = content[at + 4 : at + 8], content[end - 4 : end]
+        is_addition = bool(kind[0] & 0x20)  # a small letter
+        damaged = is_addition and zlib.crc32(content[at + 4 : end - 4]).to_bytes(4, "big") != checksum
+        if damaged or kind in _TEXTS:
+            left_out.append(kind.decode("latin-1"))
+        else:
+            kept.append(content[at:end])
+        at = end
+    return (io.BytesIO(b"".join(kept)), ", ".join(dict.fromkeys(left_out))) if left_out else None
+
+
+def sixteen_bits(source: Source, picture: Image.Image) -> npt.NDArray[np.uint16] | None:
     """All bits of a picture of 16 bits a channel, uint16 (H, W, 3 or 4); None where Pillow keeps no low halves.
 
     Pillow decodes such colors to 8 bits: once more by the other half of each sample, and nothing is lost.
 
     Args:
-        path: the file.
+        source: the file, or what is in it.
         picture: the same, opened by Pillow and decoded.
     """
-    with Image.open(path) as again:
+    with Image.open(source) as again:
         tile = again.tile[0]
         if tile.args not in {"RGB;16B", "RGBA;16B"}:
             return None
@@ -80,7 +111,7 @@ def sixteen_bits(path: Path, picture: Image.Image) -> npt.NDArray[np.uint16] | N
         return levels
 
 
-def mend_transparent_color(path: Path, picture: Image.Image, header: PngHeader) -> Image.Image:
+def mend_transparent_color(source: Source, picture: Image.Image, header: PngHeader) -> Image.Image:
     """Let a color that means "transparent" (tRNS) be found in a decoded picture of few or of 16 bits.
 
     Pillow compares its number with levels that are scaled already, or cut to 8 bits.
@@ -90,7 +121,7 @@ def mend_transparent_color(path: Path, picture: Image.Image, header: PngHeader) 
         return picture
     if header.depth in {2, 4} and isinstance(key, int):
         picture.info["transparency"] = key * 255 // (2**header.depth - 1)
-    elif header.depth == 16 and picture.mode == "RGB" and (levels := sixteen_bits(path, picture)) is not None:
+    elif header.depth == 16 and picture.mode == "RGB" and (levels := sixteen_bits(source, picture)) is not None:
         mended = picture.convert("RGB")
         mended.putalpha(Image.fromarray(np.where((levels == key).all(-1), 0, 255).astype(np.uint8)))
         mended.format = picture.format

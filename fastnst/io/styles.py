@@ -1,15 +1,19 @@
 """Where a style is found by name: the user's own folder, then those that come with fastnst; or any file by its path."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
-from fastnst.errors import SettingError, StyleError, nearest_hint
+from fastnst.errors import InputError, SettingError, StyleError, nearest_hint
 
 STYLES_VARIABLE = "FASTNST_STYLES"
 """Environment variable that names another folder for the user's own styles."""
+
+FOUNDATION = "foundation"
+"""The network of many styles, in the package, that is fitted to paintings."""
 
 _NAME = re.compile(r"\w[\w-]*")
 
@@ -19,6 +23,9 @@ _WEIGHTS = frozenset([".safetensors", ".pth", ".pt", ".ckpt"])
 
 def find_style(name: str | Path) -> Path:
     """Return the ONNX file of a style.
+
+        >>> find_style("starry").name
+        'starry.onnx'
 
     Args:
         name: the name of an installed style, or the path of a file ending in .onnx.
@@ -36,8 +43,8 @@ def find_style(name: str | Path) -> Path:
     # The suffix first: starry.jpg may lie in the working folder.
     if path.suffix.lower() in _PICTURES:
         raise StyleError(
-            f"{path}: is a picture; painting with it takes a trained style. "
-            f"Train it (fastnst train --style {path}), or use fastnst optimize, which needs no training"
+            f"{path}: is a picture, and a network is expected here; fastnst styles add {path} fits one to it, "
+            f"fastnst train --style {path} trains one"
         )
     if path.suffix.lower() in _WEIGHTS:
         raise StyleError(f"{path}: holds weights, expected ONNX; fastnst export turns a trained model into it")
@@ -55,9 +62,15 @@ def check_name(name: str) -> None:
 
 
 def installed_styles() -> dict[str, Path]:
-    """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones."""
+    """Return the ONNX files of all installed styles by name, sorted; the user's own go before bundled ones.
+
+    Among them are those that were fitted to paintings.
+
+    >>> "starry" in installed_styles()
+    True
+    """
     styles: dict[str, Path] = {}
-    for folder in (bundled_styles_folder(), user_styles_folder()):
+    for folder in (fitted_styles_folder(), bundled_styles_folder(), user_styles_folder()):
         # Hidden ones are files that are being copied, and what macOS leaves beside files on foreign disks.
         found = (path for path in folder.glob("*.onnx") if path.is_file() and not path.name.startswith("."))
         styles.update({path.stem: path for path in found})
@@ -68,6 +81,39 @@ def user_styles_folder() -> Path:
     """Return the folder of the user's own styles, which need not exist."""
     chosen = os.environ.get(STYLES_VARIABLE)
     return Path(chosen).expanduser() if chosen else user_data_path("fastnst", appauthor=False) / "styles"
+
+
+def fitted_styles_folder() -> Path:
+    """Return the folder of the styles that were fitted to paintings, a cache, which need not exist."""
+    return user_cache_path("fastnst", appauthor=False) / "paintings"
+
+
+def is_painting(style: str | Path) -> bool:
+    """Whether a style is named by a picture of it, instead of a network."""
+    return Path(style).suffix.lower() in _PICTURES
+
+
+def fitted_name(painting: Path, seconds: float) -> str:
+    """What the style is called that is fitted to a painting, by what both are made of: sunflowers-1f3a9c02-50s.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in (painting, bundled_models() / f"{FOUNDATION}.safetensors"):
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a painting") from error
+    stem = re.sub(r"[^\w-]+", "_", painting.stem).strip("_-") or "painting"
+    return f"{stem}-{digest.hexdigest()[:8]}-{seconds:g}s".replace(".", "_")
+
+
+def sample_pictures() -> Path:
+    """Return the folder of the pictures that were drawn for the project, which come with it."""
+    package = Path(__file__).parents[1]
+    inside = package / "data" / "content"
+    return inside if inside.is_dir() else package.parent / "data" / "content"
 
 
 def bundled_styles_folder() -> Path:
@@ -87,6 +133,5 @@ def _bundled(folder: str, *, installed: str) -> Path:
 
 def sample_picture() -> Path | None:
     """Return a picture to try styles on, drawn for the project; None where neither package nor checkout has it."""
-    package = Path(__file__).parents[1]
-    places = (root / "data" / "content" / "harbour.jpg" for root in (package, package.parent))
-    return next((place for place in places if place.is_file()), None)
+    place = sample_pictures() / "harbour.jpg"
+    return place if place.is_file() else None

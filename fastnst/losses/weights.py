@@ -158,7 +158,7 @@ def _from_file(name: VGGName, file: Path) -> LossWeights:
         raise WeightsError(f"{file}: no such file; expected the weights of {name} (.safetensors or .pth)")
     normalization, blue_first = source.normalization, source.blue_first
     if file.suffix == ".safetensors":
-        state, metadata = _read_safetensors(file)
+        state, metadata = read_tensors(file)
         # A safetensors file says itself how its pictures are prepared; its channels are RGB.
         normalization = _stated_normalization(file, metadata, normalization)
         blue_first = False
@@ -183,7 +183,8 @@ def _stated_normalization(file: Path, metadata: Mapping[str, str], default: Prep
     raise WeightsError(f"{file}: states normalization {stated!r}; expected torchvision or caffe")
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read all tensors and the metadata of a safetensors file; raises WeightsError where that fails."""
     try:
         with safe_open(file, framework="pt") as opened:
             state = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118 - no mapping

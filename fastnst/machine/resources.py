@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
@@ -17,6 +17,7 @@ from fastnst.errors import SettingError
 _PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
 _MEGABYTE = 1024 * 1024
 
 _MOST = 64
@@ -80,6 +81,12 @@ def default_threads() -> int:
     return min(known, default=0)
 
 
+def usable_processors() -> int:
+    """Logical processors that this process may use, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _quota_cores() or allowed))
+
+
 def _allowed_cores() -> int | None:
     """Physical cores among the processors that this process may use; None: all of them, or the system does not say."""
     if not hasattr(os, "sched_getaffinity"):
@@ -137,29 +144,50 @@ def peak_memory_mb() -> float | None:
 
 
 def available_memory() -> int:
-    """Bytes that this process may take without pushing others out; in a container, what its limit leaves."""
-    left = _left_in_container()
-    available: int = psutil.virtual_memory().available
-    return available if left is None else min(available, left)
+    """Bytes that this process may take without pushing others out; under a limit of its own, what that leaves."""
+    limits = [*_left_in_groups(), *_left_of_addresses()]
+    return min([psutil.virtual_memory().available, *limits])
 
 
-def _left_in_container() -> int | None:
-    """What a container's limit leaves; files that the system keeps in memory for it can go."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+def _left_of_addresses() -> list[int]:
+    """What `ulimit -v`, which some batch systems set, leaves."""
+    if sys.platform == "win32":
+        return []
+    import resource  # noqa: PLC0415 - Windows has none
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return [] if most == resource.RLIM_INFINITY else [max(0, most - psutil.Process().memory_info().vms)]
+
+
+def _left_in_groups() -> Iterator[int]:
+    """What the limits of a container, and of all groups that this process is in (systemd, SLURM), leave."""
+    for below, limit, used in (
+        ("", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
-        try:
-            most, taken = ((CGROUPS / name).read_text().strip() for name in (limit, used))
-            return None if most == "max" else max(int(most) - int(taken) + _files(limit), 0)
-        except (OSError, ValueError):
-            continue
-    return None
+        own = PurePosixPath(_own_groups().get(below, "/").lstrip("/"))
+        for group in (own, *own.parents):
+            folder = CGROUPS / below / group
+            try:
+                most, taken = ((folder / name).read_text().strip() for name in (limit, used))
+                if most != "max":
+                    yield max(int(most) - int(taken) + _files(folder), 0)
+            except (OSError, ValueError):
+                continue
 
 
-def _files(limit: str) -> int:
-    path = (CGROUPS / limit).parent / "memory.stat"
-    lines = path.read_text().splitlines()
+def _own_groups() -> dict[str, str]:
+    """The path of this process's group, of the older kind by what it is for, of the newer one by an empty word."""
+    try:
+        lines = [line.split(":", 2) for line in OWN_GROUPS.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {kind: path for _, kinds, path in lines for kind in kinds.split(",")}
+
+
+def _files(folder: Path) -> int:
+    """Bytes of files that the system keeps in memory for a group, and that can go."""
+    lines = (folder / "memory.stat").read_text().splitlines()
     # The older file counts the group itself first, then the same with all groups below it.
     numbers = [int(line.split()[1]) for line in lines if line.split()[0] in {"inactive_file", "total_inactive_file"}]
     return max(numbers, default=0)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.io.files import parse_table, reading, write_atomically
-from fastnst.io.styles import bundled_models
+from fastnst.io.styles import bundled_models, fitted_name, fitted_styles_folder, is_painting
 from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
 from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork
@@ -156,9 +156,27 @@ def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def find_model(given: Path) -> Path:
-    """A model file as it was named: a path, or the name of a style in the package, as "starry"."""
-    bundled = bundled_models() / f"{given}.safetensors"
-    return bundled if not given.is_file() and given.name == str(given) and bundled.is_file() else given
+    """A model file as it was named: a path, the name of a style in the package, as "starry", or of one that was fitted
+    to a painting, or that painting."""
+    if is_painting(given) and given.is_file():
+        return _fitted_to(given)
+    for folder in (bundled_models(), fitted_styles_folder()):
+        found = folder / f"{given}.safetensors"
+        if not given.is_file() and given.name == str(given) and found.is_file():
+            return found
+    return given
+
+
+def _fitted_to(painting: Path) -> Path:
+    """The model that was fitted to a painting longest; raises CheckpointError where none was."""
+    start = fitted_name(painting, 0).removesuffix("0s")
+    models = fitted_styles_folder().glob(f"{start}*s.safetensors")
+    found = max(models, key=lambda path: float(path.stem.removeprefix(start)[:-1].replace("_", ".")), default=None)
+    if found is None:
+        raise CheckpointError(
+            f"{painting}: no network was fitted to it yet; fastnst stylize PHOTO --style {painting} does so"
+        )
+    return found
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -163,6 +163,29 @@ def export_model(model: Path, output: Path, layout: Layout = "nhwc-uint8", *, ov
     return difference
 
 
+def export_like(template: Path, network: StyleNetwork, info: ModelInfo) -> ModelProto:
+    """Put a network into the graph of an exported one of the same structure: tracing one takes ten seconds, this none.
+
+    Where the two differ in structure, or there is no such file, the network is traced after all.
+    """
+    try:
+        model = onnx.load(template)
+    except OSError:
+        return to_onnx(network, info)
+    weights = {f"network.{name}": value.detach().cpu().float().numpy() for name, value in network.state_dict().items()}
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    alike = all(name in held and tuple(held[name].dims) == value.shape for name, value in weights.items())
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    if not alike or said.get("network") != in_words(info.network) or said.get("layout") != "nhwc-uint8":
+        return to_onnx(network, info)
+    for name, value in weights.items():
+        held[name].CopyFrom(numpy_helper.from_array(value, name))
+    del model.metadata_props[:]
+    model.graph.name = info.style
+    onnx.helper.set_model_props(model, metadata(network, info, "nhwc-uint8"))
+    return model
+
+
 def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
     """Put a network's graph between what prepares its input and what finishes its output."""
     own, network = network, network.for_export()

@@ -30,7 +30,11 @@ _SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(LossSettings):
-    """How a network is trained."""
+    """How a network is trained.
+
+    >>> TrainSettings(style="starry_night.jpg", budget="20m").budget_s
+    1200.0
+    """
 
     style: tuple[Path, ...]
     """Style: a picture; given several times, one network learns all of them and mixes them afterwards. In

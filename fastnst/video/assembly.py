@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import av
 from av import Packet
 from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
@@ -19,6 +20,7 @@ from fastnst.video.encoder import Encoding, add_alpha, add_encoder
 from fastnst.video.film import Film, Orientation, Track
 from fastnst.video.matroska import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.tracks import Cut, add_tracks, copied_packets, kept_metadata
+from fastnst.video.transcoding import Transcoder
 from fastnst.video.writer import Segment
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def assemble(
         _set_extradata(pictures, segments)
         changes = _aspect_change(encoding, assembly, source)
         packets = _picture_packets(pictures, segments, stamps, time_base)
+        targets: dict[int, Stream | Transcoder] = {}
         if source is not None and assembly.source is not None:
             _describe(film, pictures, source, assembly)
             targets = add_tracks(film, source, assembly.source, assembly.tracks, changes)
@@ -134,6 +137,8 @@ def assemble(
             if not _write(film, packet) and damage is not None:
                 damage.unwritable += 1
         film.close()
+        if damage is not None:
+            damage.unwritable += sum(each.undecodable for each in targets.values() if not isinstance(each, Stream))
         if changes:
             change_tracks(target, changes)
 

@@ -102,6 +102,12 @@ class Film:
     fields: Literal["", "top", "bottom"] = ""
     """For interlaced films, which lines of a frame are shown first; empty: frames are whole pictures."""
 
+    views: str = ""
+    """What special players do with the pictures: show them all around (360 degrees), or one half to each eye (3D)."""
+
+    views_by_name: bool = False
+    """Its file says so by a name, which Matroska keeps."""
+
     bits_per_pixel: float | None = None
     """Encoded bits for each pixel of each frame; None: not known."""
 
@@ -158,6 +164,13 @@ def read_orientation(decoded: VideoFrame) -> Orientation | None:
     except KeyError:
         return None
     return None if matrix == _NOT_TURNED else matrix
+
+
+def read_views(decoded: VideoFrame) -> str:
+    """Say whether a frame is marked as one all around the viewer, or one of two views; empty: neither."""
+    side_data: Mapping[Any, Any] = decoded.side_data
+    words = {"SPHERICAL": "360 degrees", "STEREO3D": "3D"}
+    return " and ".join(word for name, word in words.items() if name in side_data)
 
 
 def turn_upright(frame: Frame, orientation: Orientation | None) -> Frame:

@@ -14,12 +14,13 @@ from av.video.format import VideoFormat
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
-from fastnst.machine.resources import check_threads
-from fastnst.video.codecs import DEFAULT_CODECS, find_encoder, fitted_quality
+from fastnst.machine.resources import check_threads, usable_processors
+from fastnst.video.codecs import DEFAULT_CODECS, encoder_threads, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
 from fastnst.video.encoder import Encoding, complete, eight_bits
 from fastnst.video.film import Film, Span, Track, swaps_sides
 from fastnst.video.frame_files import describe_animation, describe_frames, is_animated_webp, is_pattern, numbered_name
+from fastnst.video.job import left_identity
 from fastnst.video.probing import probe
 from fastnst.video.tracks import held_by_matroska, split_by_fit
 
@@ -202,7 +203,9 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
         quality=settings.crf if settings.crf is not None else fitted_quality(encoder, film.bits_per_pixel),
         fields=film.fields if settings.interlaced == "keep" else "",
         preset=settings.encoder_speed,
-        threads=settings.codec_threads,
+        threads=settings.codec_threads
+        or _begun_threads(output, settings)
+        or encoder_threads(encoder, usable_processors()),
     )
     encoding = complete(encoding, _form(film, encoding, settings), settings.pixel_format)
     return FilmPlan(
@@ -223,6 +226,13 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             *_left_out(others, f"{output.suffix} cannot hold it"),
         ),
     )
+
+
+def _begun_threads(output: Path, settings: VideoSettings) -> int | None:
+    """Threads of the encoder that a stopped job for this output was begun with, perhaps on other cores."""
+    left = left_identity(output) if settings.resume else None
+    threads = (left or {}).get("encoder threads")
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def _check_settings(settings: VideoSettings) -> None:
@@ -310,6 +320,9 @@ def _notes(film: Film, encoding: Encoding | None, settings: VideoSettings) -> li
     if film.fields and settings.interlaced == "deinterlace":
         kept = "" if encoding is None else "; --interlaced keep keeps its fields"
         notes.append(f"the film is interlaced; its frames are turned into whole pictures{kept}")
+    named = film.views_by_name and encoding is not None and encoding.container in {"matroska", "webm"}
+    if film.views and not named:
+        notes.append(f"the film is marked as {film.views}, which the output does not say; mark it as its source was")
     if film.pixel_aspect not in {None, 1} and (encoding is None or encoding.container == "gif"):
         notes.append(f"the pixels are not square ({film.pixel_aspect}), which this output cannot say")
     if encoding is not None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from av import VideoFrame
 from av.container import InputContainer
@@ -17,13 +18,16 @@ from fastnst.errors import InputError
 from fastnst.video.color import read_colors
 from fastnst.video.decoder import FilmDamage, FilmDecoder, SeekMissedError, has_alpha_aside, main_video, open_film, seek
 from fastnst.video.fields import first_field
-from fastnst.video.film import Film, Orientation, read_orientation
+from fastnst.video.film import Film, Orientation, read_orientation, read_views
 from fastnst.video.tracks import list_tracks
 
 # Formats whose clock starts at nought, so that what it shows at the first frame is part of the film.
 _OWN_CLOCK = ("mov", "matroska", "gif", "avi", "apng")
 _MAX_SIDE = 16_384
 _MOST_PROBED = 1000
+_MOST_FPS = 2000
+_DOLBY_TAGS = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
+_UNSPECIFIED = 2  # ITU-T H.273
 _MICRO = 1_000_000
 
 
@@ -47,7 +51,12 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
             raise InputError(f"{path}: is damaged, not one frame of it can be decoded")
         if max(first.width, first.height) > _MAX_SIDE:
             raise InputError(f"{path}: has frames of {first.width}x{first.height}; expected at most {_MAX_SIDE} a side")
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        if _is_dolbys_own(stream, first):
+            raise InputError(
+                f"{path}: its colors are Dolby Vision's own (profile 5), which would come out purple and green; "
+                "convert it to HDR10 or to BT.709 first"
+            )
+        rate = _rate(stream)
         return Film(
             path=path,
             size=(first.height, first.width),
@@ -63,8 +72,23 @@ def probe(path: Path, start: Fraction | None = None) -> Film:
             origin_s=_origin(container, path),
             tracks=list_tracks(container, stream),
             fields=first_field(first),
+            views=read_views(first),
+            views_by_name="stereo_mode" in stream.metadata,
             bits_per_pixel=_bits_per_pixel(container, stream, rate, first),
         )
+
+
+def _is_dolbys_own(stream: VideoStream, first: VideoFrame) -> bool:
+    """Whether pictures need Dolby's program to be shown: other Dolby Vision tells the colours that others see."""
+    side_data: Any = first.side_data
+    dolby = stream.codec_context.codec_tag in _DOLBY_TAGS or "DOVI_METADATA" in side_data
+    return dolby and first.color_trc == _UNSPECIFIED
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    """Frames a second; some formats (raw DV) give the ticks of their clock as the average."""
+    said = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((rate for rate in said if rate and rate <= _MOST_FPS), Fraction(25))
 
 
 def _frame_at(path: Path, start: Fraction | None) -> VideoFrame | None:

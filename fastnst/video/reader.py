@@ -138,13 +138,28 @@ class _Reader:
 def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, int, int]]:
     """Give each frame a time after the one before: some files have no stamps, or muddled ones."""
     last, following = None, 0
-    for decoded in _stamped_from_start(film, frames):
+    for decoded in _in_order(film, _stamped_from_start(film, frames)):
         duration = decoded.duration or film.frame_ticks
         pts = following if decoded.pts is None else decoded.pts
         if last is not None and pts <= last:
             pts = last + 1
         last, following = pts, pts + duration
         yield decoded, pts, duration
+
+
+def _in_order(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Frames come in the order they are shown; two neighbors with each other's time (AVI, B frames) exchange them."""
+    held: VideoFrame | None = None
+    for decoded in frames:
+        if held is not None:
+            if held.pts is not None and decoded.pts is not None:
+                back = held.pts - decoded.pts
+                if 0 < back <= _SEEK_FRAMES * film.frame_ticks:
+                    held.pts, decoded.pts = decoded.pts, held.pts
+            yield held
+        held = decoded
+    if held is not None:
+        yield held
 
 
 def _stamped_from_start(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:

@@ -240,6 +240,7 @@ def _identity(plan: FilmPlan) -> dict[str, object]:
         "film": _fingerprint(plan.film),
         "span": str(plan.span),
         "encoding": str(plan.encoding),
+        "encoder threads": None if plan.encoding is None else plan.encoding.threads,
         "steady": str(plan.settings.steady),
         "ffmpeg": str(av.library_versions),
         "segment": str(SEGMENT_FRAMES),

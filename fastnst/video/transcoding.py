@@ -37,6 +37,9 @@ class Transcoder(Protocol):
     target: Stream
     """The track in the file to be written."""
 
+    undecodable: int
+    """Packets that gave nothing."""
+
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         """Encode a packet; None: what is still held back at the end."""
         ...
@@ -76,11 +79,13 @@ class _Sound:
         self._encoder, self._rate = added, context.sample_rate
         self._resampler = AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size)
         self._following: int | None = None
+        self.undecodable = 0
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         try:
             frames = self._decoder.decode(packet)
         except av.FFmpegError:  # damaged sound is silence
+            self.undecodable += 1
             return
         for frame in frames:
             yield from self._encode(self._resampler.resample(frame))
@@ -91,9 +96,12 @@ class _Sound:
     def _encode(self, parts: Iterable[AudioFrame]) -> Iterator[AnyPacket]:
         """Encode one after the other: stamps that overlap a little are stretched, gaps stay."""
         for part in parts:
+            # The resampler leaves the source's own ticks where it has nothing else to do: Matroska's milliseconds.
+            ticks_s = part.time_base or Fraction(1, self._rate)
+            stamp = None if part.pts is None else round(part.pts * ticks_s * self._rate)
             following = self._following
-            if following is None or (part.pts is not None and part.pts > following + self._rate * _GAP_S):
-                following = part.pts or 0
+            if following is None or (stamp is not None and stamp > following + self._rate * _GAP_S):
+                following = stamp or 0
             part.pts, self._following = following, following + part.samples
             part.time_base = Fraction(1, self._rate)
             yield from self._encoder.encode(part)
@@ -106,6 +114,7 @@ class _Words:
         assert isinstance(added, SubtitleStream)
         added.codec_context.subtitle_header = _HEADER
         self.target: Stream = added
+        self.undecodable = 0
 
     def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
         words = "" if packet is None else _plain(bytes(packet), self._from)

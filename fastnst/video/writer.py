@@ -7,6 +7,7 @@ because some encoders know their extradata only at the end.
 
 import itertools
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,9 @@ _IS_KEY, _HAS_ALPHA = 1, 2
 _SIZE = struct.Struct("<I")
 _FOOT = struct.Struct("<III")
 _CHUNK = 1 << 20
+
+SEGMENT_SECONDS = 20.0
+"""Of work, after which a segment is finished though it has room for more frames."""
 
 
 class EncodedFrame(NamedTuple):
@@ -156,7 +160,10 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 class SegmentedEncoder:
-    """Encodes frames into a job's folder, `SEGMENT_FRAMES` to a segment; begins after what an earlier run left."""
+    """Encodes frames into a job's folder, `SEGMENT_FRAMES` to a segment; begins after what an earlier run left.
+
+    Where painting is slow, a segment ends after `SEGMENT_SECONDS`: an interruption costs no more.
+    """
 
     def __init__(
         self, job: JobFolder | SharedFolder, encoding: Encoding, *, held: bool = False, first: int = 0
@@ -185,6 +192,7 @@ class SegmentedEncoder:
                 self.segments.pop()
         self._open: tuple[VideoCodecContext, SegmentWriter] | None = None
         self._durations: dict[int, int] = {}
+        self._began_s = time.monotonic()
         job.keep = bool(self.segments)
 
     @property
@@ -216,9 +224,14 @@ class SegmentedEncoder:
         with self._errors():
             if self._open is None:
                 self._open = open_encoder(self._encoding), SegmentWriter(self._path(len(self.segments)))
+                self._began_s = time.monotonic()
             _encode(*self._open, coded, self._durations)
-        if len(self._durations) == SEGMENT_FRAMES:
+        if len(self._durations) == SEGMENT_FRAMES or self._takes_long():
             self.finish()
+
+    def _takes_long(self) -> bool:
+        """Whether the segment at hand holds so many seconds of work that these should be kept."""
+        return len(self._durations) > 1 and time.monotonic() - self._began_s > SEGMENT_SECONDS
 
     def finish(self) -> None:
         """Make the segment at hand whole. Raises OutputError."""

@@ -103,7 +103,8 @@ class InferenceThread(threading.Thread):
                 )
                 picture = split_view(picture, shot.frame) if controls.split else picture
                 self._keeper.note((self._clock() - started) * 1000, self._clock())
-                self.stylized.put(self._describe(shot, picture, size, controls, shares))
+                painted = self._pipeline.painted_size(shot.frame.shape[:2], size)
+                self.stylized.put(self._describe(shot, picture, painted, controls, shares))
         except BaseException as caught:
             error = caught
         finally:

@@ -44,6 +44,12 @@ def test_name_of_the_only_style() -> None:
     assert read_contract(PATH, [FRAME], [STYLIZED], {"style": "wave"}).style_names == ("wave",)
 
 
+def test_a_size_alone() -> None:
+    contract = read_contract(PATH, [Port("frame", "uint8", (1, 480, 640, 3))], [STYLIZED], {})
+    assert (contract.size, contract.one_at_a_time) == ((480, 640), True)
+    assert read_contract(PATH, [FRAME], [STYLIZED], {}).size is None
+
+
 def test_embedders_layout() -> None:
     ports = [Port(name, "float32", (None, 3, None, None)) for name in ("frame", "stylized")]
     assert read_contract(PATH, ports[:1], ports[1:], {}).layout == "nchw-float"
@@ -55,7 +61,8 @@ def test_embedders_layout() -> None:
         ([Port("input", "float32", (1, 3, 224, 224))], [STYLIZED]),
         ([FRAME], [Port("output", "uint8", (None, None, None, 3))]),
         ([Port("frame", "float32", (None, None, None, 3))], [STYLIZED]),
-        ([Port("frame", "uint8", (1, 480, 640, 3))], [STYLIZED]),
+        ([Port("frame", "uint8", (2, 480, 640, 3))], [STYLIZED]),
+        ([Port("frame", "uint8", (None, 480, None, 3))], [STYLIZED]),
         ([Port("frame", "uint8", (None, None, None, 4))], [STYLIZED]),
         ([FRAME], [Port("stylized", "float32", (None, 3, None, None))]),
         ([FRAME, Port("mask", "uint8", (None, None, None, 1))], [STYLIZED]),

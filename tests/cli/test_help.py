@@ -29,7 +29,7 @@ def options(text: str, title: str) -> list[str]:
 def test_commands_are_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys)
     assert text.startswith("Usage: fastnst COMMAND")
-    assert TITLES.findall(text) == ["Paint", "Train", "Exact", "Measure", "Manage", "Options"]
+    assert TITLES.findall(text) == ["Stylize", "Train", "Exact", "Measure", "Manage", "Options"]
     commands = re.findall(r"^│ ([a-z]+)  ", text, re.MULTILINE)
     assert commands == [name for names in cli.GROUPS.values() for name in names]
 

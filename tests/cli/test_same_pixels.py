@@ -32,7 +32,16 @@ OPTIONS: dict[str, dict[str, object]] = {
     "plain": {},
     "mix": {"strength": 0.6, "mix": "munch:3,monet:1"},
     "mask": {"mask": "mask.png", "feather": 3.0},
-    "all": {"strength": 0.7, "mix": "munch:1,monet:2", "preserve_color": True, "mask": "mask.png"},
+    "stroke": {"stroke": 1.5},
+    "brightness": {"brightness": "keep"},
+    "all": {
+        "strength": 0.7,
+        "mix": "munch:1,monet:2",
+        "stroke": 2.0,
+        "preserve_color": True,
+        "mask": "mask.png",
+        "brightness": "keep",
+    },
 }
 
 
@@ -65,7 +74,8 @@ def command(name: str, source: str, output: str, options: dict[str, object], *mo
 
 
 def live(photo: Frame, effects: Effects) -> Frame:
-    """What the webcam's inference thread makes of one picture, painted at its own size."""
+    """What the webcam's inference thread makes of one picture, painted as large as the stroke says."""
+    stroke = effects.stroke_for(SIZE)
     shots: Newest[Shot] = Newest()
     with StylePipeline("duo.onnx", effects, provider="cpu") as pipeline:
         controls = Controls(strength=effects.strength, preserve_color=effects.preserve_color, weights=pipeline.weights)
@@ -76,7 +86,7 @@ def live(photo: Frame, effects: Effects) -> Frame:
         stylized = thread.stylized.take(20)
         thread.stop()
     assert stylized is not None
-    assert stylized.size == SIZE
+    assert stylized.size == (round(SIZE[0] / stroke), round(SIZE[1] / stroke))
     return stylized.picture
 
 

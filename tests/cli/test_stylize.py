@@ -77,9 +77,12 @@ def test_what_auto_took_and_why(
     monkeypatch.setattr(choosing, "candidates", lambda: ("directml",))
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert run("stylize", photo, "--style", style, "-o", tmp_path / "out.png") == 0
-    line = capfd.readouterr().err
+    assert capfd.readouterr().err.endswith(" s on cpu\n")
+    again = ("-o", tmp_path / "out.png", "--overwrite", "--verbose")
+    assert run("stylize", photo, "--style", style, *again) == 0
+    stroke, line = capfd.readouterr().err.splitlines()
+    assert stroke == "fastnst: invert, stroke 1, painted at 64x48"
     assert " s on cpu (directml: this ONNX Runtime was built without DirectML" in line
-    assert line.count("\n") == 1
 
 
 def test_a_provider_that_cannot_run_ends_it(
@@ -204,7 +207,7 @@ def test_animation_says_that_its_first_picture_was_painted(
         (["photo.png", "--style", "STYLE", "-o", "there.png"], 1, "--overwrite replaces it"),
         (["photo.png", "--style", "STYLE", "-o", "out.gif"], 1, "suffix '.gif'"),
         (["photo.png", "--style", "nonsuch", "-o", "out.png"], 1, "no style 'nonsuch'"),
-        (["photo.png", "--style", "photo.png", "-o", "out.png"], 1, "is a picture; painting with it takes"),
+        (["photo.png", "--style", "photo.png", "-o", "out.png"], 1, "too small to learn strokes from"),
         (["*.xyz", "--style", "STYLE", "-o", "out"], 1, "no picture matches"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--size", "0"], 2, "size"),
         (["photo.png", "--style", "STYLE", "-o", "out.png", "--provider", "gpu"], 2, "provider"),
@@ -257,3 +260,48 @@ def test_painting_needs_neither_torch_nor_opencv(photo: Path, style: str, tmp_pa
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
     assert (tmp_path / "out.png").exists()
+
+
+def test_several_styles_and_a_sheet(photo: Path, style: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(Path(style).read_bytes())
+    assert (
+        on_cpu(photo, "--style", style, "--style", other, "-o", tmp_path / "out", "--sheet", tmp_path / "all.png") == 0
+    )
+    for name in ("invert", "other"):
+        np.testing.assert_array_equal(read_frame(tmp_path / "out" / name / "photo.png")[5, 5], [5, 55, 155])
+    assert read_frame(tmp_path / "all.png").shape[1] > 3 * 384
+
+
+@pytest.mark.parametrize(
+    ("output", "more", "words"),
+    [
+        ("out.png", (), "is one file, but 2 styles go there"),
+        ("out", ("--sheet", "photo.png"), "already exists; --overwrite"),
+        ("out", ("--sheet", "all.txt"), "expected one of .png"),
+    ],
+)
+def test_several_styles_that_cannot_be_written(
+    photo: Path,
+    style: str,
+    tmp_path: Path,
+    output: str,
+    more: tuple[str, ...],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert on_cpu(photo, "--style", style, "--style", "starry", "-o", output, *more) == 1
+    assert words in capfd.readouterr().err
+
+
+def test_what_was_chosen_is_said_and_kept(
+    photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.jpg"
+    assert on_cpu(photo, "--style", style, "-o", output, "--stroke", "2", "--verbose") == 0
+    said = "fastnst: invert, stroke 2, painted at 32x24"
+    assert said in capfd.readouterr().err
+    with Image.open(output) as written:
+        assert written.getexif()[0x000B] == said

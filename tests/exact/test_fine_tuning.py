@@ -93,7 +93,7 @@ def test_both_networks_are_told(settings: OptimizeSettings, photo: Frame, painti
     assert told["loss_weights"].startswith("compact (")
     assert "; the last 3 steps vgg19, torchvision normalisation, tiny.safetensors (sha256 " in told["loss_weights"]
     assert told["settings"]["fine_tune_steps"] == 3
-    assert [step["fine_tune_steps"] for step in told["history"]] == [False] * 6 + [True] * 3
+    assert [step["fine_tune"] for step in told["history"]] == [False] * 6 + [True] * 3
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])

@@ -356,7 +356,7 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
         "total_variation",
         "elapsed_s",
         "long_side",
-        "fine_tune_steps",
+        "fine_tune",
     }
     assert told["losses"]["total"] == result.losses["total"]
     assert told["hardware"].endswith("float32")

@@ -12,7 +12,9 @@ from PIL import Image
 from fastnst.backends.mixing import StyleChoice
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects, read_effects
+from fastnst.inference.looks import face_weights, find_faces
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.inference.refining import Refinement, choose_refinement
 from fastnst.inference.session import StyleSession
 from fastnst.io.images import Frame
 
@@ -154,9 +156,40 @@ def test_painted_at_another_size_photo_and_painting_meet_at_the_photos(style: Wr
     photo[:, ::2] = 200
     with StylePipeline(style(INVERT, "invert"), Effects(strength=0.5), provider="cpu") as pipeline:
         stylized = pipeline(photo, size=(10, 20))
-    # Half the size, all is 100, and painted 155: half of that, and half of each column of the photo.
-    np.testing.assert_allclose(stylized[0, :2, 0], [177.5, 77.5], atol=0.5)
+    # Half the size, all is 100, and painted 155: each column of the photo moves by half of the 55.
+    np.testing.assert_allclose(stylized[0, :2, 0], [227.5, 27.5], atol=0.5)
     assert stylized.shape == photo.shape
+
+
+def test_larger_strokes_are_painted_smaller_and_detail_stays(fake_session: Callable[..., Any]) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    def paint_all(frame: Frame) -> Frame:
+        sizes.append(frame.shape[:2])
+        return frame + 30
+
+    photo = PHOTO // 2
+    for stroke, size in ((1.0, (20, 40)), (2.0, (10, 20)), (0.5, (40, 80)), ("auto", (20, 40))):
+        opened = fake_session(paint_all)
+        with StylePipeline("starry", Effects(stroke=stroke), open_session=lambda *_a, o=opened, **_k: o) as pipeline:  # type: ignore[arg-type]
+            np.testing.assert_array_equal(pipeline(photo), photo + 30)
+        assert sizes.pop() == size
+
+
+def test_automatic_strokes_paint_large_pictures_at_one_size() -> None:
+    effects = Effects()
+    assert [effects.stroke_for(size) for size in ((300, 400), (512, 100), (768, 1024), (6000, 8000))] == [
+        1,
+        1,
+        2,
+        15.625,
+    ]
+
+
+@pytest.mark.parametrize("stroke", [0.1, 100.0, float("nan")])
+def test_strokes_of_no_use(stroke: float) -> None:
+    with pytest.raises(SettingError, match="--stroke is"):
+        Effects(stroke=stroke)
 
 
 def test_more_than_its_full_strength(style: Write) -> None:
@@ -270,3 +303,91 @@ def test_what_cannot_be(style: Write, halves: Path) -> None:
     pipeline = StylePipeline(style(INVERT, "invert"), Effects(mask=halves), provider="cpu")
     with pipeline, pytest.raises(InputError, match=words):
         pipeline(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_batch_of_large_pictures_is_painted_one_by_one(fake_session: Callable[..., Any]) -> None:
+    opened = fake_session(lambda frame: frame + 30)
+    with StylePipeline("starry", Effects(stroke=2.0), open_session=lambda *_a, **_k: opened) as pipeline:
+        batch = np.stack([PHOTO, PHOTO[::-1]]) // 2
+        np.testing.assert_array_equal(pipeline(batch), batch + 30)
+
+
+def test_looks_multiply_stroke_and_strength(style: Write) -> None:
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    with StylePipeline(style(INVERT, "invert"), Effects(look="subtle", strength=0.5), provider="cpu") as pipeline:
+        assert pipeline.painted_size((20, 40)) == (26, 53)
+        # 0.5 * 0.6 of the way from 100 to 155.
+        np.testing.assert_allclose(pipeline(photo), 100 + 0.3 * 55, atol=1)
+
+
+def test_faces_of_a_portrait_keep_more_of_the_photo(style: Write, tmp_path: Path) -> None:
+    faces = np.zeros((20, 40), np.uint8)
+    faces[:, :20] = 255
+    Image.fromarray(faces).save(tmp_path / "faces.png")
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    effects = Effects(look="portrait", faces=tmp_path / "faces.png")
+    with StylePipeline(style(INVERT, "invert"), effects, provider="cpu") as pipeline:
+        stylized = pipeline(photo)
+    np.testing.assert_allclose(stylized[:, :20], 100 + 0.65 * 55, atol=1)
+    np.testing.assert_array_equal(stylized[:, 20:], 155)
+
+
+def test_faces_are_ellipses_that_end_softly() -> None:
+    weights = face_weights((100, 100), [(30.0, 20.0, 40.0, 60.0)])
+    assert weights[50, 50] == weights[50, 31] == 255
+    assert 100 < weights[50, 20] < 156
+    assert weights[50, 5] == weights[0, 0] == 0
+
+
+def test_faces_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTNST_YUNET", str(tmp_path / "none.onnx"))
+    with pytest.raises(SettingError, match="no such file; --faces MASK"):
+        find_faces(PHOTO)
+    (tmp_path / "none.onnx").write_bytes(b"no network")
+    with pytest.raises(SettingError, match="OpenCV cannot run it"):
+        find_faces(PHOTO)
+
+
+def test_faces_need_a_portrait(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="without --look portrait"):
+        Effects(faces=tmp_path / "faces.png")
+
+
+class Brighter:
+    """Refines by making all brighter."""
+
+    on_progress: Callable[[float], None] | None = None
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Path, dict[str, float], float]] = []
+
+    def __call__(self, given: Frame, painted: Frame, network: Path, styles: dict[str, float], strength: float) -> Frame:
+        self.asked.append((network, styles, strength))
+        return painted + 5
+
+
+def test_what_networks_paint_is_refined_at_its_size(style: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    refine = Brighter()
+    monkeypatch.setattr(Refinement, "open", lambda _: refine)
+    photo = np.full((20, 40, 3), 100, np.uint8)
+    path = style(INVERT, "invert")
+    with StylePipeline(path, Effects(stroke=2.0), provider="cpu", refine=Refinement(3)) as pipeline:
+        np.testing.assert_array_equal(pipeline(photo), 160)
+        pipeline.on_progress(print)
+        assert "refined 3" in pipeline.identity["look"]
+    assert refine.asked == [(Path(path), {"invert": 1.0}, 1.0)]
+    assert refine.on_progress is print
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps", "painting", "words"),
+    [("good", 5, None, "both given"), (None, None, Path("a.jpg"), "nothing is refined"), (None, -1, None, "from 0 to")],
+)
+def test_refinements_that_are_none(quality: Any, steps: int | None, painting: Path | None, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        choose_refinement(quality, steps, painting)
+
+
+def test_qualities_are_numbers_of_steps() -> None:
+    assert [choose_refinement(quality, None, None).steps for quality in ("draft", "good", "best")] == [0, 12, 100]  # type: ignore[arg-type]
+    assert choose_refinement(None, 7, Path("a.jpg")) == Refinement(7, Path("a.jpg"))

@@ -16,6 +16,7 @@ from fastnst.backends.backend import UnavailableError
 from fastnst.backends.contract import Contract, extra_feeds
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
+from fastnst.inference.effects import Effects
 from fastnst.inference.stylizer import Stylizer
 
 FRAME = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
@@ -33,7 +34,8 @@ def test_invert_by_hand(invert: Path) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (2000, 7), (7, 2000), (479, 641)])
 def test_size_is_kept(invert: Path, size: tuple[int, int]) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    np.testing.assert_array_equal(Stylizer(invert, provider="cpu")(frame), 255 - frame)
+    np.testing.assert_array_equal(Stylizer(invert, Effects(stroke=1.0), provider="cpu")(frame), 255 - frame)
+    assert Stylizer(invert, provider="cpu")(frame).shape == frame.shape
 
 
 def test_batch_is_painted_picture_by_picture(invert: Path) -> None:

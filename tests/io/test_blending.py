@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastnst.io.blending import blend, combine, keep_colors, match_colors
+from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, match_colors
 from fastnst.io.images import Frame
 
 # More rows than one band has, so that seams between bands would show.
@@ -41,6 +41,34 @@ def test_blend_of_a_batch_and_of_mirrored_pictures() -> None:
     np.testing.assert_array_equal(blend(painted, photo, 0.5)[1], blend(painted[1], photo[1], 0.5))
     mirrored = blend(painted[:, :, ::-1], photo[:, :, ::-1], 0.5)
     np.testing.assert_array_equal(mirrored, blend(painted, photo, 0.5)[:, :, ::-1])
+
+
+def test_an_enlarged_change_leaves_detail() -> None:
+    photo = noise(0) // 2
+    given, painted = np.full((300, 2, 3), 100, np.uint8), np.full((300, 2, 3), (110, 80, 255), np.uint8)
+    expected = np.clip(photo.astype(int) + np.array([10, -20, 155]), 0, 255)
+    np.testing.assert_array_equal(add_change(photo, given, painted), expected)
+
+
+def test_a_change_of_the_same_size_is_the_painting() -> None:
+    np.testing.assert_array_equal(add_change(noise(0), noise(0), noise(1)), noise(1))
+
+
+def test_brightness_kept_by_hand() -> None:
+    # Y of the painting 50, of the photo 90 over all areas: the strokes, 20 up and down, stand on 90 then.
+    strokes = np.full((*TALL, 3), 50, np.uint8)
+    strokes[::2], strokes[1::2] = 30, 70
+    kept = keep_brightness(strokes, np.full((*TALL, 3), 90, np.uint8))
+    assert np.abs(kept[::2].astype(int) - 70).max() <= 1
+    assert np.abs(kept[1::2].astype(int) - 110).max() <= 1
+
+
+def test_brightness_is_kept_where_it_is() -> None:
+    photo = np.zeros((64, 96, 3), np.uint8)
+    photo[:, :48] = 200
+    kept = keep_brightness(np.full((64, 96, 3), 100, np.uint8), photo)[..., 0].astype(int)
+    assert kept[:, :16].min() > 180
+    assert kept[:, -16:].max() < 20
 
 
 def test_keep_colors_by_hand() -> None:

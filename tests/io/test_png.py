@@ -107,3 +107,46 @@ def test_a_short_file_that_claims_a_tall_picture(tmp_path: Path) -> None:
 def test_the_flattest_picture_is_no_lie(tmp_path: Path) -> None:
     Image.new("1", (8000, 8000)).save(tmp_path / "a.png", compress_level=9)
     assert read_picture(tmp_path / "a.png").frame.shape == (8000, 8000, 3)
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"eXIf", b"zTXt"])
+def test_damaged_additions_are_left_out_and_said(tmp_path: Path, kind: bytes) -> None:
+    addition = bytearray(chunk(kind, b"name\0\0" + zlib.compress(b"content")))
+    addition[-1] ^= 1
+    row = struct.pack(">6H", 1000, 2000, 3000, 1000, 2000, 3001)
+    key = chunk(b"tRNS", struct.pack(">3H", 1000, 2000, 3000))
+    picture = read_picture(write_png(tmp_path / "a.png", [row], 2, 16, 2, bytes(addition), key))
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[0, 255]]
+    assert picture.frame[0, 1].tolist() == [3, 7, 11]
+    assert picture.notes == (f"what it says beside its pixels is damaged or too long, and left out ({kind.decode()})",)
+
+
+def test_long_texts_do_not_keep_a_picture_from_being_read(tmp_path: Path) -> None:
+    text = chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * 2_000_000))
+    picture = read_picture(write_png(tmp_path / "a.png", [bytes([1, 2, 3])], 1, 8, 2, text))
+    assert picture.frame.tolist() == [[[1, 2, 3]]]
+    assert len(picture.notes) == 1
+
+
+def test_damaged_pixels_are_still_refused(tmp_path: Path) -> None:
+    text = chunk(b"tEXt", b"a\0b")
+    path = write_png(tmp_path / "a.png", [bytes(range(90))] * 9, 30, 8, 2, text)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_picture(path)
+
+
+def test_variants_that_are_not_read_are_named(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", [bytes(4)], 1, 8, 6)
+    content = path.read_bytes()
+    # Their pixels are deflated without zlib's head.
+    path.write_bytes((content[:8] + chunk(b"CgBI", bytes(4)) + content[8:]).replace(b"\x78\x9c", b"\xff\xff"))
+    with pytest.raises(InputError, match="iPhone app"):
+        read_picture(path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    deep = bytearray((tmp_path / "a.jpg").read_bytes())
+    deep[deep.index(b"\xff\xc0") + 4] = 12
+    (tmp_path / "a.jpg").write_bytes(deep)
+    with pytest.raises(InputError, match="JPEG of 12 bits a color"):
+        read_picture(tmp_path / "a.jpg")

@@ -126,6 +126,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     left = SimpleNamespace(available=8000 * 1024)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: left)
     monkeypatch.setattr(resources, "CGROUPS", tmp_path)
+    monkeypatch.setattr(resources, "OWN_GROUPS", tmp_path / "groups")
     return tmp_path
 
 
@@ -144,6 +145,27 @@ def test_a_container_with_a_limit(container: Path) -> None:
     (container / "memory.current").write_text("4000000\n")
     (container / "memory.stat").write_text("anon 3000000\ninactive_file 700000\n")
     assert resources.available_memory() == 1_700_000
+
+
+@pytest.mark.parametrize(("line", "below"), [("0::/slurm/job", ""), ("4:cpu,memory:/slurm/job", "memory")])
+def test_the_group_of_a_batch_job_has_a_limit(container: Path, line: str, below: str) -> None:
+    (container / "groups").write_text(f"1:pids:/\n{line}\n")
+    group = container / below / "slurm"
+    (group / "job").mkdir(parents=True)
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if below else ("memory.max", "memory.current")
+    for name, number in zip(names, ("5000000", "4000000"), strict=True):
+        (group / name).write_text(number + "\n")
+    (group / "memory.stat").write_text("inactive_file 0\n")
+    assert resources.available_memory() == 1_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no address space")
+def test_a_limit_of_addresses(container: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = psutil.Process().memory_info().vms
+    monkeypatch.setattr("resource.getrlimit", lambda _kind: (taken + 3_000_000, -1))
+    assert 0 < resources.available_memory() <= 8000 * 1024
+    monkeypatch.setattr("resource.getrlimit", lambda _kind: (taken - 3_000_000, -1))
+    assert resources.available_memory() == 0
 
 
 def test_an_older_container_with_a_limit(container: Path) -> None:

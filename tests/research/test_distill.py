@@ -116,7 +116,7 @@ def test_the_command(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("fastnst.research.refining.BASIS_PICTURES", 6)
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("images-per-round = 3\nrounds = 1\ncrop = 32\nrefine-steps = 2\nrefine-crop = 32\n")
+    recipe.write_text("images-per-round = 3\nrounds = 1\ncrop-size = 32\nrefine-steps = 2\nrefine-crop-size = 32\n")
     folder = tmp_path / "out"
     options = ["--content", settings.content, "--paintings", str(settings.paintings)]
     options += ["--loss-weights", str(settings.loss_weights)]

@@ -52,7 +52,7 @@ def test_sound_that_matroska_holds_as_windows_does_is_copied(
     assert np.array_equal(waves(source), waves(tmp_path / "out.mkv"))
 
 
-def write_wma(plain: Path, path: Path, codec: str) -> Path:
+def write_wma(plain: Path, path: Path, codec: str, late: int = 0) -> Path:
     with av.open(str(plain)) as reading, av.open(str(path), "w") as writing:
         pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
         sound = writing.add_stream(codec, rate=44_100, layout="mono")
@@ -64,10 +64,27 @@ def write_wma(plain: Path, path: Path, codec: str) -> Path:
         for block in range(10):
             wave = np.sin(np.arange(2048) * 0.05 + block)[None].astype(np.float32)
             tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-            tone.sample_rate, tone.pts, tone.time_base = 44_100, block * 2048, Fraction(1, 44_100)
+            tone.sample_rate, tone.pts, tone.time_base = 44_100, late + block * 2048, Fraction(1, 44_100)
             writing.mux(sound.encode(tone))
         writing.mux(sound.encode(None))
     return path
+
+
+def test_sound_that_starts_late_starts_as_late_encoded_anew(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+    # Its stamps are milliseconds; AAC counts samples.
+    source = write_wma(make_clip("plain.avi", codec="mpeg4", frames=20), tmp_path / "a.asf", "wmav2", late=22_050)
+    paint(source, tmp_path / "out.mp4")
+    assert onset_s(tmp_path / "out.mp4") == pytest.approx(onset_s(source), abs=0.01)
+
+
+def onset_s(path: Path) -> float:
+    """When the first loud sample is heard, seconds on the file's clock."""
+    with av.open(str(path)) as film:
+        for frame in film.decode(audio=0):
+            loud = np.abs(frame.to_ndarray()[0]) > 0.1
+            if loud.any():
+                return float(frame.pts * frame.time_base) + int(np.argmax(loud)) / frame.sample_rate
+    raise AssertionError("silence")
 
 
 def waves(path: Path) -> np.ndarray:
@@ -219,7 +236,7 @@ def test_animated_pictures_are_films(paint: Fixture, read: Fixture, tmp_path: Pa
 
 def test_a_still_webp_is_no_film(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "still.webp")
-    with pytest.raises(InputError, match="is no film; fastnst stylize"):
+    with pytest.raises(InputError, match="is no film; for single pictures"):
         plan_film(tmp_path / "still.webp", tmp_path / "out.mp4")
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from fastnst.backends.choosing import Choice
 from fastnst.errors import InputError, OutputError, SettingError
+from fastnst.video import plan
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Span
 from fastnst.video.job import JobFolder, job_folder
@@ -121,6 +122,26 @@ def test_interrupted_twice(film: Path, paint: Fixture, read: Fixture, tmp_path: 
     assert paint(film, output, painter, style="inverted", encoder_speed="ultrafast").resumed == 2 * SEGMENT_FRAMES
     assert painter.calls == 30
     assert len(read(output).frames) == SEGMENT_FRAMES * 2 + 30
+
+
+def test_a_film_goes_on_with_as_many_threads_of_its_encoder(
+    film: Path, paint: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # x264's frames depend on their number, by default that of the processors that a process may use.
+    def identity_on(processors: int, output: Path) -> object:
+        monkeypatch.setattr(plan, "usable_processors", lambda: processors)
+        encoding = plan.plan_film(film, output).encoding
+        assert encoding is not None
+        return encoding.threads
+
+    output = tmp_path / "out.mp4"
+    assert identity_on(2, output) == 3
+    monkeypatch.setattr(plan, "usable_processors", lambda: 2)
+    stop_after(SEGMENT_FRAMES + 20, paint, film, output, codec_threads=None)
+    assert identity_on(8, output) == 3
+    assert identity_on(8, tmp_path / "another.mp4") == 12
+    result = paint(film, output, Counter(), style="inverted", encoder_speed="ultrafast", codec_threads=None)
+    assert result.resumed == SEGMENT_FRAMES
 
 
 @pytest.mark.parametrize(

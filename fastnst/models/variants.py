@@ -1,0 +1,256 @@
+"""Forms of an exported network for other programs: half precision, another range, one size alone, OpenVINO's files.
+
+Each is run back and compared with the network that it is made of before it is written.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, TensorProto, compose, helper, parser
+
+from fastnst.backends.backend import Array
+from fastnst.backends.choosing import draw_picture
+from fastnst.errors import MissingPackageError, SettingError, StyleError
+from fastnst.io.files import write_atomically
+
+Range: TypeAlias = Literal["0..255", "0..1"]
+Target: TypeAlias = Literal["onnx", "openvino", "coreml", "litert"]
+
+LARGEST_DIFFERENCE = 16
+"""Levels of 255 that the 99.9th percentile of all pixels may differ by in half precision."""
+
+_NO_CONVERTER = {
+    "coreml": "coremltools reads no ONNX files since version 6; on macOS, ONNX Runtime runs the ONNX file on CoreML",
+    "litert": "no converter from ONNX that is kept up is on the package index; ONNX Runtime runs the file on Android",
+}
+
+_PLANES = """<ir_version: {ir}, opset_import: ["" : {opset}]>
+prepare (float[N, 3, H, W] planes) => (uint8[N, H, W, 3] frame) {{
+    zero = Constant <value = float {{0}}> ()
+    full = Constant <value = float {{255}}> ()
+    clipped = Clip (planes, zero, full)
+    rounded = Round (clipped)
+    whole = Cast <to = 2> (rounded)
+    frame = Transpose <perm = [0, 2, 3, 1]> (whole)
+}}"""
+
+_BACK = """<ir_version: {ir}, opset_import: ["" : {opset}]>
+finish (uint8[N, H, W, 3] painted) => (float[N, 3, H, W] stylized) {{
+    turned = Transpose <perm = [0, 3, 1, 2]> (painted)
+    stylized = Cast <to = 1> (turned)
+}}"""
+
+_SCALED = """<ir_version: {ir}, opset_import: ["" : {opset}]>
+scale (float[N, 3, H, W] given) => (float[N, 3, H, W] made) {{
+    factor = Constant <value = float {{{factor}}}> ()
+    made = Mul (given, factor)
+}}"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a file is to differ from the usual one."""
+
+    planes: bool = False
+    """float32 (N, 3, H, W) in and out instead of uint8 (N, H, W, 3)."""
+
+    range: Range = "0..255"
+    """What the floats of planes stand for."""
+
+    fp16: bool = False
+    """Weights and arithmetic in half precision; inputs and outputs stay as they are."""
+
+    size: tuple[int, int] | None = None
+    """The only (height, width) that it takes; None: any."""
+
+    def __post_init__(self) -> None:
+        if self.range != "0..255" and not self.planes:
+            raise SettingError(f"--range {self.range} goes with --layout nchw-float; frames of uint8 are 0..255")
+
+
+def vary(model: ModelProto, variant: Variant) -> ModelProto:
+    """A network of the contract in another form; `model` is not changed. Raises StyleError where that cannot be."""
+    varied = ModelProto()
+    varied.CopyFrom(model)
+    if variant.planes and _kind(varied) == TensorProto.UINT8:
+        varied = _in_planes(varied)
+    if variant.range == "0..1":
+        varied = _in_unit_range(varied)
+    if variant.size is not None:
+        _fix_size(varied, variant.size)
+    if variant.fp16:
+        varied = _in_half_precision(varied)
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    said |= {"layout": "nchw-float" if variant.planes else said.get("layout", "nhwc-uint8")}
+    said |= {"range": variant.range} if variant.range != "0..255" else {}
+    helper.set_model_props(varied, said)
+    return varied
+
+
+def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
+    """Levels of 255 that 99.9 % of the pixels of both lie within of each other on a picture.
+
+    Raises StyleError where the varied one does not run, or gives something else.
+    """
+    frames = draw_picture(variant.size or (120, 160))
+    one, other = _levels(model, frames), _levels(varied, frames, variant.range)
+    return compare(one, other)
+
+
+def compare(one: Array, other: Array) -> int:
+    """99.9th percentile of two paintings' difference in levels; StyleError where it is large or they do not compare."""
+    if one.shape != other.shape or not np.isfinite(other).all():
+        raise StyleError(f"the file that was made turns {one.shape} into {other.shape}, or gives no numbers")
+    found = int(np.ceil(np.percentile(np.abs(one - other), 99.9)))
+    if found > LARGEST_DIFFERENCE:
+        raise StyleError(f"the file that was made paints otherwise, by {found} levels of 255; nothing was written")
+    return found
+
+
+def save_openvino(model: ModelProto, output: Path, *, fp16: bool) -> int:
+    """Write OpenVINO's two files, NAME.xml and NAME.bin, after they were read and run back.
+
+    Returns how far they are from the ONNX file, as `difference`. Raises MissingPackageError without OpenVINO.
+    """
+    try:
+        import openvino  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("--to openvino needs OpenVINO: pip install 'fastnst[openvino]'") from error
+    frames = draw_picture(_fixed_size(model) or (120, 160))
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "network.onnx", Path(folder) / "network.xml"
+        source.write_bytes(model.SerializeToString())
+        openvino.save_model(openvino.convert_model(str(source)), str(made), compress_to_fp16=fp16)
+        compiled = openvino.Core().compile_model(str(made), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = compare(_levels(model, frames), _to_levels(compiled(_feeds(model, frames))["stylized"], "0..255"))
+        for suffix in (".bin", ".xml"):  # first the weights: what has the name is whole
+            write_atomically(output.with_suffix(suffix), made.with_suffix(suffix).read_bytes())
+    return found
+
+
+def refuse_target(target: Target) -> None:
+    """Raise SettingError for a program's form that there is no converter to."""
+    if target in _NO_CONVERTER:
+        raise SettingError(f"--to {target} is not possible: {_NO_CONVERTER[target]}")
+
+
+def _kind(model: ModelProto) -> int:
+    return int(next(port.type.tensor_type.elem_type for port in model.graph.input if port.name == "frame"))
+
+
+def _parts(model: ModelProto) -> dict[str, int]:
+    return {"ir": model.ir_version, "opset": next(entry.version for entry in model.opset_import if not entry.domain)}
+
+
+def _renamed(model: ModelProto, names: dict[str, str]) -> None:
+    for port in (*model.graph.input, *model.graph.output):
+        port.name = names.get(port.name, port.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _part(text: str, prefix: str, model: ModelProto, **values: object) -> ModelProto:
+    part = parser.parse_model(text.format(**_parts(model), **values))
+    return compose.add_prefix(part, prefix)
+
+
+def _put_between(first: ModelProto, model: ModelProto, last: ModelProto) -> ModelProto:
+    """`first` before the frame, `last` after the stylized frame; the ports keep their names."""
+    made, given = first.graph.output[0].name, last.graph.input[0].name
+    frame, stylized = f"{made}_inner", f"{given}_inner"
+    _renamed(model, {"frame": frame, "stylized": stylized})
+    kept = [port.name for port in model.graph.output]
+    whole = compose.merge_models(first, model, io_map=[(made, frame)], outputs=kept)
+    whole = compose.merge_models(whole, last, io_map=[(stylized, given)])
+    del whole.opset_import[1:]
+    _renamed(whole, {first.graph.input[0].name: "frame", last.graph.output[0].name: "stylized"})
+    whole.producer_name, whole.graph.name = model.producer_name, model.graph.name
+    del whole.graph.value_info[:]
+    return whole
+
+
+def _in_planes(model: ModelProto) -> ModelProto:
+    return _put_between(_part(_PLANES, "to_frame_", model), model, _part(_BACK, "to_planes_", model))
+
+
+def _in_unit_range(model: ModelProto) -> ModelProto:
+    return _put_between(
+        _part(_SCALED, "up_", model, factor=255.0), model, _part(_SCALED, "down_", model, factor=1 / 255)
+    )
+
+
+def _fix_size(model: ModelProto, size: tuple[int, int]) -> None:
+    last = _kind(model) == TensorProto.UINT8
+    shape = [1, *size, 3] if last else [1, 3, *size]
+    for port in (*model.graph.input, *model.graph.output):
+        if port.name in ("frame", "stylized"):
+            kind = port.type.tensor_type.elem_type
+            port.CopyFrom(helper.make_tensor_value_info(port.name, kind, shape))
+    del model.graph.value_info[:]
+
+
+def _fixed_size(model: ModelProto) -> tuple[int, int] | None:
+    shape = next(port.type.tensor_type.shape.dim for port in model.graph.input if port.name == "frame")
+    sizes = [each.dim_value for each in shape][1:3] if _kind(model) == TensorProto.UINT8 else [0, 0]
+    sizes = sizes if _kind(model) == TensorProto.UINT8 else [each.dim_value for each in shape][2:4]
+    return (sizes[0], sizes[1]) if all(sizes) else None
+
+
+def _in_half_precision(model: ModelProto) -> ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415 - takes a moment
+
+    # Sums over a whole picture leave the range of half precision.
+    kept = ["InstanceNormalization", "ReduceMean", "ReduceSum", "Resize", "Pow", "Sqrt", "Reciprocal"]
+    converted: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
+    nodes, made = list(converted.graph.node), set[str]()
+    del converted.graph.node[:]
+    for node in nodes:
+        if not made & set(node.output):  # it casts some values twice, under the same name
+            converted.graph.node.append(node)
+        made |= set(node.output)
+    return converted
+
+
+def _feeds(model: ModelProto, frames: Array, value_range: Range = "0..255") -> dict[str, Array]:
+    planes = _kind(model) != TensorProto.UINT8
+    given = frames.transpose(0, 3, 1, 2).astype(np.float32) / (255 if value_range == "0..1" else 1)
+    feeds: dict[str, Array] = {"frame": np.ascontiguousarray(given) if planes else frames}
+    for port in model.graph.input:
+        if port.name != "frame":
+            count = port.type.tensor_type.shape.dim[0].dim_value
+            feeds[port.name] = np.full(count, 1 / count, np.float32)
+    return feeds
+
+
+def _levels(model: ModelProto, frames: Array, value_range: Range = "0..255") -> Array:
+    """What a network paints of frames, as float levels (N, H, W, 3) in 0..255."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session: Any = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        (painted,) = session.run(["stylized"], _feeds(model, frames, value_range))
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise StyleError(f"the file that was made does not run ({str(error).splitlines()[0][:200]})") from error
+    return _to_levels(painted, value_range)
+
+
+def _to_levels(painted: Array, value_range: Range) -> Array:
+    levels: Array = np.asarray(painted).astype(np.float32) * (255 if value_range == "0..1" else 1)
+    return levels if levels.shape[-1] == 3 else levels.transpose(0, 2, 3, 1)
+
+
+def load_onnx(path: Path) -> ModelProto:
+    """Read an ONNX file with its weights. Raises StyleError."""
+    try:
+        return onnx.load(os.fspath(path))
+    except Exception as error:  # protobuf's own
+        raise StyleError(f"{path}: not a readable ONNX network") from error
