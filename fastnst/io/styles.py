@@ -12,7 +12,7 @@ from fastnst.errors import InputError, SettingError, StyleError, nearest_hint
 STYLES_VARIABLE = "FASTNST_STYLES"
 """Environment variable that names another folder for the user's own styles."""
 
-FOUNDATION = "foundation"
+FOUNDATION = "gallery"
 """The network of many styles, in the package, that is fitted to paintings."""
 
 _NAME = re.compile(r"\w[\w-]*")

@@ -67,7 +67,7 @@ class TrainSettings(LossSettings):
     blocks: Annotated[int | None, RESEARCH] = None
     """Residual blocks: johnson has 5, live and live-small 3."""
 
-    style_weight: Annotated[float | Literal["auto"], LOOK] = 3.0  # type: ignore[assignment]
+    style_weight: Annotated[float | Literal["auto"], LOOK] = 5.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
     ends near --content-target whatever the painting."""
 

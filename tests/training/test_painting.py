@@ -59,7 +59,7 @@ def test_a_painting_is_fitted_once_and_kept(cache: Path, painting: Path, monkeyp
     # Trainings take it: only scales and shifts differ from the foundation's.
     assert find_model(painting) == find_model(Path(network.stem)) == network.with_suffix(".safetensors")
     fitted = load_model(network.with_suffix(".safetensors"))[0].state_dict()
-    known = load_model(bundled_models() / "foundation.safetensors")[0].state_dict()
+    known = load_model(bundled_models() / "gallery.safetensors")[0].state_dict()
     same = {name for name, value in fitted.items() if value.shape == known[name].shape}
     assert all(torch.equal(fitted[name], known[name]) for name in same)
     assert not any(torch.equal(fitted[name], row) for name in fitted.keys() - same for row in known[name])
@@ -73,7 +73,7 @@ def test_a_painting_is_fitted_once_and_kept(cache: Path, painting: Path, monkeyp
 def test_a_mixture_of_the_nearest_styles(cache: Path, painting: Path, tmp_path: Path) -> None:
     network = network_of(painting, 0)
     mixture = load_model(network.with_suffix(".safetensors"))[0].state_dict()
-    known = load_model(bundled_models() / "foundation.safetensors")[0].state_dict()
+    known = load_model(bundled_models() / "gallery.safetensors")[0].state_dict()
     for name, value in mixture.items():
         rows = known[name] if known[name].ndim > value.ndim else value[None]
         assert (value >= rows.amin(0) - 1e-2).all()
