@@ -23,7 +23,7 @@ class BatchOptions:
     """A file that names what is to be stylized, one a line; - reads the names from standard input."""
 
     overwrite: Annotated[bool, Parameter(negative="")] = False
-    """Replace files that already exist, also those that an earlier run made. Sources are never overwritten."""
+    """Replace files that already exist: also those that an earlier run made, but never a source."""
 
     shard: str | None = None
     """Do one of several equal parts, such as 3/64. By default what SLURM's job arrays or torchrun's RANK and WORLD_SIZE
@@ -33,7 +33,7 @@ class BatchOptions:
     """Do it on a Ray cluster: its address, such as ray://head:10001; auto for the one that this computer belongs to;
     local for worker processes on this computer alone."""
 
-    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    ray_workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     """Workers on the Ray cluster. By default one a GPU, or where it has none one for each --threads of its CPUs."""
 
     def choose_shard(self, console: Console) -> "Shard":
@@ -59,7 +59,7 @@ class BatchOptions:
             return work_here
         from fastnst.batch.ray_workers import work_on_ray  # noqa: PLC0415
 
-        return partial(work_on_ray, address=self.ray, workers=self.workers, threads=threads)
+        return partial(work_on_ray, address=self.ray, workers=self.ray_workers, threads=threads)
 
 
 BATCH = BatchOptions()

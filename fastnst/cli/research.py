@@ -231,7 +231,7 @@ def blind(
     Parameters
     ----------
     first:
-        A style, such as starry or gallery@wheat_field_cypresses, an .onnx file, also another project's, or a folder of stylized
+        A style, such as starry or gallery@the_scream, an .onnx file, also another project's, or a folder of stylized
         pictures with the photos' names, such as those of `fastnst optimize`.
     second:
         The other one.

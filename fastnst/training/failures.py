@@ -59,7 +59,7 @@ def length(network: nn.Module) -> Tensor:
 
 
 class LossGuard:
-    """Finds losses that are no numbers or run away, and pictures of one flat colour, from each step's figures."""
+    """Finds losses that are no numbers or run away, and pictures of one flat color, from each step's figures."""
 
     def __init__(self) -> None:
         self._steps, self._running, self._lowest = 0, 0.0, math.inf
@@ -79,7 +79,7 @@ class LossGuard:
             return f"the loss ran away, from {self._lowest:.3g} to {self._running:.3g}"
         if values["spread"] < FLAT:
             level = values["level"]
-            return f"the pictures are {'black' if level < 0.1 else 'white' if level > 0.9 else 'one flat colour'}"
+            return f"the pictures are {'black' if level < 0.1 else 'white' if level > 0.9 else 'one flat color'}"
         return None
 
 

@@ -125,7 +125,7 @@ class _Reader:
             at_s = float(pts * self.film.time_base - self.film.origin_s)
             raise InputError(
                 f"{self.film.path}: changes from {width}x{height} to {decoded.width}x{decoded.height} at {at_s:.2f} s; "
-                "paint the parts one by one with --start and --end"
+                "stylize the parts one by one with --start and --end"
             )
         self.read += 1
         try:
@@ -150,16 +150,25 @@ def _timed(film: Film, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFram
 def _in_order(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
     """Frames come in the order they are shown; two neighbors with each other's time (AVI, B frames) exchange them."""
     held: VideoFrame | None = None
-    for decoded in frames:
-        if held is not None:
-            if held.pts is not None and decoded.pts is not None:
-                back = held.pts - decoded.pts
-                if 0 < back <= _SEEK_FRAMES * film.frame_ticks:
-                    held.pts, decoded.pts = decoded.pts, held.pts
+    try:
+        for decoded in frames:
+            last, held = held, decoded
+            if last is not None:
+                _exchange_times(film, last, decoded)
+                yield last
+    except Exception:
+        if held is not None:  # readable, before what is not
             yield held
-        held = decoded
+        raise
     if held is not None:
         yield held
+
+
+def _exchange_times(film: Film, earlier: VideoFrame, later: VideoFrame) -> None:
+    if earlier.pts is not None and later.pts is not None:
+        back = earlier.pts - later.pts
+        if 0 < back <= _SEEK_FRAMES * film.frame_ticks:
+            earlier.pts, later.pts = later.pts, earlier.pts
 
 
 def _stamped_from_start(film: Film, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:

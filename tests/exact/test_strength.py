@@ -113,7 +113,7 @@ def test_strength_replaces_the_weights_and_is_used_up(settings: OptimizeSettings
     network, _ = load_loss_network(settings)
     asked = replace(settings, content_target=0.3, content_weight=0.0, style_weight=0.0, tv_weight=1.0)
     found = weigh(Subject(*frames[:2], asked), network, asked, CPU, None)
-    assert found.strength is None
+    assert found.content_target is None
     assert (found.content_weight, found.tv_weight) == (1.0, 1.0)
     assert found.style_weight > 0
 

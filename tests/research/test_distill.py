@@ -71,9 +71,9 @@ def test_refuses_what_is_there_and_what_is_not(settings: DistillSettings, photos
     ("change", "message"),
     [
         ({"rounds": 0}, "--rounds is 0; expected at least 1"),
-        ({"crop": 40}, "--crop is 40; expected a multiple of 16"),
+        ({"crop_size": 40}, "--crop-size is 40; expected a multiple of 16"),
         ({"seed": -1}, "--seed is -1"),
-        ({"refine_crop_size": 100}, "--refine-crop is 100; expected a multiple of 16"),
+        ({"refine_crop_size": 100}, "--refine-crop-size is 100; expected a multiple of 16"),
         ({"refine_steps": -1}, "--refine-steps is -1; expected 0 or more"),
         ({"refine_rate": 0.0}, "--refine-rate is 0.0; expected a number between 0 and 1"),
         ({"loss_network": "vgg16"}, "stands in for a VGG-19"),

@@ -128,7 +128,7 @@ def test_masks_drop_no_photo_unsaid(given: Given) -> None:
 
 
 def test_library_wants_a_network(given: Given) -> None:
-    with pytest.raises(InputError, match="this study wants --network"):
+    with pytest.raises(InputError, match="this study wants --trained-style"):
         STUDIES["library"](given)
 
 

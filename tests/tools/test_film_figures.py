@@ -30,7 +30,7 @@ def figures() -> ModuleType:
 
 def test_stages_and_the_whole(figures: ModuleType, fake_session: type, tmp_path: Path) -> None:
     figures.draw_film(tmp_path / "film.mp4", 30, (32, 48))
-    settings = VideoSettings(codec_threads=1, preset="ultrafast", end=Fraction(20, 25), resume=False)
+    settings = VideoSettings(codec_threads=1, encoder_speed="ultrafast", end=Fraction(20, 25), resume=False)
     plan = plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4", settings, overwrite=True)
     painted: list[float] = []
 

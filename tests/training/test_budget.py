@@ -170,7 +170,8 @@ def test_a_resumed_training_keeps_what_is_left(
     result = engine.run_training(
         dataclasses.replace(settings, crop_size=256), photos, tmp_path, resume=True, callbacks=calls
     )
-    assert notes == [f"Budget 60s: {60 - spent:.0f} s are left."]
+    assert notes[0].startswith("Going on with ")
+    assert notes[1:] == [f"Budget 60s: {60 - spent:.0f} s are left."]
     assert result.settings.crop_size == 128
     assert 30 < spent + clock.now - again <= 60 - 25 + 0.1
     assert clock.now - began > 5000

@@ -95,7 +95,7 @@ def test_styles_that_cannot_be(settings: TrainSettings, paintings: tuple[Path, .
         dataclasses.replace(settings, style=())
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(SettingError, match="--temporal-weight is"):
-            dataclasses.replace(settings, steady=weight)
+            dataclasses.replace(settings, temporal_weight=weight)
 
 
 def test_each_picture_is_judged_by_its_own_style(settings: TrainSettings, images: Tensor) -> None:

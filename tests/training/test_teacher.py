@@ -176,7 +176,7 @@ def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     _, own = load_model(trained.files.model)
     assert "imitating student.safetensors (sha256 " in own.provenance
     assert own.network["kind"] == "live"
-    with pytest.raises(OutputError, match="holds a training already"):
+    with pytest.raises(OutputError, match="already holds a training"):
         train(live, tmp_path / "out", content=photos)
 
 
@@ -201,7 +201,7 @@ def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, 
     stop_at(at, live, photos, tmp_path / "out")
     told = saved_settings(tmp_path / "out")
     assert (told["network"], told["name"]) == ("live", "student")
-    with pytest.raises(OutputError, match="go on with --resume"):
+    with pytest.raises(OutputError, match="resume it with --resume"):
         train(live, tmp_path / "out", content=photos)
     seen: list[int] = []
     calls = TrainCallbacks(on_step=lambda step: seen.append(step.step), on_note=notes.append)
@@ -213,7 +213,7 @@ def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, 
 
 def test_a_resume_that_is_refused_changes_nothing(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
     stop_at(2, live, photos, tmp_path)
-    with pytest.raises(CheckpointError, match="was trained with steps = 4, now it is 9"):
+    with pytest.raises(CheckpointError, match="now it is --steps 9 instead of 4"):
         train(replace(live, steps=9), tmp_path, content=photos, resume=True)
     assert saved_settings(tmp_path)["steps"] == 4
     assert train(live, tmp_path, content=photos, resume=True).result.steps == 4
