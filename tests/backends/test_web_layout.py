@@ -29,7 +29,7 @@ def test_paints_as_the_layout_of_files_does(name: str, tmp_path: Path) -> None:
     model = onnx.load(bundled_styles_folder() / f"{name}.onnx")
     web = to_web(model)
     frame = np.random.default_rng(1).integers(0, 256, (1, 64, 88, 3), dtype=np.uint8)
-    weights = {"style_weights": np.eye(11, dtype=np.float32)[2]} if name == "gallery" else {}
+    weights = {"style_weights": np.eye(14, dtype=np.float32)[2]} if name == "gallery" else {}
     expected = run(model, tmp_path, {"frame": frame, **weights})
     planes = run(web, tmp_path, {"frame": frame.transpose(0, 3, 1, 2).astype(np.float32), **weights})
     assert planes.dtype == np.float32

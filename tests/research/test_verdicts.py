@@ -10,6 +10,7 @@ import pytest
 
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.settings import LossSettings
+from fastnst.metrics.appearance import OCTAVES
 from fastnst.metrics.perceptual import PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.research.judge import APPEARANCE, Judge, Photo
@@ -21,8 +22,14 @@ SHARED = ROOT.parent / "shared"
 OF_EACH = 4
 """Photos for each style of a network that knows several, to save time."""
 
-TRAINED_BEFORE = {"starry", "starry-live", "gallery"}
-"""Networks older than the limits of the appearance: they are pale, and must pass the others until they are replaced."""
+EXCUSED: Mapping[str, tuple[str, ...]] = {
+    # Older than the limits of the appearance: pale. They must pass the others until they are replaced.
+    "starry": tuple(APPEARANCE),
+    "starry-live": tuple(APPEARANCE),
+    # Still in training (models/gallery.md has its figures): it must not be striped, embossed or without tones.
+    "gallery": ("style", "centred", "grid", "blobs", "contrast", "chroma", *(f"octave_{size}" for size in OCTAVES)),
+}
+"""Measures whose limits a network in the package may miss for now."""
 
 EXPORTS = sorted((ROOT / "exports").glob("*.onnx"))
 PAINTINGS = (SHARED / "styles", ROOT / "data" / "style")
@@ -153,5 +160,5 @@ def test_every_shipped_style_passes(export: Path, style: str, name: str, photos:
     network = open_network(f"{export}@{style}" if style else export)
     result = evaluate([network], picture, paths, judge, samples=0)
     means = result.networks[0].means()
-    excused = check_appearance(means) if export.stem in TRAINED_BEFORE else []
-    assert [missed for missed in check_gate(means, result.row(MATCHED).means()) if missed not in excused] == []
+    missed = check_gate(means, result.row(MATCHED).means())
+    assert [line for line in missed if line.split()[0] not in EXCUSED[export.stem]] == []
