@@ -109,7 +109,9 @@ def _show(found: "list[StyleFile]") -> None:
     for style in found:
         if style.error:
             console.print(f"{style.name}: cannot be used: {style.error}", style="red")
-        for line in filter(None, (", ".join(style.styles), style.provenance, str(style.path))):
+        if style.styles:
+            console.print(f"{style.name}: {', '.join(style.styles)}")
+        for line in filter(None, (style.provenance, str(style.path))):
             console.note(f"{style.name}: {line}")
     console.note(f"Your own are kept in {user_styles_folder()}")
 

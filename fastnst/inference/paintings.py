@@ -29,7 +29,7 @@ def network_of(painting: Path, seconds: float = FIT_S, report: Report = lambda _
 
     Args:
         painting: a picture file.
-        seconds: to fit for, at most; 0: a mixture of the styles that the foundation knows, the nearest ones most.
+        seconds: to fit for, at most; 0: a mixture of the styles that the gallery knows, the nearest ones most.
         report: called with the share that is done.
 
     Raises:

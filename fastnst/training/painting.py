@@ -1,10 +1,10 @@
-"""A painting instead of a network: the foundation's scales and shifts alone are fitted to it, in a minute.
+"""A painting instead of a network: the gallery's scales and shifts alone are fitted to it, in a minute.
 
 The convolutions stay: a style is added to a trained network by its normalisations alone (Dumoulin, Shlens and Kudlur
 2017, "A learned representation for artistic style", section 3.3). Of a `johnson` with 16 channels that are 1,600
 numbers.
 
-S styles that the foundation knows. Images are float (B, 3, H, W) RGB in [0, 1].
+S styles that the gallery knows. Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
 import math
@@ -45,7 +45,7 @@ LEARNING_RATE = 0.02
 
 CROP, BATCH = 160, 2
 PHOTOS, PHOTO_SIDE = 2, 128
-"""What the foundation's styles are compared on."""
+"""What the gallery's styles are compared on."""
 
 _WARM_UP = 10
 _SHARPNESS = 8.0
@@ -54,13 +54,13 @@ _FLAT = 2.0
 
 
 def fit_painting(painting: Path, name: str, target: Path, seconds: float, report: Report = lambda _: None) -> None:
-    """Fit the foundation to a painting; write `target` (.onnx) and its weights beside it (.safetensors).
+    """Fit the gallery to a painting; write `target` (.onnx) and its weights beside it (.safetensors).
 
     Args:
         painting: a picture file.
         name: what the style is called.
         target: the ONNX file.
-        seconds: to take at most, all told; 0: a mixture of the foundation's styles, the nearest ones most.
+        seconds: to take at most, all told; 0: a mixture of the gallery's styles, the nearest ones most.
         report: called with the share that is done.
 
     Raises:

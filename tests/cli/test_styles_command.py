@@ -162,3 +162,8 @@ def test_needs_no_torch(network: Path) -> None:
         [sys.executable, "-c", code, str(network.parent / "s.png")], check=True, capture_output=True, text=True
     )
     assert done.stdout.endswith("[]\n")
+
+
+def test_the_styles_of_a_network_of_several_are_named(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("styles") == 0
+    assert "\ngallery: starry_night, great_wave, " in capfd.readouterr().out

@@ -56,7 +56,7 @@ def test_a_painting_is_fitted_once_and_kept(cache: Path, painting: Path, monkeyp
         assert stylizer(waves(1)).shape == (80, 96, 3)
         assert "fitted to My waves.png" in stylizer.metadata["provenance"]
 
-    # Trainings take it: only scales and shifts differ from the foundation's.
+    # Trainings take it: only scales and shifts differ from the gallery's.
     assert find_model(painting) == find_model(Path(network.stem)) == network.with_suffix(".safetensors")
     fitted = load_model(network.with_suffix(".safetensors"))[0].state_dict()
     known = load_model(bundled_models() / "gallery.safetensors")[0].state_dict()
