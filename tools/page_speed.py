@@ -49,7 +49,9 @@ def drawn_frames(count: int = 30) -> Iterator[np.ndarray]:
     """Waves that drift: (H, W, 3) uint8 RGB."""
     down, across = np.mgrid[: CAMERA_SIZE[0], : CAMERA_SIZE[1]]
     for step in range(count):
-        planes = [120 + 90 * np.sin(down / (17 + place) + step / 3) * np.cos(across / (23 + 9 * place)) for place in range(3)]
+        planes = [
+            120 + 90 * np.sin(down / (17 + place) + step / 3) * np.cos(across / (23 + 9 * place)) for place in range(3)
+        ]
         yield np.stack(planes, axis=-1).astype(np.uint8)
 
 
