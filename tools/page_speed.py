@@ -3,8 +3,8 @@
     taskset -c 0,1 python tools/page_speed.py --style starry-live --threads 1 2
     python tools/page_speed.py --film cockatoo.mp4 --sizes 480 --seconds 20
 
-Debian's Chromium without a GPU, as playwright starts it, with a film as its camera (640 x 480; without --film waves
-that drift). Each row is a page of its own, which has painted ten frames before anything counts. Stages are medians by the
+Debian's Chromium without a GPU, as playwright starts it, with a film as its camera (640 x 480; without --film drifting
+waves). Each row is a page of its own, which has painted ten frames before anything counts. Stages are medians by the
 clock, as the page's own table (Speed) names them; the last column is the processor time of all of the browser's
 processes for each frame shown, which still means something on a computer with other work to do.
 """

@@ -61,6 +61,7 @@ const state = {
   /** the picture or the controls changed since the last painting */ stale: true,
   opening: false,
   /** @type {Record<string, number>} ms of the last picture */ stages: {},
+  /** pictures since the page was opened */ painted: 0,
   /** @type {number[]} times at which pictures were shown, ms */ shown: [],
   /** @type {(() => void) | null} */ wake: null,
 };
@@ -170,6 +171,7 @@ async function paintNewest(source) {
   const returned = performance.now();
   forget();
   state.last = { ...painted, ...size };
+  state.painted++;
   compose(canvas, pen, painted, inFull());
   const now = performance.now();
   const inWorker = Object.values(painted.stages).reduce((sum, ms) => sum + ms, 0);

@@ -103,6 +103,7 @@ def _picture(work: Work, report: Report) -> str:
         work.style, effects, provider=work.provider, threads=work.threads, refine=refinement
     ) as pipeline:
         pipeline.on_progress(lambda share: report(share, words))
+        report(0.0, "reading it")
         stylize_file(pipeline, task, describe=pipeline.describe)
     return f"stylized in {time.monotonic() - began:.1f} s"
 

@@ -156,7 +156,7 @@ def test_styles_by_key_and_by_screen_reader(page: Any) -> None:
 
 def test_the_camera_is_painted_frozen_recorded_and_taken_away(page: Any, tmp_path: Path) -> None:
     page.click("#camera-button")
-    page.wait_for_function("window.fastnst.state.source.live && window.fastnst.state.shown.length > 3")
+    page.wait_for_function("window.fastnst.state.source.live && window.fastnst.state.shown.length > 1")
     assert page.inner_text("#camera-button") == "Stop camera"
     assert "fps" in page.inner_text("#figures")
     # What moves is shown at the size it is painted at; a film of it has the camera's.
@@ -164,7 +164,8 @@ def test_the_camera_is_painted_frozen_recorded_and_taken_away(page: Any, tmp_pat
 
     with page.expect_download() as download:
         page.keyboard.press("r")
-        page.wait_for_timeout(1500)
+        begun = page.evaluate("window.fastnst.state.painted")
+        page.wait_for_function("begun => window.fastnst.state.painted > begun + 12", arg=begun)
         page.keyboard.press("r")
     film = tmp_path / download.value.suggested_filename
     download.value.save_as(film)
