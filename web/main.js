@@ -172,7 +172,7 @@ async function paintNewest(source) {
   forget();
   state.last = { ...painted, ...size };
   state.painted++;
-  compose(canvas, pen, painted, inFull());
+  compose(canvas, pen, painted, !source.live || state.split || recorder.running);
   const now = performance.now();
   const inWorker = Object.values(painted.stages).reduce((sum, ms) => sum + ms, 0);
   state.stages = { capture: captured - began, ...painted.stages, handing: returned - captured - inWorker, show: now - returned };
@@ -235,23 +235,37 @@ function conditions() {
   return { weights, strength };
 }
 
-/** Whether pictures that move are shown at the photo's size: enlarging each takes longer than the browser's own scaling. */
-const inFull = () => !state.source?.live || state.split || recorder.running;
+/** Long side below which pictures that move are enlarged here: the browser's own enlarging shows their pixels. */
+const SMALL = 320;
+
+/**
+ * The size to show a picture at: the photo's, or the painting's in the photo's shape, since enlarging each picture of
+ * many takes longer than painting some.
+ * @param {Pick<Painted, "picture" | "frame">} painted
+ * @param {boolean} full
+ * @returns {Size}
+ */
+function shownSize({ picture, frame }, full) {
+  const photo = "displayWidth" in frame ? { width: frame.displayWidth, height: frame.displayHeight } : frame;
+  const long = Math.max(picture.width, picture.height);
+  const scale = full ? 1 : Math.min(1, ((long < SMALL ? 2 : 1) * long) / Math.max(photo.width, photo.height));
+  return { width: Math.round(photo.width * scale), height: Math.round(photo.height * scale) };
+}
 
 /**
  * Lay the painting over the photo.
  * @param {HTMLCanvasElement} target
  * @param {CanvasRenderingContext2D} brush its context
  * @param {Pick<Painted, "picture" | "frame">} painted
- * @param {boolean} [full] at the photo's size, else at the painting's
+ * @param {boolean} [full] at the photo's size, whatever size was painted
  */
-function compose(target, brush, { picture, frame }, full = true) {
-  const photo = "displayWidth" in frame ? [frame.displayWidth, frame.displayHeight] : [frame.width, frame.height];
-  const [width, height] = full ? photo : [picture.width, picture.height];
+function compose(target, brush, painted, full = true) {
+  const { picture, frame } = painted;
+  const { width, height } = shownSize(painted, full);
   if (target.width !== width || target.height !== height) Object.assign(target, { width, height });
   const strength = input("strength").valueAsNumber / 100;
   const laidOver = engine.opened?.contract.strength ? 1 : Math.min(strength, 1);
-  brush.imageSmoothingQuality = "high";
+  brush.imageSmoothingQuality = width > picture.width ? "high" : "low";
   brush.save();
   if (state.mirror) brush.setTransform(-1, 0, 0, 1, width, 0);
   if (laidOver < 1) brush.drawImage(frame, 0, 0, width, height);

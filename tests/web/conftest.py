@@ -18,7 +18,7 @@ from fastnst.web.site import RUNTIME, write_site
 CHROMIUM = Path("/usr/bin/chromium")
 PACKAGES = Path(__file__).parents[2] / "tools" / "page_types" / "node_modules"
 STYLES = ("starry-live", "gallery")
-CAMERA_SIZE = (240, 320)
+CAMERA_SIZE = (300, 400)
 
 FILM = Path(__file__).parents[3] / "shared" / "video" / "cockatoo.mp4"
 """What the camera sees where it is there; else waves."""
@@ -153,7 +153,7 @@ def opened_page(browser: Any, address: str, mistakes: list[str]) -> Iterator[Any
     """One page for all tests of a module: loading onnxruntime-web takes longer than most of them."""
     context = new_context(browser, permissions=["camera"])
     page = listened(context.new_page(), mistakes)
-    page.goto(f"{address}?engine=wasm&no-worker&size=160")
+    page.goto(f"{address}?engine=wasm&no-worker&size=320")
     page.wait_for_function("window.fastnst?.state.last")
     yield page
     context.close()
@@ -173,7 +173,7 @@ def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
 
 AS_AT_FIRST = """() => {
   document.querySelector("#notice").hidden = true;
-  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 160 })) {
+  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320 })) {
     document.querySelector(`#${name}`).value = value;
     document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
   }

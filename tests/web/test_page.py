@@ -159,8 +159,8 @@ def test_the_camera_is_painted_frozen_recorded_and_taken_away(page: Any, tmp_pat
     page.wait_for_function("window.fastnst.state.source.live && window.fastnst.state.shown.length > 1")
     assert page.inner_text("#camera-button") == "Stop camera"
     assert "fps" in page.inner_text("#figures")
-    # What moves is shown at the size it is painted at; a film of it has the camera's.
-    assert page.evaluate("[canvas.width, canvas.height]") == [160, 128]
+    # What moves is shown not much larger than it is painted; a film of it has the camera's size.
+    assert page.evaluate("[canvas.width, canvas.height]") == [320, 240]
 
     with page.expect_download() as download:
         page.keyboard.press("r")
@@ -172,7 +172,7 @@ def test_the_camera_is_painted_frozen_recorded_and_taken_away(page: Any, tmp_pat
     with av.open(str(film)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) >= 5
-    assert {frame.shape for frame in frames} == {(240, 320, 3)}
+    assert {frame.shape for frame in frames} == {(300, 400, 3)}
     assert max(difference(frame, frames[0]) for frame in frames) > 20  # it moves
 
     # A frame of the camera, against the command line.
