@@ -195,8 +195,9 @@ export class Workshop {
     item.replaceChildren(line);
     this.page.say(`Done: ${told.done}.`);
     if (told.style) {
-      const style = { name: told.style, title: told.style, thumbnail: "" };
-      await this.page.addNetwork({ name: told.style, title: told.style, file: "", styles: [style], strength: false });
+      const title = told.style.replaceAll(/[_-]/g, " ").replace(/^./, (letter) => letter.toUpperCase());
+      const style = { name: told.style, title, thumbnail: "" };
+      await this.page.addNetwork({ name: told.style, title, file: "", styles: [style], strength: false });
     }
   }
 

@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from fastnst.inference.session import StyleSession
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.blending import blend
 from fastnst.io.styles import bundled_page, bundled_styles_folder
+from fastnst.web.native import NativeOptions, named_styles, serving_native
+from fastnst.web.server import serving
+from fastnst.web.site import RUNTIME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -292,6 +296,50 @@ def test_a_gpu_that_paints_otherwise_is_left_alone(new_page: Any, address: str) 
     new_page.wait_for_function("window.fastnst?.state.last")
     assert new_page.evaluate("window.fastnst.engine.opened.backend") == "wasm"
     assert "WebGPU paints differently here, by 5 levels" in new_page.text_content("#engine-words")
+
+
+TOKEN = "a-token"
+
+
+@pytest.fixture
+def native_page(new_page: Any, site: Path, runtime: Path, tmp_path: Path) -> Iterator[Any]:
+    """The page as `fastnst web --native` opens it."""
+    results = tmp_path / "results"
+    options = NativeOptions(results, "cpu", 1, named_styles(["starry-live", "gallery"]))
+    folders = {"": site, f"{RUNTIME.as_posix()}/": runtime, "results/": results}
+    with serving(folders, 0, TOKEN) as port, serving_native(f"http://127.0.0.1:{port}/", options, TOKEN) as socket:
+        new_page.goto(f"http://127.0.0.1:{port}/?no-worker#native={socket}&token={TOKEN}")
+        new_page.wait_for_function("window.fastnst?.state.last")
+        yield new_page
+
+
+def test_the_workshop(native_page: Any, photo: Path, tmp_path: Path, address: str) -> None:
+    assert native_page.evaluate("window.fastnst.engine.opened.words") == "this machine (cpu)"
+    native_page.click("#workshop summary")
+    with native_page.expect_file_chooser() as chooser:
+        native_page.click("text=Choose a picture…")
+    chooser.value.set_files(photo)
+    with native_page.expect_download() as download:
+        native_page.click(".jobs a")
+    download.value.save_as(tmp_path / "from_page.png")
+    with Stylizer("starry-live", provider="cpu") as stylizer:
+        assert difference(pixels(tmp_path / "from_page.png"), stylizer(pixels(photo))) <= 1
+    # A style that was learnt is there to be chosen, with its picture, and paints.
+    native_page.evaluate("window.workshop.hear({ job: '1', done: '9 steps', style: 'starry' })")
+    native_page.wait_for_function(
+        "window.fastnst.engine.network.key === 'starry'"
+        " && document.querySelector('.strip label:last-child img').src.startsWith('data:')"
+    )
+    assert native_page.inner_text(".strip label:last-child") == "Starry"
+    # A page of another origin that knows the token gets nothing.
+    socket = native_page.evaluate("window.workshop.address")
+    native_page.goto(f"{address}icon.svg")
+    refused = """address => new Promise(done => {
+      const socket = new WebSocket(address);
+      socket.onopen = () => done(false);
+      socket.onerror = () => done(true);
+    })"""
+    assert native_page.evaluate(refused, socket)
 
 
 PHONE = {"width": 360, "height": 740}
