@@ -138,10 +138,17 @@ def test_a_network_of_several_styles_and_a_mix_of_two(page: Any, photo: Path, tm
 
 def test_styles_by_key_and_by_screen_reader(page: Any) -> None:
     cards = page.locator("#styles label")
-    with StyleSession(bundled_styles_folder() / "gallery.onnx", provider="cpu") as gallery:
-        titles = ["Starry live", *(name.replace("_", " ").capitalize() for name in gallery.style_names), "Negative"]
-    assert [card.inner_text() for card in cards.all()] == titles
-    assert page.get_by_role("radio", name=titles[14], exact=True).count() == 1
+    titles = [card.inner_text() for card in cards.all()]
+    assert len(set(titles)) == len(titles) == 16
+    assert titles[:3] + titles[6:7] + titles[-1:] == [
+        "Starry live",
+        "Starry night",
+        "Great wave",
+        "The Kiss",
+        "Negative",
+    ]
+    for title in titles:
+        assert page.get_by_role("radio", name=title, exact=True).count() == 1
     for key, place in (("n", 1), ("n", 2), ("p", 1), ("p", 0), ("p", 15), ("n", 0)):
         page.keyboard.press(key)
         page.wait_for_function(
