@@ -30,12 +30,16 @@ LIVE = "starry-live"
 """The style that the page begins with, where it has it."""
 
 TITLES = {
+    "starry_night": "The Starry Night",
+    "great_wave": "The Great Wave",
+    "the_scream": "The Scream",
     "composition_vii": "Composition VII",
     "the_kiss_klimt": "The Kiss",
     "wheat_field_cypresses": "Wheat Field with Cypresses",
     "hiroshige_fuji": "Fuji by Hiroshige",
     "impression_sunrise": "Impression, Sunrise",
     "shipwreck_minotaur": "Shipwreck of the Minotaur",
+    "broadway_boogie_woogie": "Broadway Boogie Woogie",
     "vg_self_portrait": "Self-Portrait by van Gogh",
     "water_lilies_1919": "Water Lilies",
 }
