@@ -8,7 +8,6 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from cyclopts import (
@@ -22,6 +21,8 @@ from cyclopts import (
 )
 from cyclopts.help import DefaultFormatter, InlineText
 from rich.text import Text
+
+from fastnst.machine.extras import installed_version
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -92,14 +93,6 @@ NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate
 
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
-
-
-def installed_version() -> str:
-    """Version of the installed package."""
-    try:
-        return version("fastnst")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 SHOWN_FIRST = ("--style", "--content", "--name", "--output", "--budget", "--network", "--preset")

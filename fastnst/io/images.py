@@ -40,6 +40,7 @@ from fastnst.io.png import (
 )
 from fastnst.io.tiff import check_not_raw, open_deep_tiff
 from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
+from fastnst.machine.extras import installed_version
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 
@@ -58,6 +59,9 @@ WRITE_FORMATS = {
 
 _SOFTWARE = 0x000B
 """EXIF's ProcessingSoftware."""
+
+_MAX_WORDS = 4000
+"""Characters of it: a JPEG file holds 65,533 bytes of EXIF, and most of them may be the photo's own."""
 
 _MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -134,11 +138,15 @@ def read_frame(path: str | Path) -> Frame:
 
 
 def signed(picture: Picture, words: str) -> Picture:
-    """A picture whose EXIF block also says how it was made, under ProcessingSoftware; what it holds already stays."""
+    """A picture whose EXIF block also says how it was made, under ProcessingSoftware; what it holds already stays.
+
+    BMP files hold no such block. `words` follow the name and version of fastnst; what is not ASCII becomes ?.
+    """
     exif = Image.Exif()
     if picture.exif is not None:
         exif.load(picture.exif)
-    exif[_SOFTWARE] = words.encode("ascii", "replace").decode()
+    made_by = f"fastnst {installed_version()}: {words}".encode("ascii", "replace").decode()
+    exif[_SOFTWARE] = made_by[:_MAX_WORDS]
     return replace(picture, exif=exif.tobytes())
 
 

@@ -106,7 +106,7 @@ def _refine(work: Work, report: Report) -> str:
     from fastnst.exact.engine import optimize  # noqa: PLC0415 - imports torch
     from fastnst.exact.result import OptimizeProgress  # noqa: PLC0415
     from fastnst.exact.settings import OptimizeSettings  # noqa: PLC0415
-    from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
+    from fastnst.io.images import Picture, read_frame, signed, write_picture  # noqa: PLC0415
 
     if work.painting is None:
         raise InputError("a refinement needs the painting, too; add it")
@@ -116,7 +116,8 @@ def _refine(work: Work, report: Report) -> str:
         report(progress.last.step / progress.steps, f"step {progress.last.step} of {progress.steps}")
 
     result = optimize(photo, painting, OptimizeSettings(), callback=show)
-    write_picture(work.output, Picture(frame=result.frame), overwrite=False)
+    words = f"optimized, {work.painting.name}; judged by {result.loss_weights}"
+    write_picture(work.output, signed(Picture(frame=result.frame), words), overwrite=False)
     return f"{len(result.history)} steps in {result.elapsed_s:.0f} s"
 
 
