@@ -75,7 +75,12 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(kw_only=True)
 class Picture:
-    """A picture as its file holds it, upright."""
+    """A picture as its file holds it, upright.
+
+    >>> write_picture("half.png", Picture(frame=np.zeros((4, 6, 3), np.uint8), alpha=np.full((4, 6), 128, np.uint8)))
+    >>> read_picture("half.png").alpha[0, 0]
+    np.uint8(128)
+    """
 
     frame: Frame
     """Colors, uint8 (H, W, 3) RGB."""
@@ -110,6 +115,12 @@ def read_picture(path: str | Path) -> Picture:
 
     Raises:
         InputError: the file is missing, empty, damaged, cut short, too large or no picture.
+
+    Example:
+        >>> write_picture("print.jpg", Picture(frame=np.zeros((4, 6, 3), np.uint8), dpi=(300, 300)))
+        >>> picture = read_picture("print.jpg")
+        >>> picture.frame.shape, picture.alpha, picture.dpi
+        ((4, 6, 3), None, (300.0, 300.0))
     """
     path = Path(path)
     check_file(path)
@@ -132,6 +143,12 @@ def read_frame(path: str | Path) -> Frame:
 
     Raises:
         InputError: as `read_picture`.
+
+    Example:
+        >>> read_frame("photo.jpg")
+        Traceback (most recent call last):
+            ...
+        fastnst.errors.InputError: photo.jpg: no such file
     """
     picture = read_picture(path)
     return picture.frame if picture.alpha is None else over_white(picture.frame, picture.alpha)
