@@ -220,21 +220,22 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
         there = not error.startswith("not installed")
         return "wrong" if there else "absent", f"{PIP} install {'--force-reinstall ' if there else ''}openvino"
     if provider == "cuda":
-        if not driver:
-            return "absent", None
-        if runtime == "onnxruntime-gpu" and "built without" in error:
-            return "wrong", _again(runtime)
-        install = f'{PIP} install "fastnst[gpu]"'
-        if runtime == "onnxruntime":
-            return "absent", install  # as most people have it
-        instead = "" if runtime == "onnxruntime-gpu" else f"{PIP} uninstall -y {runtime} && "
-        return "wrong", instead + install
+        return _judge_cuda(error, runtime) if driver else ("absent", None)
     if provider == "tensorrt":
         return "absent", f"{PIP} install tensorrt" if driver and runtime == "onnxruntime-gpu" else None
     if provider == "webgpu" and "no GPU was found" not in error:
         return "absent", f"{PIP} install onnxruntime-ep-webgpu"
     elsewhere = provider == "directml" and runtime != "onnxruntime-directml"
     return ("absent", None) if elsewhere or provider == "webgpu" else ("wrong", again)
+
+
+def _judge_cuda(error: str, runtime: str) -> tuple[Status, str]:
+    install = f'{PIP} install "fastnst[gpu]"'
+    if runtime == "onnxruntime":
+        return "absent", install  # as `pip install fastnst` leaves it
+    if runtime == "onnxruntime-gpu":
+        return "wrong", _again(runtime) if "built without" in error else install
+    return "wrong", f"{PIP} uninstall -y {runtime} && {install}"
 
 
 def judge_cameras(answer: Answer) -> list[Finding]:
