@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.inference.effects import Effects
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.models.export import Layout
@@ -259,6 +260,19 @@ def test_styles_and_strength_of_the_network_itself(duo: Path, strength: float) -
         assert_same(TiledStylizer(duo, tile=64)(frame, **told), expected)  # type: ignore[arg-type]
         assert (expected == frame).all() == (strength == 0)
         assert np.abs(stylizer(frame, style_weights=(1, 0)).astype(int) - stylizer(frame)).mean() > 1
+
+
+def test_large_strokes_in_tiles(johnson: Path) -> None:
+    frame = draw(320, 448)
+    effects = Effects(stroke=2.0, brightness="keep")
+    with Stylizer(johnson, effects, provider="cpu", tile="off") as whole:
+        expected = whole(frame)
+    with Stylizer(johnson, effects, provider="cpu", tile=96) as tiled:
+        found = tiled(frame)
+        assert tiled.in_tiles == 1
+    difference = np.abs(found.astype(int) - expected.astype(int))
+    assert difference.max() <= 2  # a level of what is painted at half the size, enlarged and rounded once more
+    assert difference.mean() < 0.1
 
 
 def test_strength_is_a_blend_with_the_photo(johnson: Path) -> None:
