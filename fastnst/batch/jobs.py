@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.io.storage import is_address, list_addresses
+from fastnst.io.addresses import is_address, list_addresses
 
 Digests: TypeAlias = npt.NDArray[np.uint64]
 
@@ -142,7 +142,7 @@ def read_names(list_file: str) -> list[str]:
 class BatchPlan(NamedTuple):
     """What a batch is to do."""
 
-    jobs: JobList
+    jobs: Sequence[Job]
     """Those of the shard."""
 
     output: str

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from fastnst.batch.run import Outcome, Perform, Task, Work, Workshop, perform
+from fastnst.batch.run import Attempt, Outcome, Perform, Task, Work, Workshop, perform
 from fastnst.errors import InputError, MissingPackageError, SettingError
+from fastnst.io.addresses import first_line
 
 _AHEAD = 2
 """Tasks that an actor has at a time: one at hand, one that waits."""
@@ -63,7 +64,7 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
     if workers is not None and workers > (gpus or int(cluster.get("CPU", 1))):
         needs = {"num_gpus": gpus / workers, "num_cpus": 0} if gpus else {"num_cpus": 0}
 
-    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
         crew = _Crew(ray, workshop, needs, number)
         try:
             yield from crew.work(tasks)
@@ -87,9 +88,8 @@ def _connect(address: str) -> Any:
         given = {"address": None if address == "local" else address, "log_to_driver": False, "logging_level": "error"}
         ray.init(**given, **({"include_dashboard": False} if address == "local" else {}))
     except Exception as error:  # of its own kind for each way in which no cluster answers
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingError(
-            f"--ray {address}: no cluster answers ({words}); expected local, auto or ray://HOST:10001"
+            f"--ray {address}: no cluster answers ({first_line(error)}); expected local, auto or ray://HOST:10001"
         ) from error
     return ray
 
@@ -108,15 +108,15 @@ class _Crew:
         self._again: deque[Task] = deque()
         self._false_starts = 0
 
-    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(self, tasks: Iterator[Task]) -> Iterator[Attempt]:
         """Do tasks as they come."""
         self._fill(tasks)
         while self._at:
             ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=_LOOK_EVERY_S)
             for reference in ready:
-                outcome = self._outcome(reference)
+                task, outcome = self._at[reference][1], self._outcome(reference)
                 if outcome is not None:
-                    yield outcome
+                    yield Attempt(task, outcome.give, outcome)
             self._fill(tasks)
 
     def dismiss(self) -> None:
@@ -148,7 +148,7 @@ class _Crew:
             return self._replace(actor, error)
         except errors.RayTaskError as error:  # an error that is no FastNSTError: a bug, or no memory
             words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]
-            outcome = Outcome(task, InputError(f"{task.job.source}: {words[-1]}"))
+            outcome = Outcome(error=InputError(f"{task.job.source}: {words[-1]}"))
         del self._at[reference]
         self._false_starts = 0
         return outcome
@@ -171,11 +171,8 @@ class _Crew:
         if tries < _MOST_TRIES:
             return None
         self._again.popleft()
-        return Outcome(first, InputError(f"{first.job.source}: {tries} workers died over it ({_first_line(error)})"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        words = f"{first.job.source}: {tries} workers died over it ({first_line(error)})"
+        return Outcome(error=InputError(words))
 
 
 def _creation_error(error: Exception) -> SettingError:

@@ -29,7 +29,7 @@ from fastnst.io.images import (
     write_picture,
 )
 from fastnst.io.pixels import resize_visible
-from fastnst.io.storage import delivered, fetched, is_address
+from fastnst.io.addresses import delivered, fetched, is_address
 
 
 def plan_pictures(
@@ -169,6 +169,7 @@ def stylize_file(
     OutputError, StyleError.
     """
     source = task.job.source
+    task.check()
     with fetched(source) as path, delivered(task.output) as result:
         try:
             photo = reduce_picture(read_picture(path), size)

@@ -10,7 +10,7 @@ import pytest
 
 from fastnst.batch.jobs import Job
 from fastnst.batch.ray_workers import RayWorker, _Crew
-from fastnst.batch.run import Outcome, Perform, Task
+from fastnst.batch.run import Attempt, Outcome, Perform, Task
 from fastnst.errors import InputError, SettingError
 
 
@@ -78,7 +78,7 @@ class _Actor:
         return self._worker
 
 
-def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Outcome]]:
+def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Attempt]]:
     ray = FakeRay()
     tasks = (Task(Job(str(number), str(number)), f"no/such/{number}", False) for number in range(count))
     crew = _Crew(ray, Shop(do), {}, 2)
@@ -86,8 +86,8 @@ def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, 
 
 
 def test_each_task_is_done_once() -> None:
-    ray, outcomes = go(lambda task: (task.job.name,))
-    assert sorted(outcome.notes[0] for outcome in outcomes) == [str(number) for number in range(8)]
+    ray, attempts = go(lambda task: (task.job.name,))
+    assert sorted(attempt.do()[0] for attempt in attempts) == [str(number) for number in range(8)]
     assert ray.begun == 2
 
 
@@ -100,10 +100,9 @@ def test_what_a_dead_worker_had_goes_to_others() -> None:
             raise DiedError("SIGKILL")
         return (f"{task.job.name} {task.replace}",)
 
-    ray, outcomes = go(do)
-    assert sorted(outcome.task.job.name for outcome in outcomes) == [str(number) for number in range(8)]
-    assert not any(outcome.error for outcome in outcomes)
-    assert "3 True" in [outcome.notes[0] for outcome in outcomes]
+    ray, attempts = go(do)
+    assert sorted(attempt.task.job.name for attempt in attempts) == [str(number) for number in range(8)]
+    assert "3 True" in [attempt.do()[0] for attempt in attempts]
     assert (ray.begun, len(ray.killed)) == (3, 1)
 
 
@@ -113,9 +112,9 @@ def test_a_file_that_kills_whoever_opens_it_costs_itself() -> None:
             raise DiedError("SIGSEGV")
         return ()
 
-    ray, outcomes = go(do)
-    assert len(outcomes) == 8
-    assert [str(outcome.error) for outcome in outcomes if outcome.error] == ["3: 3 workers died over it (SIGSEGV)"]
+    ray, attempts = go(do)
+    assert len(attempts) == 8
+    assert [str(error) for attempt in attempts if (error := attempt.outcome.error)] == ["3: 3 workers died over it (SIGSEGV)"]
     assert ray.begun == 5
 
 
@@ -127,8 +126,8 @@ def test_a_bad_file_and_a_bug_cost_themselves() -> None:
             raise RaisedError("ZeroDivisionError: by zero")
         return ()
 
-    _, outcomes = go(do)
-    errors = {outcome.task.job.name: str(outcome.error) for outcome in outcomes if outcome.error}
+    _, attempts = go(do)
+    errors = {attempt.task.job.name: str(error) for attempt in attempts if (error := attempt.outcome.error)}
     assert errors == {"1": "1: is bad", "2": "2: ZeroDivisionError: by zero"}
 
 
