@@ -1,7 +1,7 @@
 """An output folder as one process of a batch sees it: what is done, who is at what, and how far all are.
 
-    OUT/.fastnst/claims/          a file for each job at hand, made exclusively
-    OUT/.fastnst/workers/         a file for each running process, written anew while it lives
+OUT/.fastnst/claims/          a file for each job at hand, made exclusively
+OUT/.fastnst/workers/         a file for each running process, written anew while it lives
 """
 
 import contextlib
@@ -94,7 +94,8 @@ class Ledger:
         self.storage.remove(f"{_WORKERS}/{self._worker}")
         if self._lines:
             self.manifest.refresh()
-            write_failures(self.storage, self.manifest)
+            with contextlib.suppress(OutputError):  # a full disk; the records have them, too
+                write_failures(self.storage, self.manifest)
 
     def is_done(self, job: Job) -> bool:
         """Whether a job's result is there, made from this source with these settings."""

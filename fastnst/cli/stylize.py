@@ -18,8 +18,8 @@ from fastnst.errors import OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 from fastnst.inference.refining import Quality, choose_refinement
-from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
 from fastnst.io.addresses import is_address
+from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
 from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def stylize(
             tile=tile,
             refine=refinement,
         )
-        with _Show(workshop, len(plan.jobs), console) as show:
+        with _Bars(workshop, len(plan.jobs), console) as show:
             if not batch.ray:
                 workshop = replace(workshop, on_open=show.begin, on_describe=console.note)
             with open_batch(plan, workshop, batch, show.skip) as tries:
@@ -127,7 +127,7 @@ def stylize(
     end_batches(tallies)
 
 
-class _Show:
+class _Bars:
     """A bar for the pictures of a style, and what a user should know of each; use it in a `with` block."""
 
     def __init__(self, workshop: "PictureWorkshop", jobs: int, console: Console) -> None:

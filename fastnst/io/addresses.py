@@ -3,7 +3,6 @@
 An object is fetched whole and written whole: it appears under its name, or not at all.
 """
 
-import contextlib
 import os
 import re
 import stat
@@ -137,6 +136,7 @@ def _is_small(path: Path) -> bool:
 
 
 def find_objects(files: Any, path: str) -> dict[str, Any]:
+    """What a store tells of all objects below a path, by their paths."""
     try:
         found: dict[str, Any] = files.find(path, detail=True)
     except FileNotFoundError:
@@ -157,4 +157,5 @@ def object_stamp(info: dict[str, Any]) -> FileStamp:
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

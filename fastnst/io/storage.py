@@ -15,6 +15,7 @@ from fastnst.errors import OutputError
 from fastnst.io.addresses import FileStamp, connect, find_objects, first_line, is_address, local_stamp, object_stamp
 from fastnst.io.files import atomic_path, check_folder_for_results
 
+
 class Storage(Protocol):
     """Files below a root. All raise OutputError where the system refuses to write."""
 
@@ -155,7 +156,9 @@ class RemoteStorage:
         """Size and time of an object; without `fresh` as all were listed at first."""
         if self._listed is None:
             prefix = len(self._base) + 1
-            self._listed = {path[prefix:]: object_stamp(info) for path, info in find_objects(self._files, self._base).items()}
+            self._listed = {
+                path[prefix:]: object_stamp(info) for path, info in find_objects(self._files, self._base).items()
+            }
         if fresh:
             self._files.invalidate_cache(f"{self._base}/{name}".rpartition("/")[0])
             self._listed.pop(name, None)

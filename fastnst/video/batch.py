@@ -15,8 +15,8 @@ from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline, describe_look
 from fastnst.inference.session import TileChoice
-from fastnst.io.folders import READ_SUFFIXES, is_left_out, list_left_out, name_left_out, walk
 from fastnst.io.addresses import delivered, fetched, is_address
+from fastnst.io.folders import READ_SUFFIXES, is_left_out, list_left_out, name_left_out, walk
 from fastnst.video.frame_files import is_pattern
 from fastnst.video.plan import CONTAINERS, FilmPlan, VideoSettings, plan_film
 from fastnst.video.stylize import FilmProgress, FilmResult, stylize_film

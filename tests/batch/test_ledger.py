@@ -79,7 +79,9 @@ def test_what_has_changed_or_is_gone_is_done_anew(jobs: list[Job], tmp_path: Pat
     assert begun == ["a.txt", "b.txt", "c.txt"]
     assert (out / "a.txt").read_text() == "another source"
     # Of another size than recorded: somebody else has written it.
-    assert [str(each.outcome.error) for each in tally.failures] == [f"{out / 'c.txt'}: already exists; --overwrite replaces it"]
+    assert [str(each.outcome.error) for each in tally.failures] == [
+        f"{out / 'c.txt'}: already exists; --overwrite replaces it"
+    ]
 
 
 def test_what_other_settings_made_is_kept(jobs: list[Job], tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def test_a_file_that_kills_whoever_opens_it_costs_itself() -> None:
 
     ray, attempts = go(do)
     assert len(attempts) == 8
-    assert [str(error) for attempt in attempts if (error := attempt.outcome.error)] == ["3: 3 workers died over it (SIGSEGV)"]
+    assert [str(error) for attempt in attempts if (error := attempt.outcome.error)] == [
+        "3: 3 workers died over it (SIGSEGV)"
+    ]
     assert ray.begun == 5
 
 

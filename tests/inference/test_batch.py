@@ -256,6 +256,6 @@ def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
     plan = plan_of_two(tmp_path)
     (tmp_path / "out").write_text("a file")
-    tally = stylize_all(invert_frame, plan)
+    tally = stylize_all(invert_frame, plan, overwrite=True)
     assert tally.failed == 2
     assert tally.not_tried == 0
