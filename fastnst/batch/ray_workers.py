@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from fastnst.batch.run import Attempt, Outcome, Perform, Task, Work, Workshop, perform
@@ -31,8 +32,10 @@ _LOOK_EVERY_S = 1.0
 class RayWorker:
     """One actor: a workshop that is open until the actor ends."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        """Load the networks."""
+    def __init__(self, workshop: Workshop, folder: str) -> None:
+        """Load the networks, in the folder that relative paths are meant from, where this node has it."""
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         self._stack = contextlib.ExitStack()
         self._do: Perform = self._stack.enter_context(workshop.open())
 
@@ -100,7 +103,8 @@ class _Crew:
     def __init__(self, ray: Any, workshop: Workshop, needs: dict[str, float], number: int) -> None:
         self._ray, self._workshop = ray, workshop
         self._kind = ray.remote(RayWorker).options(max_restarts=0, max_task_retries=0, **needs)
-        self._actors = [self._kind.remote(workshop) for _ in range(number)]
+        self._folder = str(Path.cwd())
+        self._actors = [self._begin() for _ in range(number)]
         self._at: dict[Any, tuple[Any, Task]] = {}
         """Actor and task by what Ray will give the outcome for, in the order in which they were given out."""
 
@@ -124,6 +128,9 @@ class _Crew:
         for actor in self._actors:
             with contextlib.suppress(Exception):
                 self._ray.kill(actor)
+
+    def _begin(self) -> Any:
+        return self._kind.remote(self._workshop, self._folder)
 
     def _fill(self, tasks: Iterator[Task]) -> None:
         """Give each actor something to do, the least busy first."""
@@ -157,7 +164,7 @@ class _Crew:
         """Begin another actor in place of one that died; what that was at may have been the reason, what waited not."""
         with contextlib.suppress(Exception):
             self._ray.kill(actor)
-        self._actors[self._actors.index(actor)] = self._kind.remote(self._workshop)
+        self._actors[self._actors.index(actor)] = self._begin()
         lost = [reference for reference, (at, _) in self._at.items() if at is actor]
         first, *waiting = [self._at.pop(reference)[1] for reference in lost]
         # What a worker that died may have left half done is replaced.

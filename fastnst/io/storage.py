@@ -112,8 +112,12 @@ class LocalStorage:
         """Write a file whole."""
         with self._writing(name) as path:
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            part.write_bytes(content)
-            part.replace(path)
+            try:
+                part.write_bytes(content)
+                part.replace(path)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> None:
         """Write a file whole, as its lines come."""

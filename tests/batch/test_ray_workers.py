@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +46,7 @@ class FakeRay:
     def remote(self, _kind: type) -> Any:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._begin))
 
-    def _begin(self, shop: Shop) -> Any:
+    def _begin(self, shop: Shop, _folder: str) -> Any:
         self.begun += 1
         actor = _Actor(shop)
         actor.do = SimpleNamespace(remote=lambda task: (actor, task))
@@ -74,7 +75,7 @@ class _Actor:
         self._worker: RayWorker | None = None
 
     def worker(self) -> RayWorker:
-        self._worker = self._worker or RayWorker(self.shop)
+        self._worker = self._worker or RayWorker(self.shop, "no/such/folder")
         return self._worker
 
 
@@ -144,3 +145,12 @@ def test_networks_that_cannot_be_opened_end_the_batch() -> None:
     crew = _Crew(ray, Broken(lambda _: ()), {}, 2)
     with pytest.raises(SettingError, match="no worker could begin; in its creation task: no style"):
         list(crew.work(iter([Task(Job("a", "a"), "a", False)])))
+
+
+def test_relative_paths_are_meant_from_the_folder_of_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text("found")
+    monkeypatch.chdir("/")
+    worker = RayWorker(Shop(lambda task: (Path(task.job.source).read_text(),)), str(tmp_path))
+    assert worker.do(Task(Job("in.txt", "in.txt"), "out.txt", False)).notes == ("found",)
