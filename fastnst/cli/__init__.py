@@ -4,11 +4,11 @@ May import everything, what a command needs inside the command.
 """
 
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from cyclopts import (
@@ -22,6 +22,8 @@ from cyclopts import (
 )
 from cyclopts.help import DefaultFormatter, InlineText
 from rich.text import Text
+
+from fastnst.machine.extras import installed_version
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -54,7 +56,10 @@ GROUPS = {
 """What `fastnst --help` shows commands under, in this order."""
 
 VERBOSE = "--verbose"
-HELP_OF_ALL = f"Every command takes {VERBOSE}: what computes and why, hashes, paths and other notes are then said too."
+HELP_OF_ALL = (
+    f"Every command takes {VERBOSE}: what computes and why, hashes, paths and other notes are then said too; "
+    f"--help {VERBOSE} says more of each option."
+)
 
 
 @dataclass
@@ -99,35 +104,44 @@ MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
 
-def installed_version() -> str:
-    """Version of the installed package."""
-    try:
-        return version("fastnst")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 SHOWN_FIRST = ("--style", "--content", "--name", "--output", "--budget", "--network", "--preset")
 """Options that the help of a command begins with, in this order; before them only those that are required."""
 
 
 class HelpFormatter(DefaultFormatter):
-    """Shows what is required, and what most people need, at the top of a group of options."""
+    """Shows what is required, and what most people need, at the top of a group of options; a sentence on each."""
 
     def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
         """Sort a group of options and show it."""
         if panel.format == "parameter":
-            panel.entries.sort(key=_place)
+            panel.entries[:] = [_plain_default(entry) for entry in sorted(panel.entries, key=_place)]
             for entry in panel.entries:
-                _join_lines(entry)
+                _shorten(entry)
         super().__call__(console, options, panel)
 
 
-def _join_lines(entry: "HelpEntry") -> None:
-    """Join the lines of a setting's help text, which are indented as they stand in the code."""
+_SENTENCES = re.compile(r"(?<=[^.\s]\.)(?<!e\.g\.)(?<!al\.) (?=[A-Z])")
+
+
+def _shorten(entry: "HelpEntry") -> None:
+    """Keep the first sentence of a setting's help text, and its default in words; all of it with --verbose.
+
+    Its lines, which are indented as they stand in the code, are joined.
+    """
     words = getattr(entry.description, "primary_renderable", None)
     if isinstance(words, Text) and isinstance(entry.description, InlineText):
-        entry.description.primary_renderable = Text(" ".join(words.plain.split()))
+        first, *others = _SENTENCES.split(" ".join(words.plain.split()))
+        kept = others if call.verbose else [each for each in others if each.startswith("By default")]
+        entry.description.primary_renderable = Text(" ".join([first, *kept]))
+
+
+def _plain_default(entry: "HelpEntry") -> "HelpEntry":
+    """Show a default of several as it is typed, and none that is empty or the absence of a flag."""
+    if entry.default is None:
+        return entry
+    if several := re.fullmatch(r"[(\[](.*?),?[)\]]", entry.default):
+        entry = entry.copy(default=several[1].replace("'", "").replace(",", ""))
+    return entry.copy(default=None) if entry.default in ("", '""', "False") else entry
 
 
 def _place(entry: "HelpEntry") -> tuple[bool, int]:
@@ -157,6 +171,7 @@ app = App(
     version=installed_version,
     help_format="plaintext",
     help_formatter=HelpFormatter(),
+    group_parameters=Group("Basics", sort_key=-1),
     default_parameter=Parameter(negative_iterable=()),  # an option that empties a list helps nobody
     suppress_keyboard_interrupt=False,  # main says that it stopped
     help_epilogue=HELP_OF_ALL,

@@ -68,7 +68,7 @@ class Passes:
 
         Args:
             network: what is to be painted.
-            levels: normalisations to measure, level by level; none where all statistics are known.
+            levels: normalisations to measure, level by level.
         """
         self._network = network
         self._norms = [*levels, ()]
@@ -192,7 +192,7 @@ class TilingPlan:
         return {name: number for number, each in enumerate(self.passes) for name in each.reads}
 
 
-def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measured: bool = False) -> TilingPlan:
+def make_plan(network: Tileable, pixels: int, room: float, disk: float) -> TilingPlan:
     """Find a cheap plan.
 
     Args:
@@ -200,12 +200,11 @@ def make_plan(network: Tileable, pixels: int, room: float, disk: float, *, measu
         pixels: of the picture.
         room: bytes of memory for maps.
         disk: bytes of disk for maps that find no room in memory.
-        measured: all statistics are known; a single pass paints.
 
     Returns:
         The cheapest plan that changing one choice at a time, or two, finds. It keeps nothing where there is no room.
     """
-    passes = Passes(network, [] if measured else norm_levels(network))
+    passes = Passes(network, norm_levels(network))
     candidates = passes.candidates()
     sizes = {name: network.density[name] * pixels * MAP_BYTES for name in candidates}
 
