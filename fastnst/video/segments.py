@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 
 from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard
-from fastnst.batch.run import Attempt, Batch, BatchTally, Perform, Task, Work, Workshop
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Perform, Task, Work, Workshop
 from fastnst.errors import OutputError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
@@ -151,7 +151,7 @@ def stylize_in_segments(
     work = work_of(SegmentWorkshop(film, plan, tuple(times)))
     settings = film.settings | {"encoding": str(plan.encoding), "ffmpeg": str(av.library_versions)}
     todo = BatchPlan(mine, str(folder), count, shard)
-    with Batch(todo, settings, work, overwrite=not plan.settings.resume) as batch:
+    with BatchRun(todo, settings, work, overwrite=not plan.settings.resume) as batch:
         for attempt in batch:
             with attempt:
                 attempt.notes = attempt.do()
