@@ -11,9 +11,9 @@ import pytest
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.appearance import OCTAVES
-from fastnst.metrics.perceptual import PerceptualMetrics, load_perceptual_metrics
+from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.evaluate import MATCHED, choose_evenly, evaluate
-from fastnst.research.judge import APPEARANCE, STYLE_SIZE, Judge, Photo
+from fastnst.research.judge import APPEARANCE, Judge, Photo
 from fastnst.research.networks import open_network
 from fastnst.research.verdicts import Thresholds, check_appearance, check_gate
 
