@@ -52,6 +52,14 @@ def traced_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks() -> Iterator[None]:
+    """Files are not awaited on their disk, which no test can see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 def draw_picture(seed: int, size: tuple[int, int]) -> np.ndarray:
     """Waves of random colours and directions, uint8 (H, W, 3)."""
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fastnst.batch.ledger import read_status
 from fastnst.batch.manifest import Manifest, settings_key
-from fastnst.batch.run import Attempt, Batch, Task
+from fastnst.batch.run import Attempt, BatchRun, Task
 from fastnst.inference.batch import plan_pictures
 from fastnst.io.addresses import local_stamp
 from fastnst.io.storage import open_storage
@@ -85,7 +85,7 @@ def part(root: Path, what: str, limit: int) -> None:
         lap("list_s")
         jobs = plan.jobs[:limit] if what == "anew" else plan.jobs
         plan = plan._replace(jobs=jobs)
-        with Batch(plan, SETTINGS, instant, overwrite=what == "anew") as batch:
+        with BatchRun(plan, SETTINGS, instant, overwrite=what == "anew") as batch:
             lap("manifest_s")
             for attempt in batch:
                 with attempt:

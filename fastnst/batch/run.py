@@ -1,6 +1,6 @@
 """Running a batch: what is done is passed over, what is claimed elsewhere waited for, and one bad file costs itself.
 
-    with Batch(plan, workshop.settings, work_here(workshop)) as batch:
+    with BatchRun(plan, workshop.settings, work_here(workshop)) as batch:
         for attempt in batch:
             with attempt:
                 attempt.notes = attempt.do()
@@ -165,7 +165,7 @@ class BatchTally:
     elapsed_s: float = 0.0
 
 
-class Batch:
+class BatchRun:
     """The jobs of a plan that are not done, one attempt after another; use it in a `with` block."""
 
     def __init__(

@@ -12,7 +12,7 @@ from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
-    from fastnst.batch.run import Batch, BatchTally, Work, Workshop
+    from fastnst.batch.run import BatchRun, BatchTally, Work, Workshop
     from fastnst.inference.batch import PictureWorkshop
     from fastnst.video.batch import FilmWorkshop
 
@@ -73,12 +73,12 @@ def open_batch(
     workshop: "PictureWorkshop | FilmWorkshop",
     options: BatchOptions,
     on_skip: Callable[[int], None] = lambda _count: None,
-) -> "Batch":
+) -> "BatchRun":
     """Open what does a plan's jobs, here or on a Ray cluster."""
-    from fastnst.batch.run import Batch  # noqa: PLC0415
+    from fastnst.batch.run import BatchRun  # noqa: PLC0415
 
     work = options.work_of(workshop.threads)(workshop)
-    return Batch(plan, workshop.settings, work, overwrite=options.overwrite, on_skip=on_skip)
+    return BatchRun(plan, workshop.settings, work, overwrite=options.overwrite, on_skip=on_skip)
 
 
 def end_batch(tally: "BatchTally", line: str, console: Console) -> None:

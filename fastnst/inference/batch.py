@@ -144,8 +144,8 @@ class PictureWorkshop:
                 self.on_open(pipeline)
             yield partial(stylize_file, pipeline, size=self.size, describe=partial(self._describe, pipeline))
 
-    def _describe(self, pipeline: StylePipeline, photo: Frame) -> str:
-        words = pipeline.describe(photo)
+    def _describe(self, pipeline: StylePipeline, size: tuple[int, int]) -> str:
+        words = pipeline.describe(size)
         if self.on_describe is not None:
             self.on_describe(words)
         return words
@@ -156,7 +156,7 @@ def stylize_file(
     task: Task,
     *,
     size: int | None = None,
-    describe: Callable[[Frame], str] = lambda _photo: "fastnst",
+    describe: Callable[[tuple[int, int]], str] = lambda _size: "stylized",
 ) -> tuple[str, ...]:
     """Stylize a picture file; transparency, color profile and EXIF block of the photo stay.
 
@@ -164,7 +164,7 @@ def stylize_file(
         stylize: a StylePipeline, or anything that turns a frame into another of the same size.
         task: the photo, and where the result goes.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
-        describe: says in ASCII how a photo is stylized; written into the output's EXIF block.
+        describe: says how a photo of a size is stylized; written into the output's EXIF block.
 
     Returns what a user should know of how the file was read, each to stand behind its name. Raises InputError,
     OutputError, StyleError.
@@ -174,7 +174,8 @@ def stylize_file(
     with fetched(source) as path, delivered(task.output) as result:
         try:
             photo = reduce_picture(read_picture(path), size)
-            painted = signed(replace(photo, frame=stylize(photo.frame)), describe(photo.frame))
+            height, width = photo.frame.shape[:2]
+            painted = signed(replace(photo, frame=stylize(photo.frame)), describe((height, width)))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not task.replace and result.exists():
                 raise OutputError(f"{result}: already exists; --overwrite replaces it")

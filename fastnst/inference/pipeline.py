@@ -11,8 +11,8 @@ H height, W width in pixels; sizes are (height, width). Frames are uint8 (H, W, 
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +23,7 @@ from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
-from fastnst.inference.looks import FACE, LOOKS, face_weights, find_faces
+from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import Mask, read_mask
 from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
@@ -46,6 +46,11 @@ class Layer:
     def mix(self) -> str:
         """The mix in words, to stand after a name: @munch:2,monet:1; empty where there is none."""
         return _mix(self.weights)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the network file, in hexadecimal digits."""
+        return _sha256(self.session.path)
 
 
 class StylePipeline:
@@ -136,51 +141,52 @@ class StylePipeline:
             return np.stack([each(frame) for frame in photo])
         effects = self._effects
         strength = effects.strength if strength is None else strength
-        stylized = self._paint(photo, size, style_weights, strength * LOOKS[effects.look].strength)
-        if (faces := self._find_faces(photo)) is not None:
-            finer = self._paint(photo, size, style_weights, strength * FACE.strength, stroke=FACE.stroke)
-            stylized = combine(stylized, [(finer, faces)])
+        stylized = photo
+        for look, faces in self._passes(photo):
+            given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, look.stroke))
+            paintings = []
+            for layer, place in self._shown((photo.shape[0], photo.shape[1])):
+                weights: StyleWeights | None = layer.weights
+                if style_weights is not None and layer is self._layers[0]:
+                    weights = style_weights
+                share = strength * look.strength
+                own = min(share, MAX_STRENGTH) if layer.session.takes_strength else None
+                painted = layer.session(given, style_weights=weights, strength=own)
+                laid = self._lay_over(photo, given, painted, session=layer.session, weights=weights, strength=share)
+                paintings.append((laid, place))
+            whole = combine(photo, paintings) if self._mask is not None else paintings[0][0]
+            stylized = whole if faces is None else combine(stylized, [(whole, faces)])
         if effects.preserve_color if preserve_color is None else preserve_color:
             stylized = keep_colors(stylized, photo)
         if effects.brightness == "keep":
             stylized = keep_brightness(stylized, photo)
         return stylized if self._steadier is None else self._steadier(photo, stylized)
 
-    def _paint(
+    def _lay_over(
         self,
         photo: Frame,
-        size: tuple[int, int] | None,
-        style_weights: StyleWeights | None,
-        strength: float,
+        given: Frame,
+        painted: Frame,
         *,
-        stroke: float = 1.0,
+        session: StyleSession,
+        weights: StyleWeights | None,
+        strength: float,
     ) -> Frame:
-        """Paint a photo with all styles, each where the mask has it; `stroke` multiplies that of the effects."""
-        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, stroke))
-        paintings = []
-        for layer, place in self._shown((photo.shape[0], photo.shape[1])):
-            session = layer.session
-            weights: StyleWeights | None = layer.weights
-            if style_weights is not None and layer is self._layers[0]:
-                weights = style_weights
-            own = min(strength, MAX_STRENGTH) if session.takes_strength else None
-            painted = session(given, style_weights=weights, strength=own)
-            if self._refine is not None:
-                shares = shares_by_name(session, weights)
-                painted = self._refine(given, painted, session.path, shares, 1.0 if own is None else own)
-            painted = painted if given is photo else add_change(photo, given, painted)
-            paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
-        return combine(photo, paintings) if self._mask is not None else paintings[0][0]
+        """Refine what a network painted of `given`, add what changed to the photo, and blend it with that."""
+        if self._refine is not None:
+            own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
+            painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
+        painted = painted if given is photo else add_change(photo, given, painted)
+        return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
 
-    def _find_faces(self, photo: Frame) -> Frame | None:
-        """Weights of the faces in a portrait, (H, W); None where there are none."""
-        if self._effects.look != "portrait":
-            return None
-        size = (photo.shape[0], photo.shape[1])
+    def _passes(self, photo: Frame) -> Iterator[tuple[Look, Frame | None]]:
+        """What is painted one over the other, with weights (H, W): the whole photo, and a portrait's faces anew."""
+        effects, size = self._effects, (photo.shape[0], photo.shape[1])
+        yield Look(strength=LOOKS[effects.look].strength), None
         if self._faces is not None:
-            return self._faces.weights(size)[0]
-        found = find_faces(photo)
-        return face_weights(size, found) if found else None
+            yield FACE, self._faces.weights(size)[0]
+        elif effects.look == "portrait" and (faces := find_faces(photo)):
+            yield FACE, face_weights(size, faces)
 
     def switch(self, path: Path) -> None:
         """Stylize with another network in place of the first one from now on, all of its styles alike.
@@ -259,7 +265,7 @@ class StylePipeline:
         """
         on = [layer.session.choice.provider for layer in self._layers]
         networks = [
-            f"{_sha256(layer.session.path)}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
+            f"{layer.digest}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
             for layer, provider in zip(self._layers, on, strict=True)
         ]
         look = _words(networks, self._effects, self._mask, self._faces, self._refinement)
@@ -274,12 +280,32 @@ class StylePipeline:
         size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
-    def describe(self, photo: Frame) -> str:
-        """Say in one line how a photo is stylized: fastnst: starry, stroke 3.1, painted at 512x341."""
-        height, width = self.painted_size(photo.shape[:2])
-        stroke = self._effects.stroke_for((photo.shape[0], photo.shape[1]))
-        refined = f", {self._refinement.steps} steps of refinement" if self._refinement.steps else ""
-        return f"fastnst: {self.style}, stroke {stroke:.3g}, painted at {width}x{height}{refined}"
+    def describe(
+        self,
+        own: tuple[int, int],
+        /,
+        *,
+        size: tuple[int, int] | None = None,
+        style_weights: StyleWeights | None = None,
+        strength: float | None = None,
+        preserve_color: bool | None = None,
+    ) -> str:
+        """Say in one line how a call with the same arguments stylizes a photo of size `own`: networks and options.
+
+        A network is named by its style and the first digits of its file's SHA-256, as sha256sum prints it:
+        starry (5d0c9f2a71be), stroke 3.1, stylized at 512x341, strength 0.7
+        """
+        height, width = self.painted_size(own, size)
+        stroke = f"stroke {self._effects.stroke_for(own):.3g}, stylized at {width}x{height}"
+        effects = replace(
+            self._effects,
+            stroke=1,  # said already
+            strength=self._effects.strength if strength is None else strength,
+            preserve_color=self._effects.preserve_color if preserve_color is None else preserve_color,
+        )
+        first, *others = self._layers
+        networks = [_named(first, style_weights), *(_named(layer) for layer in others)]
+        return _words([*networks, stroke], effects, self._mask, self._faces, self._refinement)
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
@@ -332,6 +358,16 @@ def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[
     """Share of each style of a network in a picture, by its name."""
     names = session.style_names if session.styles > 1 else (session.style,)
     return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
+
+
+_DIGITS = 12
+"""Of a network's SHA-256 that its pictures hold."""
+
+
+def _named(layer: Layer, style_weights: StyleWeights | None = None) -> str:
+    session = layer.session
+    mix = layer.mix if style_weights is None else _mix(shares_by_name(session, style_weights))
+    return f"{session.style}{mix} ({layer.digest[:_DIGITS]})"
 
 
 def describe_look(style: str | None, effects: Effects, refinement: Refinement = NONE) -> str:

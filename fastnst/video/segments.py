@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 
 from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard
-from fastnst.batch.run import Attempt, Batch, BatchTally, Perform, Task, Work, Workshop
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Perform, Task, Work, Workshop
 from fastnst.errors import OutputError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
@@ -26,10 +26,11 @@ from fastnst.video.assembly import assemble
 from fastnst.video.batch import FilmWorkshop
 from fastnst.video.decoder import FilmDamage, main_video, open_film
 from fastnst.video.encoder import SEGMENT_FRAMES
+from fastnst.video.film import turn_upright
 from fastnst.video.job import SharedFolder, writing
 from fastnst.video.plan import FilmPlan, plan_film, refuse_existing
 from fastnst.video.stages import overlapping
-from fastnst.video.stylize import assembly_of, paint_frame, read_plan
+from fastnst.video.stylize import as_stored, assembly_of, by_fields, read_plan
 from fastnst.video.writer import Segment, SegmentedEncoder, load_segment, segment_name
 
 _FORGOTTEN = 1e-6
@@ -89,11 +90,14 @@ class SegmentWorkshop:
         folder = SharedFolder(plan.output, Path(task.output).parent)
         writer = SegmentedEncoder(folder, plan.encoding, first=number)
         pipeline.steady(plan.settings.steady, past)
+        paint = by_fields(pipeline, plan)
         frames = read_plan(plan, begin, self.times[begin - 1] if begin else None, FilmDamage())
         try:
             with overlapping(islice(frames, count), writer.write) as (read, write):
                 for place, frame in enumerate(read):
-                    painted = paint_frame(pipeline, frame, plan)
+                    painted = as_stored(
+                        frame, paint(turn_upright(frame.frame, plan.film.orientation)), pipeline.past, plan
+                    )
                     if place >= early and not write(painted):
                         break
             writer.finish()
@@ -147,7 +151,7 @@ def stylize_in_segments(
     work = work_of(SegmentWorkshop(film, plan, tuple(times)))
     settings = film.settings | {"encoding": str(plan.encoding), "ffmpeg": str(av.library_versions)}
     todo = BatchPlan(mine, str(folder), count, shard)
-    with Batch(todo, settings, work, overwrite=not plan.settings.resume) as batch:
+    with BatchRun(todo, settings, work, overwrite=not plan.settings.resume) as batch:
         for attempt in batch:
             with attempt:
                 attempt.notes = attempt.do()

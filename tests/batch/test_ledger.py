@@ -17,7 +17,7 @@ from fastnst.batch import ledger as ledgers
 from fastnst.batch import run as runs
 from fastnst.batch.jobs import BatchPlan, Job
 from fastnst.batch.ledger import Ledger, read_status
-from fastnst.batch.run import Attempt, Batch, BatchTally, Task
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Task
 from fastnst.errors import InputError, OutputError
 
 SETTINGS = {"look": "invert"}
@@ -53,7 +53,7 @@ def go(jobs: list[Job], out: Path, do: Do = copy, **options: Any) -> tuple[Batch
             yield Attempt(task, partial(do, task))
 
     plan = BatchPlan(jobs, str(out), len(jobs))
-    with Batch(plan, options.pop("settings", SETTINGS), work, **options) as batch:
+    with BatchRun(plan, options.pop("settings", SETTINGS), work, **options) as batch:
         for attempt in batch:
             with attempt:
                 attempt.notes = attempt.do()

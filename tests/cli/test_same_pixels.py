@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "mask": {"mask": "mask.png", "feather": 3.0},
     "stroke": {"stroke": 1.5},
     "brightness": {"brightness": "keep"},
+    "look": {"look": "bold", "strength": 0.5},
     "all": {
         "strength": 0.7,
         "mix": "munch:1,monet:2",

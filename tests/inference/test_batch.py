@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from fastnst.batch.jobs import BatchPlan, refuse_existing, result_of
-from fastnst.batch.run import Attempt, Batch, BatchTally, Task
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Task
 from fastnst.errors import InputError, OutputError
 from fastnst.inference.batch import plan_pictures, reduce_picture, stylize_file
 from fastnst.inference.stylizer import Stylizer
@@ -160,7 +160,7 @@ def stylize_all(
     def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
         return (Attempt(task, partial(stylize_file, stylize, task)) for task in tasks)
 
-    with Batch(plan._replace(alone=overwrite), {}, work, overwrite=overwrite) as batch:
+    with BatchRun(plan._replace(alone=overwrite), {}, work, overwrite=overwrite) as batch:
         for attempt in batch:
             with attempt:
                 attempt.notes = attempt.do()
