@@ -275,8 +275,7 @@ def test_the_agent_that_is_left_goes_on_alone(
     train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
     port = free_port()
     meet = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test"]
-    seconds = "last_call_timeout=6,keep_alive_interval=1,keep_alive_max_attempt=3"
-    meet += [f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf={seconds}"]
+    meet += [f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-conf=last_call_timeout=8"]
     with torchrun(server, meet, train) as first:
         wait_for_listener(port)
         with torchrun(server, meet, train) as second:
