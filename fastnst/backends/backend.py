@@ -17,6 +17,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
+OUTPUT = "stylized"
+"""What the contract calls the output of a network."""
+
 
 class UnavailableError(Exception):
     """A provider that cannot run here; the message is the reason, without a full stop."""
@@ -39,7 +42,7 @@ class Backend(Protocol):
     """Operators on whole pictures that an accelerator leaves to the CPU, such as Pad; empty if it has them all."""
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Compute the output that the back-end was opened for from the named inputs."""
+        """Compute the stylized pictures from the named inputs."""
         ...
 
 

@@ -71,7 +71,6 @@ class NetworkFile:
     feed: Callable[[Frame], dict[str, Array]]
     """Turns frames, uint8 (N, H, W, 3) RGB, into the network's inputs by name."""
 
-    output: str = "stylized"
     threads: int | None = None
 
 
@@ -164,9 +163,9 @@ def _opened(network: NetworkFile, provider: Provider) -> Iterator[Backend]:
 
 def _open(network: NetworkFile, provider: Provider, precision: Precision) -> Backend:
     if provider == "openvino":
-        return OpenVinoBackend(network.path, precision=precision, threads=network.threads, output=network.output)
+        return OpenVinoBackend(network.path, precision=precision, threads=network.threads)
     assert provider != "cpu"
-    return DeviceBackend(network.path, provider, precision=precision, threads=network.threads, output=network.output)
+    return DeviceBackend(network.path, provider, precision=precision, threads=network.threads)
 
 
 def _choose_fastest(network: NetworkFile, cpu: Backend, expected: Array) -> tuple[Backend, Choice]:

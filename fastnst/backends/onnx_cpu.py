@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnxruntime
 
-from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider, UnavailableError, first_line
+from fastnst.backends.backend import MUCH_SMALLER, OUTPUT, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.backends.contract import Port
 from fastnst.machine.resources import default_threads
 
@@ -35,13 +35,12 @@ class OnnxBackend:
     precision: Precision = "float32"
     on_cpu: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, threads: int | None = None, output: str | None = "stylized") -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         """Open an ONNX file.
 
         Args:
             path: the file.
             threads: None: one for each physical core that may be used.
-            output: the output that `run` computes; None: the first.
 
         Raises:
             Exception: ONNX Runtime's own, for a file that it cannot read.
@@ -49,7 +48,6 @@ class OnnxBackend:
         self._session = open_session(path, [CPU], threads)
         self.inputs = tuple(_port(node) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node) for node in self._session.get_outputs())
-        self._output = self.outputs[0].name if output is None else output
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._largest = 0
 
@@ -69,7 +67,7 @@ class OnnxBackend:
             self._largest = size
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         with _ended_after(limit_s, options):
-            result = _interruptible(lambda: self._session.run([self._output], dict(feeds), options)[0], options)
+            result = _interruptible(lambda: self._session.run([OUTPUT], dict(feeds), options)[0], options)
         # ONNX Runtime's array lies inside its working memory and keeps all of that alive (3 GB for a 4K picture).
         return result.copy()
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import onnxruntime
 from platformdirs import user_cache_path
 
-from fastnst.backends.backend import Array, Precision, Provider, UnavailableError
+from fastnst.backends.backend import OUTPUT, Array, Precision, Provider, UnavailableError
 from fastnst.backends.onnx_cpu import (
     CPU,
     ProviderEntry,
@@ -188,7 +188,6 @@ class DeviceBackend:
         *,
         precision: Precision = "float32",
         threads: int | None = None,
-        output: str = "stylized",
     ) -> None:
         """Open an ONNX file.
 
@@ -197,7 +196,6 @@ class DeviceBackend:
             accelerator: where it is to run.
             precision: what it computes in.
             threads: of what stays on the CPU.
-            output: the output that `run` computes.
 
         Raises:
             UnavailableError: the accelerator cannot run here, or ONNX Runtime would leave the work to the CPU.
@@ -207,7 +205,7 @@ class DeviceBackend:
         self.provider: Provider = accelerator
         self.precision: Precision = precision
         self.on_cpu: tuple[str, ...] = ()
-        self._path, self._accelerator, self._threads, self._output = path, accelerator, threads, output
+        self._path, self._accelerator, self._threads = path, accelerator, threads
         if accelerator in FIXED_SIZES_ONLY:
             self._any_size = None
             self._nodes: Sequence[Any] = open_session(path, [CPU], 1).get_inputs()
@@ -255,7 +253,7 @@ class DeviceBackend:
         if session.get_providers()[0] != ORT_NAMES[self._accelerator]:
             raise UnavailableError(why_not_loaded(self._accelerator))
         self.on_cpu = left_to_cpu(session, [name for name, _ in entries])
-        return BoundSession(session, self._output, DEVICE_MEMORY.get(self._accelerator))
+        return BoundSession(session, DEVICE_MEMORY.get(self._accelerator))
 
 
 def named_sizes(inputs: Sequence[Any], feeds: Mapping[str, Array]) -> dict[str, int]:
@@ -298,22 +296,22 @@ def left_to_cpu(session: onnxruntime.InferenceSession, wanted: Sequence[str]) ->
 class BoundSession:
     """A session whose inputs and output stay in the accelerator's memory from call to call."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, output: str, memory: str | None) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, memory: str | None) -> None:
         """Take an open session. `memory`: where arrays are put, as ONNX Runtime calls it; None: where they are."""
         self.inputs: Sequence[Any] = session.get_inputs()
-        self._session, self._output, self._memory = session, output, memory
+        self._session, self._memory = session, memory
         self._held: dict[str, Any] = {}
         self._binding = session.io_binding() if memory else None
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Compute the output from the named inputs; the result owns its memory."""
         if self._binding is None:
-            plain: Array = self._session.run([self._output], dict(feeds))[0]
+            plain: Array = self._session.run([OUTPUT], dict(feeds))[0]
             return plain.copy()
         for name, array in feeds.items():
             self._put(name, array)
         # Bound anew: the output may have another size than last time.
-        self._binding.bind_output(self._output, self._memory, 0)
+        self._binding.bind_output(OUTPUT, self._memory, 0)
         self._session.run_with_iobinding(self._binding)
         result: Array = self._binding.copy_outputs_to_cpu()[0]
         return result.copy()

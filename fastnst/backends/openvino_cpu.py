@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnst.backends.backend import MUCH_SMALLER, Array, Precision, Provider, UnavailableError, first_line
+from fastnst.backends.backend import MUCH_SMALLER, OUTPUT, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.machine.resources import default_threads
 
 # OpenVINO's words for what the CPU can do, and for what a network is to compute in.
@@ -29,16 +29,13 @@ class OpenVinoBackend:
     provider: Provider = "openvino"
     on_cpu: tuple[str, ...] = ()
 
-    def __init__(
-        self, path: Path, *, precision: Precision = "float32", threads: int | None = None, output: str = "stylized"
-    ) -> None:
+    def __init__(self, path: Path, *, precision: Precision = "float32", threads: int | None = None) -> None:
         """Open an ONNX file.
 
         Args:
             path: the file.
             precision: what it computes in; inputs and output are as in the file.
             threads: None: one for each physical core that may be used.
-            output: the output that `run` computes.
 
         Raises:
             UnavailableError: the package is not installed, or cannot read this network.
@@ -56,7 +53,7 @@ class OpenVinoBackend:
         }
         try:
             compiled = core.compile_model(_settle_layouts(core.read_model(path)), "CPU", settings)
-            self._output = compiled.output(output)
+            self._output = compiled.output(OUTPUT)
         except Exception as error:  # OpenVINO's errors are RuntimeErrors of many kinds
             raise UnavailableError(f"OpenVINO cannot read this network ({first_line(error)})") from error
         self.precision: Precision = precision

@@ -95,6 +95,11 @@ MODULES = {"status": "batch", "coco": "train", "quantize": "export", "bench-opti
 NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
 """Commands that need what the extra `train` brings."""
 
+NEED_MEMORY = {"stylize": (60, 620), "video": (60, 620), "webcam": (60, 620), "bench": (60, 620)}
+"""Megabytes of memory and of addresses that the libraries of a command take, measured with the smallest pictures."""
+
+NEED_MEMORY |= dict.fromkeys(NEED_TRAINING, (420, 3200))
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
 
@@ -211,6 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_command(tokens)
         _check_renamed(tokens)
         _check_installed(tokens)
+        _check_memory(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(_explain(error), status=2)
@@ -276,13 +282,27 @@ def _check_renamed(tokens: list[str]) -> None:
 
 def _check_installed(tokens: list[str]) -> None:
     """Say before any work that a command's packages are missing; its help can be read without them."""
-    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
-    if not command or command[0] not in NEED_TRAINING or command[-1] == "research":
-        return
-    if not {"--help", "-h", "--version"} & set(tokens):
+    command = _working_command(tokens)
+    if command and command[0] in NEED_TRAINING:
         from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
 
         check_training_installed(f"fastnst {' '.join(command)}")
+
+
+def _check_memory(tokens: list[str]) -> None:
+    """Say before any work that not even the command's libraries find room."""
+    command = _working_command(tokens)
+    if command and command[0] in NEED_MEMORY:
+        from fastnst.machine.resources import check_memory  # noqa: PLC0415
+
+        resident, addresses = NEED_MEMORY[command[0]]
+        check_memory(f"fastnst {' '.join(command)}", resident * 10**6, addresses * 10**6)
+
+
+def _working_command(tokens: list[str]) -> list[str]:
+    """The command that will do something, not only show its help; empty where there is none."""
+    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
+    return [] if command == ["research"] or {"--help", "-h", "--version"} & set(tokens) else command
 
 
 def _moved(tokens: list[str]) -> list[str]:

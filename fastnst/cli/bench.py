@@ -59,7 +59,7 @@ def bench(
         Style: the name of an installed one, or an .onnx file; by default all that are installed. The first
         is what others are compared with.
     against:
-        ONNX files of other projects: float32 (N, 3, H, W), RGB, in and out.
+        ONNX files of other projects, timed beside these.
     frame_size:
         Width and height of the pictures, pixels, as WIDTHxHEIGHT; several are timed. By default 640x480.
     provider:
@@ -97,12 +97,12 @@ def _plan(
     names = list(installed_styles()) if styles is None else styles
     if not names and not against:
         raise SettingError("no style is installed; name ONNX files by --style or --against")
-    networks = [(Path(name).stem if name.endswith(".onnx") else name, find_style(name), False) for name in names]
-    networks += [(path.stem, find_style(path), True) for path in against]
+    networks = [(Path(name).stem if name.endswith(".onnx") else name, find_style(name)) for name in names]
+    networks += [(path.stem, find_style(path)) for path in against]
     return [
-        Case(name, path, measured, provider, foreign)
+        Case(name, path, measured, provider)
         for measured in map(_read_size, sizes)
-        for name, path, foreign in networks
+        for name, path in networks
         for provider in providers
     ]
 

@@ -59,8 +59,7 @@ def evaluate(
     ----------
     style:
         Style: the name of an installed one, or an .onnx file; several of one painting are compared, also
-        other projects' that take and give float32 (N, 3, H, W) RGB in 0..255. Of a network that knows several styles,
-        trio@munch is one, and trio@munch:2,monet:1 a mix.
+        other projects'. Of a network that knows several styles, trio@munch is one, and trio@munch:2,monet:1 a mix.
     style_image:
         The painting that the style was trained on; needed for --photos.
     photos:

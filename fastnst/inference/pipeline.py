@@ -23,7 +23,7 @@ from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import PLAIN, Effects, read_effects
-from fastnst.inference.looks import FACE, LOOKS, face_weights, find_faces
+from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import Mask, read_mask
 from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
@@ -141,51 +141,52 @@ class StylePipeline:
             return np.stack([each(frame) for frame in photo])
         effects = self._effects
         strength = effects.strength if strength is None else strength
-        stylized = self._paint(photo, size, style_weights, strength * LOOKS[effects.look].strength)
-        if (faces := self._find_faces(photo)) is not None:
-            finer = self._paint(photo, size, style_weights, strength * FACE.strength, stroke=FACE.stroke)
-            stylized = combine(stylized, [(finer, faces)])
+        stylized = photo
+        for look, faces in self._passes(photo):
+            given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, look.stroke))
+            paintings = []
+            for layer, place in self._shown((photo.shape[0], photo.shape[1])):
+                weights: StyleWeights | None = layer.weights
+                if style_weights is not None and layer is self._layers[0]:
+                    weights = style_weights
+                share = strength * look.strength
+                own = min(share, MAX_STRENGTH) if layer.session.takes_strength else None
+                painted = layer.session(given, style_weights=weights, strength=own)
+                laid = self._lay_over(photo, given, painted, session=layer.session, weights=weights, strength=share)
+                paintings.append((laid, place))
+            whole = combine(photo, paintings) if self._mask is not None else paintings[0][0]
+            stylized = whole if faces is None else combine(stylized, [(whole, faces)])
         if effects.preserve_color if preserve_color is None else preserve_color:
             stylized = keep_colors(stylized, photo)
         if effects.brightness == "keep":
             stylized = keep_brightness(stylized, photo)
         return stylized if self._steadier is None else self._steadier(photo, stylized)
 
-    def _paint(
+    def _lay_over(
         self,
         photo: Frame,
-        size: tuple[int, int] | None,
-        style_weights: StyleWeights | None,
-        strength: float,
+        given: Frame,
+        painted: Frame,
         *,
-        stroke: float = 1.0,
+        session: StyleSession,
+        weights: StyleWeights | None,
+        strength: float,
     ) -> Frame:
-        """Paint a photo with all styles, each where the mask has it; `stroke` multiplies that of the effects."""
-        given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, stroke))
-        paintings = []
-        for layer, place in self._shown((photo.shape[0], photo.shape[1])):
-            session = layer.session
-            weights: StyleWeights | None = layer.weights
-            if style_weights is not None and layer is self._layers[0]:
-                weights = style_weights
-            own = min(strength, MAX_STRENGTH) if session.takes_strength else None
-            painted = session(given, style_weights=weights, strength=own)
-            if self._refine is not None:
-                shares = shares_by_name(session, weights)
-                painted = self._refine(given, painted, session.path, shares, 1.0 if own is None else own)
-            painted = painted if given is photo else add_change(photo, given, painted)
-            paintings.append((painted if session.takes_strength else blend(painted, photo, min(strength, 1.0)), place))
-        return combine(photo, paintings) if self._mask is not None else paintings[0][0]
+        """Refine what a network painted of `given`, add what changed to the photo, and blend it with that."""
+        if self._refine is not None:
+            own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
+            painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
+        painted = painted if given is photo else add_change(photo, given, painted)
+        return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
 
-    def _find_faces(self, photo: Frame) -> Frame | None:
-        """Weights of the faces in a portrait, (H, W); None where there are none."""
-        if self._effects.look != "portrait":
-            return None
-        size = (photo.shape[0], photo.shape[1])
+    def _passes(self, photo: Frame) -> Iterator[tuple[Look, Frame | None]]:
+        """What is painted one over the other, with weights (H, W): the whole photo, and a portrait's faces anew."""
+        effects, size = self._effects, (photo.shape[0], photo.shape[1])
+        yield Look(strength=LOOKS[effects.look].strength), None
         if self._faces is not None:
-            return self._faces.weights(size)[0]
-        found = find_faces(photo)
-        return face_weights(size, found) if found else None
+            yield FACE, self._faces.weights(size)[0]
+        elif effects.look == "portrait" and (faces := find_faces(photo)):
+            yield FACE, face_weights(size, faces)
 
     def switch(self, path: Path) -> None:
         """Stylize with another network in place of the first one from now on, all of its styles alike.

@@ -37,8 +37,6 @@ class Case:
     path: Path
     size: tuple[int, int]
     provider: ProviderChoice = "auto"
-    foreign: bool = False
-    """It may be of another project: any float32 (N, 3, H, W) in and out."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +215,7 @@ class CaseProcess:
             text=True,
         )
         height, width = case.size
-        asked = {"path": str(case.path), "provider": case.provider, "foreign": case.foreign, "threads": threads}
+        asked = {"path": str(case.path), "provider": case.provider, "threads": threads}
         asked |= {"height": height, "width": width, "result": str(result)}
         self._ran_on = str(self._ask(json.dumps(asked)).get("ran_on", ""))
 

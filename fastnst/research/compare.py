@@ -25,7 +25,7 @@ from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.weights import load_loss_network
-from fastnst.research.networks import EvaluatedNetwork, StylePainter, StylizeFrame
+from fastnst.research.networks import EvaluatedNetwork
 from fastnst.research.settings import CompareSettings
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
@@ -149,16 +149,13 @@ class Comparer:
     @property
     def fast_hardware(self) -> str:
         """What computes the fast network, and in which arithmetic."""
-        paint = self.network.paint
-        choice = str(paint.stylizer.choice) if isinstance(paint, StylePainter) else "cpu"
+        choice = str(self.network.paint.stylizer.choice)
         return f"{choice} (ONNX Runtime, float32)" if choice == "cpu" else choice
 
     @property
     def same_hardware(self) -> bool:
         """Both methods run on the same processor, so that their seconds compare."""
-        paint = self.network.paint
-        provider = paint.stylizer.provider if isinstance(paint, StylePainter) else "cpu"
-        return provider in _PROVIDERS_OF.get(self.device.type, ())
+        return self.network.paint.stylizer.provider in _PROVIDERS_OF.get(self.device.type, ())
 
     def run(
         self, photos: Sequence[tuple[str, Frame]], sizes: Sequence[int], on_step: OnStep | None = None
@@ -236,7 +233,7 @@ def judge(objective: PixelObjective, frame: Frame, device: torch.device) -> Judg
     return Judged(**objective.judge(to_image(frame).to(device)))
 
 
-def time_painting(paint: StylizeFrame, frame: Frame) -> tuple[Frame, float]:
+def time_painting(paint: Callable[[Frame], Frame], frame: Frame) -> tuple[Frame, float]:
     """Paint a frame and return it with the median seconds of several runs after warming up."""
     for _ in range(_WARM_UPS):
         painted = paint(frame)

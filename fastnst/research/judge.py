@@ -24,38 +24,37 @@ from fastnst.metrics.perceptual import (
 )
 from fastnst.report.blocks import Column
 
+
+def _lower(title: str, digits: int, meaning: str) -> Column:
+    return Column(title=title, digits=digits, better="lower", meaning=meaning)
+
+
+def _near_1(title: str, meaning: str) -> Column:
+    return Column(title=title, digits=2, better="near 1", meaning=meaning)
+
+
 PERCEPTUAL = {
-    "content": Column(
-        title="content",
-        better="lower",
-        meaning="Squared error of VGG-19's relu4_2 against the photo's, relative: 0 the photo itself.",
+    "content": _lower(
+        "content", 3, "Squared error of VGG-19's relu4_2 against the photo's, relative: 0 the photo itself."
     ),
-    "style": Column(
-        title="style",
-        better="lower",
-        meaning="Squared error of the Gram matrices against the painting's, relative, mean over relu1_1 to relu5_1. "
+    "style": _lower(
+        "style",
+        3,
+        "Squared error of the Gram matrices against the painting's, relative, mean over relu1_1 to relu5_1. "
         "Largely palette.",
     ),
-    "centred": Column(
-        title="centred",
-        better="lower",
-        meaning="The same with each channel's mean taken off first, so a covariance: texture.",
-    ),
+    "centred": _lower("centred", 3, "The same with each channel's mean taken off first, so a covariance: texture."),
 }
 SECOND_OPINION = {
-    "alexnet_content": Column(
-        title="AlexNet content",
-        better="lower",
-        meaning="As content, at AlexNet's relu3: a network that no one trains through.",
+    "alexnet_content": _lower(
+        "AlexNet content", 3, "As content, at AlexNet's relu3: a network that no one trains through."
     ),
-    "alexnet_style": Column(title="AlexNet style", better="lower", meaning="As style, over AlexNet's relu1 to relu5."),
-    "alexnet_centred": Column(
-        title="AlexNet centred", better="lower", meaning="As centred, over AlexNet's relu1 to relu5."
-    ),
-    "lpips": Column(
-        title="LPIPS",
-        better="lower",
-        meaning="Learned perceptual distance to the photo (AlexNet, v0.1): 0 equal. Says how far the picture went, not "
+    "alexnet_style": _lower("AlexNet style", 3, "As style, over AlexNet's relu1 to relu5."),
+    "alexnet_centred": _lower("AlexNet centred", 3, "As centred, over AlexNet's relu1 to relu5."),
+    "lpips": _lower(
+        "LPIPS",
+        3,
+        "Learned perceptual distance to the photo (AlexNet, v0.1): 0 equal. Says how far the picture went, not "
         "whether it went well.",
     ),
 }
@@ -63,51 +62,24 @@ SIMILARITY = {
     "ssim": Column(title="SSIM", better="higher", meaning="Structural similarity to the photo's luma: 1 equal."),
 }
 ARTIFACTS = {
-    "border": Column(
-        title="border",
-        digits=2,
-        better="lower",
-        meaning="Lines and bands along the edges, relative to the rest of the picture: about 1 none.",
+    "border": _lower(
+        "border", 2, "Lines and bands along the edges, relative to the rest of the picture: about 1 none."
     ),
-    "grid": Column(
-        title="grid",
-        digits=4,
-        better="lower",
-        meaning="Share of the fine detail that repeats exactly every 4 or 8 px: below 0.01 on photographs.",
+    "grid": _lower(
+        "grid", 4, "Share of the fine detail that repeats exactly every 4 or 8 px: below 0.01 on photographs."
     ),
-    "blobs": Column(
-        title="blobs",
-        digits=4,
-        better="lower",
-        meaning="Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none.",
+    "blobs": _lower(
+        "blobs", 4, "Share of the picture in flat or saturated squares of 7 px that the photo has not: 0 none."
     ),
-    "color": Column(
-        title="color",
-        digits=1,
-        better="lower",
-        meaning="Mean CIELAB distance of the pixels to the nearest of the painting's 256 colors.",
-    ),
+    "color": _lower("color", 1, "Mean CIELAB distance of the pixels to the nearest of the painting's 256 colors."),
 }
 APPEARANCE = {
-    "contrast": Column(
-        title="contrast",
-        digits=2,
-        better="near 1",
-        meaning="Standard deviation of luma over the painting's: below 1 paler.",
-    ),
-    "chroma": Column(
-        title="chroma",
-        digits=2,
-        better="near 1",
-        meaning="Standard deviation of the two color differences over the painting's: below 1 grayer.",
-    ),
+    "contrast": _near_1("contrast", "Standard deviation of luma over the painting's: below 1 paler."),
+    "chroma": _near_1("chroma", "Standard deviation of the two color differences over the painting's: below 1 grayer."),
     **{
-        f"octave_{size}": Column(
-            title=f"{size} px",
-            digits=2,
-            better="near 1",
-            meaning=f"Strength of what is about {size} px large in luma, over the painting's: below 1 softer, above "
-            "harsher.",
+        f"octave_{size}": _near_1(
+            f"{size} px",
+            f"Strength of what is about {size} px large in luma, over the painting's: below 1 softer, above harsher.",
         )
         for size in OCTAVES
     },
@@ -118,18 +90,16 @@ APPEARANCE = {
         meaning="Gray levels that are left once strokes are blurred away, of the painting's or, where it has fewer, of "
         "the photo's: below 0.7 a picture of two or three masses.",
     ),
-    "relief": Column(
-        title="relief",
-        digits=4,
-        better="lower",
-        meaning="Share of the fine detail's power that is the photo embossed, lit from one side: above 0.002 it looks "
+    "relief": _lower(
+        "relief",
+        4,
+        "Share of the fine detail's power that is the photo embossed, lit from one side: above 0.002 it looks "
         "like pressed plastic.",
     ),
-    "pattern": Column(
-        title="pattern",
-        digits=1,
-        better="lower",
-        meaning="How much one direction and period prevails, of 2.5 to 20 px, beyond what painting and photo have: 1 "
+    "pattern": _lower(
+        "pattern",
+        1,
+        "How much one direction and period prevails, of 2.5 to 20 px, beyond what painting and photo have: 1 "
         "not at all, above 3 stripes or a grid are seen. The median over photos.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Networks to evaluate: ours, and other people's ONNX files of the float form.
+"""Networks to evaluate: ours, and other projects' ONNX files.
 
 H height, W width in pixels. Frames are uint8 (H, W, 3) RGB.
 """
@@ -7,28 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from fastnst.backends.mixing import MIX_SIGN, StyleChoice, StyleWeights, choose_style
-from fastnst.errors import SettingError, StyleError
+from fastnst.errors import StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-
-MULTIPLE = 4
-"""Sides of the float form are padded to a multiple of this: usual networks halve them twice."""
-
-
-class StylizeFrame(Protocol):
-    """Paints a frame; the result has its size."""
-
-    def __call__(self, frame: Frame, /) -> Frame:
-        """Paint one frame."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +23,7 @@ class EvaluatedNetwork:
 
     name: str
     path: Path
-    paint: StylizeFrame
+    paint: "NetworkPainter"
     parameters: int
     """Trained numbers in the file."""
 
@@ -50,8 +36,8 @@ class EvaluatedNetwork:
         return digest(self.path.read_bytes()) + (digest(self.variant) if self.variant else "")
 
 
-class StylePainter:
-    """A network of ours, with a mix of its styles and a strength."""
+class NetworkPainter:
+    """An open network, with a mix of its styles and a strength."""
 
     def __init__(self, stylizer: Stylizer, weights: StyleWeights | None = None, strength: float | None = None) -> None:
         """Take an open network; SettingError for a mix or a strength that it does not take."""
@@ -63,36 +49,15 @@ class StylePainter:
         return self.stylizer(frame, style_weights=self._weights, strength=self._strength)
 
 
-class FloatNetwork:
-    """A network that takes and gives float32 (1, 3, H, W) RGB in 0..255, as pytorch/examples and others export it.
-
-    Pictures are padded by reflection at the right and the bottom to sides that are multiples of 4, and cropped after.
-    """
-
-    def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Paint one frame."""
-        height, width = frame.shape[:2]
-        padded = np.pad(frame, ((0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)), mode="reflect")
-        planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
-        painted: npt.NDArray[np.float32] = self._session.run(None, {self._input: planes})[0]
-        return np.ascontiguousarray(to_levels(painted)[:height, :width])
-
-
 def open_network(
     style: str | Path, *, name: str | None = None, strength: float | None = None, threads: int | None = None
 ) -> EvaluatedNetwork:
-    """Open a network: an installed style's name or an ONNX file, ours or of the float form.
+    """Open a network: an installed style's name or an ONNX file, ours or another project's.
 
     Args:
         style: with a mix for a network of several styles, such as trio@munch; all alike without one.
         name: what it is called; None: as in `style`, without a folder.
-        strength: for a network of ours; None: the full style.
+        strength: None: the full style.
         threads: on the CPU.
 
     Raises:
@@ -100,29 +65,12 @@ def open_network(
         SettingError: a mix or a strength that the network does not take.
     """
     choice = choose_style(style)
-    path, variant = choice.path, choice.mix if strength is None else f"{choice.mix} strength {strength:g}"
-    model = _read(path)
-    name = name or _name(choice)
-    inputs = [port for port in model.graph.input if port.name not in {i.name for i in model.graph.initializer}]
-    if any(port.name == "frame" for port in inputs):
-        # ONNX Runtime in float32, as for the others: what is fastest here may compute in bfloat16.
-        painter = StylePainter(Stylizer(path, provider="cpu", threads=threads), choice.weights, strength)
-        return EvaluatedNetwork(name, path, painter, count_parameters(model), variant)
-    if variant:
-        raise SettingError(f"{path}: not a network of ours, it takes neither a mix nor a strength")
-    if len(inputs) != 1 or _form(inputs[0]) != (onnx.TensorProto.FLOAT, 4, 3):
-        found = ", ".join(port.name for port in inputs) or "nothing"
-        raise StyleError(
-            f"{path}: takes {found}; expected a network of ours, or one input float32 (N, 3, H, W) RGB in 0..255"
-        )
-    try:
-        foreign = FloatNetwork(path)
-        tried = foreign(np.zeros((34, 37, 3), np.uint8))
-    except Exception as error:  # ONNX Runtime's errors have no common base
-        raise StyleError(f"{path}: cannot be run ({str(error).splitlines()[0][:160]})") from error
-    if tried.shape != (34, 37, 3):
-        raise StyleError(f"{path}: turns a picture of 37x34 into one of {tried.shape[1]}x{tried.shape[0]}")
-    return EvaluatedNetwork(name, path, foreign, count_parameters(model))
+    variant = choice.mix if strength is None else f"{choice.mix} strength {strength:g}"
+    # ONNX Runtime in float32: what is fastest here may compute in bfloat16.
+    paint = NetworkPainter(Stylizer(choice.path, provider="cpu", threads=threads), choice.weights, strength)
+    return EvaluatedNetwork(
+        name or _name(choice), choice.path, paint, count_parameters(onnx.load(choice.path)), variant
+    )
 
 
 def open_networks(styles: Sequence[str | Path], *, strength: float | None = None) -> list[EvaluatedNetwork]:
@@ -177,24 +125,5 @@ def count_parameters(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(tensor.dims)) for tensor in trained if tensor.dims)
 
 
-def to_levels(planes: npt.NDArray[np.float32]) -> Frame:
-    """Planes, float (1, 3, H, W) in 0..255, to a frame: rounded, clipped; undefined numbers become black."""
-    levels: Frame = np.rint(np.nan_to_num(planes[0]).clip(0, 255)).astype(np.uint8).transpose(1, 2, 0)
-    return levels
-
-
 def _name(choice: StyleChoice) -> str:
     return f"{choice.path.stem}{MIX_SIGN}{choice.mix}" if choice.mix else choice.path.stem
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's errors, and whatever the system says
-        raise StyleError(f"{path}: not a readable ONNX network ({error})") from error
-
-
-def _form(port: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    tensor = port.type.tensor_type
-    dims = tensor.shape.dim
-    return tensor.elem_type, len(dims), dims[1].dim_value if len(dims) == 4 else 0

@@ -7,7 +7,6 @@ C channels, h and w rows and columns of a piece, W columns of the map.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self, TypeAlias
 
@@ -17,17 +16,6 @@ import numpy.typing as npt
 from fastnst.errors import OutputError
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Statistics of all normalisations of a network, in the order of its graph."""
-
-    means: tuple[Numbers, ...]
-    """One (C,) for each normalization with C channels."""
-
-    variances: tuple[Numbers, ...]
-    """The same; divided by the number of pixels, as InstanceNormalization does."""
 
 
 class Moments:

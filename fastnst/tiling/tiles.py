@@ -9,10 +9,10 @@ picture before what comes after it is computed (planning.py), and every tile see
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,10 @@ from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
-from fastnst.tiling.featuremaps import Numbers, Statistics
-from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, one_piece_bytes, usable_memory
+from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.painting import Painting, Surface, TileGrid
-from fastnst.tiling.planning import MAP_BYTES, TilingPlan, fullest, make_plan
+from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
+from fastnst.tiling.surgery import fullest
 from fastnst.tiling.tileable import Part, Tileable, TileProvider, count_threads, evaluate_fixed
 
 DEFAULT_TILE = 256
@@ -87,12 +87,6 @@ class TiledStylizer:
             raise OutputError(f"{self._folder}: no such folder; expected one for temporary files")
         self._threads = count_threads(threads)
         self._tile, self._workers = self._fit(tile)
-        self._statistics: Statistics | None = None
-
-    @property
-    def statistics(self) -> Statistics | None:
-        """Statistics of the last picture: measured on it, or those given for it."""
-        return self._statistics
 
     def __call__(
         self,
@@ -100,7 +94,6 @@ class TiledStylizer:
         *,
         style_weights: StyleWeights | None = None,
         strength: float | None = None,
-        statistics: Statistics | None = None,
         on_progress: OnProgress | None = None,
     ) -> Frame:
         """Paint one picture.
@@ -109,7 +102,6 @@ class TiledStylizer:
             frame: uint8 (H, W, 3) RGB; not changed.
             style_weights: as for a `Stylizer`.
             strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
-            statistics: of another picture, e.g. a running average over a film; None: measured on this one.
             on_progress: called with the share that is done, rising to 1.
 
         Returns:
@@ -123,51 +115,41 @@ class TiledStylizer:
         single = self._single(frame)
         stylized = np.empty_like(single)
         extra = extra_feeds(self._network.contract, style_weights, strength)
-        self._run(single, stylized, extra, statistics, on_progress)
+        self._run(single, stylized, extra, on_progress)
         if strength is None or self._network.contract.strength:
             return stylized
         return blend(stylized, single, strength)
 
-    @property
-    def numbers(self) -> float:
+    @cached_property
+    def _numbers(self) -> float:
         """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
-        return fullest(self._network, self._network.graph.nodes, ["stylized"])
+        return fullest(self._network.density, self._network.graph.nodes, ["stylized"])
 
-    def plan(self, height: int, width: int, *, measured: bool = False) -> TilingPlan:
-        """How a prepared picture of that size is painted: passes, and what keeping maps between them takes.
-
-        Args:
-            height: rows.
-            width: columns.
-            measured: its statistics are given.
-        """
+    def plan(self, height: int, width: int) -> TilingPlan:
+        """How a prepared picture of that size is painted: passes, and what keeping maps between them takes."""
         free = shutil.disk_usage(self._folder).free * _USABLE_DISK
-        return make_plan(self._network, height * width, self._room(height, width), free, measured=measured)
+        return make_plan(self._network, height * width, self._room(height, width), free)
 
     def _run(
         self,
         frame: Frame,
         stylized: Frame,
         extra: dict[str, Array],
-        statistics: Statistics | None,
         on_progress: OnProgress | None,
     ) -> None:
         """Fill `stylized`, (H, W, 3), pass by pass."""
         network = self._network
         prepared = network.prepare(frame)
         height, width = prepared.shape[:2]
-        plan = self.plan(height, width, measured=statistics is not None)
+        plan = self.plan(height, width)
         grid = TileGrid.over((height, width), network.cell, self._tile, self._workers)
         fixed = evaluate_fixed(network.graph, extra) if extra else network.around.fixed
         report = _Report(on_progress, sum(each.work for each in plan.passes))
         with ThreadPoolExecutor(self._workers) as pool:
             surface = Surface(self._open_part, pool, self._folder)
             with closing(Painting(network, plan, prepared, grid, surface=surface, fixed=fixed)) as painting:
-                if statistics is not None:
-                    painting.measured.update(self._by_source(statistics))
                 for number, each in enumerate(plan.passes):
                     painting.run_pass(number, stylized if not each.norms else None, partial(report, each.work))
-                self._statistics = statistics or self._in_order(painting.measured)
 
     def _open_part(self, model: ModelProto) -> Part:
         return Part(model, self._provider, max(1, self._threads // self._workers))
@@ -192,7 +174,7 @@ class TiledStylizer:
 
     def _working(self, tile: int) -> float:
         """Bytes that one tile takes while it is computed."""
-        return self.numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
+        return self._numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
 
     def _single(self, frame: Frame) -> Frame:
         batch = as_batch(frame)
@@ -201,26 +183,9 @@ class TiledStylizer:
         single: Frame = batch[0]
         return single
 
-    def _by_source(self, statistics: Statistics) -> dict[str, tuple[Numbers, Numbers]]:
-        sources = [norm.source for norm in self._network.graph.norms]
-        expected = [(self._network.around.shapes[name][1],) for name in sources]
-        pairs = list(zip(statistics.means, statistics.variances, strict=False))
-        if [mean.shape for mean, _ in pairs] != expected or [variance.shape for _, variance in pairs] != expected:
-            raise SettingError(f"{self._network.graph.path}: statistics of another network; measure them with this one")
-        return dict(zip(sources, pairs, strict=True))
-
-    def _in_order(self, measured: Mapping[str, tuple[Numbers, Numbers]]) -> Statistics:
-        pairs = [measured[norm.source] for norm in self._network.graph.norms]
-        return Statistics(tuple(mean for mean, _ in pairs), tuple(variance for _, variance in pairs))
-
-
-def peak_memory(path: str | Path, height: int, width: int) -> int:
-    """Bytes of resident memory that painting a picture in one piece on the CPU takes, at most; raises StyleError."""
-    return one_piece_bytes(TiledStylizer(path).numbers, height * width)
-
 
 def _usual_memory() -> int:
-    return min(DEFAULT_MEMORY, usable_memory())
+    return min(DEFAULT_MEMORY, reachable_memory())
 
 
 class _Report:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,14 @@ def stylize_film(
         writer = _open_writer(own, plan, job)
         own.steady(plan.settings.steady, writer.past)
         resumed = count = writer.done
+        paint = by_fields(own, plan)
         try:
             frames = read_plan(plan, writer.done, writer.last_pts, damage)
             with overlapping(frames, writer.write) as (read, write):
                 for frame in read:
-                    if not write(paint_frame(own, frame, plan)):
+                    # Upright, as it is shown: a network has learnt from upright pictures.
+                    painted = paint(turn_upright(frame.frame, plan.film.orientation))
+                    if not write(as_stored(frame, painted, own.past, plan)):
                         break
                     count += 1
                     on_progress(FilmProgress(count, plan.frames, resumed, _size_to_come(plan, writer)))
@@ -105,16 +109,13 @@ def stylize_film(
     return FilmResult(plan.output, count, resumed, time.perf_counter() - started, damage, own.choice)
 
 
-def paint_frame(pipeline: StylePipeline, read: FilmFrame, plan: FilmPlan) -> FilmFrame:
-    """Stylize a frame, upright as it is shown: a network has learnt from upright pictures. Gives it as it is stored."""
-    shown = turn_upright(read.frame, plan.film.orientation)
-    painted = each_field(pipeline, shown) if keeps_fields(plan) else pipeline(shown)
-    return _as_stored(read, painted, pipeline.past, plan)
+def by_fields(pipeline: StylePipeline, plan: FilmPlan) -> Callable[[Frame], Frame]:
+    """What paints a film's upright frames: the pipeline, or where fields are kept, the pipeline field by field.
 
-
-def keeps_fields(plan: FilmPlan) -> bool:
-    """Whether frames are painted field by field; a film on its side has its fields in columns, as painted then."""
-    return plan.encoding is not None and plan.encoding.fields != "" and not swaps_sides(plan.film.orientation)
+    A film on its side has its fields in columns, as painted then.
+    """
+    keeps = plan.encoding is not None and plan.encoding.fields != "" and not swaps_sides(plan.film.orientation)
+    return partial(each_field, pipeline) if keeps else pipeline
 
 
 def _size_to_come(plan: FilmPlan, writer: SegmentedEncoder | FrameFileWriter) -> int | None:
@@ -190,7 +191,7 @@ def read_plan(plan: FilmPlan, done: int, last_done: int | None, damage: FilmDama
     )
 
 
-def _as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPlan) -> FilmFrame:
+def as_stored(read: FilmFrame, painted: Frame, past: Past | None, plan: FilmPlan) -> FilmFrame:
     """Turn a painted frame back as the film stores it, or with its transparency as it is shown."""
     turn, alpha = plan.film.orientation, read.alpha
     if alpha is not None and not plan.keeps_alpha:

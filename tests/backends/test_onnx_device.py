@@ -114,7 +114,7 @@ def test_a_result_owns_its_memory_and_inputs_are_not_changed(accelerated: Any, i
 
 
 def test_inputs_stay_where_they_are_from_call_to_call(invert: Path) -> None:
-    bound = BoundSession(open_session(invert, [CPU], 1), "stylized", "cpu")
+    bound = BoundSession(open_session(invert, [CPU], 1), "cpu")
     bound.run({"frame": FRAMES})
     place = bound._held["frame"].data_ptr()
     np.testing.assert_array_equal(bound.run({"frame": 255 - FRAMES}), FRAMES)

@@ -14,18 +14,12 @@ import onnx
 import pytest
 
 from fastnst.research.benchmark import Benchmark, Case, CaseProcess, Measurement, run_benchmark
-from fastnst.research.benchmark_worker import ForeignNetwork, serve
+from fastnst.research.benchmark_worker import serve
 
 INVERT = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 FOREIGN = """
-g (float[N, 3, H, W] input1) => (float[N, 3, H, W] output1, float[N, 3, H, W] output2)
-<float most = {300}, float half = {0.5}> {
-    less = Sub(most, input1)
-    output1 = Add(less, half)
-    output2 = Identity(input1)
-}"""
-FIXED = "g (float[1, 3, 8, 16] input1) => (float[1, 3, 8, 16] output1) { output1 = Identity(input1) }"
+g (float[N, 3, H, W] input1) => (float[N, 3, H, W] output1) <float most = {300}> { output1 = Sub(most, input1) }"""
 
 
 @pytest.fixture
@@ -139,7 +133,7 @@ def test_really_run(write: Any) -> None:
     ours, theirs = write(INVERT, "ours.onnx"), write(FOREIGN, "theirs.onnx")
     cases = [
         Case("ours", ours, (9, 17), "cpu"),
-        Case("theirs", theirs, (9, 17), "cpu", foreign=True),
+        Case("theirs", theirs, (9, 17), "cpu"),
         Case("gone", ours.with_name("gone.onnx"), (9, 17), "cpu"),
     ]
     measured = run_benchmark(cases, runs=2, threads=1).measurements
@@ -176,7 +170,6 @@ def asked(path: Path, **other: Any) -> dict[str, Any]:
         "result": result,
         "provider": "cpu",
         "threads": 1,
-        "foreign": False,
         "height": 9,
         "width": 17,
     } | other
@@ -194,45 +187,12 @@ def test_answers(write: Any) -> None:
     assert len(np.unique(painted)) > 50
 
 
-def test_ours_may_stand_among_foreign_ones(write: Any) -> None:
-    assert ask(asked(write(INVERT), foreign=True), "run")[1].keys() == {"elapsed_ms", "cpu_ms"}
-
-
 def test_errors_are_answers(write: Any) -> None:
     (answer,) = ask(asked(write(INVERT), provider="directml"))
     assert answer["error"].startswith("provider directml cannot run here")
-    (answer,) = ask(asked(write(FOREIGN)))
-    assert "expected one picture in and one out" in answer["error"]
     two = "g (float[1, 3, H, W] a, float[1] b) => (float[1, 3, H, W] c) { c = Mul(a, b) }"
-    (answer,) = ask(asked(write(two), foreign=True))
-    assert answer["error"].endswith(
-        "takes 'a' float32 (1, 3, ?, ?), 'b' float32 (1); expected one float32 (N, 3, H, W), RGB in 0..255"
-    )
-
-
-def test_foreign_network_from_picture_to_picture(write: Any) -> None:
-    frame = np.array([[[44, 45, 47], [254, 253, 255]]], np.uint8)
-    # 300.5 - x, rounded to even and clipped: 256.5, 255.5, 253.5; 46.5, 47.5, 45.5
-    painted = ForeignNetwork(write(FOREIGN), "cpu", 1, (1, 2))(frame)
-    np.testing.assert_array_equal(painted, [[[255, 255, 254], [46, 48, 46]]])
-
-
-def test_foreign_network_that_needs_multiples_gets_them(write: Any) -> None:
-    network = ForeignNetwork(write(FOREIGN), "cpu", 1, (9, 17))
-    frame = np.random.default_rng(0).integers(0, 256, (9, 17, 3), np.uint8)
-    fed = network.feed(frame[None])["input1"]
-    assert fed.shape == (1, 3, 16, 24)
-    np.testing.assert_array_equal(fed[0, :, :9, :17], frame.transpose(2, 0, 1))
-    np.testing.assert_array_equal(fed[0, :, 15, 3], frame[8, 3])
-    assert network(frame).shape == frame.shape
-
-
-def test_foreign_network_of_one_size(write: Any) -> None:
-    network = ForeignNetwork(write(FIXED), "cpu", 1, (8, 16))
-    frame = np.random.default_rng(0).integers(0, 256, (8, 16, 3), np.uint8)
-    np.testing.assert_array_equal(network(frame), frame)
-    (answer,) = ask(asked(write(FIXED), foreign=True))
-    assert answer["error"].endswith("takes pictures of 16x8 only")
+    (answer,) = ask(asked(write(two)))
+    assert "expected one picture in and one out" in answer["error"]
 
 
 def test_needs_no_torch() -> None:

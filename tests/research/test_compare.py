@@ -28,7 +28,7 @@ from fastnst.research.compare import (
     shown_steps,
     time_painting,
 )
-from fastnst.research.networks import EvaluatedNetwork, StylePainter, open_network
+from fastnst.research.networks import EvaluatedNetwork, open_network
 from fastnst.research.settings import CompareSettings
 
 
@@ -215,7 +215,6 @@ def test_what_computes_is_said(
     inverter: EvaluatedNetwork, settings: CompareSettings, painting: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparer = Comparer(inverter, painting, settings)
-    assert isinstance(comparer.network.paint, StylePainter)
     assert comparer.fast_hardware == "cpu (ONNX Runtime, float32)"
     pairs = [("cpu", "cpu"), ("cpu", "openvino"), ("cuda", "tensorrt"), ("cuda", "cpu"), ("cpu", "cuda")]
     for device, provider in pairs:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from fastnst.errors import StyleError
-from fastnst.research.networks import count_parameters, open_network, open_networks, to_levels
+from fastnst.research.networks import count_parameters, open_network, open_networks
 
 OURS = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -19,13 +19,7 @@ g (float[N, 3, H, W] image) => (float[N, 3, H2, W2] painted)
     large = Resize <mode = "nearest"> (small, roi, scales)
     painted = Sub(white, large)
 }"""
-SMALLER = """
-g (float[N, 3, H, W] image) => (float[N, 3, H2, W2] small) {
-    small = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (image)
-}"""
 GREY = "g (float[N, 1, H, W] image) => (float[N, 1, H, W] same) { same = Identity(image) }"
-TWO = "g (float[N, 3, H, W] image, float[N, 2] more) => (float[N, 3, H, W] same) { same = Identity(image) }"
-FIXED = "g (float[1, 3, 32, 32] image) => (float[1, 3, 32, 32] same) { same = Identity(image) }"
 
 
 def write(path: Path, graph: str) -> Path:
@@ -48,27 +42,11 @@ def test_a_float_network_gets_sides_of_multiples_of_4_and_gives_the_photos_size(
     assert painted.shape == FRAME.shape
     assert painted.dtype == np.uint8
     np.testing.assert_array_equal(painted[5, 9], 255 - FRAME[4:8, 8:12].max((0, 1)))
-    # Rows 37, 38 and 39 are rows 35, 34 and 33 again.
-    np.testing.assert_array_equal(painted[36, 0], 255 - FRAME[[36, 35, 34, 33], :4].max((0, 1)))
 
 
-def test_values_outside_the_levels_are_clipped_and_rounded() -> None:
-    planes = np.array([-3.0, 0.6, 254.4, 300.0, np.nan, np.inf], np.float32).reshape(1, 3, 1, 2)
-    assert to_levels(planes).tolist() == [[[0, 254, 0], [1, 255, 255]]]
-
-
-@pytest.mark.parametrize(
-    ("graph", "message"),
-    [
-        (SMALLER, "turns a picture of 37x34 into one of 10x9"),
-        (GREY, r"takes image; expected a network of ours, or one input float32 \(N, 3, H, W\)"),
-        (TWO, "takes image, more; expected a network of ours"),
-        (FIXED, "cannot be run"),
-    ],
-)
-def test_networks_of_other_forms(graph: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match=message):
-        open_network(write(tmp_path / "other.onnx", graph))
+def test_a_network_of_another_form(tmp_path: Path) -> None:
+    with pytest.raises(StyleError, match="expected one picture in and one out"):
+        open_network(write(tmp_path / "other.onnx", GREY))
 
 
 def test_a_file_that_is_no_network(tmp_path: Path) -> None:

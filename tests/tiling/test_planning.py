@@ -103,14 +103,6 @@ def test_more_room_costs_no_more_time(network: Tileable) -> None:
     assert times[0] > times[-1]
 
 
-def test_known_statistics_take_one_pass(network: Tileable) -> None:
-    plan = make_plan(network, PIXELS, room=1e9, disk=0, measured=True)
-    (only,) = plan.passes
-    assert only.reads == ("frame",)
-    # The kernel at half size reaches 2 pixels, the one before it 1 or 2 more, rounded up to whole cells.
-    assert only.halo == (4, 4)
-
-
 def test_a_pass_reaches_as_far_as_its_kernels(network: Tileable) -> None:
     first, second, last = make_plan(network, PIXELS, room=1e9, disk=0).passes
     assert first.halo == second.halo == (2, 2)
