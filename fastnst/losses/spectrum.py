@@ -1,4 +1,4 @@
-"""How strong detail of each size, direction and period is: bands of a pyramid, power spectra, and the terms by them.
+"""How strong colors and detail of each size, direction and period are: bands of a pyramid, spectra, the terms by them.
 
 A Gram matrix or a covariance is matched best by a picture that is too pale: where a network cannot find the painting's
 structure, the least squared error is that of less structure; and the energy of fine detail is met in the cheapest way,
@@ -38,6 +38,12 @@ RELIEF_LEVELS = 3
 
 TOLERANCE = 1.5
 """How many times its allowed share of the energy a direction may have before it counts as a pattern."""
+
+COLOR_SCALE = 4
+"""Pixels, each way, that colors are averaged over before their spread is compared."""
+
+LEAST_SPREAD = 0.03
+"""Variance of a direction of color that still counts, as a part of that of the strongest one."""
 
 _BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid as a compact image code"
 _LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
@@ -179,7 +185,72 @@ def _squared_correlation(one: Tensor, other: Tensor, together: bool) -> Tensor:
     return (product / (one.square().mean(-1) * other.square().mean(-1) + _EPSILON**2)).reshape(-1)
 
 
+# Colors: how far they spread, in every direction.
+
+
+def color_moments(image: Tensor, *, together: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of RGB over squares of `COLOR_SCALE` pixels: (B, 3, H, W) -> (B, 3), (B, 3, 3).
+
+    Over all images where they are judged `together`: (1, 3), (1, 3, 3). Single pixels would let a grating of fine color
+    stand for the colors of strokes.
+    """
+    colors = F.avg_pool2d(image, min(COLOR_SCALE, *image.shape[2:])).flatten(2)
+    colors = colors.transpose(0, 1).flatten(1)[None] if together else colors
+    mean = colors.mean(-1)
+    centred = colors - mean[..., None]
+    return mean, centred @ centred.mT / colors.shape[-1]
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """What brings colors of a covariance, (B, 3, 3), to one deviation in every direction: (B, 3, 3).
+
+    Directions with less than `LEAST_SPREAD` of the largest variance count as if they had so much.
+    """
+    variances, directions = torch.linalg.eigh(covariance)
+    least = LEAST_SPREAD * variances.amax(-1, keepdim=True) + _EPSILON
+    whitened: Tensor = directions.mT / (variances.clamp(min=0) + least).sqrt()[..., None]
+    return whitened
+
+
+def color_loss(moments: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], whitened: Tensor) -> Tensor:
+    """Squared differences of mean and covariance in the painting's whitened colors, a mean over directions: (B,).
+
+    A loss network hardly sees color: most energy of its first layers is that of light and dark edges, so that networks
+    trained by it alone are grey. Here each direction of color counts as much as that from black to white.
+
+    Args:
+        moments: mean and covariance, (B, 3) and (B, 3, 3).
+        wanted: the painting's, (B or 1, 3) and (B or 1, 3, 3).
+        whitened: `whitening` of the painting's covariance, (B or 1, 3, 3).
+    """
+    shifted = (whitened @ (moments[0] - wanted[0])[..., None]).square().mean((-1, -2))
+    spread = whitened @ (moments[1] - wanted[1]) @ whitened.mT
+    return shifted + spread.square().sum((-1, -2)) / 3
+
+
 # The terms.
+
+
+@dataclass(frozen=True)
+class ColorLoss(LossTerm):
+    """How far the colors spread in every direction, beside the style image's: see `color_loss`."""
+
+    name = "color"
+    follows_strength = True
+
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
+        """Mean, (1, 3), covariance and its whitening, (1, 3, 3) each."""
+        _whole(positions)
+        mean, covariance = color_moments(style.image)
+        return {self.name: (mean, covariance, whitening(covariance))}
+
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+        """(B,), or (1,) where images are judged together."""
+        moments, losses = color_moments(judged.image, together=judged.together), []
+        for target in styles:
+            mean, covariance, whitened = target.reference[self.name]
+            losses.append(target.weight * color_loss(moments, (mean, covariance), whitened))
+        return torch.stack(losses).sum(0)
 
 
 @dataclass(frozen=True)
@@ -256,6 +327,6 @@ class ReliefLoss(LossTerm):
 def _whole(positions: Positions | None) -> None:
     if positions is not None:
         raise SettingError(
-            "--detail-weight, --pattern-weight and --relief-weight compare whole pictures, not regions; leave them "
-            "or the masks out"
+            "--color-weight, --detail-weight, --pattern-weight and --relief-weight compare whole pictures, not "
+            "regions; leave them or the masks out"
         )
