@@ -84,7 +84,7 @@ class LossSettings:
     weight."""
 
     detail_weight: Annotated[float, LOSS] = 0.0
-    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    """Weight of the difference in how strong the finest detail, of about 2 pixels, is, as a part of the style
     weight."""
 
     pattern_weight: Annotated[float, LOSS] = 0.0

@@ -21,9 +21,6 @@ from fastnst.errors import SettingError
 from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features
 
-LEVELS = 5
-"""Bands of the pyramid: detail of about 2, 4, ... 32 pixels."""
-
 PERIODS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 """Edges of the rings of periods in which patterns are looked for, pixels."""
 
@@ -49,8 +46,6 @@ _BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid a
 _LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
 _EPSILON = 1e-6
 
-_LUMA_CHROMA = (1.5, 0.75, 0.75)  # weights of the bands of Y, Cb and Cr, their sum 3
-
 
 # Strength: how far values are spread, apart from how they are arranged.
 
@@ -70,21 +65,15 @@ def luma_chroma(image: Tensor) -> Tensor:
     return torch.einsum("kc,bchw->bkhw", image.new_tensor(rows), image)
 
 
-def band_deviations(image: Tensor, levels: int = LEVELS) -> Tensor:
-    """Standard deviations of the bands of a pyramid, finest first, and of what is left: -> (B, 3, levels + 1).
+def finest_detail(image: Tensor) -> Tensor:
+    """Standard deviation of luminance less its own blurred copy, detail of about 2 pixels: (B, 3, H, W) -> (B,).
 
-    Of Y, Cb and Cr of images, (B, 3, H, W) in [0, 1]. A band is a level less its own blurred copy. Heeger and Bergen
-    (1995, "Pyramid-based texture analysis/synthesis") match the bands of such a pyramid.
+    It is the first band of the pyramid that Heeger and Bergen (1995, "Pyramid-based texture analysis/synthesis") match.
     """
-    level, deviations = luma_chroma(image), []
-    for _ in range(levels):
-        if min(level.shape[2:]) <= len(_BINOMIAL) // 2:
-            break  # too small a picture to be halved further
-        blurred = _blurred(level)
-        deviations.append((level - blurred).flatten(2).std(-1))
-        level = blurred[..., ::2, ::2]
-    rest = level.flatten(2).std(-1, correction=0)
-    return torch.stack([*deviations, *[rest] * (levels + 1 - len(deviations))], dim=-1)
+    luma = luma_chroma(image)[:, :1]
+    if min(luma.shape[2:]) <= len(_BINOMIAL) // 2:  # too small a picture to be blurred
+        return luma.flatten(1).std(-1, correction=0)
+    return (luma - _blurred(luma)).flatten(1).std(-1)
 
 
 def _blurred(image: Tensor) -> Tensor:
@@ -255,26 +244,22 @@ class ColorLoss(LossTerm):
 
 @dataclass(frozen=True)
 class DetailLoss(LossTerm):
-    """How strong detail of each size is beside the style image's, in luminance above all: contrast, strokes, masses."""
+    """How strong the finest detail is beside the style image's: without it networks are soft."""
 
     name = "detail"
     follows_strength = True
 
     def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
-        """Deviations of the bands, (1, 3, levels + 1)."""
+        """Its deviation, (1,)."""
         _whole(positions)
-        return {self.name: (band_deviations(style.image),)}
+        return {self.name: (finest_detail(style.image),)}
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
-        """(B,)."""
-        own = band_deviations(judged.image)
+        """(B,), or (1,) where images are judged together."""
+        own = finest_detail(judged.image)
         if judged.together:  # what the images have on average: one may be flatter than another, not all of them
             own = own.square().mean(0, keepdim=True).sqrt()
-        weights = own.new_tensor(_LUMA_CHROMA)[:, None]
-        losses = [
-            target.weight * (weights * log_ratio_loss(own, target.reference[self.name][0])).mean((1, 2))
-            for target in styles
-        ]
+        losses = [target.weight * log_ratio_loss(own, target.reference[self.name][0]) for target in styles]
         return torch.stack(losses).sum(0)
 
 

@@ -115,7 +115,7 @@ def test_fine_color_does_not_stand_for_that_of_strokes() -> None:
     assert color_moments(stripes)[1].abs().max() < 1e-6
 
 
-def test_contrast_is_wanted_whatever_the_arrangement(painting: Tensor) -> None:
+def test_fine_detail_is_wanted_whatever_the_arrangement(painting: Tensor) -> None:
     # The least of a covariance's error over contrasts lies below 1 where structures differ; that of detail does not.
     other = picture(7)
     depths = [0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
