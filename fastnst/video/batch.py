@@ -34,6 +34,8 @@ FILM_SUFFIXES = frozenset(CONTAINERS) | {
     ".m2t",
     ".m2ts",
     ".m2v",
+    ".mjpeg",
+    ".mjpg",
     ".mod",
     ".mpe",
     ".mpeg",
