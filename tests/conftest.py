@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import Contract, extra_feeds
+from fastnst.io.images import Frame, read_frame
 from fastnst.models import export
 from fastnst.models.network import StyleNetwork
 
@@ -85,6 +86,16 @@ def style_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("style") / "waves.png"
     Image.fromarray(draw_picture(100, (80, 96))).save(path)
     return path
+
+
+@pytest.fixture
+def photo(photos: Path) -> Frame:
+    return read_frame(photos / "photo0.png")
+
+
+@pytest.fixture
+def painting(style_picture: Path) -> Frame:
+    return read_frame(style_picture)
 
 
 @pytest.fixture(scope="session")

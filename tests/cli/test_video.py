@@ -11,7 +11,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import onnx
 import pytest
 from cyclopts import App
 from PIL import Image
@@ -24,15 +23,7 @@ from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.stylize import FilmProgress
 
-INVERT = """<ir_version: 8, opset_import: ["" : 17]>
-g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 QUICK = ("--threads", "1", "--codec-threads", "1")
-
-
-@pytest.fixture
-def style(tmp_path: Path) -> str:
-    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
-    return str(tmp_path / "invert.onnx")
 
 
 def write_film(path: Path, frames: int = 10) -> Path:

@@ -13,22 +13,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-import onnx
 import pytest
 
 from fastnst.cli import main
 from fastnst.cli.webcam import _styles
 from fastnst.io.images import read_frame
 
-INVERT = """<ir_version: 8, opset_import: ["" : 17]>
-g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
 START = "import sys; from fastnst.cli import main; main(sys.argv[1:])"
-
-
-@pytest.fixture
-def style(tmp_path: Path) -> str:
-    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
-    return str(tmp_path / "invert.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.images import Frame, read_frame
 
 
 @pytest.fixture
@@ -19,13 +18,3 @@ def small(loss_weights: Path) -> OptimizeSettings:
         loss_weights=loss_weights,
         precision="float32",
     )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
