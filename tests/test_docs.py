@@ -61,11 +61,11 @@ def test_the_pages_have_commands() -> None:
 
 @cache
 def known_options() -> set[str]:
-    """Options of all commands, and two of others: TensorBoard's, and everyone's."""
+    """Options of all commands, and some of others: TensorBoard's, and those that every command has."""
     apps = [*(cli.app[name] for name in cli.COMMANDS), *(cli.app["research"][name] for name in cli.RESEARCH)]
     apps += [cli.app["styles"][name] for name in ("add", "remove")]
     options = {option for app in apps for argument in app.assemble_argument_collection() for option in argument.names}
-    return options | {"--logdir", "--help"}
+    return options | {"--logdir", "--help", "--verbose"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

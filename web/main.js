@@ -60,6 +60,8 @@ const state = {
   /** @type {Painted & Size | null} */ last: null,
   /** the picture or the controls changed since the last painting */ stale: true,
   opening: false,
+  /** @type {Record<string, number>} ms of the last picture */ stages: {},
+  /** pictures since the page was opened */ painted: 0,
   /** @type {number[]} times at which pictures were shown, ms */ shown: [],
   /** @type {(() => void) | null} */ wake: null,
 };
@@ -145,7 +147,8 @@ async function run() {
         await pause(700);
       }
     }
-    if (source.live) await pause(1000 / fps() - (performance.now() - began) - 2);
+    const rest = 1000 / fps() - (performance.now() - began) - 2;
+    if (source.live && rest > 0) await pause(rest); // also for 0 ms, a timer would take 4
   }
 }
 
@@ -154,19 +157,26 @@ const fps = () => Number(select("fps").value);
 
 /** @param {Source} source */
 async function paintNewest(source) {
+  await source.fresh();
   const size = paintingSize(source);
-  const frame = await source.frame();
   const began = performance.now();
+  const frame = await source.frame();
+  const captured = performance.now();
   const painted = await engine.paint({ frame, ...size, conditions: conditions(), keepColors: input("keep-colors").checked });
   if (source !== state.source) {
     painted.frame.close();
     painted.picture.close();
     return;
   }
+  const returned = performance.now();
   forget();
   state.last = { ...painted, ...size };
-  compose(canvas, pen, painted);
-  const elapsed = performance.now() - began;
+  state.painted++;
+  compose(canvas, pen, painted, !source.live || state.split || recorder.running);
+  const now = performance.now();
+  const inWorker = Object.values(painted.stages).reduce((sum, ms) => sum + ms, 0);
+  state.stages = { capture: captured - began, ...painted.stages, handing: returned - captured - inWorker, show: now - returned };
+  const elapsed = now - began;
   const stroke = strokeOf(input("stroke").valueAsNumber);
   if (source.live && !document.hidden) keeper.note(elapsed * stroke ** 2, performance.now() / 1000);
   report(source, elapsed);
@@ -225,18 +235,37 @@ function conditions() {
   return { weights, strength };
 }
 
+/** Long side below which pictures that move are enlarged here: the browser's own enlarging shows their pixels. */
+const SMALL = 320;
+
 /**
- * Lay the painting over the photo, at the photo's size.
+ * The size to show a picture at: the photo's, or the painting's in the photo's shape, since enlarging each picture of
+ * many takes longer than painting some.
+ * @param {Pick<Painted, "picture" | "frame">} painted
+ * @param {boolean} full
+ * @returns {Size}
+ */
+function shownSize({ picture, frame }, full) {
+  const photo = "displayWidth" in frame ? { width: frame.displayWidth, height: frame.displayHeight } : frame;
+  const long = Math.max(picture.width, picture.height);
+  const scale = full ? 1 : Math.min(1, ((long < SMALL ? 2 : 1) * long) / Math.max(photo.width, photo.height));
+  return { width: Math.round(photo.width * scale), height: Math.round(photo.height * scale) };
+}
+
+/**
+ * Lay the painting over the photo.
  * @param {HTMLCanvasElement} target
  * @param {CanvasRenderingContext2D} brush its context
  * @param {Pick<Painted, "picture" | "frame">} painted
+ * @param {boolean} [full] at the photo's size, whatever size was painted
  */
-function compose(target, brush, { picture, frame }) {
-  const [width, height] = "displayWidth" in frame ? [frame.displayWidth, frame.displayHeight] : [frame.width, frame.height];
+function compose(target, brush, painted, full = true) {
+  const { picture, frame } = painted;
+  const { width, height } = shownSize(painted, full);
   if (target.width !== width || target.height !== height) Object.assign(target, { width, height });
   const strength = input("strength").valueAsNumber / 100;
   const laidOver = engine.opened?.contract.strength ? 1 : Math.min(strength, 1);
-  brush.imageSmoothingQuality = "high";
+  brush.imageSmoothingQuality = width > picture.width ? "high" : "low";
   brush.save();
   if (state.mirror) brush.setTransform(-1, 0, 0, 1, width, 0);
   if (laidOver < 1) brush.drawImage(frame, 0, 0, width, height);
@@ -273,14 +302,12 @@ function drawOriginal(brush, frame, width, height) {
 function report(source, elapsed) {
   const now = performance.now();
   state.shown = [...state.shown.filter((time) => now - time < 2000), now];
-  const { stages, width, height } = /** @type {Painted & Size} */ (state.last);
+  const { width, height } = /** @type {Painted & Size} */ (state.last);
   const rate = state.shown.length > 1 ? (state.shown.length - 1) / ((now - state.shown[0]) / 1000) : 0;
   const speed = source.live ? `${rate.toFixed(rate < 10 ? 1 : 0)} fps · ` : "";
   const figures = `${speed}${elapsed.toFixed(0)} ms · ${width} × ${height} · ${engine.opened?.words ?? ""}`;
   $("figures").textContent = state.figures ? figures : "";
-  for (const stage of /** @type {const} */ (["copy", "prepare", "network", "finish"])) {
-    $(`ms-${stage}`).textContent = stages[stage].toFixed(1);
-  }
+  for (const [stage, ms] of Object.entries(state.stages)) $(`ms-${stage}`).textContent = ms.toFixed(1);
   if (recorder.running) {
     const seconds = Math.floor(recorder.seconds);
     $("recording-time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
@@ -566,7 +593,10 @@ async function snapshot() {
 function toggleRecording() {
   try {
     if (recorder.running) recorder.stop();
-    else recorder.start(canvas, state.source?.sound() ?? [], fileName(), say);
+    else {
+      if (state.last) compose(canvas, pen, state.last); // the film has one size from its first frame on
+      recorder.start(canvas, state.source?.sound() ?? [], fileName(), say);
+    }
   } catch (error) {
     complain(error);
   }

@@ -13,7 +13,7 @@ import { UserError } from "./network.js";
  * @property {() => {style: string, strength: number, keepColors: boolean}} settings
  * @property {(network: NetworkEntry) => Promise<void>} addNetwork
  *
- * @typedef {"film" | "picture" | "refine" | "train"} Kind
+ * @typedef {"film" | "picture" | "train"} Kind
  * @typedef {{job?: string, kind?: Kind, share?: number, words?: string, done?: string, error?: string, file?: string, result?: string,
  *   style?: string, upload?: string, have?: number}} Told
  */
@@ -30,35 +30,25 @@ export function nativeAddress(hash) {
   return `ws://${location.hostname}:${said.get("native")}/?token=${encodeURIComponent(said.get("token") ?? "")}`;
 }
 
-/** @type {Record<Kind, {title: string, words: string, button: string, accept: string, pictures: string[]}>} */
+/** @type {Record<Kind, {title: string, words: string, button: string, accept: string}>} */
 const KINDS = {
   train: {
     title: "Learn a painting",
     words: "It becomes a style of its own, and the camera is seen in it.",
     button: "Choose a painting…",
     accept: "image/*",
-    pictures: ["painting"],
   },
   film: {
     title: "Stylize a film",
     words: "Whole, at its own size, with its sound, in the style that is chosen.",
     button: "Choose a film…",
     accept: "video/*,.mkv",
-    pictures: ["film"],
   },
   picture: {
-    title: "Stylize a large picture",
-    words: "At its own size, in tiles where it needs them.",
+    title: "Stylize a picture",
+    words: "At its own size, however large, in the style that is chosen. Good and best refine it with the style's painting: seconds, minutes.",
     button: "Choose a picture…",
     accept: "image/*",
-    pictures: ["picture"],
-  },
-  refine: {
-    title: "Refine a picture",
-    words: "The exact method: slow, and the best that there is. Choose two files: the photo first, then the painting.",
-    button: "Choose the photo…",
-    accept: "image/*",
-    pictures: ["photo", "painting"],
   },
 };
 
@@ -75,7 +65,8 @@ export class Workshop {
     /** @type {((told: Told) => void) | null} */ this.answer = null;
     /** @type {Promise<WebSocket> | null} */ this.socket = null;
     this.list = Object.assign(document.createElement("ul"), { className: "jobs" });
-    this.minutes = minutesChoice();
+    this.minutes = choice("Minutes to learn", ["1", "5", "20", "60"]);
+    this.quality = choice("Quality", ["draft", "good", "best"]);
     for (const kind of /** @type {Kind[]} */ (Object.keys(KINDS))) place.append(this.offer(kind));
     place.append(this.list);
   }
@@ -88,36 +79,31 @@ export class Workshop {
     const note = Object.assign(document.createElement("p"), { className: "note", textContent: words });
     const start = Object.assign(document.createElement("button"), { type: "button", textContent: button, className: "wide" });
     start.addEventListener("click", () => this.begin(kind).catch((error) => this.page.say(error.message, "alarm")));
-    section.append(heading, note, ...(kind === "train" ? [this.minutes.label] : []), start);
+    const asked = { train: [this.minutes.label], picture: [this.quality.label], film: [] }[kind];
+    section.append(heading, note, ...asked, start);
     return section;
   }
 
   /** @param {Kind} kind */
   async begin(kind) {
-    const { accept, pictures } = KINDS[kind];
-    const files = [];
-    for (const what of pictures) {
-      if (files.length) this.page.say(`Now choose the ${what}.`, "alarm");
-      files.push(await chooseFile(accept));
-    }
-    await this.start(kind, files);
+    await this.start(kind, await chooseFile(KINDS[kind].accept));
   }
 
   /**
-   * Send files and begin the work.
+   * Send a file and begin the work.
    * @param {Kind} kind
-   * @param {File[]} files
+   * @param {File} file
    */
-  async start(kind, files) {
+  async start(kind, file) {
     const item = this.list.appendChild(document.createElement("li"));
     try {
-      const uploads = [];
-      for (const file of files) uploads.push(await this.upload(file, item));
-      const request = { do: "start", kind, upload: uploads[0], painting: uploads[1], name: files[0].name, ...this.page.settings() };
+      const upload = await this.upload(file, item);
+      const asked = { seconds: 60 * Number(this.minutes.select.value), quality: this.quality.select.value };
+      const request = { do: "start", kind, upload, name: file.name, ...asked, ...this.page.settings() };
       const socket = await this.connect();
       this.current = item;
       this.answer = (told) => this.failed(item, told.error ?? "it was not understood");
-      socket.send(JSON.stringify({ ...request, seconds: 60 * Number(this.minutes.select.value) }));
+      socket.send(JSON.stringify(request));
     } catch (error) {
       this.failed(item, error instanceof Error ? error.message : String(error));
     }
@@ -209,8 +195,9 @@ export class Workshop {
     item.replaceChildren(line);
     this.page.say(`Done: ${told.done}.`);
     if (told.style) {
-      const style = { name: told.style, title: told.style, thumbnail: "" };
-      await this.page.addNetwork({ name: told.style, title: told.style, file: "", styles: [style], strength: false });
+      const title = told.style.replaceAll(/[_-]/g, " ").replace(/^./, (letter) => letter.toUpperCase());
+      const style = { name: told.style, title, thumbnail: "" };
+      await this.page.addNetwork({ name: told.style, title, file: "", styles: [style], strength: false });
     }
   }
 
@@ -224,10 +211,14 @@ export class Workshop {
   }
 }
 
-function minutesChoice() {
-  const label = Object.assign(document.createElement("label"), { textContent: "Minutes to learn " });
+/**
+ * @param {string} title
+ * @param {string[]} values
+ */
+function choice(title, values) {
+  const label = Object.assign(document.createElement("label"), { textContent: title });
   const select = document.createElement("select");
-  select.append(...["1", "5", "20", "60"].map((minutes) => new Option(minutes, minutes)));
+  select.append(...values.map((value) => new Option(value, value)));
   label.append(select);
   return { label, select };
 }

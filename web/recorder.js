@@ -39,7 +39,7 @@ export class Recorder {
    * @param {HTMLCanvasElement} canvas
    * @param {MediaStreamTrack[]} sound
    * @param {string} name without an ending
-   * @param {(words: string) => void} onEnd called when it is saved
+   * @param {(words: string, kind?: "alarm") => void} onEnd called when it is saved, or is empty
    */
   start(canvas, sound, name, onEnd) {
     if (!("MediaRecorder" in window)) throw new UserError("This browser cannot record.");
@@ -51,8 +51,10 @@ export class Recorder {
     recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
     recorder.addEventListener("stop", () => {
       stream.getVideoTracks().forEach((track) => track.stop());
+      const film = new Blob(parts, { type: recorder.mimeType });
+      if (!film.size) return onEnd("Nothing was recorded: no picture came in this time. Record for longer.", "alarm");
       const file = `${name}.${recorder.mimeType.includes("mp4") ? "mp4" : "webm"}`;
-      save(new Blob(parts, { type: recorder.mimeType }), file);
+      save(film, file);
       onEnd(`Recording saved: ${file}.`);
     });
     recorder.start(1000);

@@ -11,6 +11,7 @@ import { UserError } from "./network.js";
  * @property {boolean} mirrored shown as in a mirror
  * @property {string} name in words
  * @property {{width: number, height: number}} size pixels
+ * @property {() => Promise<void>} fresh waits until there is a frame that was not taken yet
  * @property {() => Promise<VideoFrame | ImageBitmap>} frame the newest frame; the caller closes it
  * @property {() => MediaStreamTrack[]} sound
  * @property {() => MediaStreamTrack[]} tracks of a camera
@@ -106,7 +107,8 @@ export async function openPicture(file, name) {
 export function fromBitmap(bitmap, name, mirrored = false) {
   const size = { width: bitmap.width, height: bitmap.height };
   const frame = () => createImageBitmap(bitmap);
-  return { live: false, mirrored, name, size, frame, sound: () => [], tracks: () => [], close: () => bitmap.close() };
+  const close = () => bitmap.close();
+  return { live: false, mirrored, name, size, fresh: async () => {}, frame, sound: () => [], tracks: () => [], close };
 }
 
 /**
@@ -126,7 +128,6 @@ async function resized(bitmap, { width, height }) {
  * @returns {Source}
  */
 function fromVideo(element, { name, mirrored, sound, tracks, close }) {
-  const fresh = newFrames(element);
   return {
     live: true,
     mirrored,
@@ -134,10 +135,8 @@ function fromVideo(element, { name, mirrored, sound, tracks, close }) {
     get size() {
       return { width: element.videoWidth, height: element.videoHeight };
     },
-    frame: async () => {
-      await fresh();
-      return "VideoFrame" in self ? new VideoFrame(element) : createImageBitmap(element);
-    },
+    fresh: newFrames(element),
+    frame: async () => ("VideoFrame" in self ? new VideoFrame(element) : createImageBitmap(element)),
     sound,
     tracks,
     close: () => {

@@ -96,9 +96,18 @@ def choose_style(style: str | Path) -> StyleChoice:
     name, sign, mix = str(style).rpartition(MIX_SIGN)
     # Files and folders may be called so, too.
     if not (name and sign) or mix.lower().endswith(".onnx") or {"/", "\\"}.intersection(mix):
-        return _within(str(style)) or StyleChoice(find_style(style))
+        return _within(str(style)) or StyleChoice(_find(style))
     read_mix(mix)
     return StyleChoice(find_style(name), mix)
+
+
+def _find(style: str | Path) -> Path:
+    """The file of a style; an unknown name is told the nearest also of those within networks."""
+    try:
+        return find_style(style)
+    except StyleError:
+        within = {name for path in installed_styles().values() for name in _styles_of(path) if name}
+        return find_style(style, others=within)
 
 
 def _within(name: str) -> StyleChoice | None:

@@ -53,8 +53,8 @@ DEVICE_MEMORY: dict[Accelerator, str] = {"cuda": "cuda", "tensorrt": "cuda"}
 """Where pictures are put for the accelerator, in ONNX Runtime's word. The others fetch them themselves."""
 
 _NOT_BUILT_IN: dict[Accelerator, str] = {
-    "cuda": "this ONNX Runtime was built without CUDA; pip install onnxruntime-gpu is the one with it",
-    "tensorrt": "this ONNX Runtime was built without TensorRT; pip install onnxruntime-gpu is the one with it",
+    "cuda": "this ONNX Runtime was built without CUDA; pip install 'fastnst[gpu]' brings the one with it",
+    "tensorrt": "this ONNX Runtime was built without TensorRT; pip install 'fastnst[gpu]' brings the one with it",
     "coreml": "this ONNX Runtime was built without Core ML, which exists on macOS only",
     "directml": (
         "this ONNX Runtime was built without DirectML; onnxruntime-directml, on Windows, takes an environment of its "
@@ -64,10 +64,7 @@ _NOT_BUILT_IN: dict[Accelerator, str] = {
 }
 
 _NOT_LOADED: dict[Accelerator, str] = {
-    "cuda": (
-        "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with "
-        "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-    ),
+    "cuda": "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with pip install 'fastnst[gpu]'",
     "tensorrt": "ONNX Runtime could not load it; its libraries come with pip install tensorrt",
     "coreml": "ONNX Runtime could not load it",
     "directml": "ONNX Runtime could not load it; it needs a GPU with DirectX 12",

@@ -34,7 +34,7 @@ _REASONS = (
         r"has opset \1, and this ONNX Runtime reads up to \2; update onnxruntime, or export it with an older opset",
     ),
     (
-        r'External data path does not exist: "?([^"]+)"?',
+        r'(?:External data path does not exist: "?|cannot get file size: No such file or directory \[)([^"\]]+)["\]]?',
         r"its weights lie in another file, \1, which is not there; put it beside the network, or save both in one file",
     ),
     (r"No Op registered for (\S+) with domain_version of (\d+)", r"has the operator \1, which opset \2 does not know"),

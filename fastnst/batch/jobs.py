@@ -7,6 +7,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, overload
 
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.errors import InputError, OutputError, SettingError
-from fastnst.io.storage import is_address, list_addresses
+from fastnst.io.addresses import is_address, list_addresses
 
-Digests: TypeAlias = npt.NDArray[np.uint64]
+Marks: TypeAlias = npt.NDArray[np.int64]
 
 
 class Job(NamedTuple):
@@ -33,21 +34,34 @@ class JobList(Sequence[Job]):
     """Jobs, in the bytes of their names: a million take about as much memory as their list in a file."""
 
     def __init__(self) -> None:
-        self._text = bytearray()
-        self._ends = array("Q", [0])
-        # How many bytes at the source's end are the name; or how many after the source are, negative.
-        self._names = array("q")
+        self._folders: dict[str, int] = {}
+        """What stands before the name in sources, which many share, each with its number."""
+
+        self._text, self._ends, self._kinds = bytearray(), array("Q", [0]), array("q")
+        """A job's bytes are its name, and its kind is the number of its folder; or where the source does not end in
+        the name, source and name, and the kind is the length of the name, negative."""
 
     def append(self, job: Job) -> None:
         """Add a job."""
-        source, name = os.fsencode(job.source), os.fsencode(job.name)
-        shared = source.endswith(name)
-        self._text += source if shared else source + name
+        source, name = job
+        content = name.encode("utf-8", "surrogatepass")
+        if source.endswith(name):
+            folder = source[: len(source) - len(name)]
+            self._kinds.append(self._folders.setdefault(folder, len(self._folders)))
+        else:
+            self._kinds.append(-len(content))
+            content = source.encode("utf-8", "surrogatepass") + content
+        self._text += content
         self._ends.append(len(self._text))
-        self._names.append(len(name) if shared else -len(name))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._kinds)
+
+    def __iter__(self) -> Iterator[Job]:
+        folders, text, begin = list(self._folders), self._text, 0
+        for kind, end in zip(self._kinds, islice(self._ends, 1, None), strict=True):
+            yield _read_job(text[begin:end], kind, folders)
+            begin = end
 
     @overload
     def __getitem__(self, at: int) -> Job: ...
@@ -59,9 +73,15 @@ class JobList(Sequence[Job]):
         if isinstance(at, slice):
             return [self[place] for place in range(*at.indices(len(self)))]
         at = range(len(self))[at]
-        text, length = bytes(self._text[self._ends[at] : self._ends[at + 1]]), self._names[at]
-        name = text[len(text) - abs(length) :]
-        return Job(os.fsdecode(text if length >= 0 else text[: len(text) + length]), os.fsdecode(name))
+        return _read_job(self._text[self._ends[at] : self._ends[at + 1]], self._kinds[at], list(self._folders))
+
+
+def _read_job(content: bytearray, kind: int, folders: Sequence[str]) -> Job:
+    if kind >= 0:
+        name = content.decode("utf-8", "surrogatepass")
+        return Job(folders[kind] + name, name)
+    source, name = (part.decode("utf-8", "surrogatepass") for part in (content[:kind], content[kind:]))
+    return Job(source, name)
 
 
 def digest(text: str) -> int:
@@ -142,7 +162,7 @@ def read_names(list_file: str) -> list[str]:
 class BatchPlan(NamedTuple):
     """What a batch is to do."""
 
-    jobs: JobList
+    jobs: Sequence[Job]
     """Those of the shard."""
 
     output: str
@@ -195,21 +215,25 @@ def settle_jobs(
     Raises:
         OutputError: two sources for one result, or a result that is one of the sources.
     """
-    jobs, sources, results = JobList(), array("Q"), array("Q")
-    place = (lambda name: f"{output}/{name}") if is_address(output) else _place_below(output)
+    jobs, sources, results = JobList(), array("q"), array("q")
+    real_folder = lru_cache(maxsize=4096)(_real_folder)  # of this call: the working folder may change
+    root = output if is_address(output) else os.path.realpath(output)
     for job in found:
-        sources.append(digest(os.path.normcase(_real(job.source))))
-        results.append(digest(os.path.normcase(place(job.name))))
+        sources.append(hash(_real(job.source, real_folder)))
+        results.append(hash(_real(f"{root}/{job.name}", real_folder, follow=False)))
         jobs.append(job)
-    marks = np.frombuffer(sources, np.uint64)
+    marks = np.frombuffer(sources, np.int64)
     first = np.sort(np.unique(marks, return_index=True)[1])
     if len(first) < len(jobs):
         jobs = _chosen(jobs, first)
-    _refuse_clashes(jobs, marks, np.frombuffer(results, np.uint64)[first], output, what)
+    _refuse_clashes(jobs, marks, np.frombuffer(results, np.int64)[first], output, what)
     if alone or shard.parts == 1:
         return BatchPlan(jobs, output, len(jobs), WHOLE, alone)
-    mine = [at for at, job in enumerate(jobs) if shard.holds(job.name)]
-    return BatchPlan(_chosen(jobs, mine), output, len(jobs), shard)
+    mine = JobList()
+    for job in jobs:
+        if shard.holds(job.name):
+            mine.append(job)
+    return BatchPlan(mine, output, len(jobs), shard)
 
 
 def _chosen(jobs: JobList, places: Iterable[int]) -> JobList:
@@ -227,32 +251,21 @@ def refuse_existing(plan: BatchPlan) -> None:
             raise OutputError(f"{path}: already exists; --overwrite replaces it")
 
 
-def _place_below(output: str) -> Callable[[str], str]:
-    root = os.path.realpath(output)
-
-    def place(name: str) -> str:
-        folder, _, file = name.rpartition("/")
-        return f"{_real_folder(f'{root}/{folder}')}{os.sep}{file}"
-
-    return place
-
-
-def _real(source: str) -> str:
-    """A source without links."""
-    if is_address(source):
-        return source
-    folder, file = os.path.split(source)
-    if not file or file in {".", ".."} or os.path.islink(source):  # noqa: PTH114 - a million Paths are slow
-        return os.path.realpath(source)
-    return f"{_real_folder(os.path.abspath(folder))}{os.sep}{file}"  # noqa: PTH100 - the working folder may change
+def _real(path: str, real_folder: Callable[[str], str], *, follow: bool = True) -> str:
+    """A path without links, where it is not an address; without `follow` its last part may be one."""
+    if is_address(path):
+        return path
+    folder, file = os.path.split(path)
+    if not file or file in {".", ".."} or (follow and os.path.islink(path)):  # noqa: PTH114 - Paths are slow
+        return os.path.normcase(os.path.realpath(path))
+    return f"{real_folder(folder)}{os.sep}{os.path.normcase(file)}"
 
 
-@lru_cache(maxsize=4096)
 def _real_folder(folder: str) -> str:
-    return os.path.realpath(folder).rstrip(os.sep)
+    return os.path.normcase(os.path.realpath(folder)).rstrip(os.sep)
 
 
-def _refuse_clashes(jobs: JobList, sources: Digests, results: Digests, output: str, what: str) -> None:
+def _refuse_clashes(jobs: JobList, sources: Marks, results: Marks, output: str, what: str) -> None:
     among = np.flatnonzero(np.isin(results, sources))
     if among.size:
         path = result_of(output, jobs[int(among[0])])

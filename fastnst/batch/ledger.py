@@ -1,11 +1,7 @@
-"""What is done in an output folder, who is at what, and what failed: kept beside the results, so that a run goes on.
+"""An output folder as one process of a batch sees it: what is done, who is at what, and how far all are.
 
-    OUT/failed.jsonl              what failed and why, one JSON object a line
-    OUT/.fastnst/done-*.jsonl     the manifest: one line for each result; each process appends to a file of its own
-    OUT/.fastnst/claims/          a file for each job at hand, made exclusively
-    OUT/.fastnst/workers/         a file for each running process, written anew while it lives
-
-Each process writes files of its own, because network disks and object stores do not append in one piece.
+OUT/.fastnst/claims/          a file for each job at hand, made exclusively
+OUT/.fastnst/workers/         a file for each running process, written anew while it lives
 """
 
 import contextlib
@@ -16,28 +12,30 @@ import platform
 import secrets
 import threading
 import time
-from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self
 
-import numpy as np
-import numpy.typing as npt
 import psutil
-from filelock import FileLock, Timeout
 
 from fastnst.batch.jobs import WHOLE, Job, Shard, digest
+from fastnst.batch.manifest import (
+    RECORDS,
+    Manifest,
+    alone,
+    made_mark,
+    merge_records,
+    record_files,
+    settings_key,
+    source_mark,
+    write_failures,
+)
 from fastnst.errors import OutputError
-from fastnst.io.storage import FileStamp, LocalStorage, Storage, open_storage, source_stamp
+from fastnst.io.addresses import FileStamp, source_stamp
+from fastnst.io.storage import LocalStorage, Storage, open_storage
 
-RECORDS = ".fastnst"
-"""Name of the folder below the output folder."""
-
-FAILED = "failed.jsonl"
 _CLAIMS, _WORKERS = f"{RECORDS}/claims", f"{RECORDS}/workers"
-_MERGED = "done-merged.jsonl"
 _ALIVE_EVERY_S = 20.0
 _GONE_AFTER_S = 120.0
 """Without a sign of life, on another computer; on this one the process itself is looked for."""
@@ -45,168 +43,6 @@ _GONE_AFTER_S = 120.0
 _COMPUTER = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _LINES_AN_OBJECT = 200
 """In an object store, where a file is written anew for each line."""
-
-_MOST_UNSORTED = 100_000
-
-Entries: TypeAlias = npt.NDArray[np.void]
-_ENTRY = np.dtype([("name", np.uint64), ("source", np.uint64), ("made", np.uint64), ("at", np.float64)])
-
-
-class Entry(NamedTuple):
-    """What the newest record of a name says."""
-
-    source: int
-    """Of size and time of what it was made from."""
-
-    made: int
-    """Of settings and size of the result; 0: it failed, or there is no record."""
-
-    at: float
-    """When, seconds since 1970."""
-
-
-_NOTHING = Entry(0, 0, 0.0)
-
-
-class Manifest:
-    """The newest record of each name, by whichever process: 32 bytes each."""
-
-    def __init__(self, storage: Storage) -> None:
-        """Read all that is there."""
-        self._storage = storage
-        self._bytes_read: dict[str, int] = {}
-        self._sorted = np.zeros(0, _ENTRY)
-        self._newer: dict[int, Entry] = {}
-        self.failed: dict[str, dict[str, Any]] = {}
-        """Records by name, of what failed and was not done since."""
-
-        self.total = 0
-        """Jobs of all shards, as the newest run counted them."""
-
-        self._total_at = 0.0
-        self._load()
-
-    def __getitem__(self, name: str) -> Entry:
-        mark = digest(name)
-        if mark in self._newer:
-            return self._newer[mark]
-        at = int(np.searchsorted(self._sorted["name"], np.uint64(mark)))
-        if at < len(self._sorted) and int(self._sorted["name"][at]) == mark:
-            return Entry(*(self._sorted[field][at].item() for field in ("source", "made", "at")))
-        return _NOTHING
-
-    @property
-    def done(self) -> int:
-        """How many results there are."""
-        self._sort()
-        return int(np.count_nonzero(self._sorted["made"]))
-
-    def refresh(self) -> None:
-        """Read what was added since, by whichever process."""
-        for record in self._unread():
-            self.note(record)
-
-    def note(self, record: Mapping[str, Any]) -> None:
-        """Take in a record."""
-        if self._is_header(record):
-            return
-        name, entry = str(record["name"]), entry_of(record)
-        if entry.at < self[name].at:
-            return
-        self._newer[digest(name)] = entry
-        if entry.made:
-            self.failed.pop(name, None)
-        else:
-            self.failed[name] = dict(record)
-        if len(self._newer) >= _MOST_UNSORTED:
-            self._sort()
-
-    def _load(self) -> None:
-        columns, times = tuple(array("Q") for _ in range(3)), array("d")
-        for record in self._unread():
-            if self._is_header(record):
-                continue
-            name, entry = str(record["name"]), entry_of(record)
-            for column, value in zip(columns, (digest(name), entry.source, entry.made), strict=True):
-                column.append(value)
-            times.append(entry.at)
-            if not entry.made:
-                self.failed[name] = max(self.failed.get(name, record), record, key=lambda each: float(each["at"]))
-        added = np.empty(len(times), _ENTRY)
-        for field, values in zip(_ENTRY.names or (), (*columns, times), strict=True):
-            added[field] = values
-        self._merge(added)
-        self.failed = {name: record for name, record in self.failed.items() if not self[name].made}
-
-    def _is_header(self, record: Mapping[str, Any]) -> bool:
-        """Whether a line is the first of a run's, which says how many jobs there are."""
-        if "total" not in record:
-            return False
-        if float(record["at"]) > self._total_at:
-            self.total, self._total_at = int(record["total"]), float(record["at"])
-        return True
-
-    def _unread(self) -> Iterator[dict[str, Any]]:
-        for name in self._storage.names(RECORDS):
-            if name.endswith(".jsonl"):
-                data = self._storage.read(f"{RECORDS}/{name}", self._bytes_read.get(name, 0))
-                whole = data.rfind(b"\n") + 1  # a line that is being written has no end yet
-                self._bytes_read[name] = self._bytes_read.get(name, 0) + whole
-                yield from parse_records(data[:whole])
-
-    def _sort(self) -> None:
-        """Move what came in one by one to the sorted array, which takes a tenth of the memory."""
-        rows = [(mark, *entry) for mark, entry in self._newer.items()]
-        self._newer = {}
-        self._merge(np.array(rows, _ENTRY))
-
-    def _merge(self, added: Entries) -> None:
-        both = np.concatenate([self._sorted, added]) if len(added) else self._sorted
-        both = both[np.lexsort((both["at"], both["name"]))]
-        last = np.append(both["name"][1:] != both["name"][:-1], True)[: len(both)]
-        self._sorted = both[last]
-
-
-def parse_records(data: bytes) -> Iterator[dict[str, Any]]:
-    """Records of a file's lines; a line that is none, such as half a one after a crash, is passed over."""
-    for line in data.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            record = json.loads(line)
-            if isinstance(record, dict) and _is_record(record):
-                yield record
-
-
-def _is_record(record: dict[str, Any]) -> bool:
-    if not isinstance(record.get("at"), float | int):
-        return False
-    if isinstance(record.get("total"), int):
-        return True
-    source = record.get("input")
-    made = isinstance(source, list) and len(source) == 2 and isinstance(record.get("output"), int)
-    return isinstance(record.get("name"), str) and (made or "failed" in record)
-
-
-def entry_of(record: Mapping[str, Any]) -> Entry:
-    """What the manifest keeps of a record."""
-    if "failed" in record:
-        return Entry(0, 0, float(record["at"]))
-    made = made_mark(str(record["settings"]), int(record["output"]))
-    return Entry(source_mark(FileStamp(*record["input"])), made, float(record["at"]))
-
-
-def source_mark(stamp: FileStamp) -> int:
-    """A number that stands for a source's size and time."""
-    return digest(f"{stamp.size} {stamp.changed_ns}")
-
-
-def made_mark(settings: str, size: int) -> int:
-    """A number that stands for settings and the size of a result; never 0."""
-    return digest(f"{settings} {size}") or 1
-
-
-def settings_key(settings: Mapping[str, object]) -> str:
-    """A short name for all that results depend on beside their sources."""
-    return f"{digest(json.dumps(settings, sort_keys=True, default=str)):016x}"
 
 
 class Ledger:
@@ -258,21 +94,19 @@ class Ledger:
         self.storage.remove(f"{_WORKERS}/{self._worker}")
         if self._lines:
             self.manifest.refresh()
-            write_failures(self.storage, self.manifest)
+            with contextlib.suppress(OutputError):  # a full disk; the records have them, too
+                write_failures(self.storage, self.manifest)
 
     def is_done(self, job: Job) -> bool:
         """Whether a job's result is there, made from this source with these settings."""
         entry = self.manifest[job.name]
         if not entry.made or (self._overwrite and entry.at < self._began):
             return False
-        result, source = self.storage.stamp(job.name), source_stamp(job.source)
-        if result is None or source is None:
+        result = self.storage.stamp(job.name)
+        if result is None or entry.made != made_mark(self._settings, result.size):
             return False
-        return entry.source == source_mark(source) and entry.made == made_mark(self._settings, result.size)
-
-    def is_there(self, job: Job) -> bool:
-        """Whether something stands in a result's place."""
-        return self.storage.stamp(job.name) is not None
+        source = source_stamp(job.source)
+        return source is not None and entry.source == source_mark(source)
 
     def may_replace(self, job: Job) -> bool:
         """Whether what stands in a result's place is this batch's own: of an earlier source, or left by a crash.
@@ -292,11 +126,11 @@ class Ledger:
                 return False
             self._inherited.add(job.name)
         self._sources[job.name] = source_stamp(job.source)
-        self.manifest.refresh()
-        self.storage.stamp(job.name, fresh=True)
-        if self.is_done(job):
-            self.release(job)
-            return False
+        if self.storage.stamp(job.name, fresh=True) is not None:  # else nobody can have done it
+            self.manifest.refresh()
+            if self.is_done(job):
+                self.release(job)
+                return False
         return True
 
     def record_done(self, job: Job, size: int, elapsed_s: float) -> None:
@@ -369,31 +203,6 @@ def is_alive(storage: Storage, worker: str) -> bool:
         return True
 
 
-@contextmanager
-def alone(storage: Storage) -> Iterator[None]:
-    """Keep other processes out of the block, where the records lie on a disk that knows locks."""
-    if not isinstance(storage, LocalStorage):
-        yield
-        return
-    lock = FileLock(storage.path / RECORDS / "lock", timeout=30)
-    with contextlib.suppress(Timeout, NotImplementedError, OSError):  # of network disks that know no locks
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def write_failures(storage: Storage, manifest: Manifest) -> None:
-    """Write failed.jsonl; with nothing to write it goes."""
-    with alone(storage):
-        if not manifest.failed:
-            storage.remove(FAILED)
-            return
-        lines = [json.dumps(manifest.failed[name]) + "\n" for name in sorted(manifest.failed)]
-        storage.write(FAILED, "".join(lines).encode())
-
-
 class BatchStatus(NamedTuple):
     """How far a batch is."""
 
@@ -401,14 +210,18 @@ class BatchStatus(NamedTuple):
     """Jobs of all shards, as the newest run counted them."""
 
     done: int
-    failed: dict[str, str]
-    """Reasons, by the names of the results."""
+    failed: dict[str, bytes]
+    """Lines of failed.jsonl, by the names of the results."""
 
     workers: int
     """Processes that are at it."""
 
     claimed: int
     """Jobs that they are at."""
+
+    def reasons(self) -> Iterator[tuple[str, str]]:
+        """What failed, by the name of the result, and why."""
+        return ((name, str(json.loads(line)["failed"])) for name, line in self.failed.items())
 
     @property
     def left(self) -> int:
@@ -422,41 +235,30 @@ def read_status(output: str | Path) -> BatchStatus:
     Raises OutputError where there is no batch.
     """
     storage = open_storage(output)
-    if not any(name.endswith(".jsonl") for name in storage.names(RECORDS)):
+    if not record_files(storage):
         raise OutputError(f"{output}: holds no batch; expected a folder that fastnst stylize or video has written to")
     workers = [name for name in storage.names(_WORKERS) if is_alive(storage, name)]
     if not workers:
         with contextlib.suppress(OutputError):  # a folder that may only be read
             merge_records(storage)
+            _forget_workers(storage)
     manifest = Manifest(storage)
-    with contextlib.suppress(OutputError):
-        write_failures(storage, manifest)
-    failed = {name: str(record["failed"]) for name, record in sorted(manifest.failed.items())}
+    try:
+        failed = write_failures(storage, manifest)
+    except OutputError:
+        failed = manifest.failures()
     claims = [name for name in storage.names(_CLAIMS) if _owner(storage, name) in workers]
-    return BatchStatus(manifest.total, manifest.done, failed, len(workers), len(claims))
+    return BatchStatus(manifest.header["total"], manifest.done, failed, len(workers), len(claims))
 
 
 def _owner(storage: Storage, claim: str) -> str:
     return storage.read(f"{_CLAIMS}/{claim}").decode("utf-8", "replace")
 
 
-def merge_records(storage: Storage) -> None:
-    """Put the newest record of each name into one file, in place of the processes' own. All must have ended."""
-    with alone(storage):
-        files = [name for name in storage.names(RECORDS) if name.endswith(".jsonl")]
-        if len(files) < 2:
-            return
-        manifest, kept, header = Manifest(storage), bytearray(), {"total": 0, "at": 0.0}
-        for name in files:
-            for record in parse_records(storage.read(f"{RECORDS}/{name}")):
-                if "total" in record:
-                    header = max(header, record, key=lambda each: float(str(each["at"])))
-                elif record["at"] == manifest[record["name"]].at:
-                    kept += json.dumps(record).encode() + b"\n"
-        storage.write(f"{RECORDS}/{_MERGED}", json.dumps(header).encode() + b"\n" + kept, durable=True)
-        for name in files:
-            if name != _MERGED:
-                storage.remove(f"{RECORDS}/{name}")
-        # Claims stay: that of a process which is gone says that a result without a record is the batch's own.
-        for name in storage.names(_WORKERS):
-            storage.remove(f"{_WORKERS}/{name}")
+def _forget_workers(storage: Storage) -> None:
+    """Remove the files of processes that have all ended.
+
+    Claims stay: that of a process which is gone says that a result without a record is the batch's own.
+    """
+    for name in storage.names(_WORKERS):
+        storage.remove(f"{_WORKERS}/{name}")

@@ -12,10 +12,12 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from fastnst.batch.run import Outcome, Perform, Task, Work, Workshop, perform
+from fastnst.batch.run import Attempt, Outcome, Perform, Task, Work, Workshop, perform
 from fastnst.errors import InputError, MissingPackageError, SettingError
+from fastnst.io.addresses import first_line
 
 _AHEAD = 2
 """Tasks that an actor has at a time: one at hand, one that waits."""
@@ -30,8 +32,10 @@ _LOOK_EVERY_S = 1.0
 class RayWorker:
     """One actor: a workshop that is open until the actor ends."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        """Load the networks."""
+    def __init__(self, workshop: Workshop, folder: str) -> None:
+        """Load the networks, in the folder that relative paths are meant from, where this node has it."""
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         self._stack = contextlib.ExitStack()
         self._do: Perform = self._stack.enter_context(workshop.open())
 
@@ -63,7 +67,7 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
     if workers is not None and workers > (gpus or int(cluster.get("CPU", 1))):
         needs = {"num_gpus": gpus / workers, "num_cpus": 0} if gpus else {"num_cpus": 0}
 
-    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
         crew = _Crew(ray, workshop, needs, number)
         try:
             yield from crew.work(tasks)
@@ -87,9 +91,8 @@ def _connect(address: str) -> Any:
         given = {"address": None if address == "local" else address, "log_to_driver": False, "logging_level": "error"}
         ray.init(**given, **({"include_dashboard": False} if address == "local" else {}))
     except Exception as error:  # of its own kind for each way in which no cluster answers
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingError(
-            f"--ray {address}: no cluster answers ({words}); expected local, auto or ray://HOST:10001"
+            f"--ray {address}: no cluster answers ({first_line(error)}); expected local, auto or ray://HOST:10001"
         ) from error
     return ray
 
@@ -100,7 +103,8 @@ class _Crew:
     def __init__(self, ray: Any, workshop: Workshop, needs: dict[str, float], number: int) -> None:
         self._ray, self._workshop = ray, workshop
         self._kind = ray.remote(RayWorker).options(max_restarts=0, max_task_retries=0, **needs)
-        self._actors = [self._kind.remote(workshop) for _ in range(number)]
+        self._folder = str(Path.cwd())
+        self._actors = [self._begin() for _ in range(number)]
         self._at: dict[Any, tuple[Any, Task]] = {}
         """Actor and task by what Ray will give the outcome for, in the order in which they were given out."""
 
@@ -108,15 +112,15 @@ class _Crew:
         self._again: deque[Task] = deque()
         self._false_starts = 0
 
-    def work(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(self, tasks: Iterator[Task]) -> Iterator[Attempt]:
         """Do tasks as they come."""
         self._fill(tasks)
         while self._at:
             ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=_LOOK_EVERY_S)
             for reference in ready:
-                outcome = self._outcome(reference)
+                task, outcome = self._at[reference][1], self._outcome(reference)
                 if outcome is not None:
-                    yield outcome
+                    yield Attempt(task, outcome.give, outcome)
             self._fill(tasks)
 
     def dismiss(self) -> None:
@@ -124,6 +128,9 @@ class _Crew:
         for actor in self._actors:
             with contextlib.suppress(Exception):
                 self._ray.kill(actor)
+
+    def _begin(self) -> Any:
+        return self._kind.remote(self._workshop, self._folder)
 
     def _fill(self, tasks: Iterator[Task]) -> None:
         """Give each actor something to do, the least busy first."""
@@ -148,7 +155,7 @@ class _Crew:
             return self._replace(actor, error)
         except errors.RayTaskError as error:  # an error that is no FastNSTError: a bug, or no memory
             words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]
-            outcome = Outcome(task, InputError(f"{task.job.source}: {words[-1]}"))
+            outcome = Outcome(error=InputError(f"{task.job.source}: {words[-1]}"))
         del self._at[reference]
         self._false_starts = 0
         return outcome
@@ -157,7 +164,7 @@ class _Crew:
         """Begin another actor in place of one that died; what that was at may have been the reason, what waited not."""
         with contextlib.suppress(Exception):
             self._ray.kill(actor)
-        self._actors[self._actors.index(actor)] = self._kind.remote(self._workshop)
+        self._actors[self._actors.index(actor)] = self._begin()
         lost = [reference for reference, (at, _) in self._at.items() if at is actor]
         first, *waiting = [self._at.pop(reference)[1] for reference in lost]
         # What a worker that died may have left half done is replaced.
@@ -171,11 +178,8 @@ class _Crew:
         if tries < _MOST_TRIES:
             return None
         self._again.popleft()
-        return Outcome(first, InputError(f"{first.job.source}: {tries} workers died over it ({_first_line(error)})"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        words = f"{first.job.source}: {tries} workers died over it ({first_line(error)})"
+        return Outcome(error=InputError(words))
 
 
 def _creation_error(error: Exception) -> SettingError:

@@ -1,20 +1,32 @@
-"""Running a batch: what is done is passed over, what is claimed elsewhere waited for, and one bad file costs itself."""
+"""Running a batch: what is done is passed over, what is claimed elsewhere waited for, and one bad file costs itself.
+
+    with BatchRun(plan, workshop.settings, work_here(workshop)) as batch:
+        for attempt in batch:
+            with attempt:
+                attempt.notes = attempt.do()
+
+The loop is the caller's, so that from a command to the network there is nothing in between.
+"""
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from functools import partial
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
-from fastnst.batch.jobs import Job, result_of
+from fastnst.batch.jobs import BatchPlan, Job, refuse_existing, result_of
 from fastnst.batch.ledger import Ledger
 from fastnst.errors import FastNSTError, OutputError
-from fastnst.io.storage import source_stamp
+from fastnst.io.addresses import source_stamp
 
 # After one of these every further result would fail too, each after all its work.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _LOOK_AGAIN_S = 1.0
+_SAY_EVERY = 100
+_MOST_KEPT = 20
 
 
 class Task(NamedTuple):
@@ -27,24 +39,35 @@ class Task(NamedTuple):
     replace: bool
     """Whether something may stand there, which is replaced."""
 
+    def check(self) -> None:
+        """Raise OutputError where something stands in the result's place that is not to be replaced."""
+        if not self.replace and source_stamp(self.output) is not None:
+            raise OutputError(f"{self.output}: already exists; --overwrite replaces it")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task."""
-
-    task: Task
-    error: FastNSTError | None = None
-    """Why there is no result; None after success."""
+    """What became of a task; it can be pickled."""
 
     notes: tuple[str, ...] = ()
     """What a user should know, one line each."""
+
+    error: FastNSTError | None = None
+    """Why there is no result; None after success."""
+
+    no_room: bool = False
+    """The disk is full or cannot be written: it makes no sense to go on."""
 
     size: int = 0
     """Bytes of the result."""
 
     elapsed_s: float = 0.0
-    no_room: bool = False
-    """The disk is full or cannot be written: it makes no sense to go on."""
+
+    def give(self) -> tuple[str, ...]:
+        """Give the notes, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.notes
 
 
 Perform: TypeAlias = Callable[[Task], tuple[str, ...]]
@@ -58,8 +81,68 @@ class Workshop(Protocol):
         """Load what doing takes, such as a network."""
 
 
-Work: TypeAlias = Callable[[Iterator[Task]], Iterator[Outcome]]
-"""Does tasks as they come, and gives what became of each, in any order."""
+class Attempt:
+    """A task that is done in a `with` block, at whose end it is recorded; an error of ours goes no further."""
+
+    def __init__(self, task: Task, do: Callable[[], tuple[str, ...]], outcome: Outcome | None = None) -> None:
+        """Take what is to be done, or with an outcome what another process has done."""
+        self.task, self.do = task, do
+        self.notes: tuple[str, ...] = ()
+        """To be set to what `do` gives."""
+
+        self.outcome = outcome or Outcome()
+        self._given = outcome is not None
+        self.on_end: Callable[[Attempt], None] = lambda _attempt: None
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None and not isinstance(error, FastNSTError):
+            return False
+        if not self._given:
+            self.outcome = self._found(error)
+        self.on_end(self)
+        return True
+
+    def _found(self, error: FastNSTError | None) -> Outcome:
+        elapsed_s = time.perf_counter() - self._started
+        if error is not None:
+            return Outcome(self.notes, error, _is_no_room(error), elapsed_s=elapsed_s)
+        made = source_stamp(self.task.output)
+        return Outcome(self.notes, size=made.size if made else 0, elapsed_s=elapsed_s)
+
+
+def _is_no_room(error: FastNSTError) -> bool:
+    cause = error.__cause__ if isinstance(error, OutputError) else None
+    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
+
+
+Work: TypeAlias = Callable[[Iterator[Task]], Iterator[Attempt]]
+"""Turns tasks, as they come, into attempts at them, in any order."""
+
+
+def work_here(workshop: Workshop) -> Work:
+    """Do tasks in this process, one after another; the workshop opens with the first."""
+
+    def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
+        for first in tasks:
+            with workshop.open() as do:
+                yield Attempt(first, partial(do, first))
+                for task in tasks:
+                    yield Attempt(task, partial(do, task))
+
+    return work
+
+
+def perform(do: Perform, task: Task) -> Outcome:
+    """Do one task for another process."""
+    with Attempt(task, partial(do, task)) as attempt:
+        attempt.notes = attempt.do()
+    return attempt.outcome
 
 
 @dataclass
@@ -72,114 +155,111 @@ class BatchTally:
     skipped: int = 0
     """Made before and unchanged, or by another process meanwhile."""
 
-    failed: list[Outcome] = field(default_factory=list)
+    failed: int = 0
+    failures: list[Attempt] = field(default_factory=list)
+    """The first of those that failed."""
+
     not_tried: int = 0
     """Given up, because the disk is full or cannot be written."""
 
     elapsed_s: float = 0.0
 
 
-def perform(do: Perform, task: Task) -> Outcome:
-    """Do one task; an error of ours becomes a part of the outcome."""
-    started = time.perf_counter()
-    try:
-        notes = do(task)
-    except FastNSTError as error:
-        return Outcome(task, error, no_room=_is_no_room(error), elapsed_s=time.perf_counter() - started)
-    made = source_stamp(task.output)
-    return Outcome(task, notes=notes, size=made.size if made else 0, elapsed_s=time.perf_counter() - started)
+class BatchRun:
+    """The jobs of a plan that are not done, one attempt after another; use it in a `with` block."""
 
+    def __init__(
+        self,
+        plan: BatchPlan,
+        settings: Mapping[str, object],
+        work: Work,
+        *,
+        overwrite: bool = False,
+        on_skip: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Read what is done. A result that stands alone is recorded nowhere.
 
-def _is_no_room(error: FastNSTError) -> bool:
-    cause = error.__cause__ if isinstance(error, OutputError) else None
-    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
+        Args:
+            plan: from `settle_jobs`.
+            settings: all that results depend on beside their sources.
+            work: does the tasks.
+            overwrite: do anew what is there.
+            on_skip: called now and then with the number of jobs so far that were done before.
 
+        Raises OutputError where nothing can be written, or a result that stands alone is there already.
+        """
+        self._plan, self._work, self._overwrite, self._on_skip = plan, work, overwrite, on_skip
+        self.tally = BatchTally()
+        self.ledger: Ledger | None = None
+        if not plan.alone:
+            self.ledger = Ledger(plan.output, settings, total=plan.total, shard=plan.shard, overwrite=overwrite)
+        elif not overwrite:
+            refuse_existing(plan)
+        self._stopped = False
 
-def work_here(workshop: Workshop) -> Work:
-    """Do tasks in this process, one after another; the workshop opens with the first."""
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        if self.ledger is not None:
+            self.ledger.__enter__()
+        self._attempts = self._each_attempt()
+        return self
 
-    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
-        for first in tasks:
-            with workshop.open() as do:
-                yield perform(do, first)
-                for task in tasks:
-                    yield perform(do, task)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._attempts.close()
+        if self.ledger is not None:
+            self.ledger.__exit__(kind, error, trace)
 
-    return work
+    def __iter__(self) -> Iterator[Attempt]:
+        return self._attempts
 
+    def _each_attempt(self) -> Generator[Attempt]:
+        waiting: Sequence[Job] = self._plan.jobs
+        while waiting:
+            held: list[Job] = []
+            for attempt in self._work(self._tasks(waiting, held)):
+                attempt.on_end = self._take_note
+                yield attempt
+            self._on_skip(self.tally.skipped)
+            waiting = held
+            if held:  # another process is at these: it may yet fall
+                time.sleep(_LOOK_AGAIN_S)
+        self.tally.elapsed_s = time.perf_counter() - self._started
 
-def run_batch(
-    ledger: Ledger | None,
-    jobs: Sequence[Job],
-    output: str,
-    work: Work,
-    *,
-    overwrite: bool = False,
-    on_done: Callable[[Outcome], None] = lambda _outcome: None,
-    on_skip: Callable[[int], None] = lambda _count: None,
-) -> BatchTally:
-    """Do all jobs that are not done; after one for which the disk has no room the rest is given up.
-
-    Args:
-        ledger: of the output folder; None: nothing is recorded.
-        jobs: from `settle_jobs`.
-        output: folder or address that the results are below.
-        work: does the tasks.
-        overwrite: replace what is there.
-        on_done: called after each task, failed or not.
-        on_skip: called with the number of jobs so far that were done before.
-    """
-    started, tally = time.perf_counter(), BatchTally()
-    stopped, waiting = False, jobs
-
-    def finish(outcome: Outcome) -> None:
-        nonlocal stopped
-        stopped = stopped or outcome.no_room
-        if outcome.error is None:
-            if ledger is not None:
-                ledger.record_done(outcome.task.job, outcome.size, outcome.elapsed_s)
-            tally.done += 1
-        else:
-            tally.failed.append(outcome)
-            if ledger is not None:
-                with suppress(OutputError):  # of a disk that is full the failure is said all the same
-                    ledger.record_failed(outcome.task.job, str(outcome.error))
-        on_done(outcome)
-
-    def skip() -> None:
-        tally.skipped += 1
-        on_skip(tally.skipped)
-
-    def tasks(held: list[Job]) -> Iterator[Task]:
-        for job in waiting:
-            path = result_of(output, job)
-            if ledger is None:
-                if stopped:
-                    tally.not_tried += 1
-                else:
-                    yield Task(job, path, overwrite)
-            elif ledger.is_done(job):
-                skip()
-            elif stopped:
-                tally.not_tried += 1
-            elif not ledger.claim(job):
-                if ledger.is_done(job):
-                    skip()
-                else:
-                    held.append(job)
-            elif ledger.is_there(job) and not ledger.may_replace(job):
-                finish(Outcome(Task(job, path, False), OutputError(f"{path}: already exists; --overwrite replaces it")))
+    def _tasks(self, jobs: Sequence[Job], held: list[Job]) -> Iterator[Task]:
+        """Give the jobs that are to be done now; `held` gets those that others are at."""
+        for job in jobs:
+            if self.ledger is not None and self.ledger.is_done(job):
+                self._skip()
+            elif self._stopped:
+                self.tally.not_tried += 1
+            elif self.ledger is None:
+                yield Task(job, result_of(self._plan.output, job), self._overwrite)
+            elif self.ledger.claim(job):
+                yield Task(job, result_of(self._plan.output, job), self.ledger.may_replace(job))
+            elif self.ledger.is_done(job):
+                self._skip()
             else:
-                yield Task(job, path, ledger.may_replace(job))
+                held.append(job)
 
-    while True:
-        held: list[Job] = []
-        for outcome in work(tasks(held)):
-            finish(outcome)
-        if not held:
-            break
-        # Another process is at these: it may yet fall.
-        waiting = held
-        time.sleep(_LOOK_AGAIN_S)
-    tally.elapsed_s = time.perf_counter() - started
-    return tally
+    def _skip(self) -> None:
+        self.tally.skipped += 1
+        if self.tally.skipped % _SAY_EVERY == 0:
+            self._on_skip(self.tally.skipped)
+
+    def _take_note(self, attempt: Attempt) -> None:
+        """Count and record what became of a task; after one for which there is no room, the rest is given up."""
+        job, outcome = attempt.task.job, attempt.outcome
+        self._stopped = self._stopped or outcome.no_room
+        if outcome.error is None:
+            self.tally.done += 1
+            if self.ledger is not None:
+                self.ledger.record_done(job, outcome.size, outcome.elapsed_s)
+            return
+        self.tally.failed += 1
+        if len(self.tally.failures) < _MOST_KEPT:
+            self.tally.failures.append(attempt)
+        if self.ledger is not None:
+            with suppress(OutputError):  # of a disk that is full the failure is said all the same
+                self.ledger.record_failed(job, str(outcome.error))

@@ -4,11 +4,11 @@ May import everything, what a command needs inside the command.
 """
 
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from cyclopts import (
@@ -22,6 +22,8 @@ from cyclopts import (
 )
 from cyclopts.help import DefaultFormatter, InlineText
 from rich.text import Text
+
+from fastnst.machine.extras import installed_version
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -54,7 +56,10 @@ GROUPS = {
 """What `fastnst --help` shows commands under, in this order."""
 
 VERBOSE = "--verbose"
-HELP_OF_ALL = f"Every command takes {VERBOSE}: what computes and why, hashes, paths and other notes are then said too."
+HELP_OF_ALL = (
+    f"Every command takes {VERBOSE}: what computes and why, hashes, paths and other notes are then said too; "
+    f"--help {VERBOSE} says more of each option."
+)
 
 
 @dataclass
@@ -90,16 +95,13 @@ MODULES = {"status": "batch", "coco": "train", "quantize": "export", "bench-opti
 NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
 """Commands that need what the extra `train` brings."""
 
+NEED_MEMORY = {"stylize": (60, 620), "video": (60, 620), "webcam": (60, 620), "bench": (60, 620)}
+"""Megabytes of memory and of addresses that the libraries of a command take, measured with the smallest pictures."""
+
+NEED_MEMORY |= dict.fromkeys(NEED_TRAINING, (420, 3200))
+
 MOVED = ("study", "distill", "bench-optimize")
 """Commands that now stand below `research` and can still be called as before."""
-
-
-def installed_version() -> str:
-    """Version of the installed package."""
-    try:
-        return version("fastnst")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 SHOWN_FIRST = ("--style", "--content", "--name", "--output", "--budget", "--network", "--preset")
@@ -107,22 +109,39 @@ SHOWN_FIRST = ("--style", "--content", "--name", "--output", "--budget", "--netw
 
 
 class HelpFormatter(DefaultFormatter):
-    """Shows what is required, and what most people need, at the top of a group of options."""
+    """Shows what is required, and what most people need, at the top of a group of options; a sentence on each."""
 
     def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
         """Sort a group of options and show it."""
         if panel.format == "parameter":
-            panel.entries.sort(key=_place)
+            panel.entries[:] = [_plain_default(entry) for entry in sorted(panel.entries, key=_place)]
             for entry in panel.entries:
-                _join_lines(entry)
+                _shorten(entry)
         super().__call__(console, options, panel)
 
 
-def _join_lines(entry: "HelpEntry") -> None:
-    """Join the lines of a setting's help text, which are indented as they stand in the code."""
+_SENTENCES = re.compile(r"(?<=[^.\s]\.)(?<!e\.g\.)(?<!al\.) (?=[A-Z])")
+
+
+def _shorten(entry: "HelpEntry") -> None:
+    """Keep the first sentence of a setting's help text, and its default in words; all of it with --verbose.
+
+    Its lines, which are indented as they stand in the code, are joined.
+    """
     words = getattr(entry.description, "primary_renderable", None)
     if isinstance(words, Text) and isinstance(entry.description, InlineText):
-        entry.description.primary_renderable = Text(" ".join(words.plain.split()))
+        first, *others = _SENTENCES.split(" ".join(words.plain.split()))
+        kept = others if call.verbose else [each for each in others if each.startswith("By default")]
+        entry.description.primary_renderable = Text(" ".join([first, *kept]))
+
+
+def _plain_default(entry: "HelpEntry") -> "HelpEntry":
+    """Show a default of several as it is typed, and none that is empty or the absence of a flag."""
+    if entry.default is None:
+        return entry
+    if several := re.fullmatch(r"[(\[](.*?),?[)\]]", entry.default):
+        entry = entry.copy(default=several[1].replace("'", "").replace(",", ""))
+    return entry.copy(default=None) if entry.default in ("", '""', "False") else entry
 
 
 def _place(entry: "HelpEntry") -> tuple[bool, int]:
@@ -152,6 +171,7 @@ app = App(
     version=installed_version,
     help_format="plaintext",
     help_formatter=HelpFormatter(),
+    group_parameters=Group("Basics", sort_key=-1),
     default_parameter=Parameter(negative_iterable=()),  # an option that empties a list helps nobody
     suppress_keyboard_interrupt=False,  # main says that it stopped
     help_epilogue=HELP_OF_ALL,
@@ -196,6 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
         _check_command(tokens)
         _check_renamed(tokens)
         _check_installed(tokens)
+        _check_memory(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(_explain(error), status=2)
@@ -261,13 +282,27 @@ def _check_renamed(tokens: list[str]) -> None:
 
 def _check_installed(tokens: list[str]) -> None:
     """Say before any work that a command's packages are missing; its help can be read without them."""
-    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
-    if not command or command[0] not in NEED_TRAINING or command[-1] == "research":
-        return
-    if not {"--help", "-h", "--version"} & set(tokens):
+    command = _working_command(tokens)
+    if command and command[0] in NEED_TRAINING:
         from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
 
         check_training_installed(f"fastnst {' '.join(command)}")
+
+
+def _check_memory(tokens: list[str]) -> None:
+    """Say before any work that not even the command's libraries find room."""
+    command = _working_command(tokens)
+    if command and command[0] in NEED_MEMORY:
+        from fastnst.machine.resources import check_memory  # noqa: PLC0415
+
+        resident, addresses = NEED_MEMORY[command[0]]
+        check_memory(f"fastnst {' '.join(command)}", resident * 10**6, addresses * 10**6)
+
+
+def _working_command(tokens: list[str]) -> list[str]:
+    """The command that will do something, not only show its help; empty where there is none."""
+    command = tokens[: 2 if tokens[:1] == ["research"] else 1]
+    return [] if command == ["research"] or {"--help", "-h", "--version"} & set(tokens) else command
 
 
 def _moved(tokens: list[str]) -> list[str]:

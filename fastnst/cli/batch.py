@@ -12,7 +12,9 @@ from fastnst.cli.console import Console
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
-    from fastnst.batch.run import BatchTally, Outcome, Work, Workshop
+    from fastnst.batch.run import BatchRun, BatchTally, Work, Workshop
+    from fastnst.inference.batch import PictureWorkshop
+    from fastnst.video.batch import FilmWorkshop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +68,17 @@ BATCH = BatchOptions()
 """Each file in this process, one after another."""
 
 
-def run_plan(
+def open_batch(
     plan: "BatchPlan",
-    workshop: "Workshop",
+    workshop: "PictureWorkshop | FilmWorkshop",
     options: BatchOptions,
-    *,
-    settings: dict[str, object],
-    threads: int | None,
-    on_done: "Callable[[Outcome], None]",
     on_skip: Callable[[int], None] = lambda _count: None,
-) -> "BatchTally":
-    """Do what a plan says, here or on a Ray cluster; results below a folder are recorded there, and done once."""
-    from fastnst.batch.jobs import refuse_existing  # noqa: PLC0415
-    from fastnst.batch.ledger import Ledger  # noqa: PLC0415
-    from fastnst.batch.run import run_batch  # noqa: PLC0415
+) -> "BatchRun":
+    """Open what does a plan's jobs, here or on a Ray cluster."""
+    from fastnst.batch.run import BatchRun  # noqa: PLC0415
 
-    work = options.work_of(threads)(workshop)
-    if plan.alone:
-        if not options.overwrite:
-            refuse_existing(plan)
-        return run_batch(None, plan.jobs, plan.output, work, overwrite=options.overwrite, on_done=on_done)
-    with Ledger(plan.output, settings, total=plan.total, shard=plan.shard, overwrite=options.overwrite) as ledger:
-        return run_batch(ledger, plan.jobs, plan.output, work, on_done=on_done, on_skip=on_skip)
+    work = options.work_of(workshop.threads)(workshop)
+    return BatchRun(plan, workshop.settings, work, overwrite=options.overwrite, on_skip=on_skip)
 
 
 def end_batch(tally: "BatchTally", line: str, console: Console) -> None:
@@ -107,15 +98,12 @@ def print_batch(tally: "BatchTally", line: str, console: Console) -> None:
     if tally.skipped:
         line += f"; {tally.skipped} done before"
     if tally.failed:
-        named = [outcome.task.job.source for outcome in tally.failed[:_MOST_NAMED]]
-        more = ", ..." if len(tally.failed) > _MOST_NAMED else ""
-        line += f"; {len(tally.failed)} failed: {', '.join(named)}{more}"
+        named = [attempt.task.job.source for attempt in tally.failures]
+        more = ", ..." if tally.failed > len(named) else ""
+        line += f"; {tally.failed} failed: {', '.join(named)}{more}"
     if tally.not_tried:
         line += f"; {tally.not_tried} not tried, the disk has no room"
     console.print(line)
-
-
-_MOST_NAMED = 20
 
 
 def status(output: Annotated[str, Parameter(name="OUT")], /) -> None:
@@ -137,7 +125,7 @@ def status(output: Annotated[str, Parameter(name="OUT")], /) -> None:
         processes = "1 process is" if found.workers == 1 else f"{found.workers} processes are"
         line += f"; {processes} at it, with {found.claimed} begun"
     console.print(line)
-    for name, reason in found.failed.items():
+    for name, reason in found.reasons():
         console.print(f"failed: {name}: {reason}")
     if found.failed or found.left:
         sys.exit(1)

@@ -1,5 +1,6 @@
 """What `fastnst optimize` is given besides settings: presets, styles with weights, masks."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -23,7 +24,7 @@ from fastnst.exact.presets import PresetName, preset_values
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, is_colour
 from fastnst.io.files import read_regular, sole_writer, write_atomically
-from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, write_picture
+from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, signed, write_picture
 from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def optimize(
         if log_dir is not None:
             _note_output(log_dir, output)
         # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
-        write = PictureWriter(picture, output, overwrite=overwrite)
+        write = PictureWriter(picture, output, _made_by(pictures, settings), overwrite=overwrite)
         newest: list[OptimizeProgress] = []
         columns = (
             TextColumn("{task.description}"),
@@ -204,6 +205,7 @@ def optimize(
                 resume=goes_on,
                 on_plan=partial(_say_plan, settings, console),
             )
+        write.words += f"; judged by {result.loss_weights}"
         write(result.frame)
         if json_file is not None:
             files = {"photo": photo, "style": ", ".join(style), "output": output, "preset": preset}
@@ -336,18 +338,30 @@ def _write_json(
     write_atomically(file, content.encode(errors="backslashreplace"), overwrite=overwrite)
 
 
+def _made_by(styles: list[Path], settings: OptimizeSettings) -> str:
+    """How a picture is made, for its EXIF block: the style pictures, and what is not as usual."""
+    names = [f"{path.name} ({hashlib.sha256(path.read_bytes()).hexdigest()[:12]})" for path in styles]
+    values = {name: getattr(settings, name) for name in OptimizeSettings.__dataclass_fields__}
+    chosen = [
+        f"{name.replace('_', ' ')} {value.name if isinstance(value, Path) else value}"
+        for name, value in values.items()
+        if value != getattr(DEFAULTS, name)
+    ]
+    return ", ".join(["optimized", *names, *chosen])
+
+
 class PictureWriter:
     """Writes the painted picture, several times on the way, with what is kept of the photo."""
 
-    def __init__(self, picture: Picture, output: Path, *, overwrite: bool) -> None:
-        self.output = output
+    def __init__(self, picture: Picture, output: Path, words: str = "optimized", *, overwrite: bool) -> None:
+        self.output, self.words = output, words
         self._picture, self._overwrite = picture, overwrite
 
     def __call__(self, frame: Frame) -> None:
         """Write a frame; where that fails the picture is kept elsewhere, and OutputError says where."""
         height, width = frame.shape[:2]
         alpha = None if self._picture.alpha is None else resize_frame(self._picture.alpha, (height, width))
-        painted = replace(self._picture, frame=frame, alpha=alpha)
+        painted = signed(replace(self._picture, frame=frame, alpha=alpha), self.words)
         try:
             write_picture(self.output, painted, overwrite=self._overwrite)
         except OutputError as error:

@@ -102,7 +102,7 @@ def _show(found: "list[StyleFile]") -> None:
     if not found:
         console.print("No styles are installed; fastnst train makes one of a picture.")
     rows = [_row(style) for style in found]
-    widths = [max((len(row[place]) for row in rows), default=0) for place in range(len(_TITLES))]
+    widths = [max(len(row[place]) for row in (_TITLES, *rows)) for place in range(len(_TITLES))]
     for row in rows[:1] and [_TITLES, *rows]:
         line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         console.print(line, style="bold" if row is _TITLES else None)
@@ -116,15 +116,15 @@ def _show(found: "list[StyleFile]") -> None:
     console.note(f"Your own are kept in {user_styles_folder()}")
 
 
-_TITLES = ("name", "paints", "network", "size", "license", "from")
+_TITLES = ("name", "styles", "network", "size", "license", "from")
 
 
 def _row(style: "StyleFile") -> tuple[str, ...]:
-    """One line about a style: name, what it paints, network, size, license, whose it is."""
-    paints = f"{len(style.styles)} styles, as {style.name}@{style.styles[0]}" if style.styles else "1 style"
-    paints += ", any strength" if style.strength else ""
+    """One line about a style: name, how many it is, network, size, license, whose it is."""
+    styles = f"{len(style.styles)}, such as {style.styles[0]}" if style.styles else "one"
+    styles += ", any strength" if style.strength else ""
     size = f"{style.size / 1e6:.1f} MB"
-    return (style.name, paints, style.network or "other", size, style.license or "not stated", style.origin)
+    return (style.name, styles, style.network or "other", size, style.license or "not stated", style.origin)
 
 
 def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size: int) -> None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from cyclopts import Parameter, validators
@@ -11,20 +11,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.batch import BATCH, BatchOptions, end_batches, print_batch, run_plan
+from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
 from fastnst.cli.console import Console, computed_on
 from fastnst.cli.paintings import fitted
 from fastnst.errors import OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.io.addresses import is_address
 from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
-from fastnst.io.storage import is_address
 from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan
-    from fastnst.batch.run import BatchTally, Outcome
+    from fastnst.batch.run import Attempt, BatchTally
     from fastnst.inference.batch import PictureWorkshop
     from fastnst.inference.pipeline import StylePipeline
 
@@ -112,50 +112,70 @@ def stylize(
             tile=tile,
             refine=refinement,
         )
-        tallies.append(_stylize(plan, workshop, batch, console))
+        with _Bars(workshop, len(plan.jobs), console) as show:
+            if not batch.ray:
+                workshop = replace(workshop, on_open=show.begin, on_describe=console.note)
+            with open_batch(plan, workshop, batch, show.skip) as tries:
+                for attempt in tries:
+                    with attempt:
+                        attempt.notes = attempt.do()
+                    show.end(attempt)
+        _say_result(plan, tries.tally, show.opened, console)
+        tallies.append(tries.tally)
     if sheet is not None:
         _write_sheet(sheet, style, plans, overwrite=batch.overwrite)
     end_batches(tallies)
 
 
-def _stylize(plan: "BatchPlan", workshop: "PictureWorkshop", batch: BatchOptions, console: Console) -> "BatchTally":
-    """Stylize pictures with a bar, and print what became of them; the error of a lone one is raised."""
+class _Bars:
+    """A bar for the pictures of a style, and what a user should know of each; use it in a `with` block."""
+
+    def __init__(self, workshop: "PictureWorkshop", jobs: int, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._bar = self._progress.add_task("pictures", total=jobs, visible=jobs > 1)
+        part = "refining" if workshop.refine.steps else "in tiles"
+        self._part = self._progress.add_task(part, total=1, visible=False)
+        self._lone, self._console = jobs == 1, console
+        self.opened: list[StylePipeline] = []
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, pipeline: "StylePipeline") -> None:
+        """Say what a user should know of the networks."""
+        self.opened.append(pipeline)
+        for note in pipeline.notes:
+            self._console.print(note)
+        self._progress.update(self._bar, description=escape(on_one_line(pipeline.style)))
+        pipeline.on_progress(lambda share: self._progress.update(self._part, completed=share, visible=share < 1))
+
+    def skip(self, count: int) -> None:
+        """Move the bar over what was done before."""
+        self._progress.update(self._bar, completed=count)
+
+    def end(self, attempt: "Attempt") -> None:
+        """Say what a user should know of a picture; the error of a lone one is raised at the end."""
+        self._progress.advance(self._bar)
+        outcome = attempt.outcome
+        if outcome.error is not None and not self._lone:
+            self._console.print(f"failed: {outcome.error}", style="red")
+        for note in () if outcome.error else outcome.notes:
+            self._console.print(f"{attempt.task.job.source}: {note}")
+
+
+def _say_result(plan: "BatchPlan", tally: "BatchTally", opened: "list[StylePipeline]", console: Console) -> None:
+    """Print what became of pictures; the error of a lone one is raised."""
     from fastnst.batch.jobs import result_of  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    opened: list[StylePipeline] = []
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("pictures", total=len(plan.jobs), visible=len(plan.jobs) > 1)
-        part = progress.add_task("refining" if workshop.refine.steps else "in tiles", total=1, visible=False)
-
-        def begin(pipeline: "StylePipeline") -> None:
-            opened.append(pipeline)
-            for note in pipeline.notes:
-                console.print(note)
-            progress.update(bar, description=escape(on_one_line(pipeline.style)))
-            pipeline.on_progress(lambda share: progress.update(part, completed=share, visible=share < 1))
-
-        def show(outcome: "Outcome") -> None:
-            progress.advance(bar)
-            for line in _notices(outcome, lone=len(plan.jobs) == 1):
-                console.print(line, style="red" if outcome.error else None)
-
-        if not batch.ray:
-            workshop = replace(workshop, on_open=begin, on_describe=console.note)
-        tally = run_plan(
-            plan,
-            workshop,
-            batch,
-            settings=workshop.settings,
-            threads=workshop.threads,
-            on_done=show,
-            on_skip=lambda count: progress.update(bar, completed=count),
-        )
-    if len(plan.jobs) == 1 and tally.failed:
-        raise tally.failed[0].error or AssertionError
+    if len(plan.jobs) == 1 and tally.failures:
+        raise tally.failures[0].outcome.error or AssertionError
     output = result_of(plan.output, plan.jobs[0]) if plan.alone else plan.output
     print_batch(tally, _summary(tally, opened, output), console)
-    return tally
 
 
 def _outputs(styles: list[str], output: str, sheet: Path | None, overwrite: bool) -> list[str]:
@@ -210,13 +230,6 @@ def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, ov
         pictures += [(name, shown(file)) for name, file in zip(names, made, strict=True)]
     frame = draw_contact_sheet(pictures, columns=1 + len(names))
     write_picture(sheet, Picture(frame=frame), overwrite=overwrite)
-
-
-def _notices(outcome: "Outcome", *, lone: bool) -> list[str]:
-    """What a user should know of a picture before all are done; the error of a lone one is raised at the end."""
-    if outcome.error is not None:
-        return [] if lone else [f"failed: {outcome.error}"]
-    return [f"{outcome.task.job.source}: {note}" for note in outcome.notes]
 
 
 def _summary(tally: "BatchTally", opened: "list[StylePipeline]", output: str) -> str:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli import call
-from fastnst.cli.batch import BATCH, BatchOptions, end_batch, run_plan
+from fastnst.cli.batch import BATCH, BatchOptions, end_batch, open_batch
 from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on
 from fastnst.cli.paintings import fitted
 from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
@@ -27,7 +27,7 @@ from fastnst.inference.paintings import FIT_S
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
-    from fastnst.batch.run import Outcome
+    from fastnst.batch.run import Attempt
     from fastnst.inference.pipeline import StylePipeline
     from fastnst.video.batch import FilmWorkshop
     from fastnst.video.plan import FilmPlan
@@ -170,20 +170,22 @@ def video(
         provider=provider,
         threads=threads,
         tile=tile,
-        show=None if batch.ray else partial(_stylize, console=console),
+        show=None if batch.ray else partial(_shown, console=console),
+        on_result=None if batch.ray else lambda result: console.print(_summary(result)),
     )
     if plan.alone and (batch.ray or shard.parts > 1) and _in_segments(workshop, plan, batch, shard, console):
         return
-
-    def show(outcome: "Outcome") -> None:
-        if outcome.error is not None and len(plan.jobs) > 1:
-            console.print(f"failed: {outcome.error}", style="red")
-        for note in outcome.notes:
-            console.print(f"{outcome.task.job.source}: {note}")
-
-    tally = run_plan(plan, workshop, batch, settings=workshop.settings, threads=threads, on_done=show)
-    if len(plan.jobs) == 1 and tally.failed:
-        raise tally.failed[0].error or AssertionError
+    with open_batch(plan, workshop, batch) as tries:
+        for attempt in tries:
+            with attempt:
+                attempt.notes = attempt.do()
+            if attempt.outcome.error is not None and len(plan.jobs) > 1:
+                console.print(f"failed: {attempt.outcome.error}", style="red")
+            for note in attempt.outcome.notes:
+                console.print(f"{attempt.task.job.source}: {note}")
+    tally = tries.tally
+    if len(plan.jobs) == 1 and tally.failures:
+        raise tally.failures[0].outcome.error or AssertionError
     if not plan.alone:
         films = "1 film" if tally.done == 1 else f"{tally.done} films"
         end_batch(tally, f"{output}: {films} in {tally.elapsed_s:.1f} s", console)
@@ -194,7 +196,7 @@ def _in_segments(
 ) -> bool:
     """Stylize a shard's segments of one film; False where it is not to be cut into segments."""
     from fastnst.batch.jobs import result_of  # noqa: PLC0415
-    from fastnst.io.storage import is_address  # noqa: PLC0415
+    from fastnst.io.addresses import is_address  # noqa: PLC0415
     from fastnst.video.segments import plan_segments, stylize_in_segments  # noqa: PLC0415
 
     (job,) = plan.jobs
@@ -208,9 +210,10 @@ def _in_segments(
     for note in film.notes:
         console.print(f"{job.source}: {note}")
 
-    def show(outcome: "Outcome") -> None:
+    def show(attempt: "Attempt") -> None:
+        outcome = attempt.outcome
         words = f"failed: {outcome.error}" if outcome.error else f"{outcome.elapsed_s:.1f} s"
-        console.print(f"{output}: segment {outcome.task.job.name.partition('.')[0]}: {words}")
+        console.print(f"{output}: segment {attempt.task.job.name.partition('.')[0]}: {words}")
 
     result = stylize_in_segments(workshop, film, times, batch.work_of(workshop.threads), shard=shard, on_done=show)
     tally = result.tally
@@ -234,10 +237,12 @@ def _check_unfinished(folder: Path, outputs: list[Path]) -> None:
         raise InputError(f"--resume {folder}: holds no unfinished film that is asked for; expected {expected}")
 
 
-def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -> "FilmResult":
-    """Stylize one film, and say how it went."""
+@contextmanager
+def _shown(
+    pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console
+) -> "Iterator[Callable[[FilmProgress], None]]":
+    """Say what a user should know of a film, and give what shows how far it is while it is stylized."""
     from fastnst.video.job import left_identity  # noqa: PLC0415
-    from fastnst.video.stylize import stylize_film  # noqa: PLC0415
 
     for note in (*plan.notes, *pipeline.notes):
         console.print(f"{plan.film.path}: {note}")
@@ -252,13 +257,11 @@ def _stylize(pipeline: "StylePipeline", plan: "FilmPlan", *, console: Console) -
                     _say_size(plan, at.size, console)
                 show(at)
 
-            result = stylize_film(pipeline, plan, on_progress=progress)
+            yield progress
     except (InputError, OutputError, StyleError, KeyboardInterrupt):
         if left_identity(plan.output) is not None:
             console.print(f"{plan.output}: what is stylized is kept; this goes on: {call.again}")
         raise
-    console.print(_summary(result))
-    return result
 
 
 def _say_size(plan: "FilmPlan", size: int, console: Console) -> None:

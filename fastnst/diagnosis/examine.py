@@ -74,7 +74,7 @@ class Package:
     """What is imported."""
 
     distributions: tuple[str, ...]
-    """What pip calls it, the one that fastnst asks for first. Several bring the same module, and overwrite it."""
+    """What pip calls it; several bring the same module, and overwrite it: then the first is kept."""
 
     purpose: str
     without: Status
@@ -83,14 +83,19 @@ class Package:
     install: str = ""
     """What pip is to install instead of the distribution alone."""
 
+    @property
+    def asked(self) -> str:
+        """What fastnst asks pip for: what is called like its module, if there is one."""
+        return self.module if self.module in self.distributions else self.distributions[0]
+
 
 ONNX_RUNTIMES = (
     "onnxruntime-gpu",
-    "onnxruntime",
     *(f"onnxruntime-{kind}" for kind in ("directml", "openvino", "rocm", "migraphx", "training", "silicon")),
     "ort-nightly",
     "ort-nightly-gpu",
     "ort-nightly-directml",
+    "onnxruntime",  # last: what fastnst asks for, and any of the others replaces
 )
 
 PACKAGES = (
@@ -130,13 +135,15 @@ def judge_installation(imports: Mapping[str, Answer]) -> list[Finding]:
     for package in PACKAGES:
         found = installed(package.distributions)
         findings.append(_judge(package, found, imports[package.module]))
-        if len(found) > 1:
+        if set(found) == {"onnxruntime-gpu", "onnxruntime"}:
+            findings += _judge_gpu(found, imports[package.module])
+        elif len(found) > 1:
             findings.append(_judge_conflict(package, found))
     return findings
 
 
 def _judge(package: Package, found: Mapping[str, str], imported: Answer) -> Finding:
-    name = next(iter(found), package.distributions[0])
+    name = next(iter(found), package.asked)
     error = imported.first.get("error")
     if error is None:
         device = imported.first.get("device")
@@ -156,12 +163,25 @@ def _judge(package: Package, found: Mapping[str, str], imported: Answer) -> Find
     return Finding("versions", name, status, detail, mend)
 
 
+def _judge_gpu(found: Mapping[str, str], imported: Answer) -> list[Finding]:
+    """Say where the extra `gpu` has lost its files again: an update of onnxruntime puts its own in their place."""
+    if imported.first.get("cuda", True):  # what does not load is a finding already
+        return []
+    gpu, cpu = found["onnxruntime-gpu"], found["onnxruntime"]
+    detail = f"onnxruntime {cpu} was installed over onnxruntime-gpu {gpu}; NVIDIA's GPU is not used"
+    return [Finding("versions", "onnxruntime", "wrong", detail, _again(f"onnxruntime-gpu=={gpu}"))]
+
+
+def _again(distribution: str) -> str:
+    return f"{PIP} install --force-reinstall --no-deps {distribution}"
+
+
 def _judge_conflict(package: Package, found: Mapping[str, str]) -> Finding:
     keep, *surplus = found
     names = " and ".join(f"{name} {number}" for name, number in found.items())
     detail = f"{names} overwrite each other's files; remove {' and '.join(surplus)}"
     # What is removed takes files of what is kept along.
-    mend = f"{PIP} uninstall -y {' '.join(found)} && {PIP} install --force-reinstall --no-deps {keep}=={found[keep]}"
+    mend = f"{PIP} uninstall -y {' '.join(found)} && {_again(f'{keep}=={found[keep]}')}"
     return Finding("versions", package.module, "wrong", detail, mend)
 
 
@@ -200,15 +220,22 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
         there = not error.startswith("not installed")
         return "wrong" if there else "absent", f"{PIP} install {'--force-reinstall ' if there else ''}openvino"
     if provider == "cuda":
-        install = f'{PIP} install "onnxruntime-gpu[cuda,cudnn]"'
-        instead = "" if runtime == "onnxruntime-gpu" else f"{PIP} uninstall -y {runtime} && "
-        return ("wrong", instead + install) if driver else ("absent", None)
+        return _judge_cuda(error, runtime) if driver else ("absent", None)
     if provider == "tensorrt":
         return "absent", f"{PIP} install tensorrt" if driver and runtime == "onnxruntime-gpu" else None
     if provider == "webgpu" and "no GPU was found" not in error:
         return "absent", f"{PIP} install onnxruntime-ep-webgpu"
     elsewhere = provider == "directml" and runtime != "onnxruntime-directml"
     return ("absent", None) if elsewhere or provider == "webgpu" else ("wrong", again)
+
+
+def _judge_cuda(error: str, runtime: str) -> tuple[Status, str]:
+    install = f'{PIP} install "fastnst[gpu]"'
+    if runtime == "onnxruntime":
+        return "absent", install  # as `pip install fastnst` leaves it
+    if runtime == "onnxruntime-gpu":
+        return "wrong", _again(runtime) if "built without" in error else install
+    return "wrong", f"{PIP} uninstall -y {runtime} && {install}"
 
 
 def judge_cameras(answer: Answer) -> list[Finding]:

@@ -75,7 +75,7 @@ Answers = Iterator[dict[str, Any]]
 
 
 def probe_import(module: str) -> Answers:
-    """Import a package; torch also says which devices it has."""
+    """Import a package; torch also says which devices it has, ONNX Runtime whether it was built for NVIDIA's."""
     try:
         if module == "openvino":
             from fastnst.backends.openvino_cpu import import_openvino  # noqa: PLC0415
@@ -94,6 +94,8 @@ def probe_import(module: str) -> Answers:
             answer["device"] = "Apple GPU (MPS)"
         else:
             answer["device"] = "CPU"
+    if module == "onnxruntime":
+        answer["cuda"] = "CUDAExecutionProvider" in imported.get_available_providers()
     yield answer
 
 

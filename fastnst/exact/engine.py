@@ -80,6 +80,14 @@ def optimize(
         OptimizeDivergedError: a loss that is no finite number.
         CheckpointError: nothing to resume, or something else was asked for then.
         OutputError: `log_dir` cannot be written to, or another run is writing there.
+
+    Example:
+        >>> import numpy as np
+        >>> photo = np.zeros((48, 64, 3), np.uint8)
+        >>> stripes = np.tile(np.array([[40, 90, 200], [230, 190, 60]], np.uint8), (64, 32, 1))
+        >>> result = optimize(photo, stripes, OptimizeSettings(steps=1, loss_network="compact"))
+        >>> result.frame.shape, len(result.history)
+        ((48, 64, 3), 1)
     """
     started = time.perf_counter()
     settings = chosen_network(settings or OptimizeSettings())

@@ -20,6 +20,7 @@ from fastnst.exact.pyramid import Level
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
+from fastnst.machine.extras import installed_version
 from fastnst.machine.resources import peak_memory_mb
 
 
@@ -193,7 +194,7 @@ def report(result: OptimizeResult, settings: OptimizeSettings) -> dict[str, Any]
     height, width = result.frame.shape[:2]
     return {
         "method": "exact",
-        "fastnst": version("fastnst"),
+        "fastnst": installed_version(),
         "torch": version("torch"),
         "settings": {name: _plain(value) for name, value in dataclasses.asdict(settings).items()},
         "style_weight": result.style_weight,

@@ -24,7 +24,12 @@ Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture and its part in the whole."""
+    """A style picture and its part in the whole.
+
+    >>> night, wave = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 200, np.uint8)
+    >>> [style.weight for style in (Style(night, weight=0.7), Style(wave, weight=0.3))]
+    [0.7, 0.3]
+    """
 
     frame: Frame
     """The picture, uint8 (H, W, 3) RGB."""

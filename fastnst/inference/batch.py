@@ -1,6 +1,7 @@
 """Stylizing picture files, one or many: which is written where, and what is done with one of them."""
 
 import os
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline, describe_look
 from fastnst.inference.refining import NONE, Refinement
 from fastnst.inference.session import TileChoice
+from fastnst.io.addresses import delivered, fetched, is_address
 from fastnst.io.folders import READ_SUFFIXES, each_picture
 from fastnst.io.images import (
     WRITE_FORMATS,
@@ -29,7 +31,6 @@ from fastnst.io.images import (
     write_picture,
 )
 from fastnst.io.pixels import resize_visible
-from fastnst.io.storage import delivered, fetched, is_address
 
 
 def plan_pictures(
@@ -96,8 +97,8 @@ def _each_job(photos: Sequence[str | Path], output: str, left_out: list[Path]) -
         if is_address(photo):
             yield from each_object(str(photo), _is_picture, _writable_name)
         else:
-            for found in each_picture([photo], skip=skip, left_out=left_out):
-                yield Job(str(found.path), _writable_name(found.relative.as_posix()))
+            for path, place in each_picture([photo], skip=skip, left_out=left_out):
+                yield Job(path, _writable_name(place))
 
 
 def _each_listed(listed: Sequence[str]) -> Iterator[Job]:
@@ -105,8 +106,8 @@ def _each_listed(listed: Sequence[str]) -> Iterator[Job]:
 
 
 def _writable_name(relative: str) -> str:
-    place = PurePosixPath(relative)
-    return relative if place.suffix.lower() in WRITE_FORMATS else str(place.with_suffix(".png"))
+    stem, suffix = posixpath.splitext(relative)
+    return relative if suffix.lower() in WRITE_FORMATS else f"{stem}.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,8 @@ class PictureWorkshop:
                 self.on_open(pipeline)
             yield partial(stylize_file, pipeline, size=self.size, describe=partial(self._describe, pipeline))
 
-    def _describe(self, pipeline: StylePipeline, photo: Frame) -> str:
-        words = pipeline.describe(photo)
+    def _describe(self, pipeline: StylePipeline, size: tuple[int, int]) -> str:
+        words = pipeline.describe(size)
         if self.on_describe is not None:
             self.on_describe(words)
         return words
@@ -155,7 +156,7 @@ def stylize_file(
     task: Task,
     *,
     size: int | None = None,
-    describe: Callable[[Frame], str] = lambda _photo: "fastnst",
+    describe: Callable[[tuple[int, int]], str] = lambda _size: "stylized",
 ) -> tuple[str, ...]:
     """Stylize a picture file; transparency, color profile and EXIF block of the photo stay.
 
@@ -163,16 +164,18 @@ def stylize_file(
         stylize: a StylePipeline, or anything that turns a frame into another of the same size.
         task: the photo, and where the result goes.
         size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
-        describe: says in ASCII how a photo is stylized; written into the output's EXIF block.
+        describe: says how a photo of a size is stylized; written into the output's EXIF block.
 
     Returns what a user should know of how the file was read, each to stand behind its name. Raises InputError,
     OutputError, StyleError.
     """
     source = task.job.source
+    task.check()
     with fetched(source) as path, delivered(task.output) as result:
         try:
             photo = reduce_picture(read_picture(path), size)
-            painted = signed(replace(photo, frame=stylize(photo.frame)), describe(photo.frame))
+            height, width = photo.frame.shape[:2]
+            painted = signed(replace(photo, frame=stylize(photo.frame)), describe((height, width)))
             # Settled before the start too; but a batch may take hours, and somebody else may write there.
             if not task.replace and result.exists():
                 raise OutputError(f"{result}: already exists; --overwrite replaces it")

@@ -11,8 +11,8 @@ H height, W width in pixels; sizes are (height, width). Frames are uint8 (H, W, 
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -46,6 +46,11 @@ class Layer:
     def mix(self) -> str:
         """The mix in words, to stand after a name: @munch:2,monet:1; empty where there is none."""
         return _mix(self.weights)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the network file, in hexadecimal digits."""
+        return _sha256(self.session.path)
 
 
 class StylePipeline:
@@ -260,7 +265,7 @@ class StylePipeline:
         """
         on = [layer.session.choice.provider for layer in self._layers]
         networks = [
-            f"{_sha256(layer.session.path)}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
+            f"{layer.digest}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
             for layer, provider in zip(self._layers, on, strict=True)
         ]
         look = _words(networks, self._effects, self._mask, self._faces, self._refinement)
@@ -275,12 +280,32 @@ class StylePipeline:
         size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 
-    def describe(self, photo: Frame) -> str:
-        """Say in one line how a photo is stylized: fastnst: starry, stroke 3.1, painted at 512x341."""
-        height, width = self.painted_size(photo.shape[:2])
-        stroke = self._effects.stroke_for((photo.shape[0], photo.shape[1]))
-        refined = f", {self._refinement.steps} steps of refinement" if self._refinement.steps else ""
-        return f"fastnst: {self.style}, stroke {stroke:.3g}, painted at {width}x{height}{refined}"
+    def describe(
+        self,
+        own: tuple[int, int],
+        /,
+        *,
+        size: tuple[int, int] | None = None,
+        style_weights: StyleWeights | None = None,
+        strength: float | None = None,
+        preserve_color: bool | None = None,
+    ) -> str:
+        """Say in one line how a call with the same arguments stylizes a photo of size `own`: networks and options.
+
+        A network is named by its style and the first digits of its file's SHA-256, as sha256sum prints it:
+        starry (5d0c9f2a71be), stroke 3.1, stylized at 512x341, strength 0.7
+        """
+        height, width = self.painted_size(own, size)
+        stroke = f"stroke {self._effects.stroke_for(own):.3g}, stylized at {width}x{height}"
+        effects = replace(
+            self._effects,
+            stroke=1,  # said already
+            strength=self._effects.strength if strength is None else strength,
+            preserve_color=self._effects.preserve_color if preserve_color is None else preserve_color,
+        )
+        first, *others = self._layers
+        networks = [_named(first, style_weights), *(_named(layer) for layer in others)]
+        return _words([*networks, stroke], effects, self._mask, self._faces, self._refinement)
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
@@ -333,6 +358,16 @@ def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[
     """Share of each style of a network in a picture, by its name."""
     names = session.style_names if session.styles > 1 else (session.style,)
     return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
+
+
+_DIGITS = 12
+"""Of a network's SHA-256 that its pictures hold."""
+
+
+def _named(layer: Layer, style_weights: StyleWeights | None = None) -> str:
+    session = layer.session
+    mix = layer.mix if style_weights is None else _mix(shares_by_name(session, style_weights))
+    return f"{session.style}{mix} ({layer.digest[:_DIGITS]})"
 
 
 def describe_look(style: str | None, effects: Effects, refinement: Refinement = NONE) -> str:

@@ -22,7 +22,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
 from fastnst.machine.resources import check_threads
-from fastnst.tiling.memory import one_piece_bytes, one_piece_limit
+from fastnst.tiling.memory import one_piece_bytes, one_piece_excess, one_piece_limit
 from fastnst.tiling.pieces import paint_in_pieces
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ TileChoice: TypeAlias = int | Literal["auto", "off"]
 _SMALL = 1_000_000
 # For a picture of 67 x 65, which takes milliseconds; some seconds on a slow computer that is busy.
 _PATIENCE_S = 60.0
+
+
+def pixels_of(frames: Frame) -> int:
+    """Pixels of a picture (H, W, 3), or of all pictures of a batch."""
+    return frames.size // 3
 
 
 class TilePolicy:
@@ -63,6 +68,10 @@ class TilePolicy:
         self.on_progress: Callable[[float], None] | None = None
         """Called with the share that is done of a picture in tiles, rising to 1."""
 
+        self.held_pixels = 0
+        """Pixels of the largest picture in one piece so far, whose memory is still held and serves the next one."""
+
+        self._numbers: float | None = None
         self._path, self._choice, self._asked = path, choice, asked
         self._tile, self._threads = tile, threads
         self._tiler: TiledStylizer | None = None
@@ -79,11 +88,30 @@ class TilePolicy:
         """Whether these frames are painted in tiles from the start."""
         if self._tile != "auto":
             return self._tile != "off"
-        # On accelerators it is their own memory that counts: a try shows.
-        if not self.is_large(frames) or self._choice.provider not in {"cpu", "openvino"} or not self.possible(frames):
-            return False
-        pixels, limit = frames.shape[0] * frames.shape[1], one_piece_limit()
-        return one_piece_bytes(self._open().numbers, pixels, self._choice.provider, self._choice.precision) > limit
+        return self._is_heavy(frames) and self.possible(frames) and self._one_piece_bytes(frames) > one_piece_limit()
+
+    def check(self, frames: Frame) -> None:
+        """Raise InputError where painting in one piece would take more memory than there is.
+
+        The system would end the process, without a word.
+        """
+        if not self._is_heavy(frames):
+            return
+        height, width = frames.shape[-3:-1]
+        if excess := one_piece_excess(self._one_piece_bytes(frames), max(height, width)):
+            raise InputError(f"{self._path}: a picture of {width}x{height} {excess}")
+
+    def _is_heavy(self, frames: Frame) -> bool:
+        """Whether these frames take memory anew, and the machine's: of an accelerator's own, a try shows."""
+        anew = pixels_of(frames) > max(self.held_pixels, _SMALL)
+        return anew and self._choice.provider in {"cpu", "openvino"}
+
+    def _one_piece_bytes(self, frames: Frame) -> int:
+        if self._numbers is None:
+            from fastnst.tiling.tileable import held_numbers  # noqa: PLC0415 - imports onnx
+
+            self._numbers = held_numbers(self._path)
+        return one_piece_bytes(self._numbers, pixels_of(frames), self._choice.provider, self._choice.precision)
 
     def possible(self, frames: Frame) -> bool:
         """Whether `auto` may fall back on tiles: not for a batch, nor where network or provider have none."""
@@ -94,11 +122,6 @@ class TilePolicy:
         except (StyleError, SettingError):
             self._untileable = True
         return not self._untileable
-
-    @staticmethod
-    def is_large(frames: Frame) -> bool:
-        """Whether these frames hold memory that is worth giving back."""
-        return frames.size > 3 * _SMALL
 
     def run(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:
         """Paint one picture in tiles; arguments and errors as for a `TiledStylizer`."""
@@ -163,8 +186,6 @@ class StyleSession:
         self.tiles = TilePolicy(self.opened, self.choice, asked=provider, tile=tile, threads=threads)
         """When this network stylizes in tiles, and how often it did."""
 
-        self._holds_memory = False
-
     @property
     def provider(self) -> Provider:
         """What really computes."""
@@ -187,7 +208,7 @@ class StyleSession:
         feeds = extra_feeds(self._contract, style_weights, strength)
         if self.tiles.needed(frames):
             return self._run_in_tiles(frames, style_weights, strength)
-        self._holds_memory |= self.tiles.is_large(frames)
+        self.tiles.check(frames)
         try:
             feeds["frame"] = to_layout(batch, self._contract)
             painted = backend.run(feeds)
@@ -199,6 +220,7 @@ class StyleSession:
                 f"{self.style} failed on {len(batch)} picture(s) of {width}x{height} "
                 f"({first_line(error)}); if memory ran out, make them smaller"
             ) from error
+        self.tiles.held_pixels = max(self.tiles.held_pixels, pixels_of(frames))
         if painted.shape != feeds["frame"].shape:
             shapes = f"{feeds['frame'].shape} into {painted.shape}"
             raise StyleError(f"{self.style}: turned {shapes}; expected the same size")
@@ -237,11 +259,11 @@ class StyleSession:
         self.close()
 
     def _run_in_tiles(self, frame: Frame, style_weights: StyleWeights | None, strength: float | None) -> Frame:
-        if self._holds_memory:
+        if self.tiles.held_pixels > _SMALL:
             # After a picture so much smaller, what large ones took is given back.
             small = np.zeros((1, 16, 16, 3), np.uint8)
             self._open().run({"frame": to_layout(small, self._contract)} | extra_feeds(self._contract, None, None))
-            self._holds_memory = False
+            self.tiles.held_pixels = 0
         return self.tiles.run(frame, style_weights, strength if self.takes_strength else None)
 
     def _open(self) -> Backend:

@@ -66,15 +66,18 @@ def find_pictures(
         InputError: a folder or a pattern without a single picture.
     """
     found: dict[str, Found] = {}
-    for picture in each_picture(paths, skip, left_out):
-        found.setdefault(os.path.realpath(picture.path), picture)
+    for path, relative in each_picture(paths, skip, left_out):
+        found.setdefault(os.path.realpath(path), Found(Path(path), Path(relative)))
     return list(found.values())
 
 
 def each_picture(
     paths: Sequence[str | Path], skip: Path | None = None, left_out: list[Path] | None = None
-) -> Iterator[Found]:
-    """Find pictures as `find_pictures` does, one after another as they are come upon, some perhaps twice."""
+) -> Iterator[tuple[str, str]]:
+    """Find pictures as `find_pictures` does, one after another as they are come upon, some perhaps twice.
+
+    Gives path and place below what was searched, with "/" between folders; of a million, Paths would take most time.
+    """
     left_out = [] if left_out is None else left_out
     for path in paths:
         yield from _find(path, skip, left_out)
@@ -123,6 +126,10 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     Hidden ones are passed over, and folders that were seen under another name: a link to a folder above has no end.
     Names taken out of the list of folders are not gone into.
     """
+    return ((Path(place), folders, files) for place, folders, files in _walk(str(folder)))
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -131,51 +138,66 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
             continue
         seen.add(real)
         # Assigning to the slice keeps os.walk out of the folders that are left out.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        files = [name for name in files if name[0] != "."]  # noqa: PLW2901
+        files.sort()
+        yield place, folders, files
 
 
 def _kind_of(path: Path) -> str:
     return _EXTRA_SUFFIXES.get(path.suffix.lower(), "raw")
 
 
-def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
+def _find(path: str | Path, skip: Path | None, left_out: list[Path]) -> Iterator[tuple[str, str]]:
     if path == "":  # Path would take it for the working folder
         raise InputError("one of the names is empty; expected a picture, a folder or a pattern")
     path = Path(path)
     if path.is_dir():
         others: list[Path] = []
-        number = 0
-        for picture in _search(path, path, skip, others):
-            number += 1
+        empty = True
+        for picture in _search(str(path), str(path), skip, others):
+            empty = False
             yield picture
-        if not number:
+        if empty:
             words = [f"{path}: no pictures in this folder", *_name_films(path), *name_left_out(sorted(others))]
             raise InputError("; ".join(words))
         left_out += sorted(others)
         return
     if os.path.lexists(path) or not glob.has_magic(str(path)):
-        yield Found(path, Path(path.name))
+        yield str(path), path.name
         return
-    pictures = sorted(_match(path, skip, left_out), key=lambda picture: picture.relative)
+    pictures = sorted(_match(path, skip, left_out), key=lambda picture: picture[1].split("/"))
     if not pictures:
         raise InputError(f"{path}: no picture matches this pattern")
     yield from pictures
 
 
-def _search(folder: Path, root: Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
-    results = None if skip is None else _real(skip)
-    for place, names, files in walk(folder):
-        names[:] = [name for name in names if _real(place / name) != results]
+def _search(folder: str, root: str, skip: Path | None, left_out: list[Path]) -> Iterator[tuple[str, str]]:
+    results = None if skip is None else os.path.realpath(skip)
+    for place, names, files in _walk(folder):
+        if results is not None:
+            names[:] = [name for name in names if os.path.realpath(f"{place}{os.sep}{name}") != results]
+        before, below = _joined(place), _below(place, root)
         for name in files:
-            path = place / name
-            if path.suffix.lower() in READ_SUFFIXES:
-                yield Found(path, path.relative_to(root))
-            elif is_left_out(path):
-                left_out.append(path)
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a million Paths are slow
+            if suffix in READ_SUFFIXES:
+                yield before + name, below + name
+            elif suffix in _NOT_READ:
+                left_out.append(Path(place, name))
 
 
-def _match(pattern: Path, skip: Path | None, left_out: list[Path]) -> Iterator[Found]:
+def _joined(folder: str) -> str:
+    """What stands before a name in a folder."""
+    return "" if folder == "." else os.path.join(folder, "")  # noqa: PTH118 - Path takes the end away
+
+
+def _below(place: str, root: str) -> str:
+    """What stands before a name of a folder in its place below the root."""
+    relative = Path(place).relative_to(root).as_posix()
+    return "" if relative == "." else f"{relative}/"
+
+
+def _match(pattern: Path, skip: Path | None, left_out: list[Path]) -> Iterator[tuple[str, str]]:
     plain = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
     root = Path(*pattern.parts[:plain])
     results = None if skip is None else _real(skip)
@@ -188,9 +210,9 @@ def _match(pattern: Path, skip: Path | None, left_out: list[Path]) -> Iterator[F
         if path.is_dir():
             # `**` lists the folders themselves and then their files; only other patterns leave searching to us.
             if "**" not in pattern.parts:
-                yield from _search(path, root, skip, left_out)
+                yield from _search(str(path), str(root), skip, left_out)
         elif path.suffix.lower() in READ_SUFFIXES:
-            yield Found(path, path.relative_to(root))
+            yield str(path), path.relative_to(root).as_posix()
         elif is_left_out(path):
             left_out.append(path)
 

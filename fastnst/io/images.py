@@ -40,6 +40,7 @@ from fastnst.io.png import (
 )
 from fastnst.io.tiff import check_not_raw, open_deep_tiff
 from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
+from fastnst.machine.extras import installed_version
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 
@@ -59,6 +60,9 @@ WRITE_FORMATS = {
 _SOFTWARE = 0x000B
 """EXIF's ProcessingSoftware."""
 
+_MAX_WORDS = 4000
+"""Characters of it: a JPEG file holds 65,533 bytes of EXIF, and most of them may be the photo's own."""
+
 _MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
@@ -71,7 +75,12 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(kw_only=True)
 class Picture:
-    """A picture as its file holds it, upright."""
+    """A picture as its file holds it, upright.
+
+    >>> write_picture("half.png", Picture(frame=np.zeros((4, 6, 3), np.uint8), alpha=np.full((4, 6), 128, np.uint8)))
+    >>> read_picture("half.png").alpha[0, 0]
+    np.uint8(128)
+    """
 
     frame: Frame
     """Colors, uint8 (H, W, 3) RGB."""
@@ -106,6 +115,12 @@ def read_picture(path: str | Path) -> Picture:
 
     Raises:
         InputError: the file is missing, empty, damaged, cut short, too large or no picture.
+
+    Example:
+        >>> write_picture("print.jpg", Picture(frame=np.zeros((4, 6, 3), np.uint8), dpi=(300, 300)))
+        >>> picture = read_picture("print.jpg")
+        >>> picture.frame.shape, picture.alpha, picture.dpi
+        ((4, 6, 3), None, (300.0, 300.0))
     """
     path = Path(path)
     check_file(path)
@@ -128,17 +143,27 @@ def read_frame(path: str | Path) -> Frame:
 
     Raises:
         InputError: as `read_picture`.
+
+    Example:
+        >>> read_frame("photo.jpg")
+        Traceback (most recent call last):
+            ...
+        fastnst.errors.InputError: photo.jpg: no such file
     """
     picture = read_picture(path)
     return picture.frame if picture.alpha is None else over_white(picture.frame, picture.alpha)
 
 
 def signed(picture: Picture, words: str) -> Picture:
-    """A picture whose EXIF block also says how it was made, under ProcessingSoftware; what it holds already stays."""
+    """A picture whose EXIF block also says how it was made, under ProcessingSoftware; what it holds already stays.
+
+    BMP files hold no such block. `words` follow the name and version of fastnst; what is not ASCII becomes ?.
+    """
     exif = Image.Exif()
     if picture.exif is not None:
         exif.load(picture.exif)
-    exif[_SOFTWARE] = words.encode("ascii", "replace").decode()
+    made_by = f"fastnst {installed_version()}: {words}".encode("ascii", "replace").decode()
+    exif[_SOFTWARE] = made_by[:_MAX_WORDS]
     return replace(picture, exif=exif.tobytes())
 
 

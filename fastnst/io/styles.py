@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -21,7 +22,7 @@ _PICTURES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"
 _WEIGHTS = frozenset([".safetensors", ".pth", ".pt", ".ckpt"])
 
 
-def find_style(name: str | Path) -> Path:
+def find_style(name: str | Path, *, others: Iterable[str] = ()) -> Path:
     """Return the ONNX file of a style.
 
         >>> find_style("starry").name
@@ -29,6 +30,7 @@ def find_style(name: str | Path) -> Path:
 
     Args:
         name: the name of an installed style, or the path of a file ending in .onnx.
+        others: further names that an unknown one may be meant for.
 
     Raises:
         StyleError: no such style or file, or a file that is no exported network.
@@ -50,7 +52,7 @@ def find_style(name: str | Path) -> Path:
         raise StyleError(f"{path}: holds weights, expected ONNX; fastnst export turns a trained model into it")
     styles = installed_styles()
     if str(name) not in styles:
-        hint = nearest_hint(str(name), styles)
+        hint = nearest_hint(str(name), {*styles, *others})
         raise StyleError(f"no style {str(name)!r}; {hint} (a file of your own is named by its path and .onnx)")
     return styles[str(name)]
 

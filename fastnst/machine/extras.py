@@ -1,5 +1,6 @@
-"""What pip installs as extras of fastnst, and whether it is there: stylizing needs none of it."""
+"""What pip installs: fastnst's version, and its extras, of which stylizing needs none."""
 
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from fastnst.errors import MissingPackageError
@@ -9,6 +10,14 @@ TRAINING_PACKAGES = ("torch", "torchvision", "onnxscript", "tensorboard", "matpl
 
 INSTALL_TRAINING = 'pip install "fastnst[train]"'
 """What brings them, also where fastnst was installed from a checkout."""
+
+
+def installed_version() -> str:
+    """Version of the installed fastnst."""
+    try:
+        return version("fastnst")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
 
 
 def missing_for_training() -> list[str]:

@@ -143,6 +143,26 @@ def peak_memory_mb() -> float | None:
     return most / _MEGABYTE if sys.platform == "darwin" else most / 1024
 
 
+def check_memory(what: str, resident: int, addresses: int) -> None:
+    """Raise SettingError where there is less memory than the libraries of a command take, before they are loaded.
+
+    Without memory for their threads they would end the process by themselves, and without a line.
+
+    Args:
+        what: the command.
+        resident: bytes of memory that its libraries take.
+        addresses: bytes of addresses, which `ulimit -v` limits, that they take.
+    """
+    limits = [("memory", resident, available_memory())]
+    limits += [("addresses (ulimit -v)", addresses, left) for left in _left_of_addresses()]
+    for kind, needed, left in limits:
+        if left < needed:
+            raise SettingError(
+                f"{what} needs {needed / 1e6:.0f} MB of {kind} to begin with, and {left / 1e6:.0f} MB are free; "
+                "end other programs or raise the limit"
+            )
+
+
 def available_memory() -> int:
     """Bytes that this process may take without pushing others out; under a limit of its own, what that leaves."""
     limits = [*_left_in_groups(), *_left_of_addresses()]

@@ -38,6 +38,29 @@ def usable_memory() -> int:
     return int(available_memory() * USABLE)
 
 
+def reachable_memory() -> int:
+    """Bytes of resident memory that this process may reach: what it takes itself is taken already."""
+    return PROCESS_BYTES + usable_memory()
+
+
 def one_piece_limit() -> int:
     """Bytes of resident memory up to which a picture is painted in one piece."""
-    return min(ONE_PIECE_BYTES, usable_memory())
+    return min(ONE_PIECE_BYTES, reachable_memory())
+
+
+def one_piece_excess(needed: int, long_side: int) -> str | None:
+    """Say what is wrong where there is less memory than painting in one piece takes; None where there is enough.
+
+    Args:
+        needed: bytes by `one_piece_bytes`.
+        long_side: of the picture, in pixels; the words name one that fits.
+    """
+    free = available_memory()
+    work = needed - PROCESS_BYTES
+    if work <= free:
+        return None
+    fitting = int(long_side * (free * USABLE / work) ** 0.5)
+    return (
+        f"takes about {work / 1e9:.2f} GB of memory in one piece, and {free / 1e9:.2f} GB are free; "
+        f"reduce it to {fitting} pixels (--size {fitting})"
+    )

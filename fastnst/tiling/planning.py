@@ -14,7 +14,7 @@ from math import ceil
 from onnx import NodeProto
 
 from fastnst.tiling.geometry import walk
-from fastnst.tiling.surgery import Norm
+from fastnst.tiling.surgery import Norm, fullest
 from fastnst.tiling.tileable import Tileable
 
 # Seconds on two cores of a server of 2023; only their ratios to each other and to the costs of keeping maps matter.
@@ -156,21 +156,8 @@ def _describe(
     )
     numbers = sum(network.density.get(name, 0.0) for node in nodes for name in node.output)
     work = sum(network.macs(node) for node in nodes) * _MAC_S + numbers * _NUMBER_S
-    live = fullest(network, nodes, results)
+    live = fullest(network.density, nodes, results)
     return Pass(tuple(nodes), norms, tuple(sorted(reads)), tuple(sorted(writes)), (halo[0], halo[1]), work, live)
-
-
-def fullest(network: Tileable, nodes: Sequence[NodeProto], results: Collection[str]) -> float:
-    """Numbers per pixel of the picture that a part holds at its fullest moment."""
-    last = {name: number for number, node in enumerate(nodes) for name in node.input}
-    made = {name for node in nodes for name in node.output}
-    held = {name: network.density.get(name, 0.0) for name in last if name not in made}
-    most = 0.0
-    for number, node in enumerate(nodes):
-        held.update({name: network.density.get(name, 0.0) for name in node.output})
-        most = max(most, sum(held.values()))
-        held = {name: size for name, size in held.items() if last.get(name, -1) > number or name in results}
-    return most
 
 
 MAP_BYTES = 2

@@ -112,6 +112,19 @@ def needed(nodes: Sequence[NodeProto], targets: Collection[str], known: Collecti
     return chosen[::-1]
 
 
+def fullest(density: Mapping[str, float], nodes: Sequence[NodeProto], results: Collection[str]) -> float:
+    """Numbers that a part holds at its fullest moment, where each value takes as many as `density` says."""
+    last = {name: number for number, node in enumerate(nodes) for name in node.input}
+    made = {name for node in nodes for name in node.output}
+    held = {name: density.get(name, 0.0) for name in last if name not in made}
+    most = 0.0
+    for number, node in enumerate(nodes):
+        held.update({name: density.get(name, 0.0) for name in node.output})
+        most = max(most, sum(held.values()))
+        held = {name: size for name, size in held.items() if last.get(name, -1) > number or name in results}
+    return most
+
+
 def build(
     nodes: Iterable[NodeProto],
     inputs: Iterable[ValueInfoProto],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -21,7 +22,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.machine.resources import check_threads, default_threads
 from fastnst.tiling.geometry import Extent, Extents, Surroundings, walk
-from fastnst.tiling.surgery import Graph, build, initializers, load_graph, needed, refusal
+from fastnst.tiling.surgery import Graph, build, fullest, initializers, load_graph, needed, refusal
 
 TileProvider: TypeAlias = Literal["cpu", "cuda"]
 
@@ -163,6 +164,35 @@ class Tileable:
             return 0.0
         weight = self.around.fixed[node.input[1]]
         return self.density[node.output[0] if node.op_type == "Conv" else node.input[0]] * int(weight[0].size)
+
+
+def held_numbers(path: Path) -> float:
+    """Numbers per pixel of the picture that a whole network holds at its fullest moment.
+
+    Of one that cannot be painted in tiles, as far as its shapes can be inferred. Raises StyleError.
+    """
+    try:
+        network = Tileable.load(path)
+    except StyleError:
+        return _inferred_numbers(onnx.load(path))
+    return fullest(network.density, network.graph.nodes, ["stylized"])
+
+
+def _inferred_numbers(model: ModelProto) -> float:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        for place, side in enumerate(value.type.tensor_type.shape.dim):
+            if not side.HasField("dim_value"):
+                side.dim_value = _PROBE_SIDE if place else 1
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    shapes = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)
+        if value.name not in stored
+    }
+    frame = next(shapes[value.name] for value in model.graph.input if len(shapes.get(value.name, [])) == 4)
+    density = {name: math.prod(shape) * 3 / math.prod(frame) for name, shape in shapes.items()}
+    return fullest(density, model.graph.node, [value.name for value in model.graph.output])
 
 
 def evaluate_fixed(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,10 @@ from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
-from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, usable_memory
+from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.painting import Painting, Surface, TileGrid
-from fastnst.tiling.planning import MAP_BYTES, TilingPlan, fullest, make_plan
+from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
+from fastnst.tiling.surgery import fullest
 from fastnst.tiling.tileable import Part, Tileable, TileProvider, count_threads, evaluate_fixed
 
 DEFAULT_TILE = 256
@@ -119,10 +120,10 @@ class TiledStylizer:
             return stylized
         return blend(stylized, single, strength)
 
-    @property
-    def numbers(self) -> float:
+    @cached_property
+    def _numbers(self) -> float:
         """Numbers per pixel of the picture that the whole network holds at its fullest moment."""
-        return fullest(self._network, self._network.graph.nodes, ["stylized"])
+        return fullest(self._network.density, self._network.graph.nodes, ["stylized"])
 
     def plan(self, height: int, width: int) -> TilingPlan:
         """How a prepared picture of that size is painted: passes, and what keeping maps between them takes."""
@@ -173,7 +174,7 @@ class TiledStylizer:
 
     def _working(self, tile: int) -> float:
         """Bytes that one tile takes while it is computed."""
-        return self.numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
+        return self._numbers * _FLOAT_BYTES * (_HALO_SHARE * tile) ** 2
 
     def _single(self, frame: Frame) -> Frame:
         batch = as_batch(frame)
@@ -184,7 +185,7 @@ class TiledStylizer:
 
 
 def _usual_memory() -> int:
-    return min(DEFAULT_MEMORY, usable_memory())
+    return min(DEFAULT_MEMORY, reachable_memory())
 
 
 class _Report:

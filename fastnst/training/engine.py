@@ -54,7 +54,12 @@ OnStep: TypeAlias = Callable[[TrainProgress], None]
 
 @dataclass(frozen=True)
 class TrainCallbacks:
-    """What is called while a training runs, by its first process alone."""
+    """What is called while a training runs, by its first process alone.
+
+    >>> callbacks = TrainCallbacks(on_note=print)
+    >>> callbacks.on_note("going back to step 200")
+    going back to step 200
+    """
 
     on_step: OnStep = lambda _: None
     on_validation: Callable[[Validation], None] = lambda _: None

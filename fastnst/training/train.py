@@ -66,6 +66,13 @@ def train(
         CheckpointError: what is to be resumed does not fit.
         WeightsError: no loss network.
         DivergedError: the training failed, also after going back to a good state several times.
+
+    Example:
+        >>> settings = TrainSettings(style=Path("painting.jpg"), content="photos", budget="20m")
+        >>> train(settings, Path("runs/painting"))
+        Traceback (most recent call last):
+            ...
+        fastnst.errors.InputError: photos: no folder of photographs; give one, such as that which fastnst coco prints
     """
     folder = folder or Path("runs") / settings.style_name
     content = content or Path(settings.content)

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,11 +15,11 @@ from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline, describe_look
 from fastnst.inference.session import TileChoice
+from fastnst.io.addresses import delivered, fetched, is_address
 from fastnst.io.folders import READ_SUFFIXES, is_left_out, list_left_out, name_left_out, walk
-from fastnst.io.storage import delivered, fetched, is_address
 from fastnst.video.frame_files import is_pattern
 from fastnst.video.plan import CONTAINERS, FilmPlan, VideoSettings, plan_film
-from fastnst.video.stylize import FilmResult, stylize_film
+from fastnst.video.stylize import FilmProgress, FilmResult, stylize_film
 
 FILM_SUFFIXES = frozenset(CONTAINERS) | {
     ".3g2",
@@ -177,8 +177,11 @@ class FilmWorkshop:
     provider: ProviderChoice = "auto"
     threads: int | None = None
     tile: TileChoice = "auto"
-    show: Callable[[StylePipeline, FilmPlan], FilmResult] | None = None
-    """Stylizes in place of `stylize_film`, and shows how it goes."""
+    show: Callable[[StylePipeline, FilmPlan], AbstractContextManager[Callable[[FilmProgress], None]]] | None = None
+    """Says what a user should know of a film, and gives what is called with how far it is."""
+
+    on_result: Callable[[FilmResult], None] | None = None
+    """Called with each film that is done, where `show` is given."""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -199,8 +202,14 @@ class FilmWorkshop:
         return StylePipeline(self.style, self.effects, provider=self.provider, threads=self.threads, tile=self.tile)
 
     def _stylize(self, pipeline: StylePipeline, task: Task) -> tuple[str, ...]:
+        task.check()
         with fetched(task.job.source) as source, delivered(task.output) as output:
             plan = plan_film(source, output, self.video, overwrite=task.replace)
-            result = (self.show or stylize_film)(pipeline, plan)
-            notes = () if self.show else plan.notes
-            return (*notes, str(result.damage)) if str(result.damage) and not self.show else notes
+            if self.show is None:
+                result = stylize_film(pipeline, plan)
+                return (*plan.notes, str(result.damage)) if str(result.damage) else plan.notes
+            with self.show(pipeline, plan) as on_progress:
+                result = stylize_film(pipeline, plan, on_progress=on_progress)
+            if self.on_result is not None:
+                self.on_result(result)
+            return ()

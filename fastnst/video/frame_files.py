@@ -17,7 +17,7 @@ from fastnst.errors import InputError, OutputError
 from fastnst.io.decoding import check_file, check_header, quiet_pillow, reason
 from fastnst.io.files import move_exclusively
 from fastnst.io.folders import READ_SUFFIXES
-from fastnst.io.images import Picture, format_of, read_picture, write_picture
+from fastnst.io.images import Picture, format_of, read_picture, signed, write_picture
 from fastnst.video.film import Colors, Film, FilmFrame, Span
 from fastnst.video.job import JobFolder, writing
 
@@ -91,15 +91,16 @@ def read_frame_files(film: Film, span: Span, done: int = 0) -> Iterator[FilmFram
 class FrameFileWriter:
     """Writes frames as picture files into a job's folder, and gives them their names when all are there."""
 
-    def __init__(self, job: JobFolder, pattern: Path) -> None:
+    def __init__(self, job: JobFolder, pattern: Path, words: str) -> None:
         """Count what an earlier run left.
 
         Args:
             job: for the files while they are few.
             pattern: their names in the end, such as `frames/%04d.png`.
+            words: how they are stylized, for their EXIF blocks.
         """
         format_of(pattern)
-        self._job, self._pattern = job, pattern
+        self._job, self._pattern, self._words = job, pattern, words
         self.past = None
         """Frames that are held start anew."""
 
@@ -128,7 +129,7 @@ class FrameFileWriter:
 
     def write(self, painted: FilmFrame) -> None:
         """Write a frame. Raises OutputError."""
-        write_picture(self._path(self.done), Picture(frame=painted.frame, alpha=painted.alpha))
+        write_picture(self._path(self.done), signed(Picture(frame=painted.frame, alpha=painted.alpha), self._words))
         self.done += 1
         self._job.keep = True
 

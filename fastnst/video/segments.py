@@ -16,9 +16,8 @@ from pathlib import Path
 
 import av
 
-from fastnst.batch.jobs import WHOLE, Job, Shard
-from fastnst.batch.ledger import Ledger
-from fastnst.batch.run import BatchTally, Outcome, Perform, Task, Work, Workshop, run_batch
+from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Perform, Task, Work, Workshop
 from fastnst.errors import OutputError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.steadying import Past
@@ -128,7 +127,7 @@ def stylize_in_segments(
     work_of: Callable[[Workshop], Work],
     *,
     shard: Shard = WHOLE,
-    on_done: Callable[[Outcome], None] = lambda _outcome: None,
+    on_done: Callable[[Attempt], None] = lambda _attempt: None,
 ) -> SegmentedFilm:
     """Stylize a shard's segments of a film, and put it together where all are there.
 
@@ -151,8 +150,14 @@ def stylize_in_segments(
     mine = jobs[count * (shard.number - 1) // shard.parts : count * shard.number // shard.parts]
     work = work_of(SegmentWorkshop(film, plan, tuple(times)))
     settings = film.settings | {"encoding": str(plan.encoding), "ffmpeg": str(av.library_versions)}
-    with Ledger(folder, settings, total=count, shard=shard, overwrite=not plan.settings.resume) as ledger:
-        tally = run_batch(ledger, mine, str(folder), work, on_done=on_done)
+    todo = BatchPlan(mine, str(folder), count, shard)
+    with BatchRun(todo, settings, work, overwrite=not plan.settings.resume) as batch:
+        for attempt in batch:
+            with attempt:
+                attempt.notes = attempt.do()
+            on_done(attempt)
+        ledger = batch.ledger
+        assert ledger is not None
         ledger.manifest.refresh()
         done = all(ledger.is_done(job) for job in jobs)
         last = Job(source, f"whole{plan.output.suffix}")
@@ -161,7 +166,7 @@ def stylize_in_segments(
             _put_together(plan, times, [folder / job.name for job in jobs])
     if whole:
         shutil.rmtree(folder, ignore_errors=True)
-    return SegmentedFilm(tally, whole, count, len(times))
+    return SegmentedFilm(batch.tally, whole, count, len(times))
 
 
 def _put_together(plan: FilmPlan, times: list[int], paths: list[Path]) -> None:

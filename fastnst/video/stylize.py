@@ -86,7 +86,7 @@ def stylize_film(
     """
     started, damage = time.perf_counter(), FilmDamage()
     with _as_begun(pipeline, plan) as own, _open_job(own, plan) as job:
-        writer = _open_writer(plan, job)
+        writer = _open_writer(own, plan, job)
         own.steady(plan.settings.steady, writer.past)
         resumed = count = writer.done
         paint = by_fields(own, plan)
@@ -161,9 +161,10 @@ def _open_job(pipeline: StylePipeline, plan: FilmPlan) -> JobFolder:
     return JobFolder(plan.output, identity, resume=_may_resume(plan))
 
 
-def _open_writer(plan: FilmPlan, job: JobFolder) -> SegmentedEncoder | FrameFileWriter:
+def _open_writer(pipeline: StylePipeline, plan: FilmPlan, job: JobFolder) -> SegmentedEncoder | FrameFileWriter:
     if plan.encoding is None:
-        return FrameFileWriter(job, plan.output)
+        (height, width), turned = plan.film.size, swaps_sides(plan.film.orientation)
+        return FrameFileWriter(job, plan.output, pipeline.describe((width, height) if turned else (height, width)))
     return SegmentedEncoder(job, plan.encoding, held=plan.settings.steady > 0)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
+from fastnst.inference.refining import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.styles import find_style, installed_styles
 from fastnst.web.server import HOST
@@ -227,7 +228,9 @@ class WorkRunner:
         if kind not in KINDS:
             raise SettingError(f"work {kind!r}; expected one of {', '.join(KINDS)}")
         source = self._uploads.whole(str(request.get("upload")))
-        painting = self._uploads.whole(str(request["painting"])) if kind == "refine" else None
+        quality = request.get("quality") or "draft"
+        if quality not in STEPS:
+            raise SettingError(f"quality {quality!r}; expected one of {', '.join(STEPS)}")
         seconds = float(request.get("seconds") or 60)
         if not 10 <= seconds <= MOST_TRAINING_S:
             raise SettingError(f"a training of {seconds:g} s; expected 10 to {MOST_TRAINING_S}")
@@ -237,8 +240,8 @@ class WorkRunner:
             kind=kind,
             source=source,
             output=_free(self._options.folder, _stem(str(request.get("name") or kind)), suffix),
-            style=self._style(str(request.get("style") or "")) if kind in {"film", "picture"} else "",
-            painting=painting,
+            style=self._style(str(request.get("style") or "")) if kind != "train" else "",
+            quality=quality,
             strength=float(request.get("strength", 1.0)),
             preserve_color=bool(request.get("keepColors")),
             seconds=seconds,

@@ -29,6 +29,22 @@ THUMBNAIL = (120, 160)
 LIVE = "starry-live"
 """The style that the page begins with, where it has it."""
 
+TITLES = {
+    "starry_night": "The Starry Night",
+    "great_wave": "The Great Wave",
+    "the_scream": "The Scream",
+    "composition_vii": "Composition VII",
+    "the_kiss_klimt": "The Kiss",
+    "wheat_field_cypresses": "Wheat Field with Cypresses",
+    "hiroshige_fuji": "Fuji by Hiroshige",
+    "impression_sunrise": "Impression, Sunrise",
+    "shipwreck_minotaur": "Shipwreck of the Minotaur",
+    "broadway_boogie_woogie": "Broadway Boogie Woogie",
+    "vg_self_portrait": "Self-Portrait by van Gogh",
+    "water_lilies_1919": "Water Lilies",
+}
+"""Of styles in the package whose names alone make no title."""
+
 MARK = "styles.json"
 """A folder that has it is a site of ours, which may be replaced."""
 
@@ -161,6 +177,8 @@ def web_model(path: Path) -> bytes | None:
 
 def in_words(name: str) -> str:
     """A style's name as a title: starry-live -> Starry live."""
+    if name in TITLES:
+        return TITLES[name]
     words = name.replace("-", " ").replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 

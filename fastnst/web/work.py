@@ -1,4 +1,4 @@
-"""What the page can have this machine do, each in a process of its own: films, large pictures, refinement, training."""
+"""What the page can have this machine do, each in a process of its own: films, pictures of any size, training."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.errors import FastNSTError, InputError
+from fastnst.inference.refining import Quality, choose_refinement
 
-Kind: TypeAlias = Literal["film", "picture", "refine", "train"]
+Kind: TypeAlias = Literal["film", "picture", "train"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MOST_TRAINING_S = 24 * 3600
@@ -30,10 +31,10 @@ class Work:
     """The result, which does not exist yet; of a training, its ONNX file."""
 
     style: str = ""
-    """Name of an installed style, or an ONNX file, perhaps with a mix; of a refinement, empty."""
+    """Name of an installed style, or an ONNX file, perhaps with a mix; of a training, empty."""
 
-    painting: Path | None = None
-    """Of a refinement: the style picture."""
+    quality: Quality = "draft"
+    """Of a picture: how far it is refined after the network."""
 
     strength: float = 1.0
     preserve_color: bool = False
@@ -96,35 +97,24 @@ def _picture(work: Work, report: Report) -> str:
 
     began, effects = time.monotonic(), Effects(strength=work.strength, preserve_color=work.preserve_color)
     task = Task(Job(str(work.source), work.output.name), str(work.output), replace=False)
-    with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
-        pipeline.on_progress(lambda share: report(share, "stylizing in tiles"))
+    refinement = choose_refinement(work.quality, None, None)
+    words = f"{refinement.steps} steps of refinement" if refinement.steps else "stylizing in tiles"
+    with StylePipeline(
+        work.style, effects, provider=work.provider, threads=work.threads, refine=refinement
+    ) as pipeline:
+        pipeline.on_progress(lambda share: report(share, words))
+        report(0.0, "reading it")
         stylize_file(pipeline, task, describe=pipeline.describe)
     return f"stylized in {time.monotonic() - began:.1f} s"
 
 
-def _refine(work: Work, report: Report) -> str:
-    from fastnst.exact.engine import optimize  # noqa: PLC0415 - imports torch
-    from fastnst.exact.result import OptimizeProgress  # noqa: PLC0415
-    from fastnst.exact.settings import OptimizeSettings  # noqa: PLC0415
-    from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
-
-    if work.painting is None:
-        raise InputError("a refinement needs the painting, too; add it")
-    photo, painting = read_frame(work.source), read_frame(work.painting)
-
-    def show(progress: OptimizeProgress) -> None:
-        report(progress.last.step / progress.steps, f"step {progress.last.step} of {progress.steps}")
-
-    result = optimize(photo, painting, OptimizeSettings(), callback=show)
-    write_picture(work.output, Picture(frame=result.frame), overwrite=False)
-    return f"{len(result.history)} steps in {result.elapsed_s:.0f} s"
-
-
 def _train(work: Work, report: Report) -> str:
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
+    from fastnst.io.styles import bundled_models  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415 - imports torch
     from fastnst.training.settings import TrainSettings  # noqa: PLC0415
     from fastnst.training.train import train  # noqa: PLC0415
+    from fastnst.web.site import LIVE  # noqa: PLC0415
 
     began, content = time.monotonic(), _content(work)
     name = work.output.stem
@@ -135,8 +125,8 @@ def _train(work: Work, report: Report) -> str:
         network="live",
         budget=f"{round(work.seconds)}s",
         workers=0,
-        # A teacher costs more than it brings in a few minutes.
-        teacher="none" if work.seconds < 600 else None,
+        # From nothing, a minute brings spots.
+        init_from=bundled_models() / f"{LIVE}.safetensors",
     )
 
     def show(progress: TrainProgress) -> None:
@@ -169,6 +159,5 @@ def _content(work: Work) -> Path:
 _WORKERS: dict[Kind, Callable[[Work, Report], str]] = {
     "film": _film,
     "picture": _picture,
-    "refine": _refine,
     "train": _train,
 }

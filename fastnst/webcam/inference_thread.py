@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.errors import FastNSTError
@@ -42,6 +43,9 @@ class StylizedShot:
 
     most: float = 1.0
     """The largest strength that its network takes."""
+
+    words: str = ""
+    """How it was stylized, for its file."""
 
 
 class InferenceThread(threading.Thread):
@@ -94,17 +98,12 @@ class InferenceThread(threading.Thread):
                 started = self._clock()
                 self._keeper.fit((shot.frame.shape[0], shot.frame.shape[1]))
                 size, shares = self._keeper.size, controls.shares(self._pipeline.session.style_names)
-                picture = self._pipeline(
-                    shot.frame,
-                    size=size,
-                    style_weights=shares,
-                    strength=controls.strength,
-                    preserve_color=controls.preserve_color,
-                )
+                asked: dict[str, Any] = {"size": size, "style_weights": shares}
+                asked |= {"strength": controls.strength, "preserve_color": controls.preserve_color}
+                picture = self._pipeline(shot.frame, **asked)
                 picture = split_view(picture, shot.frame) if controls.split else picture
                 self._keeper.note((self._clock() - started) * 1000, self._clock())
-                painted = self._pipeline.painted_size(shot.frame.shape[:2], size)
-                self.stylized.put(self._describe(shot, picture, painted, controls, shares))
+                self.stylized.put(self._describe(shot, picture, controls, asked))
         except BaseException as caught:
             error = caught
         finally:
@@ -120,14 +119,14 @@ class InferenceThread(threading.Thread):
         self,
         shot: Shot,
         picture: Frame,
-        size: tuple[int, int],
         controls: Controls,
-        shares: tuple[float, ...] | None,
+        asked: dict[str, Any],
     ) -> StylizedShot:
-        session = self._pipeline.session
-        mixed = tuple(zip(session.style_names, shares or (), strict=False))
+        session, own = self._pipeline.session, (shot.frame.shape[0], shot.frame.shape[1])
+        mixed = tuple(zip(session.style_names, asked["style_weights"] or (), strict=False))
         most = MAX_STRENGTH if session.takes_strength else 1.0
-        return StylizedShot(shot, picture, size, controls, self._style, mixed, most)
+        size, words = self._pipeline.painted_size(own, asked["size"]), self._pipeline.describe(own, **asked)
+        return StylizedShot(shot, picture, size, controls, self._style, mixed, most, words)
 
     def _try_switch(self, style: int) -> None:
         """Load another style; if that fails, say so and go on with the one there is."""

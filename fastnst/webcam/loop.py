@@ -212,7 +212,7 @@ class _Show:
             case Action.FULL_SCREEN:
                 self._screen.toggle_full_screen()
             case Action.SNAPSHOT if self._last is not None:
-                self._notice(self._outlets.snapshot(self._last.picture, self._last.style))
+                self._notice(self._outlets.snapshot(self._last.picture, self._last.style, self._last.words))
             case Action.RECORD if self._last is not None:
                 self._notice(self._outlets.toggle_recording(self._last.style))
         if action in MIXING and mixes < 2:

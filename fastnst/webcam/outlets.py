@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastnst.errors import OutputError, SettingError
-from fastnst.io.images import Frame, Picture, write_picture
+from fastnst.io.images import Frame, Picture, signed, write_picture
 from fastnst.io.opencv import resample
 
 
@@ -152,11 +152,11 @@ class Outlets:
         left_out = f", {recorder.dropped} pictures left out" if recorder.dropped else ""
         return self._wrote(recorder.path, f" ({recorder.seconds:.1f} s{left_out})")
 
-    def snapshot(self, picture: Frame, style: str) -> str:
-        """Write a picture as PNG under the next free number."""
+    def snapshot(self, picture: Frame, style: str, words: str = "stylized") -> str:
+        """Write a picture as PNG under the next free number; `words` say how it was stylized."""
         path = self._free_name(style, ".png")
         try:
-            write_picture(path, Picture(frame=picture))
+            write_picture(path, signed(Picture(frame=picture), words))
         except OutputError as error:
             return self._fail(error)
         return self._wrote(path, "")

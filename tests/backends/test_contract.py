@@ -159,8 +159,8 @@ def test_a_style_of_a_network_of_several_by_its_own_name(
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     assert choose_style("munch") == StyleChoice(trio, "munch")
     assert choose_style("the_kiss_klimt").path.name == "gallery.onnx"
-    with pytest.raises(StyleError, match="no style 'mun'"):
-        choose_style("mun")
+    with pytest.raises(StyleError, match=r"no style 'munsch'; did you mean 'munch'\?"):
+        choose_style("munsch")
     write_network(name="other.onnx", styles="munch,van_gogh")
     with pytest.raises(StyleError, match="2 networks know munch; name one, other@munch or trio@munch"):
         choose_style("munch")

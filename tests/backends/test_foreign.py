@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from fastnst.backends.choosing import draw_picture
+from fastnst.cli import main
 from fastnst.errors import StyleError
 from fastnst.inference.style_files import add_style, read_style
 from fastnst.inference.stylizer import Stylizer
@@ -103,6 +105,26 @@ def test_the_form_is_found_and_any_size_is_painted(form: dict[str, object], word
     assert odd.shape == (75, 131, 3)
     assert np.abs(odd[:74, :130] - expected(frame[:74, :130])).max() <= 1
     assert np.abs(batch[1] - expected(np.ascontiguousarray(frame[::-1]))).max() <= 1
+
+
+def test_a_film_is_stylized_by_one_of_the_zoos_form(tmp_path: Path) -> None:
+    film, output = tmp_path / "film.mp4", tmp_path / "out.mkv"
+    with av.open(str(film), "w") as written:
+        stream = written.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 330, 150, "yuv420p"
+        for level in (40, 120, 200):
+            gray = np.full((150, 330, 3), level, np.uint8)
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
+        written.mux(stream.encode(None))
+    style = zoo(tmp_path / "zoo.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(["video", str(film), "--style", str(style), "-o", str(output), "--provider", "cpu", "--codec", "ffv1"])
+    assert not ended.value.code
+    with av.open(str(output)) as read:
+        frames = [frame.to_ndarray(format="rgb24") for frame in read.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(150, 330, 3)] * 3
+    for frame, level in zip(frames, (40, 120, 200), strict=True):
+        assert np.abs(frame - (128 + DARKER * (level - 128))).max() <= 6  # as MPEG-4 rounds
 
 
 def test_a_size_that_the_graph_holds_is_painted_in_pieces(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_named_sizes(write_network: Any, invert: Path) -> None:
 def test_what_onnx_runtime_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     for accelerator, words in (
-        ("cuda", "built without CUDA; pip install onnxruntime-gpu"),
+        ("cuda", "built without CUDA; pip install 'fastnst\\[gpu\\]'"),
         ("tensorrt", "built without TensorRT"),
         ("coreml", "exists on macOS only"),
         ("directml", "an environment of its own"),

@@ -36,6 +36,8 @@ def test_paints_as_the_layout_of_files_does(name: str, tmp_path: Path) -> None:
     assert np.abs(np.rint(planes).transpose(0, 2, 3, 1) - expected).max() <= 1
     assert 0 <= planes.min() <= planes.max() <= 255
     assert not NOT_ON_WEBGPU & {node.op_type for node in web.graph.node}
+    padding = [field.s for node in web.graph.node for field in node.attribute if field.name == "auto_pad"]
+    assert set(padding) <= {b"NOTSET"}
 
 
 def test_says_what_sides_must_be_multiples_of() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pytest
 
 from fastnst.batch import ledger as ledgers
 from fastnst.batch import run as runs
-from fastnst.batch.jobs import Job
+from fastnst.batch.jobs import BatchPlan, Job
 from fastnst.batch.ledger import Ledger, read_status
-from fastnst.batch.run import BatchTally, Outcome, Task, perform, run_batch
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Task
 from fastnst.errors import InputError, OutputError
 
 SETTINGS = {"look": "invert"}
@@ -34,6 +35,7 @@ def jobs(tmp_path: Path) -> list[Job]:
 
 def copy(task: Task) -> tuple[str, ...]:
     """Stands in for stylizing a file."""
+    task.check()
     content = Path(task.job.source).read_bytes()
     if content == b"bad":
         raise InputError(f"{task.job.source}: is bad")
@@ -45,13 +47,17 @@ def go(jobs: list[Job], out: Path, do: Do = copy, **options: Any) -> tuple[Batch
     """Run a batch; gives how it went, and the names of what was done."""
     begun: list[str] = []
 
-    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
         for task in tasks:
             begun.append(task.job.name)
-            yield perform(do, task)
+            yield Attempt(task, partial(do, task))
 
-    with Ledger(out, options.pop("settings", SETTINGS), total=len(jobs), **options) as ledger:
-        return run_batch(ledger, jobs, str(out), work), begun
+    plan = BatchPlan(jobs, str(out), len(jobs))
+    with BatchRun(plan, options.pop("settings", SETTINGS), work, **options) as batch:
+        for attempt in batch:
+            with attempt:
+                attempt.notes = attempt.do()
+    return batch.tally, begun
 
 
 def test_what_is_done_is_skipped_and_counted(jobs: list[Job], tmp_path: Path) -> None:
@@ -70,26 +76,28 @@ def test_what_has_changed_or_is_gone_is_done_anew(jobs: list[Job], tmp_path: Pat
     (out / "b.txt").unlink()
     (out / "c.txt").write_text("cut")
     tally, begun = go(jobs, out)
-    assert begun == ["a.txt", "b.txt"]
+    assert begun == ["a.txt", "b.txt", "c.txt"]
     assert (out / "a.txt").read_text() == "another source"
     # Of another size than recorded: somebody else has written it.
-    assert [str(each.error) for each in tally.failed] == [f"{out / 'c.txt'}: already exists; --overwrite replaces it"]
+    assert [str(each.outcome.error) for each in tally.failures] == [
+        f"{out / 'c.txt'}: already exists; --overwrite replaces it"
+    ]
 
 
 def test_what_other_settings_made_is_kept(jobs: list[Job], tmp_path: Path) -> None:
     out = tmp_path / "out"
     go(jobs, out)
-    tally, begun = go(jobs, out, settings={"look": "another"})
-    assert (begun, len(tally.failed)) == ([], 4)
+    tally, _ = go(jobs, out, settings={"look": "another"})
+    assert (tally.done, tally.failed) == (0, 4)
     assert go(jobs, out, settings={"look": "another"}, overwrite=True)[1] == ["a.txt", "b.txt", "c.txt", "d.txt"]
     # And what was made before that, in the same size, does not count as done any more.
-    assert len(go(jobs, out)[0].failed) == 4
+    assert go(jobs, out)[0].failed == 4
 
 
 def test_failures_are_listed_and_tried_again(jobs: list[Job], tmp_path: Path) -> None:
     out = tmp_path / "out"
     Path(jobs[1].source).write_text("bad")
-    assert len(go(jobs, out)[0].failed) == 1
+    assert go(jobs, out)[0].failed == 1
     (line,) = (out / "failed.jsonl").read_text().splitlines()
     assert json.loads(line).items() >= {
         "name": "b.txt", "source": jobs[1].source, "failed": f"{jobs[1].source}: is bad",
@@ -123,7 +131,7 @@ def test_a_killed_process_is_taken_over(jobs: list[Job], tmp_path: Path) -> None
         other.kill()
     tally, begun = go(jobs, out)
     assert begun == ["a.txt", "b.txt", "c.txt", "d.txt"]
-    assert (tally.failed, (out / "a.txt").read_text()) == ([], "source a.txt")
+    assert (tally.failed, (out / "a.txt").read_text()) == (0, "source a.txt")
 
 
 def test_what_another_process_is_at_is_waited_for(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fastnst.batch.jobs import Job
 from fastnst.batch.ray_workers import RayWorker, _Crew
-from fastnst.batch.run import Outcome, Perform, Task
+from fastnst.batch.run import Attempt, Outcome, Perform, Task
 from fastnst.errors import InputError, SettingError
 
 
@@ -45,7 +46,7 @@ class FakeRay:
     def remote(self, _kind: type) -> Any:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._begin))
 
-    def _begin(self, shop: Shop) -> Any:
+    def _begin(self, shop: Shop, _folder: str) -> Any:
         self.begun += 1
         actor = _Actor(shop)
         actor.do = SimpleNamespace(remote=lambda task: (actor, task))
@@ -74,11 +75,11 @@ class _Actor:
         self._worker: RayWorker | None = None
 
     def worker(self) -> RayWorker:
-        self._worker = self._worker or RayWorker(self.shop)
+        self._worker = self._worker or RayWorker(self.shop, "no/such/folder")
         return self._worker
 
 
-def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Outcome]]:
+def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Attempt]]:
     ray = FakeRay()
     tasks = (Task(Job(str(number), str(number)), f"no/such/{number}", False) for number in range(count))
     crew = _Crew(ray, Shop(do), {}, 2)
@@ -86,8 +87,8 @@ def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, 
 
 
 def test_each_task_is_done_once() -> None:
-    ray, outcomes = go(lambda task: (task.job.name,))
-    assert sorted(outcome.notes[0] for outcome in outcomes) == [str(number) for number in range(8)]
+    ray, attempts = go(lambda task: (task.job.name,))
+    assert sorted(attempt.do()[0] for attempt in attempts) == [str(number) for number in range(8)]
     assert ray.begun == 2
 
 
@@ -100,10 +101,9 @@ def test_what_a_dead_worker_had_goes_to_others() -> None:
             raise DiedError("SIGKILL")
         return (f"{task.job.name} {task.replace}",)
 
-    ray, outcomes = go(do)
-    assert sorted(outcome.task.job.name for outcome in outcomes) == [str(number) for number in range(8)]
-    assert not any(outcome.error for outcome in outcomes)
-    assert "3 True" in [outcome.notes[0] for outcome in outcomes]
+    ray, attempts = go(do)
+    assert sorted(attempt.task.job.name for attempt in attempts) == [str(number) for number in range(8)]
+    assert "3 True" in [attempt.do()[0] for attempt in attempts]
     assert (ray.begun, len(ray.killed)) == (3, 1)
 
 
@@ -113,9 +113,11 @@ def test_a_file_that_kills_whoever_opens_it_costs_itself() -> None:
             raise DiedError("SIGSEGV")
         return ()
 
-    ray, outcomes = go(do)
-    assert len(outcomes) == 8
-    assert [str(outcome.error) for outcome in outcomes if outcome.error] == ["3: 3 workers died over it (SIGSEGV)"]
+    ray, attempts = go(do)
+    assert len(attempts) == 8
+    assert [str(error) for attempt in attempts if (error := attempt.outcome.error)] == [
+        "3: 3 workers died over it (SIGSEGV)"
+    ]
     assert ray.begun == 5
 
 
@@ -127,8 +129,8 @@ def test_a_bad_file_and_a_bug_cost_themselves() -> None:
             raise RaisedError("ZeroDivisionError: by zero")
         return ()
 
-    _, outcomes = go(do)
-    errors = {outcome.task.job.name: str(outcome.error) for outcome in outcomes if outcome.error}
+    _, attempts = go(do)
+    errors = {attempt.task.job.name: str(error) for attempt in attempts if (error := attempt.outcome.error)}
     assert errors == {"1": "1: is bad", "2": "2: ZeroDivisionError: by zero"}
 
 
@@ -143,3 +145,12 @@ def test_networks_that_cannot_be_opened_end_the_batch() -> None:
     crew = _Crew(ray, Broken(lambda _: ()), {}, 2)
     with pytest.raises(SettingError, match="no worker could begin; in its creation task: no style"):
         list(crew.work(iter([Task(Job("a", "a"), "a", False)])))
+
+
+def test_relative_paths_are_meant_from_the_folder_of_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text("found")
+    monkeypatch.chdir("/")
+    worker = RayWorker(Shop(lambda task: (Path(task.job.source).read_text(),)), str(tmp_path))
+    assert worker.do(Task(Job("in.txt", "in.txt"), "out.txt", False)).notes == ("found",)

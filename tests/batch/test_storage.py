@@ -9,15 +9,8 @@ from PIL import Image
 
 from fastnst.cli import main
 from fastnst.errors import InputError, MissingPackageError
-from fastnst.io.storage import (
-    delivered,
-    fetched,
-    is_address,
-    list_addresses,
-    local_stamp,
-    open_storage,
-    source_stamp,
-)
+from fastnst.io.addresses import delivered, fetched, is_address, list_addresses, local_stamp, source_stamp
+from fastnst.io.storage import open_storage
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -50,6 +43,11 @@ def test_records_lie_in_a_folder_as_at_an_address(pot: str, tmp_path: Path, remo
     storage.append("c/log", "second\n")
     assert storage.read("c/log", 6) == b"second\n"
     assert storage.read("c/log", 13) == storage.read("c/none") == b""
+    storage.append("c/log", "no end")
+    assert list(storage.lines("c/log", 6)) == [b"second\n"]
+    storage.write_lines("c/lines", iter([b"1\n", b"2\n"]))
+    assert list(storage.lines("c/lines")) == [b"1\n", b"2\n"]
+    storage.remove("c/lines")
     storage.write("c/one", b"other")
     assert storage.read("c/one") == b"other"
     assert storage.names("c") == ["log", "one"]

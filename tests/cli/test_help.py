@@ -1,9 +1,6 @@
 """The help of commands: grouped, with what is required and what most people need first."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -41,8 +38,8 @@ def test_every_command_is_in_one_group() -> None:
 
 def test_train_begins_with_what_most_people_need(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "train")
-    assert TITLES.findall(text) == ["Parameters", "Look", "Schedule", "Loss", "Research"]
-    first = options(text, "Parameters")
+    assert TITLES.findall(text) == ["Basics", "Look", "Schedule", "Loss", "Research"]
+    first = options(text, "Basics")
     assert first[:6] == ["--style", "--content", "--name", "--output", "--budget", "--network"]
     assert {"--style-weight", "--strength-input"} <= set(options(text, "Look"))
     assert {"--steps", "--learning-rate"} <= set(options(text, "Schedule"))
@@ -52,8 +49,8 @@ def test_train_begins_with_what_most_people_need(capsys: pytest.CaptureFixture[s
 
 def test_optimize_begins_with_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "optimize")
-    assert TITLES.findall(text) == ["Arguments", "Parameters", "Look", "Schedule", "Loss", "Research"]
-    assert options(text, "Parameters")[:5] == ["--style", "--output", "--preset", "--steps", "--size"]
+    assert TITLES.findall(text) == ["Arguments", "Basics", "Look", "Schedule", "Loss", "Research"]
+    assert options(text, "Basics")[:5] == ["--style", "--output", "--preset", "--steps", "--size"]
     assert {"--style-mask", "--content-target", "--color"} <= set(options(text, "Look"))
 
 
@@ -68,10 +65,21 @@ def test_no_option_empties_a_list_and_required_ones_are_first(
         assert marks == sorted(marks, reverse=True)
 
 
-def test_help_of_a_setting_is_wrapped_by_the_terminal_alone() -> None:
-    # In a process of its own: the width is asked for once.
-    command = [sys.executable, "-m", "fastnst", "train", "--help"]
-    wide = os.environ | {"COLUMNS": "1000", "LINES": "100", "PYTHONIOENCODING": "utf-8"}
-    text = subprocess.run(command, env=wide, capture_output=True, encoding="utf-8", check=True).stdout
-    (line,) = re.findall("^.*In Python a single path will do.*$", text, re.MULTILINE)
-    assert "Style: a picture; given several times" in line
+def test_help_says_a_sentence_of_each_option_and_more_with_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = (words_of(shown(capsys, "train", *more)) for more in ((), ("--verbose",)))
+    first = "Weight of the penalty on flicker: the same picture, moved and with noise, must be stylized alike."
+    assert first in short
+    assert f"{first} For films and cameras 0.3 to 1;" in long
+    assert "vgg19 and vgg16 have torchvision's weights" in short, "what choices mean is part of the sentence"
+    assert "By default auto for networks for live pictures" in short
+
+
+def test_defaults_are_shown_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = words_of(shown(capsys, "train"))
+    assert "[default: relu1_1 relu2_1 relu3_1 relu4_1 relu5_1]" in text
+    assert re.findall(r"""\[default: (?:"|\(|\[|False)""", text + words_of(shown(capsys, "optimize"))) == []
+
+
+def words_of(text: str) -> str:
+    """Text in boxes as one line, without what surrounds it and without the names of options."""
+    return re.sub(r"\s+", " ", re.sub(r"│(?: +--[a-z-]+ [A-Z|.]+)?", " ", text))

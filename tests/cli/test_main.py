@@ -193,3 +193,17 @@ def test_onnx_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "starry.onnx").touch()
     with pytest.raises(InputError, match=r"starry\.onnx: is ONNX already; name another output by -o"):
         export(str(tmp_path / "starry.onnx"))
+
+
+def test_help_takes_no_memory_that_work_would_need(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fastnst.machine.resources.available_memory", lambda: 1_000_000)
+    for command in ("stylize", "optimize"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "a.jpg", "--style", "starry", "-o", "b.jpg"])
+        assert stopped.value.code == 1
+        assert f"fastnst {command} needs" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["stylize", "--help"])
+    assert stopped.value.code == 0

@@ -87,6 +87,8 @@ def test_paints_a_picture_and_says_what_ran(
     assert status_of(arguments) == 0
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (24, 17)
+        made_by = painted.getexif()[0x000B]
+    assert re.search(r"optimized, waves\.png \([0-9a-f]{12}\), .*steps 4.*; judged by vgg19, .*sha256", made_by)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.strip().splitlines()[-1].startswith(f"{tmp_path / 'out.png'}: content ")

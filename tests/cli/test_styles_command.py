@@ -46,9 +46,9 @@ def test_add_list_remove(network: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert run("styles", "add", network) == 0
     assert capfd.readouterr() == ("", "negative: added\n")
     assert run("styles") == 0
-    line = "negative  1 style  invert [1]  0.0 MB  [bold]MIT  yours"
+    line = "negative  one     invert [1]  0.0 MB  [bold]MIT  yours"
     title, *rows = capfd.readouterr().out.splitlines()
-    assert title.split() == ["name", "paints", "network", "size", "license", "from"]
+    assert title.split() == ["name", "styles", "network", "size", "license", "from"]
     assert rows == [line]
     assert run("styles", "--verbose") == 0
     assert capfd.readouterr().out.splitlines()[1:] == [

@@ -1,6 +1,7 @@
 """`fastnst stylize` as a user sees it: pictures, one line, exit status."""
 
 import errno
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from PIL import Image
 from fastnst.backends import choosing
 from fastnst.cli import main
 from fastnst.io.images import read_frame
+from fastnst.machine.extras import installed_version
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
@@ -30,6 +32,10 @@ def run(*arguments: str | Path) -> int:
         main([str(argument) for argument in arguments])
     assert caught.value.code is None or isinstance(caught.value.code, int)
     return caught.value.code or 0
+
+
+def digest(style: str) -> str:
+    return hashlib.sha256(Path(style).read_bytes()).hexdigest()[:12]
 
 
 def on_cpu(*arguments: str | Path) -> int:
@@ -75,7 +81,7 @@ def test_what_auto_took_and_why(
     again = ("-o", tmp_path / "out.png", "--overwrite", "--verbose")
     assert run("stylize", photo, "--style", style, *again) == 0
     stroke, line = capfd.readouterr().err.splitlines()
-    assert stroke == "fastnst: invert, stroke 1, painted at 64x48"
+    assert stroke == f"invert ({digest(style)}), stroke 1, stylized at 64x48"
     assert " s on cpu (directml: this ONNX Runtime was built without DirectML" in line
 
 
@@ -294,8 +300,9 @@ def test_what_was_chosen_is_said_and_kept(
     photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out.jpg"
-    assert on_cpu(photo, "--style", style, "-o", output, "--stroke", "2", "--verbose") == 0
-    said = "fastnst: invert, stroke 2, painted at 32x24"
-    assert said in capfd.readouterr().err
+    options = ("--stroke", "2", "--strength", "0.7", "--preserve-color")
+    assert on_cpu(photo, "--style", style, "-o", output, *options, "--verbose") == 0
+    said = f"invert ({digest(style)}), stroke 2, stylized at 32x24, strength 0.7, own colors"
+    assert said in capfd.readouterr().err.splitlines()
     with Image.open(output) as written:
-        assert written.getexif()[0x000B] == said
+        assert written.getexif()[0x000B] == f"fastnst {installed_version()}: {said}"

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from fastnst.batch.jobs import BatchPlan, refuse_existing, result_of
-from fastnst.batch.run import BatchTally, Outcome, Task, perform, run_batch
+from fastnst.batch.run import Attempt, BatchRun, BatchTally, Task
 from fastnst.errors import InputError, OutputError
 from fastnst.inference.batch import plan_pictures, reduce_picture, stylize_file
 from fastnst.inference.stylizer import Stylizer
@@ -155,34 +155,37 @@ def photos(tmp_path: Path) -> Path:
 
 
 def stylize_all(
-    stylize: Callable[[Frame], Frame],
-    plan: BatchPlan,
-    on_done: Callable[[Outcome], None] = lambda _: None,
-    *,
-    overwrite: bool = False,
+    stylize: Callable[[Frame], Frame], plan: BatchPlan, seen: list[Attempt] | None = None, *, overwrite: bool = False
 ) -> BatchTally:
-    def work(tasks: Iterator[Task]) -> Iterator[Outcome]:
-        return (perform(partial(stylize_file, stylize), task) for task in tasks)
+    def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
+        return (Attempt(task, partial(stylize_file, stylize, task)) for task in tasks)
 
-    return run_batch(None, plan.jobs, plan.output, work, on_done=on_done, overwrite=overwrite)
+    with BatchRun(plan._replace(alone=overwrite), {}, work, overwrite=overwrite) as batch:
+        for attempt in batch:
+            with attempt:
+                attempt.notes = attempt.do()
+            if seen is not None:
+                seen.append(attempt)
+    return batch.tally
 
 
 def test_folder_of_everything(photos: Path, invert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    seen: list[Outcome] = []
+    seen: list[Attempt] = []
     with Stylizer(invert, provider="cpu", threads=1) as stylizer:
-        tally = stylize_all(stylizer, plan_pictures([photos], out), seen.append)
+        tally = stylize_all(stylizer, plan_pictures([photos], out), seen)
     written = ["1 rgb.png", "4 deep.png", "5 cmyk.jpg", "8 moving.png", "sub/6 alpha.png", "sub/7 turned.jpg"]
-    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == written
+    made = (path.relative_to(out).as_posix() for path in out.rglob("*.*") if path.suffix in {".png", ".jpg"})
+    assert sorted(made) == written
     assert tally.done == len(written)
-    assert [Path(outcome.task.job.source).name for outcome in tally.failed] == ["2 truncated.jpg", "3 text.jpg"]
-    assert all(isinstance(outcome.error, InputError) for outcome in tally.failed)
-    noted = [outcome.task.job.name for outcome in seen if any("animated" in note for note in outcome.notes)]
+    assert [Path(each.task.job.source).name for each in tally.failures] == ["2 truncated.jpg", "3 text.jpg"]
+    assert all(isinstance(each.outcome.error, InputError) for each in tally.failures)
+    noted = [each.task.job.name for each in seen if any("animated" in note for note in each.notes)]
     assert noted == ["8 moving.png"]
-    for outcome in seen:
-        if outcome.error is None:
-            photo, painted = read_picture(outcome.task.job.source), read_picture(outcome.task.output)
-            assert outcome.size == Path(outcome.task.output).stat().st_size
+    for each in seen:
+        if each.outcome.error is None:
+            photo, painted = read_picture(each.task.job.source), read_picture(each.task.output)
+            assert each.outcome.size == Path(each.task.output).stat().st_size
             assert painted.frame.shape == photo.frame.shape
             tolerance = 40 if painted.format == "JPEG" else 0
             assert np.abs(painted.frame.astype(int) - (255 - photo.frame)).max() <= tolerance
@@ -225,7 +228,7 @@ def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:
     first.parent.mkdir()
     first.write_bytes(b"somebody else's")
     tally = stylize_all(invert_frame, plan)
-    assert [str(outcome.error) for outcome in tally.failed] == [f"{first}: already exists; --overwrite replaces it"]
+    assert [str(each.outcome.error) for each in tally.failures] == [f"{first}: already exists; --overwrite replaces it"]
     assert first.read_bytes() == b"somebody else's"
     assert tally.done == 1
     assert not stylize_all(invert_frame, plan, overwrite=True).failed
@@ -244,15 +247,15 @@ def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("os.fsync", full)
     tally = stylize_all(paint, plan)
     assert len(painted) == 1
-    assert [type(outcome.error) for outcome in tally.failed] == [OutputError]
-    assert "No space left" in str(tally.failed[0].error)
+    assert [type(each.outcome.error) for each in tally.failures] == [OutputError]
+    assert "No space left" in str(tally.failures[0].outcome.error)
     assert tally.not_tried == 1
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("[!.]*.png"))
 
 
 def test_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
     plan = plan_of_two(tmp_path)
     (tmp_path / "out").write_text("a file")
-    tally = stylize_all(invert_frame, plan)
-    assert len(tally.failed) == 2
+    tally = stylize_all(invert_frame, plan, overwrite=True)
+    assert tally.failed == 2
     assert tally.not_tried == 0

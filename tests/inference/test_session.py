@@ -1,5 +1,6 @@
 """One open network: what it refuses, where it runs, and when it paints in tiles."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,10 @@ def test_tiles_where_memory_is_short(network: Path, monkeypatch: pytest.MonkeyPa
     frame, shares = draw(1000, 1200), []
     with StyleSession(network, provider="cpu", tile="auto") as session:
         session(frame)
-        assert session.tiles.pictures == 0
         monkeypatch.setattr("fastnst.inference.session.one_piece_limit", lambda: 2**20)
+        session(frame[:, ::-1])
+        assert session.tiles.pictures == 0  # the memory of the first picture is there for the second
+    with StyleSession(network, provider="cpu", tile="auto") as session:
         session.tiles.on_progress = shares.append
         painted = session(frame)
         assert session.tiles.pictures == 1
@@ -103,7 +106,25 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10 * 2**30)
     assert memory.one_piece_limit() == 4 * 2**30
     monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
-    assert memory.one_piece_limit() == int(0.7 * 2**30)
+    assert memory.one_piece_limit() == memory.PROCESS_BYTES + int(0.7 * 2**30)
+
+
+@pytest.mark.parametrize("opset", [18, 17])
+def test_what_finds_no_room_is_refused(opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in tiles either: too little memory for one, or a network that knows none (opset 17)."""
+    network, free = write(tmp_path / "network.onnx", opset=opset), 2**20
+    monkeypatch.setattr(memory, "available_memory", lambda: free)
+    with StyleSession(network, provider="cpu", tile="auto" if opset == 17 else "off") as session:
+        with pytest.raises(
+            InputError, match=r"a picture of 1010x1000 takes about 0\.\d\d GB of memory in one piece"
+        ) as said:
+            session(draw(1000, 1010))
+        assert (found := re.search(r"--size (\d+)", str(said.value)))
+        free = 2**30
+        session(draw(1000, 1010))
+        free = 2**20
+        session(draw(1000, 1010))  # with the memory of the one before
+    assert 50 < int(found[1]) < 500
 
 
 def test_estimates_by_hand() -> None:

@@ -22,8 +22,10 @@ from fastnst.io.images import (
     read_picture,
     resize_frame,
     resize_long_side,
+    signed,
     write_picture,
 )
+from fastnst.machine.extras import installed_version
 
 # Two rows of three pixels, all different: a transposed, flipped or recoloured reading cannot go unseen.
 PIXELS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]], np.uint8)
@@ -486,6 +488,23 @@ def test_author_stays_but_place_thumbnail_and_orientation_go(tmp_path: Path, suf
         assert ExifTags.Base.Orientation not in kept
         assert not kept.get_ifd(ExifTags.IFD.GPSInfo)
         assert written.size == (2, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_how_it_was_made_stands_in_the_file_beside_what_the_photo_holds(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Ann"
+    photo = Picture(frame=PIXELS, icc_profile=rgb_profile(), exif=exif.tobytes(), dpi=(300, 300))
+    write_picture(tmp_path / f"a{suffix}", signed(photo, "starry (0123456789ab), größer"))
+    with Image.open(tmp_path / f"a{suffix}") as written:
+        made_by = written.getexif()[ExifTags.Base.ProcessingSoftware]
+    assert made_by == f"fastnst {installed_version()}: starry (0123456789ab), gr??er"
+    again = read_picture(tmp_path / f"a{suffix}")
+    assert again.icc_profile == rgb_profile()
+    assert b"Ann" in (again.exif or b"")
+    assert made_by.encode() not in (again.exif or b"")  # what is made of it says its own
+    if suffix != ".webp":
+        assert again.dpi == pytest.approx((300, 300), abs=0.02)
 
 
 def test_endless_exif_does_not_keep_a_jpeg_from_being_written(tmp_path: Path) -> None:

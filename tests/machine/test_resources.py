@@ -179,3 +179,13 @@ def test_an_older_container_with_a_limit(container: Path) -> None:
 def test_here() -> None:
     available = resources.available_memory()
     assert 2**20 < available < 2**50
+
+
+def test_no_work_begins_without_memory_for_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "available_memory", lambda: 50_000_000)
+    monkeypatch.setattr(resources, "_left_of_addresses", lambda: [700_000_000])
+    resources.check_memory("fastnst video", 50_000_000, 700_000_000)
+    with pytest.raises(SettingError, match="fastnst video needs 60 MB of memory to begin with, and 50 MB are free"):
+        resources.check_memory("fastnst video", 60_000_000, 0)
+    with pytest.raises(SettingError, match=r"needs 701 MB of addresses \(ulimit -v\)"):
+        resources.check_memory("fastnst video", 0, 701_000_000)

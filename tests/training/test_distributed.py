@@ -1,9 +1,10 @@
-"""Two processes over gloo on the CPU train the network that one trains."""
+"""Processes over gloo on the CPU train the network that one trains, also when torchrun has to begin one again."""
 
 import contextlib
 import json
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 STEPS = 10
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path, batch: int = 4) -> list[str]:
@@ -82,6 +84,12 @@ for line in sys.stdin:
 """Imports what a training imports, which takes seconds, once, and then forks a process for each rank asked for."""
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Server:
     """The process that starts the others; each of them has a thread, as torchrun has it.
 
@@ -101,14 +109,11 @@ class Server:
         answer: int | None = json.loads(self._process.stdout.readline())
         return answer
 
-    def start(self, arguments: list[str]) -> list[tuple[int, Path]]:
-        """Start what torchrun would start for two processes; their numbers, and where is written what they say."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        started = []
-        for rank in range(2):
-            group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}
+    def start(self, arguments: list[str], count: int = 2) -> list[tuple[int, Path]]:
+        """Start what torchrun would start for so many processes; their numbers, and where they write what they say."""
+        port, started = free_port(), []
+        for rank in range(count):
+            group = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
             group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = {name: str(value) for name, value in group.items()}
             self.count += 1
@@ -157,6 +162,24 @@ def server(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         yield started
 
 
+def assert_same(folder: Path, one: Path) -> None:
+    # Not the biases: what a normalisation takes off again has rounding errors for a gradient, other ones in each
+    # run, and Adam makes steps of full size of them. Nor a learning rate of 1e-3, at which that spreads to 3e-3.
+    assert f'"step": {STEPS}' in read_safetensors(folder / CHECKPOINT)[1]["progress"]
+    for prefix in ("network.", "ema."):
+        found = tensors(folder, prefix)
+        for name, value in tensors(one, prefix).items():
+            if name.endswith("weight"):
+                assert (found[name] - value).norm() <= 1e-4 * value.norm(), name
+
+
+def wait_for_checkpoint(folder: Path) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not (folder / CHECKPOINT).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
     found, _ = read_safetensors(folder / CHECKPOINT)
     return {name: value for name, value in found.items() if name.startswith(prefix)}
@@ -173,24 +196,109 @@ def test_two_processes_give_the_network_of_one_and_survive_being_killed(
     assert "Traceback" not in leader
     assert follower.strip() == ""
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    for prefix in ("network.", "ema."):
-        # Not the biases: what a normalisation takes off again has rounding errors for a gradient, other ones in each
-        # run, and Adam makes steps of full size of them. Nor a learning rate of 1e-3, at which that spreads to 3e-3.
-        weights = {name: value for name, value in tensors(one, prefix).items() if name.endswith("weight")}
-        for name, value in weights.items():
-            assert (tensors(two, prefix)[name] - value).norm() <= 1e-4 * value.norm(), name
+    assert_same(two, one)
 
     eager = [*options(style_picture, loss_weights, photos, killed), "--checkpoint-every-s=0"]
     running = server.start(eager)
-    deadline = time.monotonic() + LIMIT_S
-    while not (killed / CHECKPOINT).exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for_checkpoint(killed)
     for pid, _ in running:
         os.kill(pid, signal.SIGKILL)
     assert server.statuses(running) == [-signal.SIGKILL] * 2
     server.ended(server.start(eager), 0)  # the same command goes on
     for name, value in tensors(two, "network.").items():
         torch.testing.assert_close(tensors(killed, "network.")[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+@pytest.mark.slow
+def test_three_processes_share_a_batch_of_four(
+    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
+) -> None:
+    server.ended(server.start(options(style_picture, loss_weights, photos, tmp_path / "run"), count=3), 0)
+    assert_same(tmp_path / "run", one)
+
+
+LAUNCH = """
+import pickle, sys
+from fastnst.models import export
+with open(sys.argv.pop(1), "rb") as graphs:
+    export.GRAPHS.update(pickle.load(graphs))
+from fastnst.__main__ import run
+run()
+"""
+"""What torchrun starts: fastnst, with the graphs that this process has traced."""
+
+
+@contextlib.contextmanager
+def torchrun(server: Server, settings: list[str], train: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start it; what it has begun does not outlive the block."""
+    launch = server.folder / "launch.py"
+    launch.write_text(LAUNCH)
+    command = [sys.executable, "-m", "torch.distributed.run", *settings, str(launch), str(server.folder / "graphs")]
+    pipe, alone = subprocess.PIPE, os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, *train], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=alone) as agent:
+        try:
+            yield agent
+        finally:
+            for process in [*workers(agent), agent]:
+                process.kill()
+
+
+def workers(agent: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(agent.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+@pytest.mark.slow
+def test_torchrun_begins_a_killed_worker_again(
+    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
+) -> None:
+    train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
+    with torchrun(server, ["--standalone", "--nproc-per-node=2", "--max-restarts=2"], train) as agent:
+        wait_for_checkpoint(tmp_path / "run")
+        workers(agent)[-1].send_signal(signal.SIGKILL)
+        said = agent.communicate(timeout=LIMIT_S)[0]
+    assert agent.returncode == 0, said
+    assert re.search(r"Signal 9 \(SIGKILL\)|exitcode *: -9", said), said
+    assert_same(tmp_path / "run", one)
+
+
+@pytest.mark.timeout(4 * LIMIT_S)
+@pytest.mark.slow
+def test_the_agent_that_is_left_goes_on_alone(
+    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
+) -> None:
+    """Two agents of one process each; the one that does not hold the meeting point is killed with its worker."""
+    train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
+    port = free_port()
+    meet = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test"]
+    seconds = "last_call_timeout=6,keep_alive_interval=1,keep_alive_max_attempt=3"
+    meet += [f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf={seconds}"]
+    with torchrun(server, meet, train) as first:
+        wait_for_listener(port)
+        with torchrun(server, meet, train) as second:
+            wait_for_checkpoint(tmp_path / "run")
+            lost = workers(second)
+            second.kill()
+            for worker in lost:
+                worker.kill()
+            said = first.communicate(timeout=LIMIT_S)[0]
+    assert lost, said
+    assert first.returncode == 0, said
+    assert_same(tmp_path / "run", one)
+
+
+def wait_for_listener(port: int) -> None:
+    """Wait until the first agent holds the meeting point."""
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_process_alone_is_the_leader_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

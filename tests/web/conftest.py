@@ -1,11 +1,11 @@
 """A browser, the page served as `fastnst web` serves it, and a camera that plays a drawn film."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from onnx import parser
@@ -18,9 +18,10 @@ from fastnst.web.site import RUNTIME, write_site
 CHROMIUM = Path("/usr/bin/chromium")
 PACKAGES = Path(__file__).parents[2] / "tools" / "page_types" / "node_modules"
 STYLES = ("starry-live", "gallery")
-CAMERA_SIZE = (240, 320)
+CAMERA_SIZE = (300, 400)
 
-OpenPage: TypeAlias = Callable[..., Any]
+FILM = Path(__file__).parents[3] / "shared" / "video" / "cockatoo.mp4"
+"""What the camera sees where it is there; else waves."""
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +41,35 @@ def runtime() -> Path:
 
 @pytest.fixture(scope="session")
 def camera_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten frames of drifting waves as Y4M, which Chromium's fake camera plays for ever."""
+    """Ten frames as Y4M, which Chromium's fake camera plays for ever."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     height, width = CAMERA_SIZE
-    down, across = np.mgrid[:height, :width]
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F20:1 Ip A1:1 C420jpeg\n".encode())
-        for step in range(10):
-            luma = 120 + 70 * np.sin(down / 17 + step / 2) * np.cos(across / 23)
-            blue, red = (128 + 50 * np.sin((down + place * across + step) / 40)[::2, ::2] for place in (1, 2))
-            file.write(b"FRAME\n" + b"".join(plane.astype(np.uint8).tobytes() for plane in (luma, blue, red)))
+        for planes in film_planes() if FILM.is_file() else wave_planes():
+            file.write(b"FRAME\n" + b"".join(plane.astype(np.uint8).tobytes() for plane in planes))
     return path
+
+
+def film_planes() -> Iterator[Iterable[np.ndarray]]:
+    """Every third of a film's first frames, as planes of YUV 4:2:0."""
+    height, width = CAMERA_SIZE
+    with av.open(str(FILM)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number == 30:
+                return
+            if number % 3 == 0:
+                yield [frame.reformat(width, height, "yuv420p").to_ndarray()]
+
+
+def wave_planes() -> Iterator[Iterable[np.ndarray]]:
+    """Waves that drift, likewise."""
+    down, across = np.mgrid[: CAMERA_SIZE[0], : CAMERA_SIZE[1]]
+    for step in range(10):
+        yield [
+            120 + 70 * np.sin(down / 17 + step / 2) * np.cos(across / 23),
+            *(128 + 50 * np.sin((down + place * across + step) / 40)[::2, ::2] for place in (1, 2)),
+        ]
 
 
 @pytest.fixture(scope="session")
@@ -114,22 +133,64 @@ def browser(camera_film: Path, runtime: Path) -> Iterator[Any]:
         opened.close()
 
 
+@pytest.fixture(scope="module")
+def mistakes() -> list[str]:
+    """What the pages' consoles say of errors."""
+    return []
+
+
 @pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[OpenPage]:
-    """Opens the page and waits for the first picture; whatever the page's console says of errors fails the test."""
-    wrong: list[str] = []
-    with ExitStack() as stack:
+def new_page(browser: Any, address: str, mistakes: list[str]) -> Iterator[Any]:
+    """A page in a browser's profile of its own, closed afterwards; opened by the test."""
+    context = new_context(browser)
+    yield listened(context.new_page(), mistakes)
+    context.close()
+    assert mistakes == []
 
-        def open_it(query: str = "?engine=wasm&no-worker", *, camera: bool = True, **options: Any) -> Any:
-            permissions = ["camera"] if camera else []
-            context = browser.new_context(permissions=permissions, accept_downloads=True, **options)
-            context.set_default_timeout(120_000)
-            stack.callback(context.close)
-            page = context.new_page()
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(address + query)
-            page.wait_for_function("window.fastnst?.state.last")
-            return page
 
-        yield open_it
-    assert wrong == []
+@pytest.fixture(scope="module")
+def opened_page(browser: Any, address: str, mistakes: list[str]) -> Iterator[Any]:
+    """One page for all tests of a module: loading onnxruntime-web takes longer than most of them."""
+    context = new_context(browser, permissions=["camera"])
+    page = listened(context.new_page(), mistakes)
+    page.goto(f"{address}?engine=wasm&no-worker&size=320")
+    page.wait_for_function("window.fastnst?.state.last")
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
+    """That page with all controls as they were at first."""
+    mistakes.clear()
+    opened_page.evaluate(AS_AT_FIRST)
+    opened_page.wait_for_function(
+        "window.fastnst.engine.network.key === 'starry-live' && !window.fastnst.state.opening"
+    )
+    yield opened_page
+    assert mistakes == []
+
+
+AS_AT_FIRST = """() => {
+  document.querySelector("#notice").hidden = true;
+  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320 })) {
+    document.querySelector(`#${name}`).value = value;
+    document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
+  }
+  for (const button of document.querySelectorAll("button[aria-pressed=true]")) button.click();
+  if (document.querySelector("#keep-colors").checked) document.querySelector("#keep-colors").click();
+  document.querySelector("input[name=style]").click();
+}"""
+
+
+def new_context(browser: Any, **options: Any) -> Any:
+    """A profile; whatever takes two minutes fails."""
+    context = browser.new_context(accept_downloads=True, **options)
+    context.set_default_timeout(120_000)
+    return context
+
+
+def listened(page: Any, mistakes: list[str]) -> Any:
+    """A page whose errors are noted."""
+    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    return page

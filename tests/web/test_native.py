@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -12,6 +13,7 @@ import pytest
 
 from fastnst.inference.stylizer import Stylizer
 from fastnst.web.native import NativeOptions, named_styles, serving_native
+from fastnst.web.work import Work, do
 
 sync = pytest.importorskip("websockets.sync.client", reason="pip install websockets")
 
@@ -141,3 +143,30 @@ def test_styles_are_named_not_pathed(port: int, tmp_path: Path) -> None:
         ask(connection, {"do": "part", "upload": upload}, b"x")
         request = {"do": "start", "kind": "picture", "upload": upload, "style": str(tmp_path / "evil.onnx")}
         assert ask(connection, request)["error"].startswith("no style")
+
+
+def test_qualities_and_kinds_that_are_none(port: int) -> None:
+    with connect(port) as connection:
+        upload = ask(connection, {"do": "upload", "name": "a.png", "size": 1})["upload"]
+        ask(connection, {"do": "part", "upload": upload}, b"x")
+        request = {"do": "start", "kind": "picture", "upload": upload, "style": "starry-live", "quality": "perfect"}
+        assert ask(connection, request) == {"error": "quality 'perfect'; expected one of draft, good, best"}
+        assert "expected one of film, picture, train" in ask(connection, {**request, "kind": "shell"})["error"]
+
+
+def test_a_training_of_a_minute_starts_from_a_live_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def train(settings: Any, folder: Path, **options: Any) -> Any:
+        given.extend([settings, folder, options["content"]])
+        return SimpleNamespace(files=None)
+
+    monkeypatch.setattr("fastnst.training.train.train", train)
+    told: list[Any] = []
+    work = Work("train", tmp_path / "wave.jpg", tmp_path / "results" / "wave.onnx", seconds=60, content=tmp_path)
+    do(work, told.append)
+    settings, folder, content = given
+    assert told == [{"error": "nothing came of the training"}]
+    assert (settings.network, settings.budget_s, settings.name) == ("live", 60, "wave")
+    assert settings.init_model.is_file()
+    assert (folder, content) == (tmp_path / "results" / "wave", tmp_path)

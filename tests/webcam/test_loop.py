@@ -1,6 +1,7 @@
 """The whole loop with a made-up camera, screen and network: what is shown, what keys do, how it ends."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.effects import Effects
@@ -176,6 +178,8 @@ def test_snapshot_has_the_picture_without_words(run: Run, tmp_path: Path) -> Non
     result = run(FakeCamera(), FakeScreen({3: "s", 5: "q"}), tell=told.append, folder=tmp_path)
     snapshot = read_frame(tmp_path / "invert-0001.png")
     assert (snapshot == snapshot[0, 0]).all()
+    with Image.open(tmp_path / "invert-0001.png") as written:
+        assert re.search(r": invert \([0-9a-f]{12}\), stroke 1, stylized at ", written.getexif()[0x000B])
     assert result.files == (tmp_path / "invert-0001.png",)
     assert told == [str(tmp_path / "invert-0001.png")]
 
