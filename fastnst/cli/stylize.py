@@ -12,8 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
-from fastnst.cli.console import Console, computed_on
-from fastnst.cli.paintings import fitted
+from fastnst.cli.console import Console, computed_on, fitted
 from fastnst.errors import OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S

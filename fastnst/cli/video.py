@@ -19,8 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fastnst.backends.backend import ProviderChoice
 from fastnst.cli import call
 from fastnst.cli.batch import BATCH, BatchOptions, end_batch, open_batch
-from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on
-from fastnst.cli.paintings import fitted
+from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on, fitted
 from fastnst.errors import InputError, OutputError, SettingError, StyleError, on_one_line
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
