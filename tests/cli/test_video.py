@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from fastnst.cli import video as module
-from fastnst.cli.video import film_progress
+from fastnst.cli.bars import film_progress
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES
