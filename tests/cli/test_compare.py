@@ -1,8 +1,6 @@
 """`fastnst compare` from the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +139,3 @@ def test_impossible_settings_are_named(
     options[at : at + 2] = wrong
     assert status_of(["compare", str(photos / "photo0.png"), *options]) in {1, 2}
     assert words in capfd.readouterr().err
-
-
-def test_importing_the_command_needs_no_torch() -> None:
-    code = "import sys, fastnst.cli.compare; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -272,12 +272,6 @@ def test_a_much_larger_film_is_said_beforehand(
     assert [line for line in lines if "will take about" in line and "--crf" in line] == lines[:1]
 
 
-def test_torch_stays_out() -> None:
-    code = "import sys; import fastnst.cli.video; print('torch' in sys.modules, 'cv2' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "False False\n"
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be set."""
