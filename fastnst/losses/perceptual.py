@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fastnst.errors import SettingError
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.spectrum import DetailLoss, PatternLoss, ReliefLoss
+from fastnst.losses.spectrum import ColorLoss, DetailLoss, PatternLoss, ReliefLoss
 from fastnst.losses.terms import (
     ContentLoss,
     JudgedImages,
@@ -166,6 +166,7 @@ def loss_terms(settings: LossSettings) -> list[LossTerm]:
         StyleLoss(settings.style_weight, style, settings.style_statistic, formula, settings.weight_of_scale),
     ]
     further = (
+        (ColorLoss, settings.color_weight),
         (DetailLoss, settings.detail_weight),
         (PatternLoss, settings.pattern_weight),
         (ReliefLoss, settings.relief_weight),

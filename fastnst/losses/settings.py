@@ -37,7 +37,7 @@ def check_fine_tuning(option: str, part: float, weights: Path | None, loss_netwo
         )
 
 
-FURTHER_TERMS = ("detail_weight", "pattern_weight", "relief_weight")
+FURTHER_TERMS = ("color_weight", "detail_weight", "pattern_weight", "relief_weight")
 """Settings of the terms that neither Gatys et al. (2016) nor Johnson et al. (2016) have: parts of the style weight."""
 
 
@@ -79,8 +79,12 @@ class LossSettings:
     style_scale_weights: Annotated[tuple[float, ...], LOSS] = ()
     """Weight of each of --style-scales; by default 1 for the first and 0.5 for each further one."""
 
+    color_weight: Annotated[float, LOSS] = 0.0
+    """Weight of the difference in how far colors spread, in every direction of color alike, as a part of the style
+    weight."""
+
     detail_weight: Annotated[float, LOSS] = 0.0
-    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    """Weight of the difference in how strong the finest detail, of about 2 pixels, is, as a part of the style
     weight."""
 
     pattern_weight: Annotated[float, LOSS] = 0.0

@@ -1,4 +1,4 @@
-"""How strong detail of each size, direction and period is: bands of a pyramid, power spectra, and the terms by them.
+"""How strong colors and detail of each size, direction and period are: bands of a pyramid, spectra, the terms by them.
 
 A Gram matrix or a covariance is matched best by a picture that is too pale: where a network cannot find the painting's
 structure, the least squared error is that of less structure; and the energy of fine detail is met in the cheapest way,
@@ -21,9 +21,6 @@ from fastnst.errors import SettingError
 from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import Features
 
-LEVELS = 5
-"""Bands of the pyramid: detail of about 2, 4, ... 32 pixels."""
-
 PERIODS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 """Edges of the rings of periods in which patterns are looked for, pixels."""
 
@@ -39,11 +36,15 @@ RELIEF_LEVELS = 3
 TOLERANCE = 1.5
 """How many times its allowed share of the energy a direction may have before it counts as a pattern."""
 
+COLOR_SCALE = 4
+"""Pixels, each way, that colors are averaged over before their spread is compared."""
+
+LEAST_SPREAD = 0.03
+"""Variance of a direction of color that still counts, as a part of that of the strongest one."""
+
 _BINOMIAL = (1, 4, 6, 4, 1)  # Burt and Adelson (1983), "The Laplacian pyramid as a compact image code"
 _LEAST_SHARE = 0.05  # of the painting's energy: keeps the logarithm of a flat picture's from minus infinity
 _EPSILON = 1e-6
-
-_LUMA_CHROMA = (1.5, 0.75, 0.75)  # weights of the bands of Y, Cb and Cr, their sum 3
 
 
 # Strength: how far values are spread, apart from how they are arranged.
@@ -64,21 +65,15 @@ def luma_chroma(image: Tensor) -> Tensor:
     return torch.einsum("kc,bchw->bkhw", image.new_tensor(rows), image)
 
 
-def band_deviations(image: Tensor, levels: int = LEVELS) -> Tensor:
-    """Standard deviations of the bands of a pyramid, finest first, and of what is left: -> (B, 3, levels + 1).
+def finest_detail(image: Tensor) -> Tensor:
+    """Standard deviation of luminance less its own blurred copy, detail of about 2 pixels: (B, 3, H, W) -> (B,).
 
-    Of Y, Cb and Cr of images, (B, 3, H, W) in [0, 1]. A band is a level less its own blurred copy. Heeger and Bergen
-    (1995, "Pyramid-based texture analysis/synthesis") match the bands of such a pyramid.
+    It is the first band of the pyramid that Heeger and Bergen (1995, "Pyramid-based texture analysis/synthesis") match.
     """
-    level, deviations = luma_chroma(image), []
-    for _ in range(levels):
-        if min(level.shape[2:]) <= len(_BINOMIAL) // 2:
-            break  # too small a picture to be halved further
-        blurred = _blurred(level)
-        deviations.append((level - blurred).flatten(2).std(-1))
-        level = blurred[..., ::2, ::2]
-    rest = level.flatten(2).std(-1, correction=0)
-    return torch.stack([*deviations, *[rest] * (levels + 1 - len(deviations))], dim=-1)
+    luma = luma_chroma(image)[:, :1]
+    if min(luma.shape[2:]) <= len(_BINOMIAL) // 2:  # too small a picture to be blurred
+        return luma.flatten(1).std(-1, correction=0)
+    return (luma - _blurred(luma)).flatten(1).std(-1)
 
 
 def _blurred(image: Tensor) -> Tensor:
@@ -179,31 +174,92 @@ def _squared_correlation(one: Tensor, other: Tensor, together: bool) -> Tensor:
     return (product / (one.square().mean(-1) * other.square().mean(-1) + _EPSILON**2)).reshape(-1)
 
 
+# Colors: how far they spread, in every direction.
+
+
+def color_moments(image: Tensor, *, together: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of RGB over squares of `COLOR_SCALE` pixels: (B, 3, H, W) -> (B, 3), (B, 3, 3).
+
+    Over all images where they are judged `together`: (1, 3), (1, 3, 3). Single pixels would let a grating of fine color
+    stand for the colors of strokes.
+    """
+    colors = F.avg_pool2d(image, min(COLOR_SCALE, *image.shape[2:])).flatten(2)
+    colors = colors.transpose(0, 1).flatten(1)[None] if together else colors
+    mean = colors.mean(-1)
+    centred = colors - mean[..., None]
+    return mean, centred @ centred.mT / colors.shape[-1]
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """What brings colors of a covariance, (B, 3, 3), to one deviation in every direction: (B, 3, 3).
+
+    Directions with less than `LEAST_SPREAD` of the largest variance count as if they had so much.
+    """
+    variances, directions = torch.linalg.eigh(covariance)
+    least = LEAST_SPREAD * variances.amax(-1, keepdim=True) + _EPSILON
+    whitened: Tensor = directions.mT / (variances.clamp(min=0) + least).sqrt()[..., None]
+    return whitened
+
+
+def color_loss(moments: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], whitened: Tensor) -> Tensor:
+    """Squared differences of mean and covariance in the painting's whitened colors, a mean over directions: (B,).
+
+    A loss network hardly sees color: most energy of its first layers is that of light and dark edges, so that networks
+    trained by it alone are grey. Here each direction of color counts as much as that from black to white.
+
+    Args:
+        moments: mean and covariance, (B, 3) and (B, 3, 3).
+        wanted: the painting's, (B or 1, 3) and (B or 1, 3, 3).
+        whitened: `whitening` of the painting's covariance, (B or 1, 3, 3).
+    """
+    shifted = (whitened @ (moments[0] - wanted[0])[..., None]).square().mean((-1, -2))
+    spread = whitened @ (moments[1] - wanted[1]) @ whitened.mT
+    return shifted + spread.square().sum((-1, -2)) / 3
+
+
 # The terms.
 
 
 @dataclass(frozen=True)
+class ColorLoss(LossTerm):
+    """How far the colors spread in every direction, beside the style image's: see `color_loss`."""
+
+    name = "color"
+    follows_strength = True
+
+    def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
+        """Mean, (1, 3), covariance and its whitening, (1, 3, 3) each."""
+        _whole(positions)
+        mean, covariance = color_moments(style.image)
+        return {self.name: (mean, covariance, whitening(covariance))}
+
+    def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
+        """(B,), or (1,) where images are judged together."""
+        moments, losses = color_moments(judged.image, together=judged.together), []
+        for target in styles:
+            mean, covariance, whitened = target.reference[self.name]
+            losses.append(target.weight * color_loss(moments, (mean, covariance), whitened))
+        return torch.stack(losses).sum(0)
+
+
+@dataclass(frozen=True)
 class DetailLoss(LossTerm):
-    """How strong detail of each size is beside the style image's, in luminance above all: contrast, strokes, masses."""
+    """How strong the finest detail is beside the style image's: without it networks are soft."""
 
     name = "detail"
     follows_strength = True
 
     def measure_style(self, style: JudgedImages, positions: Positions | None = None) -> StyleReference:
-        """Deviations of the bands, (1, 3, levels + 1)."""
+        """Its deviation, (1,)."""
         _whole(positions)
-        return {self.name: (band_deviations(style.image),)}
+        return {self.name: (finest_detail(style.image),)}
 
     def __call__(self, judged: JudgedImages, content: Features, styles: Sequence[StyleTarget]) -> Tensor:  # noqa: ARG002
-        """(B,)."""
-        own = band_deviations(judged.image)
+        """(B,), or (1,) where images are judged together."""
+        own = finest_detail(judged.image)
         if judged.together:  # what the images have on average: one may be flatter than another, not all of them
             own = own.square().mean(0, keepdim=True).sqrt()
-        weights = own.new_tensor(_LUMA_CHROMA)[:, None]
-        losses = [
-            target.weight * (weights * log_ratio_loss(own, target.reference[self.name][0])).mean((1, 2))
-            for target in styles
-        ]
+        losses = [target.weight * log_ratio_loss(own, target.reference[self.name][0]) for target in styles]
         return torch.stack(losses).sum(0)
 
 
@@ -256,6 +312,6 @@ class ReliefLoss(LossTerm):
 def _whole(positions: Positions | None) -> None:
     if positions is not None:
         raise SettingError(
-            "--detail-weight, --pattern-weight and --relief-weight compare whole pictures, not regions; leave them "
-            "or the masks out"
+            "--color-weight, --detail-weight, --pattern-weight and --relief-weight compare whole pictures, not "
+            "regions; leave them or the masks out"
         )

@@ -85,8 +85,12 @@ class TrainSettings(LossSettings):
     each must have all that the painting has. A batch is then of one style; several processes take their own pictures
     each."""
 
-    detail_weight: Annotated[float, LOSS] = 0.0
-    """Weight of the difference in how strong detail of each size is, contrast included, as a part of the style
+    color_weight: Annotated[float, LOSS] = 0.2
+    """Weight of the difference in how far colors spread, in every direction of color alike, as a part of the style
+    weight."""
+
+    detail_weight: Annotated[float, LOSS] = 0.1
+    """Weight of the difference in how strong the finest detail, of about 2 pixels, is, as a part of the style
     weight."""
 
     pattern_weight: Annotated[float, LOSS] = 0.15
@@ -305,7 +309,7 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
-    loss of one scale and each picture's own statistics, without the terms of detail, patterns and relief."""
+    loss of one scale and each picture's own statistics, without the terms of color, detail, patterns and relief."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
     loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}

@@ -11,7 +11,7 @@ from fastnst.errors import SettingError
 from fastnst.losses.losses import covariance_matrix, relative_error
 from fastnst.losses.perceptual import PerceptualLoss, of_each_image
 from fastnst.losses.settings import LossSettings
-from fastnst.losses.spectrum import luma_chroma, relief_loss
+from fastnst.losses.spectrum import COLOR_SCALE, LEAST_SPREAD, color_moments, luma_chroma, relief_loss, whitening
 
 LAYERS = ("relu1_1", "relu2_1")
 SETTINGS = LossSettings(
@@ -20,6 +20,7 @@ SETTINGS = LossSettings(
     precision="float32",
     style_statistic="covariance",
     style_scales=(1, 2, 4),
+    color_weight=0.5,
     detail_weight=0.5,
     pattern_weight=0.5,
     relief_weight=0.5,
@@ -55,18 +56,18 @@ def values(judge: PerceptualLoss, image: Tensor, painting: Tensor) -> dict[str, 
 
 def test_the_painting_itself_costs_nothing(painting: Tensor) -> None:
     losses = values(loss(), painting, painting)
-    assert list(losses) == ["total", "content", "style", "detail", "pattern", "relief", "total_variation"]
-    assert max(losses[name] for name in ("style", "detail", "pattern", "relief")) < 1e-3
+    assert list(losses) == ["total", "content", "style", "color", "detail", "pattern", "relief", "total_variation"]
+    assert max(losses[name] for name in ("style", "color", "detail", "pattern", "relief")) < 1e-3
 
 
 def test_weights_are_parts_of_the_style_weight(painting: Tensor) -> None:
     losses = values(loss(style_weight=4.0, detail_weight=0.25), picture(2), painting)
-    parts = losses["style"] + 0.25 * losses["detail"] + 0.5 * (losses["pattern"] + losses["relief"])
+    parts = losses["style"] + 0.25 * losses["detail"] + 0.5 * (losses["color"] + losses["pattern"] + losses["relief"])
     assert losses["total"] == pytest.approx(losses["content"] + 4 * parts, rel=1e-5)
 
 
 def test_terms_without_weight_are_left_out(painting: Tensor) -> None:
-    losses = values(loss(detail_weight=0, pattern_weight=0, relief_weight=0), picture(2), painting)
+    losses = values(loss(color_weight=0, detail_weight=0, pattern_weight=0, relief_weight=0), picture(2), painting)
     assert list(losses) == ["total", "content", "style", "total_variation"]
 
 
@@ -77,7 +78,44 @@ def test_a_paler_picture_costs_more_detail_and_style(painting: Tensor) -> None:
     assert 0 < pale["style"] < paler["style"]
 
 
-def test_contrast_is_wanted_whatever_the_arrangement(painting: Tensor) -> None:
+def test_color_by_hand() -> None:
+    """Colors that spread along red alone, and a picture of them twice as far from their mean."""
+    side = COLOR_SCALE * torch.tensor([4, 4])
+    painting = torch.full((1, 3, *side), 0.5)
+    painting[:, 0, :, : int(side[1]) // 2], painting[:, 0, :, int(side[1]) // 2 :] = 0.4, 0.6
+    mean, covariance = color_moments(painting)
+    torch.testing.assert_close(mean, torch.tensor([[0.5, 0.5, 0.5]]))
+    torch.testing.assert_close(covariance[0], torch.diag(torch.tensor([0.01, 0.0, 0.0])))
+    whitened = whitening(covariance)[0] @ covariance[0] @ whitening(covariance)[0].T
+    assert whitened.trace().item() == pytest.approx(1 / (1 + LEAST_SPREAD), rel=1e-3)
+    wide = 0.5 + 2 * (painting - 0.5)
+    # Four times the variance: three more than there should be, of one direction of three.
+    expected = (3 / (1 + LEAST_SPREAD)) ** 2 / 3
+    assert values(loss(), wide, painting)["color"] == pytest.approx(expected, rel=1e-2)
+
+
+def test_every_direction_of_color_counts_alike(painting: Tensor) -> None:
+    """A painting with little blue: a picture that lacks that little loses as much as one that lacks its lights."""
+    levels = torch.tensor([1.0, 0.6, 0.35]).view(1, 3, 1, 1)
+    drawn = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(5))
+    seldom = 0.5 + levels * (nn.functional.interpolate(drawn, scale_factor=4) - 0.5)
+    judge, lost = loss(), []
+    for channel in range(3):
+        flat = seldom.clone()
+        flat[:, channel] = 0.5
+        lost.append(values(judge, flat, seldom)["color"])
+    assert min(lost) > 0.15
+    assert max(lost) < 3 * min(lost)
+    assert values(judge, painting, painting)["color"] == pytest.approx(0, abs=1e-6)
+
+
+def test_fine_color_does_not_stand_for_that_of_strokes() -> None:
+    stripes = torch.full((1, 3, 32, 32), 0.5)
+    stripes[..., 0::2], stripes[..., 1::2] = 0.2, 0.8
+    assert color_moments(stripes)[1].abs().max() < 1e-6
+
+
+def test_fine_detail_is_wanted_whatever_the_arrangement(painting: Tensor) -> None:
     # The least of a covariance's error over contrasts lies below 1 where structures differ; that of detail does not.
     other = picture(7)
     depths = [0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
@@ -122,7 +160,9 @@ def test_images_judged_together_are_as_one(painting: Tensor) -> None:
 
 
 def test_content_of_a_formula_in_units_is_a_mean_over_images_judged_together() -> None:
-    judge = loss(normalization="johnson", style_scales=(1,), detail_weight=0, pattern_weight=0, relief_weight=0)
+    judge = loss(
+        normalization="johnson", style_scales=(1,), color_weight=0, detail_weight=0, pattern_weight=0, relief_weight=0
+    )
     photos, style = torch.cat([picture(1), picture(2)]), judge.measure_style(picture(3))
     content = judge.measure_content(photos)
     apart, together = (
@@ -196,7 +236,10 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], words:
 
 
 def test_regions_are_refused(painting: Tensor) -> None:
-    for changes in ({"detail_weight": 0, "pattern_weight": 0, "relief_weight": 0}, {"style_scales": (1,)}):
+    for changes in (
+        {"color_weight": 0, "detail_weight": 0, "pattern_weight": 0, "relief_weight": 0},
+        {"style_scales": (1,)},
+    ):
         with pytest.raises(SettingError, match="compare whole pictures"):
             loss(**changes).measure_regions(painting, [{"relu1_1": torch.arange(4), "relu2_1": torch.arange(2)}])
 

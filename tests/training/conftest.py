@@ -25,6 +25,7 @@ def tiny(style_picture: Path, loss_weights: Path) -> TrainSettings:
         detail_weight=0,
         pattern_weight=0,
         relief_weight=0,
+        color_weight=0,
         content_layers=("relu2_1",),
         style_layers=("relu1_1", "relu2_1"),
         loss_weights=loss_weights,

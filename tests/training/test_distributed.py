@@ -53,6 +53,7 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
             "--detail-weight=0",
             "--pattern-weight=0",
             "--relief-weight=0",
+            "--color-weight=0",
             "--style-weight=5",
         ),
     ]

@@ -58,6 +58,7 @@ GRAM = {
     "detail_weight": 0.0,
     "pattern_weight": 0.0,
     "relief_weight": 0.0,
+    "color_weight": 0.0,
 }
 """A loss of content and style alone, whose value does not hang on what is drawn at random."""
 
