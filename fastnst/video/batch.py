@@ -35,6 +35,8 @@ FILM_SUFFIXES = frozenset(CONTAINERS) | {
     ".m2t",
     ".m2ts",
     ".m2v",
+    ".mjpeg",
+    ".mjpg",
     ".mod",
     ".mpe",
     ".mpeg",

@@ -57,6 +57,9 @@ class Track:
     encoder: str = ""
     """FFmpeg's encoder for a track that the output cannot hold as it is; empty: it is copied, or left out."""
 
+    mixed: str = ""
+    """Where the encoder takes fewer channels than there are: how many there are, and what becomes of them."""
+
     def __str__(self) -> str:
         words = [self.codec, self.language, repr(self.title) if self.title else ""]
         return f"track {self.index} ({self.kind}: {', '.join(word for word in words if word)})"

@@ -220,6 +220,7 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
             *_notes(film, encoding, settings),
             *(
                 f"{track} is encoded as {track.encoder.removeprefix('lib')}, because {output.suffix} cannot hold it"
+                + (f"; {track.mixed}" if track.mixed else "")
                 for track in fitting
                 if track.encoder
             ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
@@ -16,12 +17,21 @@ from fastnst.video.clock import MendedClock
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 from fastnst.video.matroska import TrackChange, make_room, sound_description
-from fastnst.video.transcoding import Transcoder, add_transcoder, encoder_for
+from fastnst.video.transcoding import Transcoder, add_transcoder, encoded_layout, encoder_for
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
 _STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 _QUICKTIME = {"handler_name", "vendor_id"}
+# Names of languages that QuickTime's writer in FFmpeg knows by another code of ISO 639-2, or by one of its own; under
+# the usual ones it would leave the language out.
+_QUICKTIME_LANGUAGES = {
+    **{"sqi": "alb", "hye": "arm", "eus": "baq", "bod": "tib", "mya": "bur", "zho": "chi", "cze": "ces", "nld": "dut"},
+    **{"kat": "geo", "deu": "ger", "ell": "gre", "isl": "ice", "mkd": "mac", "msa": "may", "fas": "per", "rum": "ron"},
+    **{"slo": "slk", "cym": "wel", "fre": "fra", "nob": "nor", "nno": "nor", "swe": "sve", "hrv": "hr ", "srp": "sr "},
+    **{"fao": "fo ", "gle": "iri", "pan": "pa "},
+}
+_USUAL_LANGUAGES = {"sve": "swe", "hr ": "hrv", "sr ": "srp", "fo ": "fao", "iri": "gle", "pa ": "pan"}
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_", "source_id")
 
 
@@ -165,11 +175,15 @@ def copied_packets(
 def kept_metadata(metadata: dict[str, str], container: str) -> dict[str, str]:
     """Metadata without what the writer of the source said about its own file, for a file of format `container`."""
     left_out = _STALE if container in {"mp4", "mov"} else _STALE | _QUICKTIME
-    return {
+    kept = {
         key: value
         for key, value in metadata.items()
         if key.lower() not in left_out and not key.lower().startswith(_STALE_PREFIXES)
     }
+    languages = _QUICKTIME_LANGUAGES if container == "mov" else _USUAL_LANGUAGES
+    if "language" in kept:
+        kept["language"] = languages.get(kept["language"], kept["language"])
+    return kept
 
 
 def is_cover(stream: Stream) -> bool:
@@ -245,10 +259,18 @@ def split_by_fit(film: Film, container: str, *, encode: bool = False) -> tuple[l
                 if _fits(stream, container, samples[track.index]):
                     fitting.append(track)
                 elif encode and (encoder := encoder_for(stream, container)):
-                    fitting.append(replace(track, encoder=encoder))
+                    fitting.append(replace(track, encoder=encoder, mixed=_mixed(stream)))
                 else:
                     others.append(track)
     return fitting, others
+
+
+def _mixed(stream: Stream) -> str:
+    """Say what becomes of channels that the encoded track has not; empty where it has all of them."""
+    if not isinstance(stream, AudioStream):
+        return ""
+    layout, count = encoded_layout(stream), stream.layout.nb_channels
+    return f"its {count} channels become {layout}" if AudioLayout(layout).nb_channels < count else ""
 
 
 def held_by_matroska(film: Film, tracks: Sequence[Track]) -> list[Track]:

@@ -61,15 +61,20 @@ def add_transcoder(target: OutputContainer, stream: Stream, encoder: str) -> Tra
     return _Words(target, stream, encoder)
 
 
+def encoded_layout(stream: AudioStream) -> str:
+    """Name the channels that a track of sound is encoded with: its own up to 8, which players know, else stereo."""
+    # Some files do not say which loudspeakers their channels are for.
+    count, name = stream.layout.nb_channels, stream.layout.name
+    return name if count in _LAYOUTS and "channels" not in name else _LAYOUTS.get(count, "stereo")
+
+
 class _Sound:
     def __init__(self, target: OutputContainer, stream: AudioStream, encoder: str) -> None:
         self._decoder = stream.codec_context
         rates = _RATES[encoder]
         rate = stream.rate if stream.rate in rates else next((each for each in rates if each <= stream.rate), rates[-1])
-        # Some files do not say which loudspeakers their channels are for.
-        named = "channels" not in stream.layout.name
-        layout = stream.layout.name if named else _LAYOUTS.get(stream.layout.nb_channels, "stereo")
-        added = target.add_stream(encoder, rate=48_000 if encoder == "libopus" else rate, layout=layout)
+        rate = 48_000 if encoder == "libopus" else rate
+        added = target.add_stream(encoder, rate=rate, layout=encoded_layout(stream))
         assert isinstance(added, AudioStream)
         context = added.codec_context
         context.bit_rate = _BITS_PER_CHANNEL * context.layout.nb_channels

@@ -49,6 +49,16 @@ def test_a_write_creates_folders_and_replaces(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such permissions")
+def test_others_may_read_a_result_as_any_other_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "result.bin", b"one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "result.bin").stat().st_mode) == 0o640
+
+
 def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -79,6 +79,8 @@ def test_folder_and_pattern_without_pictures(tmp_path: Path) -> None:
 def test_links_in_a_circle_end(photos: Path) -> None:
     (photos / "trip" / "back").symlink_to(photos)
     assert len(find_pictures([photos])) == 4
+    places = [os.path.realpath(place) for place, _, _ in walk(photos)]
+    assert len(places) == len(set(places))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a right on Windows")

@@ -191,6 +191,18 @@ def test_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
     assert np.abs(middle - (0, 255, 255)).max() <= 3
 
 
+def test_cmyk_jpeg_without_adobes_marker_is_read_as_browsers_do(tmp_path: Path) -> None:
+    """Chromium and FFmpeg were compared: the levels are taken for inverted all the same."""
+    Image.new("CMYK", (16, 16), (255, 0, 0, 0)).save(tmp_path / "a.jpg", quality=100)
+    content = (tmp_path / "a.jpg").read_bytes()
+    start = content.index(b"\xff\xee")
+    end = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    assert b"Adobe" in content[start:end]
+    (tmp_path / "a.jpg").write_bytes(content[:start] + content[end:])
+    middle = read_frame(tmp_path / "a.jpg")[8, 8].astype(int)
+    assert np.abs(middle - (0, 255, 255)).max() <= 3
+
+
 def test_cmyk_goes_through_its_profile_to_srgb(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (255, 0, 0, 0)).save(tmp_path / "a.tif", icc_profile=cmyk_profile())
     picture = read_picture(tmp_path / "a.tif")

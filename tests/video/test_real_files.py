@@ -52,6 +52,96 @@ def test_sound_that_matroska_holds_as_windows_does_is_copied(
     assert np.array_equal(waves(source), waves(tmp_path / "out.mkv"))
 
 
+# Frames of 20 ms as libspeex writes them, 16 kHz.
+SPEEX = [
+    "30549822d0b97d149128f8b5b082085c6ca99a64131494757f657697a813bd3b9a307212bb2ce0112a431c1f1ddb3860"
+    "ababababab0ababababab0ababababab0ababababab7",
+    "30548220d0941c80be9878688818a8d39a81a5a4189b3c26a4655153a02bac3e1a3a3a328790c102960c951519ab3860"
+    "ababababab0ababababab0ababababab0ababababab7",
+]
+SPEEX_TAG, NELLYMOSER_TAG = 0xB6, 0x66
+"""Before the sound in FLV: Speex; Nellymoser at 22 kHz."""
+
+
+def encode_nellymoser() -> list[bytes]:
+    encoder = av.CodecContext.create("nellymoser", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 22_050, "mono", "flt"  # type: ignore[attr-defined]
+    wave = np.sin(np.arange(512 * 12) * 0.05).astype(np.float32).reshape(12, 1, 512)
+    packets = []
+    for block, part in enumerate(wave):
+        tone = av.AudioFrame.from_ndarray(part, format="flt", layout="mono")
+        tone.sample_rate, tone.pts = 22_050, block * 512
+        packets += encoder.encode(tone)  # type: ignore[attr-defined]
+    return [bytes(packet) for packet in packets]
+
+
+def add_flash_sound(silent: Path, path: Path, head: int, packets: list[bytes]) -> Path:
+    """Put a packet of sound behind each picture of a Flash film (FLV specification 10.1, annex E.4)."""
+    content, packets = silent.read_bytes(), packets.copy()
+    whole, at = content[:4] + b"\x05" + content[5:13], 13
+    while at < len(content):
+        size = 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+        whole += content[at : at + size]
+        if content[at] == 9 and packets:
+            sound = bytes([head]) + packets.pop(0)
+            tag = b"\x08" + len(sound).to_bytes(3, "big") + content[at + 4 : at + 8] + bytes(3) + sound
+            whole += tag + len(tag).to_bytes(4, "big")
+        at += size
+    path.write_bytes(whole)
+    return path
+
+
+@pytest.mark.parametrize("sound", ["speex", "nellymoser"])
+def test_the_sound_of_flash_films(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, sound: str
+) -> None:
+    silent = make_clip("silent.flv", codec="flv", frames=10)
+    head, packets = SPEEX_TAG, [bytes.fromhex(each) for each in SPEEX] * 5
+    if sound == "nellymoser":
+        head, packets = NELLYMOSER_TAG, encode_nellymoser()[:10]
+    source = add_flash_sound(silent, tmp_path / "film.flv", head, packets)
+    assert [track.codec for track in read(source).tracks] == [sound]
+    for output in ("out.mkv", "out.mp4"):
+        paint(source, tmp_path / output)
+        (track,) = read(tmp_path / output).tracks
+        # FFmpeg has no number for Nellymoser beside that of Flash.
+        copied = sound == "speex" and output == "out.mkv"
+        assert track.codec == (sound if copied else "aac")
+        if copied:
+            assert [content for _, _, content in track.packets] == packets
+        assert np.abs(waves(tmp_path / output)).max() > 0.02
+
+
+def test_channels_that_no_encoder_takes_are_named(make_clip: Fixture, tmp_path: Path) -> None:
+    silent = make_clip("silent.avi", codec="mpeg4", frames=5)
+    with av.open(str(silent)) as reading, av.open(str(tmp_path / "film.mkv"), "w") as writing:
+        pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
+        sound = writing.add_stream("pcm_s16le", rate=48_000, layout="hexadecagonal")
+        for packet in reading.demux(video=0):
+            if packet.size:
+                packet.stream = pictures
+                writing.mux(packet)
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 16 * 480), np.int16), format="s16", layout="hexadecagonal")
+        tone.sample_rate, tone.pts = 48_000, 0
+        writing.mux(sound.encode(tone))
+        writing.mux(sound.encode(None))
+    notes = plan_film(tmp_path / "film.mkv", tmp_path / "out.mp4").notes
+    assert any(note.endswith("because .mp4 cannot hold it; its 16 channels become stereo") for note in notes)
+    assert not any("channels" in note for note in plan_film(tmp_path / "film.mkv", tmp_path / "out.mkv").notes)
+
+
+@pytest.mark.parametrize(("language", "shown"), [("deu", "ger"), ("zho", "chi"), ("hrv", "hr "), ("jpn", "jpn")])
+def test_languages_of_sound_in_quicktime(
+    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, language: str, shown: str
+) -> None:
+    source = make_clip("film.mp4", frames=3, sounds=[language])
+    paint(source, tmp_path / "out.mov")
+    assert [track.language for track in read(tmp_path / "out.mov").tracks] == [shown]
+    paint(tmp_path / "out.mov", tmp_path / "out.mkv")
+    known = {"hr ": "hrv"}  # FFmpeg's own word, which nobody else knows
+    assert [track.language for track in read(tmp_path / "out.mkv").tracks] == [known.get(shown, shown)]
+
+
 def write_wma(plain: Path, path: Path, codec: str, late: int = 0) -> Path:
     with av.open(str(plain)) as reading, av.open(str(path), "w") as writing:
         pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
@@ -115,8 +205,7 @@ def test_subtitles_in_the_words_of_the_output(
     paint(make_clip("film.mp4", frames=12, subtitles="mov_text"), tmp_path / output)
     (track,) = read(tmp_path / output).tracks
     assert (track.kind, track.codec) == ("subtitle", codec)
-    if output != "out.mov":  # QuickTime has numbers for languages, and none for this one
-        assert track.language == "deu"
+    assert track.language == ("ger" if output == "out.mov" else "deu")  # FFmpeg's word for QuickTime's number
     words = [(at, length, content.lstrip(b"\0\5")) for at, length, content in track.packets if b"hello" in content]
     assert words == [(Fraction(at, 1000), Fraction(1, 10), b"hello") for at in (0, 150)]
 
@@ -262,7 +351,7 @@ def test_an_address_is_no_file(tmp_path: Path) -> None:
         plan_films(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
 
 
-@pytest.mark.parametrize("suffix", [".3g2", ".mod", ".tod", ".dv", ".divx", ".m2v", ".f4v", ".qt", ".MTS"])
+@pytest.mark.parametrize("suffix", [".3g2", ".mod", ".tod", ".dv", ".divx", ".m2v", ".f4v", ".qt", ".MTS", ".mjpeg"])
 def test_films_of_every_suffix_are_found(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / f"film{suffix}").write_bytes(b"x")
