@@ -24,8 +24,8 @@ class OptimizeSettings(LossSettings):
     """Form of the total variation: absolute differences or their squares."""
 
     steps: int = 300
-    """Optimizer steps, each one evaluation of the loss and its gradient. With several sizes that many at the smallest;
-    larger ones get fewer, in inverse proportion to their long side."""
+    """Optimizer steps: evaluations of the loss and its gradient. With several sizes that many at the smallest; larger
+    ones get fewer, in inverse proportion to their long side."""
 
     size: int = 512
     """Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are unless --enlarge."""
