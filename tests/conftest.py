@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import Contract, extra_feeds
+from fastnst.exact.settings import OptimizeSettings
+from fastnst.io.images import Frame, read_frame
 from fastnst.models import export
 from fastnst.models.network import StyleNetwork
 
@@ -88,6 +90,16 @@ def style_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def photo(photos: Path) -> Frame:
+    return read_frame(photos / "photo0.png")
+
+
+@pytest.fixture(scope="session")
+def painting(style_picture: Path) -> Frame:
+    return read_frame(style_picture)
+
+
+@pytest.fixture(scope="session")
 def loss_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of VGG-19 from conv1_1 to conv2_1, enough for the layers up to relu2_1."""
     generator = torch.Generator().manual_seed(0)
@@ -99,6 +111,19 @@ def loss_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(state, path, metadata={"normalization": "torchvision"})
     return path
+
+
+@pytest.fixture(scope="session")
+def small(loss_weights: Path) -> OptimizeSettings:
+    """An optimization that takes seconds: 24 pixels, two layers of the loss network."""
+    return OptimizeSettings(
+        size=24,
+        tv_weight=0,  # at 24 pixels differences between neighbours are huge
+        content_layers=("relu2_1",),
+        style_layers=("relu1_1", "relu2_1"),
+        loss_weights=loss_weights,
+        precision="float32",
+    )
 
 
 _MIX = """<ir_version: 8, opset_import: ["" : 17]>

@@ -7,8 +7,7 @@ from cyclopts import Parameter, validators
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fastnst.cli.console import Console
-from fastnst.cli.paintings import fitted
+from fastnst.cli.console import Console, fitted
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S

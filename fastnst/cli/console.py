@@ -1,4 +1,4 @@
-"""What commands print on, and what they fetch once with a word about it and a bar: photographs, weights."""
+"""What commands print on, and what they fetch or fit once with a word about it and a bar."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import rich.console
-from rich.progress import Progress
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastnst import cli
 from fastnst.errors import DownloadError, InputError, on_one_line
@@ -14,6 +15,7 @@ from fastnst.losses.settings import LossSettings
 
 if TYPE_CHECKING:
     from fastnst.backends.choosing import Choice
+    from fastnst.inference.effects import Effects
 
 FEW_PHOTOGRAPHS = 200
 """Content images under which a training is warned of: a network then learns these rather than photographs at large."""
@@ -102,6 +104,32 @@ def fetch_loss_weights(settings: LossSettings, console: Console) -> None:
     for name, option in weights_to_fetch(settings):
         with Progress(console=console) as bar:
             fetch_weights(name, announce=console.print, progress=_shown_on(bar, name), option=option)
+
+
+def fitted(style: str | None, effects: "Effects", seconds: float, console: Console) -> "tuple[str | None, Effects]":
+    """Put networks in the place of the paintings among style and regions; those that are new are fitted, with a bar.
+
+    Raises as `with_networks`.
+    """
+    from fastnst.inference.paintings import with_networks  # noqa: PLC0415 - imports numpy
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks: dict[Path, object] = {}
+
+        def show(painting: Path, share: float) -> None:
+            if painting not in tasks:
+                if not console.is_terminal:
+                    how = (
+                        f"a network is fitted to it, in {seconds:.0f} s or less"
+                        if seconds
+                        else "known styles are mixed"
+                    )
+                    console.print(f"{painting}: new; {how}")
+                tasks[painting] = bar.add_task(escape(on_one_line(f"fitting {painting.name}")), total=1.0)
+            bar.update(tasks[painting], completed=share)  # type: ignore[arg-type]
+
+        return with_networks(style, effects, seconds, show)
 
 
 def _shown_on(bar: Progress, what: str) -> Callable[[int, int], None]:

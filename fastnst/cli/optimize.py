@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from fastnst.cli import call
+from fastnst.cli.bars import optimization_bar, show_steps
 from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
@@ -29,7 +27,7 @@ from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.exact.memory import MemoryPlan
-    from fastnst.exact.result import Callback, OptimizeProgress, OptimizeResult
+    from fastnst.exact.result import OptimizeProgress, OptimizeResult
 
 
 def apply_preset(app: App, arguments: ArgumentCollection) -> None:
@@ -108,9 +106,6 @@ def _mask(text: str) -> Frame | str | None:
 
 DEFAULTS = OptimizeSettings()
 
-# A step through VGG-19 takes about as long as that many through the compact network.
-FINE_TUNING_WORK = 8
-
 
 def optimize(
     photo: Path,
@@ -188,19 +183,13 @@ def optimize(
         # Without --overwrite the first picture must not replace what somebody else wrote there meanwhile.
         write = PictureWriter(picture, output, _made_by(pictures, settings), overwrite=overwrite)
         newest: list[OptimizeProgress] = []
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[step]}"),
-            TimeRemainingColumn(),
-        )
-        with _best_is_written(write, newest), Bar(*columns, console=console, speed_estimate_period=120) as bar:
+        with _best_is_written(write, newest), optimization_bar(console) as bar:
             result = run(
                 picture.frame,
                 styles,
                 settings,
                 content_mask=mask,
-                callback=_show(bar, write, settings, newest),
+                callback=show_steps(bar, write, settings, newest),
                 log_dir=log_dir,
                 resume=goes_on,
                 on_plan=partial(_say_plan, settings, console),
@@ -298,35 +287,6 @@ def _say_plan(settings: OptimizeSettings, console: Console, plan: "MemoryPlan") 
     if settings.optimizer == "lbfgs" and plan.history < settings.history:
         console.print(f"{settings.history} steps would not fit: lbfgs remembers {plan.history}")
     console.note(line)
-
-
-def _show(bar: Bar, write: "PictureWriter", settings: OptimizeSettings, newest: "list[OptimizeProgress]") -> "Callback":
-    """What to do after each step: to show it, to write the picture now and then, and to keep it as the `newest`."""
-    from fastnst.exact.pyramid import plan_levels  # noqa: PLC0415 - imports torch
-
-    levels = plan_levels(settings)
-    # Work is counted in pixels: a step takes longer at each larger size.
-    work = [level.long_side**2 * (FINE_TUNING_WORK if level.fine_tune else 1) for level in levels]
-    before = [0, *accumulate(level.steps * each for level, each in zip(levels, work, strict=True))]
-    # Elsewhere a line that says so would stand before the one of an error.
-    task = bar.add_task("starting", total=before[-1], step="", visible=bar.console.is_terminal)
-
-    def show(progress: "OptimizeProgress") -> None:
-        newest[:] = [progress]
-        last = progress.last
-        size = f"{last.long_side} px " if levels[0].long_side < levels[-1].long_side else ""
-        judge = "fine-tuning " if last.fine_tune else ""
-        bar.update(
-            task,
-            completed=before[progress.level] + progress.done * work[progress.level],
-            visible=True,
-            step=f"{last.step}/{progress.steps}",
-            description=f"{size}{judge}content {last.content:.4g} style {last.style:.4g} total {last.total:.4g}",
-        )
-        if settings.save_every and last.step % settings.save_every == 0:
-            write(progress.best_frame())
-
-    return show
 
 
 def _write_json(

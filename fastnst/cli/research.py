@@ -3,7 +3,7 @@
 import time
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter, validators
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -115,13 +115,7 @@ TELL_EVERY = 100
 
 def apply_distill_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file."""
-
-    def saved(folder: Path) -> dict[str, Any]:
-        from fastnst.research.distill import saved_settings  # noqa: PLC0415 - imports torch
-
-        return saved_settings(folder)
-
-    fill_settings(app, "distill", arguments, saved)
+    fill_settings(app, "distill", arguments, "fastnst.research.distill")
 
 
 def distill(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter, validators
 
-from fastnst.cli.console import Console
-from fastnst.cli.paintings import fitted
+from fastnst.cli.console import Console, fitted
 from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S

@@ -3,18 +3,16 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter, validators
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from fastnst.backends.backend import ProviderChoice
+from fastnst.cli.bars import PictureBars
 from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
-from fastnst.cli.console import Console, computed_on
-from fastnst.cli.paintings import fitted
-from fastnst.errors import OutputError, SettingError, on_one_line
+from fastnst.cli.console import Console, computed_on, fitted
+from fastnst.errors import OutputError, SettingError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 from fastnst.inference.refining import Quality, choose_refinement
@@ -24,8 +22,7 @@ from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan
-    from fastnst.batch.run import Attempt, BatchTally
-    from fastnst.inference.batch import PictureWorkshop
+    from fastnst.batch.run import BatchTally
     from fastnst.inference.pipeline import StylePipeline
 
 POSITIVE = validators.Number(gte=1)
@@ -112,7 +109,7 @@ def stylize(
             tile=tile,
             refine=refinement,
         )
-        with _Bars(workshop, len(plan.jobs), console) as show:
+        with PictureBars(workshop, len(plan.jobs), console) as show:
             if not batch.ray:
                 workshop = replace(workshop, on_open=show.begin, on_describe=console.note)
             with open_batch(plan, workshop, batch, show.skip) as tries:
@@ -125,47 +122,6 @@ def stylize(
     if sheet is not None:
         _write_sheet(sheet, style, plans, overwrite=batch.overwrite)
     end_batches(tallies)
-
-
-class _Bars:
-    """A bar for the pictures of a style, and what a user should know of each; use it in a `with` block."""
-
-    def __init__(self, workshop: "PictureWorkshop", jobs: int, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._bar = self._progress.add_task("pictures", total=jobs, visible=jobs > 1)
-        part = "refining" if workshop.refine.steps else "in tiles"
-        self._part = self._progress.add_task(part, total=1, visible=False)
-        self._lone, self._console = jobs == 1, console
-        self.opened: list[StylePipeline] = []
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def begin(self, pipeline: "StylePipeline") -> None:
-        """Say what a user should know of the networks."""
-        self.opened.append(pipeline)
-        for note in pipeline.notes:
-            self._console.print(note)
-        self._progress.update(self._bar, description=escape(on_one_line(pipeline.style)))
-        pipeline.on_progress(lambda share: self._progress.update(self._part, completed=share, visible=share < 1))
-
-    def skip(self, count: int) -> None:
-        """Move the bar over what was done before."""
-        self._progress.update(self._bar, completed=count)
-
-    def end(self, attempt: "Attempt") -> None:
-        """Say what a user should know of a picture; the error of a lone one is raised at the end."""
-        self._progress.advance(self._bar)
-        outcome = attempt.outcome
-        if outcome.error is not None and not self._lone:
-            self._console.print(f"failed: {outcome.error}", style="red")
-        for note in () if outcome.error else outcome.notes:
-            self._console.print(f"{attempt.task.job.source}: {note}")
 
 
 def _say_result(plan: "BatchPlan", tally: "BatchTally", opened: "list[StylePipeline]", console: Console) -> None:

@@ -2,9 +2,10 @@
 
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,22 +40,21 @@ _ASKED_OUTRIGHT = {"output", "o", "-o", "recipe", "resume"}
 """Options that are no settings: where files are written is said on the command line, never by a file of another's."""
 
 
-def fill_settings(
-    app: App, command: str, arguments: ArgumentCollection, saved: Callable[[Path], Mapping[str, Any]]
-) -> None:
+def fill_settings(app: App, command: str, arguments: ArgumentCollection, states: str) -> None:
     """Fill the settings that the command line leaves out from --resume DIR's checkpoint or --recipe's file.
 
     Args:
         app: the command line.
         command: the command's name.
         arguments: its arguments, as parsed so far.
-        saved: gives the settings of the folder that is to be resumed.
+        states: the module whose `saved_settings` reads those of a folder that is to be resumed; imports torch.
 
     Raises SettingError for a setting that the command does not have.
     """
     given = {name: argument.tokens[0].value for argument in arguments for name in argument.names if argument.tokens}
     if given.get("--resume", "auto") not in ("auto", "never"):
-        source, values = given["--resume"], saved(Path(given["--resume"]))
+        source = given["--resume"]
+        values: dict[str, Any] = import_module(states).saved_settings(Path(source))
     elif "--recipe" in given:
         source, values = given["--recipe"], read_recipe(Path(given["--recipe"]))
     else:
@@ -90,13 +90,7 @@ LOG_EVERY = 100
 
 def apply_recipe(app: App, arguments: ArgumentCollection) -> None:
     """Fill the settings that the command line leaves out from --resume's checkpoint or --recipe's file."""
-
-    def saved(folder: Path) -> dict[str, Any]:
-        from fastnst.training.checkpoint import saved_settings  # noqa: PLC0415 - imports torch
-
-        return saved_settings(folder)
-
-    fill_settings(app, "train", arguments, saved)
+    fill_settings(app, "train", arguments, "fastnst.training.checkpoint")
 
 
 def train(

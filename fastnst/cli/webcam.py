@@ -13,8 +13,7 @@ from cyclopts import Parameter, validators
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.mixing import choose_style
-from fastnst.cli.console import Console
-from fastnst.cli.paintings import fitted
+from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S

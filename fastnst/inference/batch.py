@@ -14,7 +14,8 @@ from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places
 from fastnst.batch.run import Perform, Task
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.pipeline import StylePipeline, describe_look
+from fastnst.inference.layers import describe_look
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.refining import NONE, Refinement
 from fastnst.inference.session import TileChoice
 from fastnst.io.addresses import delivered, fetched, is_address

@@ -9,10 +9,9 @@ at, and what holds a film steady from frame to frame.
 H height, W width in pixels; sizes are (height, width). Frames are uint8 (H, W, 3) RGB.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -21,10 +20,11 @@ import numpy as np
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH
-from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
+from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.layers import Layer, look_in_words, shares_by_name
 from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
-from fastnst.inference.masks import Mask, read_mask
+from fastnst.inference.masks import read_mask
 from fastnst.inference.refining import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
@@ -32,25 +32,6 @@ from fastnst.io.blending import add_change, blend, combine, keep_brightness, kee
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.opencv import resample
 from fastnst.io.styles import installed_styles
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """One of the paintings that make up a stylized picture."""
-
-    session: StyleSession
-    weights: dict[str, float] | None
-    """How the network's styles are mixed; None: all alike, or there is but one."""
-
-    @property
-    def mix(self) -> str:
-        """The mix in words, to stand after a name: @munch:2,monet:1; empty where there is none."""
-        return _mix(self.weights)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the network file, in hexadecimal digits."""
-        return _sha256(self.session.path)
 
 
 class StylePipeline:
@@ -268,7 +249,7 @@ class StylePipeline:
             f"{layer.digest}{layer.mix}" + (f" on {provider}" if provider != on[0] else "")
             for layer, provider in zip(self._layers, on, strict=True)
         ]
-        look = _words(networks, self._effects, self._mask, self._faces, self._refinement)
+        look = look_in_words(networks, self._effects, self._mask, self._faces, self._refinement)
         return {"look": look, "provider": self.choice.provider, "precision": self.choice.precision}
 
     def painted_size(
@@ -304,8 +285,8 @@ class StylePipeline:
             preserve_color=self._effects.preserve_color if preserve_color is None else preserve_color,
         )
         first, *others = self._layers
-        networks = [_named(first, style_weights), *(_named(layer) for layer in others)]
-        return _words([*networks, stroke], effects, self._mask, self._faces, self._refinement)
+        networks = [first.named(style_weights), *(layer.named() for layer in others)]
+        return look_in_words([*networks, stroke], effects, self._mask, self._faces, self._refinement)
 
     def on_progress(self, report: Callable[[float], None] | None) -> None:
         """Have `report` called with the share that is done of a picture in tiles, or that is refined."""
@@ -352,60 +333,3 @@ class StylePipeline:
             if session.path == path:
                 return session
         return self._open(path, provider=self.asked, prefer=self.choice.provider if self._layers else None)
-
-
-def shares_by_name(session: StyleSession, weights: StyleWeights | None) -> dict[str, float]:
-    """Share of each style of a network in a picture, by its name."""
-    names = session.style_names if session.styles > 1 else (session.style,)
-    return dict(zip(names, to_shares(names, weights or even_weights(len(names))), strict=True))
-
-
-_DIGITS = 12
-"""Of a network's SHA-256 that its pictures hold."""
-
-
-def _named(layer: Layer, style_weights: StyleWeights | None = None) -> str:
-    session = layer.session
-    mix = layer.mix if style_weights is None else _mix(shares_by_name(session, style_weights))
-    return f"{session.style}{mix} ({layer.digest[:_DIGITS]})"
-
-
-def describe_look(style: str | None, effects: Effects, refinement: Refinement = NONE) -> str:
-    """Name networks, effects and mask in words, as `StylePipeline.identity` does, without opening the networks.
-
-    Raises StyleError, InputError, SettingError as a `StylePipeline`.
-    """
-    choices, mask = read_effects(style, effects)
-    networks = [f"{_sha256(choice.path)}{_mix(choice.weights)}" for choice in choices]
-    faces = None if effects.faces is None else read_mask(effects.faces)
-    return _words(networks, effects, mask, faces, refinement)
-
-
-def _mix(weights: dict[str, float] | None) -> str:
-    words = (f"{name}:{weight:g}" for name, weight in (weights or {}).items())
-    return "" if weights is None else MIX_SIGN + ",".join(words)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _words(networks: list[str], effects: Effects, mask: Mask | None, faces: Mask | None, refinement: Refinement) -> str:
-    words = list(networks)
-    if effects.strength != 1:
-        words.append(f"strength {effects.strength}")
-    if effects.preserve_color:
-        words.append("own colors")
-    if effects.stroke != 1:
-        words.append(f"stroke {effects.stroke}")
-    if effects.look != "plain":
-        words.append(f"look {effects.look}")
-    if faces is not None:
-        words.append(f"faces {faces.identity}")
-    if effects.brightness == "keep":
-        words.append("own brightness")
-    if refinement.steps:
-        words.append(f"refined {refinement.steps}")
-    if mask is not None:
-        words.append(f"mask {mask.identity}")
-    return ", ".join(words)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnx
 import pytest
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,15 +19,6 @@ from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
 from fastnst.research import judge
 from fastnst.research.judge import Judge, Loaded, Photo
-
-INVERT = """<ir_version: 8, opset_import: ["" : 17]>
-g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-
-
-@pytest.fixture
-def style(tmp_path: Path) -> str:
-    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
-    return str(tmp_path / "invert.onnx")
 
 
 @pytest.fixture

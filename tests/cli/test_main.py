@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnst.cli import main
+from fastnst.cli import COMMANDS, RESEARCH, main
 from fastnst.cli.console import Console
 from fastnst.cli.export import export
 from fastnst.errors import InputError, OutputError
@@ -48,14 +48,36 @@ def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == "fastnst: stopped\n"
 
 
-def test_an_unknown_command_imports_nothing() -> None:
-    code = (
-        "import sys; from contextlib import suppress; from fastnst.cli import main\n"
-        "with suppress(SystemExit): main(['stylise'])\n"
-        "print({'torch', 'onnxruntime', 'av'} & set(sys.modules))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
+LOADED = """
+import contextlib, io, sys
+from fastnst import cli
+
+def help_of(*words):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        cli.main([*words, "--help"])
+
+heavy = {"torch", "torchvision", "matplotlib", "onnx", "onnxruntime", "openvino", "av", "cv2"}
+exporting = ("export", "quantize")
+for command in ("stylise", *cli.COMMANDS, *cli.RESEARCH):
+    if command not in exporting:
+        help_of(*(["research"] if command in cli.RESEARCH else []), command)
+        print(command, *heavy & set(sys.modules))
+# It is for broken installations: nothing that may be broken is imported in its own process.
+import fastnst.diagnosis.examine
+print("diagnosis", *heavy & set(sys.modules))
+for command in exporting:
+    help_of(command)
+import fastnst.research.benchmark, fastnst.research.benchmark_worker
+print("export and benchmarks", *{"torch", "torchvision"} & set(sys.modules))
+"""
+
+
+def test_help_diagnosis_and_benchmarks_load_no_more_than_they_need() -> None:
+    found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    lines = found.splitlines()
+    assert len(lines) == 1 + len(COMMANDS) - 2 + len(RESEARCH) + 2
+    heavy = {"torch", "torchvision", "matplotlib", "onnx", "onnxruntime", "openvino", "av", "cv2"}
+    assert [line for line in lines if heavy & set(line.split())] == []
 
 
 @pytest.mark.parametrize("command", ["study", "distill", "bench-optimize"])

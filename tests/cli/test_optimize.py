@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -345,14 +343,6 @@ def test_missing_photo(arguments: list[str], tmp_path: Path, capsys: pytest.Capt
     arguments[1] = str(tmp_path / "gone.jpg")
     assert status_of(arguments) == 1
     assert "gone.jpg: no such file" in capsys.readouterr().err
-
-
-def test_help_needs_no_torch() -> None:
-    code = "import sys; from fastnst.cli import main; main(['optimize', '--help'])"
-    code = f"import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); {code}"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--style-weight" in ended.stdout
-    assert ended.stdout.strip().endswith("False")
 
 
 def test_resume_goes_on_after_ctrl_c(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

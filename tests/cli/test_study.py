@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -136,11 +134,3 @@ def test_a_study_has_one_writer(arguments: list[str], tmp_path: Path, capsys: py
 def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["poolign", *arguments]) == 2
     assert "pooling" in capsys.readouterr().err
-
-
-def test_help_needs_no_torch() -> None:
-    code = "import sys; from fastnst.cli import main; main(['study', '--help'])"
-    code = f"import sys, atexit; atexit.register(lambda: print('torch' in sys.modules)); {code}"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "total-variation" in ended.stdout
-    assert ended.stdout.strip().endswith("False")

@@ -22,12 +22,6 @@ g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}
 
 
 @pytest.fixture
-def style(tmp_path: Path) -> str:
-    onnx.save(onnx.parser.parse_model(INVERT), tmp_path / "invert.onnx")
-    return str(tmp_path / "invert.onnx")
-
-
-@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     Image.fromarray(np.full((48, 64, 3), (250, 200, 100), np.uint8)).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"

@@ -92,6 +92,8 @@ def test_a_mix_of_styles(style: Write, mix: str) -> None:
         paint(style(INVERT, "invert"), mix="munch")
     with StylePipeline(mix, Effects(mix="monet:0.5"), provider="cpu") as pipeline:
         assert pipeline.style == "mix@monet:0.5"
+        assert pipeline.describe((20, 40)).startswith("mix@monet:0.5 (")
+        assert pipeline.describe((20, 40), style_weights=[3, 1]).startswith("mix@munch:0.75,monet:0.25 (")
 
 
 def test_regions_of_one_network_in_its_several_styles(mix: str, halves: Path) -> None:
@@ -320,14 +322,15 @@ def test_looks_multiply_stroke_and_strength(style: Write) -> None:
         np.testing.assert_allclose(pipeline(photo), 100 + 0.3 * 55, atol=1)
 
 
-def test_faces_of_a_portrait_keep_more_of_the_photo(style: Write, tmp_path: Path) -> None:
+def test_faces_of_a_portrait_keep_more_of_the_photo(fake_session: Callable[..., Any], tmp_path: Path) -> None:
     faces = np.zeros((20, 40), np.uint8)
     faces[:, :20] = 255
     Image.fromarray(faces).save(tmp_path / "faces.png")
     photo = np.full((20, 40, 3), 100, np.uint8)
-    effects = Effects(look="portrait", faces=tmp_path / "faces.png")
-    with StylePipeline(style(INVERT, "invert"), effects, provider="cpu") as pipeline:
+    effects, opened = Effects(look="portrait", faces=tmp_path / "faces.png"), fake_session(lambda frame: 255 - frame)
+    with StylePipeline("starry", effects, open_session=lambda *_a, **_k: opened) as pipeline:
         stylized = pipeline(photo)
+    assert [size for size, _, _ in opened.calls] == [(20, 40, 3), (40, 80, 3)]  # faces in strokes half as large
     np.testing.assert_allclose(stylized[:, :20], 100 + 0.65 * 55, atol=1)
     np.testing.assert_array_equal(stylized[:, 20:], 155)
 

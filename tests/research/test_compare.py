@@ -6,8 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 import torch
 
@@ -15,7 +13,7 @@ from fastnst.errors import SettingError
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
 from fastnst.inference.stylizer import Stylizer
-from fastnst.io.images import Frame, read_frame, resize_long_side
+from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import gram_matrix, relative_error
 from fastnst.losses.weights import load_loss_network
@@ -33,16 +31,9 @@ from fastnst.research.settings import CompareSettings
 
 
 @pytest.fixture
-def inverter(tmp_path: Path) -> EvaluatedNetwork:
-    """A network of the contract that turns each color round."""
-    model = onnx.parser.parse_model(
-        """<ir_version: 9, opset_import: ["" : 17]>
-        invert (uint8[N,H,W,3] frame) => (uint8[N,H,W,3] stylized)
-        <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-    )
-    path = tmp_path / "inverter.onnx"
-    onnx.save(model, path)
-    return open_network(path)
+def inverter(invert: Path) -> EvaluatedNetwork:
+    """A network that turns each color round."""
+    return open_network(invert)
 
 
 @pytest.fixture
@@ -55,16 +46,6 @@ def settings(loss_weights: Path) -> CompareSettings:
         precision="float32",
         loss_weights=loss_weights,
     )
-
-
-@pytest.fixture
-def photo(photos: Path) -> Frame:
-    return read_frame(photos / "photo0.png")
-
-
-@pytest.fixture
-def painting(style_picture: Path) -> Frame:
-    return read_frame(style_picture)
 
 
 def losses(total: float) -> Judged:

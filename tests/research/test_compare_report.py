@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 
 from fastnst.io.images import read_frame
@@ -120,17 +118,11 @@ def test_the_grid_shows_all_pictures_whole_and_cropped() -> None:
 
 
 @pytest.fixture
-def comparer(tmp_path: Path, style_picture: Path, loss_weights: Path) -> Comparer:
-    model = onnx.parser.parse_model(
-        """<ir_version: 9, opset_import: ["" : 17]>
-        invert (uint8[N,H,W,3] frame) => (uint8[N,H,W,3] stylized)
-        <uint8 white = {255}> { stylized = Sub(white, frame) }"""
-    )
-    onnx.save(model, tmp_path / "inverter.onnx")
+def comparer(invert: Path, style_picture: Path, loss_weights: Path) -> Comparer:
     settings = CompareSettings(
         content_layers=("relu2_1",), style_layers=("relu1_1",), loss_weights=loss_weights, style_size=40
     )
-    return Comparer(open_network(tmp_path / "inverter.onnx"), read_frame(style_picture), settings)
+    return Comparer(open_network(invert), read_frame(style_picture), settings)
 
 
 def test_the_report_is_written_with_every_picture(comparer: Comparer, tmp_path: Path) -> None:
@@ -143,7 +135,7 @@ def test_the_report_is_written_with_every_picture(comparer: Comparer, tmp_path: 
     assert {"loss-60.png", "loss-60-dark.png", "loss-90.png", "a-60-sheet.png", "a-90-exact-120.png"} <= names
     assert read_frame(tmp_path / "out" / "a-60-exact-100.png")[0, 0, 0] == 50
     page = files[0].read_text()
-    assert "inverter" in page
+    assert "invert" in page
     assert "exact (100)" in page
     written = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert written["comparisons"][0]["matched_step"] == 80

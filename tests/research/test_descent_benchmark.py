@@ -27,15 +27,8 @@ from fastnst.research.descent_worker import DescentJob, kept_steps, settings_of,
 
 
 @pytest.fixture
-def settings(loss_weights: Path) -> OptimizeSettings:
-    return OptimizeSettings(
-        steps=6,
-        size=24,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-    )
+def settings(small: OptimizeSettings) -> OptimizeSettings:
+    return replace(small, steps=6, precision="auto")
 
 
 @pytest.fixture

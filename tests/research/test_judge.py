@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fastnst.errors import InputError, WeightsError
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
+from fastnst.metrics.appearance import OCTAVES
 from fastnst.metrics.perceptual import AlexNetFeatures, AlexNetMetrics, PerceptualMetrics
 from fastnst.research import judge as module
 from fastnst.research.judge import MEASURES, SECOND_OPINION, Judge, load_measures
@@ -80,3 +81,12 @@ def test_weights_that_cannot_be_had_are_reported_once() -> None:
 def test_weights_that_were_named_must_be_right(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be fetched"):
         load_measures(LossSettings(), tmp_path / "named.safetensors")
+
+
+def test_which_side_of_each_measure_is_better() -> None:
+    sides = {side: {key for key, column in MEASURES.items() if column.better == side} for side in ("near 1", "higher")}
+    assert sides == {
+        "near 1": {"contrast", "chroma", *(f"octave_{size}" for size in OCTAVES)},
+        "higher": {"ssim", "tones"},
+    }
+    assert all(column.better == "lower" for key, column in MEASURES.items() if key not in set().union(*sides.values()))

@@ -1,5 +1,6 @@
 """Opening networks of both forms, in ONNX's text form: no torch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ def test_a_network_of_ours(tmp_path: Path) -> None:
     network = open_network(write(tmp_path / "ours.onnx", OURS))
     assert network.name == "ours"
     np.testing.assert_array_equal(network.paint(FRAME), 255 - FRAME)
+
+
+def test_a_mix_and_a_strength(write_duo: Callable[[Path], None], tmp_path: Path) -> None:
+    write_duo(tmp_path / "duo.onnx")
+    network = open_network(f"{tmp_path / 'duo.onnx'}@monet", strength=0.5)
+    assert (network.name, network.variant) == ("duo@monet", "monet strength 0.5")
+    np.testing.assert_allclose(network.paint(FRAME), (FRAME.astype(int) + 200) / 2, atol=0.5)
 
 
 def test_a_float_network_gets_sides_of_multiples_of_4_and_gives_the_photos_size(tmp_path: Path) -> None:

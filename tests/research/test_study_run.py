@@ -9,24 +9,14 @@ from PIL import Image
 
 from fastnst.errors import OutputError, StyleError
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.images import read_frame
+from fastnst.io.images import Frame, read_frame
 from fastnst.research.studies import STUDIES, Given, Named, StudyPlan
 from fastnst.research.study_run import run_key, run_study
 
 
 @pytest.fixture(scope="module")
-def given(photos: Path, style_picture: Path, loss_weights: Path) -> Given:
-    settings = OptimizeSettings(
-        steps=5,
-        size=24,
-        tv_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
-        loss_weights=loss_weights,
-        precision="float32",
-    )
-    photo, style = read_frame(photos / "photo0.png"), read_frame(style_picture)
-    return Given([Named("photo", photo)], [Named("waves", style)], settings)
+def given(small: OptimizeSettings, photo: Frame, painting: Frame) -> Given:
+    return Given([Named("photo", photo)], [Named("waves", painting)], replace(small, steps=5))
 
 
 def steps_of(plan: StudyPlan, folder: Path) -> int:

@@ -18,6 +18,7 @@ from fastnst.video.codecs import encoder_options, find_encoder
 from fastnst.video.color import ToPalette
 from fastnst.video.film import Colors, Film, read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.job import JobFolder
+from fastnst.video.stylize import by_fields
 from fastnst.video.tracks import Cut
 from fastnst.video.writer import Segment, SegmentedEncoder
 
@@ -223,3 +224,19 @@ def test_names_that_are_refused(folder: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=words):
             plan_films(films, tmp_path / output)
+
+
+def test_kept_fields_are_painted_one_by_one_unless_they_are_columns() -> None:
+    def average(frame: np.ndarray) -> np.ndarray:
+        return np.full_like(frame, round(frame.mean()))
+
+    frame = np.zeros((4, 6, 3), np.uint8)
+    frame[1::2] = 200
+    sideways = next(matrix for matrix in MATRICES.values() if swaps_sides(matrix))
+    for fields, orientation, painted in (
+        ("top", None, frame),
+        ("", None, frame * 0 + 100),
+        ("top", sideways, frame * 0 + 100),
+    ):
+        plan = SimpleNamespace(encoding=SimpleNamespace(fields=fields), film=SimpleNamespace(orientation=orientation))
+        np.testing.assert_array_equal(by_fields(average, plan)(frame), painted)  # type: ignore[arg-type]

@@ -147,12 +147,6 @@ def test_a_style_that_cannot_be_loaded_leaves_the_one_there_is(studio: MakeStudi
     assert work.thread.note == ""
 
 
-def test_strength_without_the_input_is_a_blend_with_the_photo(studio: MakeStudio, fill: Fill) -> None:
-    network = fill(200)
-    assert colour(studio(network).paint(Controls(strength=0.5))) == [150, 160, 170]
-    assert network.calls[-1][2] is None
-
-
 def test_strength_with_the_input_is_the_networks_affair(studio: MakeStudio, fill: Fill) -> None:
     network = fill(200, strength=True)
     assert colour(studio(network).paint(Controls(strength=0.5))) == [200] * 3
@@ -171,18 +165,6 @@ def test_mixing_goes_to_networks_that_mix(studio: MakeStudio, fill: Fill) -> Non
     assert mixing.calls[-1][1] == (0.75, 0, 0.25)
     work.paint(Controls(style=1))
     assert mixing.calls[-1][1] == pytest.approx((1 / 3,) * 3)
-
-
-def test_keeping_colours(studio: MakeStudio, fill: Fill) -> None:
-    # Y of the photo is 116.3, of the painting 150: every channel goes up by 33.7.
-    levels = colour(studio(fill(150)).paint(Controls(preserve_color=True)))
-    np.testing.assert_allclose(levels, [133.7, 153.7, 173.7], atol=1.5)
-
-
-def test_split_view(studio: MakeStudio, fill: Fill) -> None:
-    picture = studio(fill(200)).paint(Controls(split=True)).picture
-    assert picture[5, 5].tolist() == [100, 120, 140]
-    assert picture[5, 60].tolist() == [200] * 3
 
 
 def test_a_network_that_breaks_is_an_error_in_the_taker(studio: MakeStudio, fake_session: type) -> None:
