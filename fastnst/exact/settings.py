@@ -13,8 +13,9 @@ from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings
 class OptimizeSettings(LossSettings):
     """How a picture is optimized.
 
-    >>> OptimizeSettings(size=768, content_target=0.4).steps
-    300
+    Examples:
+        >>> OptimizeSettings(size=768, content_target=0.4).steps
+        300
     """
 
     tv_weight: Annotated[float, LOOK] = 2.0
@@ -24,8 +25,8 @@ class OptimizeSettings(LossSettings):
     """Form of the total variation: absolute differences or their squares."""
 
     steps: int = 300
-    """Optimizer steps, each one evaluation of the loss and its gradient. With several sizes that many at the smallest;
-    larger ones get fewer, in inverse proportion to their long side."""
+    """Optimizer steps: evaluations of the loss and its gradient. With several sizes that many at the smallest; larger
+    ones get fewer, in inverse proportion to their long side."""
 
     size: int = 512
     """Longest side, pixels: larger photos are reduced to it first, smaller ones stay as they are unless --enlarge."""

@@ -243,7 +243,9 @@ def test_interrupted_job_says_that_it_goes_on(
 ) -> None:
     film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 14, film, "--style", style, "-o", out)
-    assert capfd.readouterr().err.startswith(f"{out}: what is stylized is kept; this goes on: fastnst video {film} ")
+    assert capfd.readouterr().err.startswith(
+        f"{out}: what is stylized is kept; this goes on: fastnst video {film} --style "
+    )
     assert run(film, "--style", style, "-o", out) == 0
     assert capfd.readouterr().err.endswith(f"; {SEGMENT_FRAMES} of them from an earlier run\n")
 
