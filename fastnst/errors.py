@@ -31,11 +31,12 @@ def on_one_line(text: str) -> str:
 class FastNSTError(Exception):
     """Base of all errors that fastnst raises on purpose.
 
-    >>> try:
-    ...     raise InputError("photo.jpg: no such file")
-    ... except FastNSTError as error:
-    ...     print(error)
-    photo.jpg: no such file
+    Examples:
+        >>> try:
+        ...     raise InputError("photo.jpg: no such file")
+        ... except FastNSTError as error:
+        ...     print(error)
+        photo.jpg: no such file
     """
 
     def __str__(self) -> str:

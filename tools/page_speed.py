@@ -5,8 +5,9 @@
 
 Debian's Chromium without a GPU, as playwright starts it, with a film as its camera (640 x 480; without --film drifting
 waves). Each row is a page of its own, which has painted ten frames before anything counts. Stages are medians by the
-clock, as the page's own table (Speed) names them; the last column is the processor time of all of the browser's
-processes for each frame shown, which still means something on a computer with other work to do.
+clock, as the page's own table (Speed) names them. The last two columns are processor time of all of the browser's
+processes: for each frame, and each second with the camera on and nothing painted, which the former leaves out. They
+still mean something on a computer with other work to do.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 import av
 import numpy as np
 import psutil
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from fastnst.machine.resources import describe_machine
 from fastnst.web.runtime import runtime_folder
@@ -99,7 +100,17 @@ def browser_process() -> psutil.Process:
     raise SystemExit("no Chromium among this process's children")
 
 
-def measure(browser: Browser, address: str, seconds: float) -> dict[str, float]:
+def watch(page: Page, seconds: float) -> tuple[list[dict[str, float]], float, float]:
+    """Let the page run; returns what it painted, and the seconds by the clock and of processors."""
+    root = browser_process()
+    first = page.evaluate("window.speedLog.length")
+    taken, began = processor_s(root), time.perf_counter()
+    time.sleep(seconds)
+    log: list[dict[str, float]] = page.evaluate("window.speedLog")[first:]
+    return log, time.perf_counter() - began, processor_s(root) - taken
+
+
+def measure(browser: Browser, address: str, seconds: float) -> dict[str, Any]:
     """Open the page with its camera and watch it; returns what `table_row` shows."""
     context = browser.new_context(permissions=["camera"])
     context.set_default_timeout(300_000)
@@ -110,25 +121,26 @@ def measure(browser: Browser, address: str, seconds: float) -> dict[str, float]:
     page.wait_for_function("window.fastnst.state.source.live")
     page.evaluate(LISTEN)
     page.wait_for_function(f"window.speedLog.length > {WARM_UP}")
-    root = browser_process()
-    before, began, first = processor_s(root), time.perf_counter(), page.evaluate("window.speedLog.length")
-    time.sleep(seconds)
-    log: list[dict[str, float]] = page.evaluate("window.speedLog")[first:]
-    taken, elapsed = processor_s(root) - before, time.perf_counter() - began
+    log, elapsed, taken = watch(page, seconds)
     said: dict[str, Any] = page.evaluate(
         "(({ engine, state }) => ({ words: engine.opened.words, width: state.last.width, height: state.last.height }))"
         "(window.fastnst)"
     )
+    page.evaluate("window.fastnst.state.opening = true")  # the loop waits
+    page.wait_for_timeout(1000)
+    _, idle_elapsed, idle = watch(page, seconds / 2)
     context.close()
+    idle_rate, frames = idle / idle_elapsed, max(1, len(log))
     figures = {stage: statistics.median(frame[stage] for frame in log) for stage in STAGES}
-    return {**said, **figures, "fps": len(log) / elapsed, "cpu": 1000 * taken / max(1, len(log))}
+    own = 1000 * (taken - idle_rate * elapsed) / frames
+    return {**said, **figures, "fps": len(log) / elapsed, "cpu": own, "idle": 1000 * idle_rate}
 
 
 def table_row(figures: dict[str, Any]) -> str:
     """One row of the table."""
     stages = " | ".join(f"{figures[stage]:.1f}" for stage in STAGES)
-    size = f"{figures['width']} x {figures['height']}"
-    return f"| {size} | {figures['words']} | {figures['fps']:.1f} | {stages} | {figures['cpu']:.0f} |"
+    size = f"{figures['width']} x {figures['height']} | {figures['words']}"
+    return f"| {size} | {figures['fps']:.1f} | {stages} | {figures['cpu']:.0f} | {figures['idle']:.0f} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -141,9 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--runtime", type=Path, default=NPM if NPM.is_dir() else None, help="folder of onnxruntime-web")
     options = parser.parse_args(arguments)
-    print(f"{describe_machine()}; {options.style}; {options.film.name if options.film else 'drawn waves'}")
-    print(f"| size | engine | frames a second | {' | '.join(STAGES)} | processor ms |")
-    print(f"|{'---|' * (len(STAGES) + 4)}")
+    machine = describe_machine()
+    print(
+        f"{machine['processor']}, {machine['processors']} processors, load {machine['load_before']}; {options.style}; "
+        f"{options.film.name if options.film else 'drawn waves'}"
+    )
+    print(f"| size | engine | frames a second | {' | '.join(STAGES)} | processor ms a frame | idle ms a second |")
+    print(f"|{'---|' * (len(STAGES) + 5)}")
     runtime = runtime_folder(options.runtime, announce=print, progress=lambda _done, _total: None)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         site, camera = Path(folder) / "site", Path(folder) / "camera.y4m"

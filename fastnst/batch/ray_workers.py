@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ class RayWorker:
         """Do one task."""
         return perform(self._do, task)
 
-    def process(self) -> int:
-        """The number of its process."""
-        return os.getpid()
+    def ready(self) -> bool:
+        """Whether it has begun: always; what nobody runs does not answer."""
+        return True
 
 
 def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, threads: int | None) -> Work:
@@ -68,11 +69,12 @@ def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, thread
         needs = {"num_gpus": gpus / workers, "num_cpus": 0} if gpus else {"num_cpus": 0}
 
     def work(tasks: Iterator[Task]) -> Iterator[Attempt]:
-        crew = _Crew(ray, workshop, needs, number)
-        try:
-            yield from crew.work(tasks)
-        finally:
-            crew.dismiss()
+        for first in tasks:  # without a single one no worker begins
+            crew = _Crew(ray, workshop, needs, number)
+            try:
+                yield from crew.work(chain([first], tasks))
+            finally:
+                crew.dismiss()
 
     return work
 
@@ -104,48 +106,77 @@ class _Crew:
         self._ray, self._workshop = ray, workshop
         self._kind = ray.remote(RayWorker).options(max_restarts=0, max_task_retries=0, **needs)
         self._folder = str(Path.cwd())
-        self._actors = [self._begin() for _ in range(number)]
+        self._starting: dict[Any, Any] = {}
+        """Actors by what Ray will answer for when they have begun: some may wait for a node that does not come."""
+
+        self._actors: list[Any] = []
+        """Those that have begun."""
+
         self._at: dict[Any, tuple[Any, Task]] = {}
         """Actor and task by what Ray will give the outcome for, in the order in which they were given out."""
 
         self._tries: dict[str, int] = {}
         self._again: deque[Task] = deque()
         self._false_starts = 0
+        for _ in range(number):
+            self._begin()
 
     def work(self, tasks: Iterator[Task]) -> Iterator[Attempt]:
         """Do tasks as they come."""
-        self._fill(tasks)
-        while self._at:
-            ready, _ = self._ray.wait(list(self._at), num_returns=1, timeout=_LOOK_EVERY_S)
+        while self._fill(tasks):
+            ready, _ = self._ray.wait([*self._at, *self._starting], num_returns=1, timeout=_LOOK_EVERY_S)
             for reference in ready:
-                task, outcome = self._at[reference][1], self._outcome(reference)
-                if outcome is not None:
-                    yield Attempt(task, outcome.give, outcome)
-            self._fill(tasks)
+                if reference in self._starting:
+                    self._welcome(reference)
+                elif (attempt := self._attempt(reference)) is not None:
+                    yield attempt
 
     def dismiss(self) -> None:
         """End the actors, also in the middle of their work."""
-        for actor in self._actors:
-            with contextlib.suppress(Exception):
-                self._ray.kill(actor)
+        for actor in (*self._actors, *self._starting.values()):
+            self._end(actor)
 
-    def _begin(self) -> Any:
-        return self._kind.remote(self._workshop, self._folder)
+    def _begin(self) -> None:
+        actor = self._kind.remote(self._workshop, self._folder)
+        self._starting[actor.ready.remote()] = actor
 
-    def _fill(self, tasks: Iterator[Task]) -> None:
-        """Give each actor something to do, the least busy first."""
+    def _end(self, actor: Any) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(actor)
+
+    def _welcome(self, reference: Any) -> None:
+        """Let an actor that has begun take part; begin another where it could not load the networks."""
+        actor, errors = self._starting.pop(reference), self._ray.exceptions
+        try:
+            self._ray.get(reference)
+        except (errors.RayActorError, errors.WorkerCrashedError) as error:
+            self._end(actor)
+            self._false_starts += 1
+            if self._false_starts > _MOST_FALSE_STARTS:
+                raise _creation_error(error) from error
+            self._begin()
+            return
+        self._actors.append(actor)
+        self._false_starts = 0
+
+    def _fill(self, tasks: Iterator[Task]) -> bool:
+        """Give each actor something to do, the least busy first; False where nothing is left, nor at hand."""
         busy = dict.fromkeys(self._actors, 0)
         for actor, _ in self._at.values():
             busy[actor] += 1
-        while min(busy.values()) < _AHEAD:
+        while not busy or min(busy.values()) < _AHEAD:
             task = self._again.popleft() if self._again else next(tasks, None)
             if task is None:
-                return
+                return bool(self._at)
+            if not busy:  # none has begun yet
+                self._again.appendleft(task)
+                return True
             actor = min(busy, key=busy.__getitem__)
             self._at[actor.do.remote(task)] = actor, task
             busy[actor] += 1
+        return True
 
-    def _outcome(self, reference: Any) -> Outcome | None:
+    def _attempt(self, reference: Any) -> Attempt | None:
         """What became of a task; None where its actor died, and another one gets it."""
         errors = self._ray.exceptions
         actor, task = self._at[reference]
@@ -157,29 +188,27 @@ class _Crew:
             words = str(error.cause if hasattr(error, "cause") else error).strip().splitlines() or ["it failed"]
             outcome = Outcome(error=InputError(f"{task.job.source}: {words[-1]}"))
         del self._at[reference]
-        self._false_starts = 0
-        return outcome
+        return _given(task, outcome)
 
-    def _replace(self, actor: Any, error: Exception) -> Outcome | None:
+    def _replace(self, actor: Any, error: Exception) -> Attempt | None:
         """Begin another actor in place of one that died; what that was at may have been the reason, what waited not."""
-        with contextlib.suppress(Exception):
-            self._ray.kill(actor)
-        self._actors[self._actors.index(actor)] = self._begin()
+        self._end(actor)
+        self._actors.remove(actor)
+        self._begin()
         lost = [reference for reference, (at, _) in self._at.items() if at is actor]
         first, *waiting = [self._at.pop(reference)[1] for reference in lost]
         # What a worker that died may have left half done is replaced.
         self._again.extendleft(reversed([task._replace(replace=True) for task in (first, *waiting)]))
-        if "creation task" in str(error):
-            self._false_starts += 1
-            if self._false_starts > _MOST_FALSE_STARTS:
-                raise _creation_error(error) from error
-            return None
         tries = self._tries[first.job.name] = self._tries.get(first.job.name, 0) + 1
         if tries < _MOST_TRIES:
             return None
         self._again.popleft()
         words = f"{first.job.source}: {tries} workers died over it ({first_line(error)})"
-        return Outcome(error=InputError(words))
+        return _given(first, Outcome(error=InputError(words)))
+
+
+def _given(task: Task, outcome: Outcome) -> Attempt:
+    return Attempt(task, outcome.give, outcome)
 
 
 def _creation_error(error: Exception) -> SettingError:

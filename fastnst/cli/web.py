@@ -38,8 +38,8 @@ def web(
     """Paint the webcam, pictures and films on a web page, with nothing uploaded.
 
     Serves the page on this machine until Ctrl-C, or writes it with -o as a folder that any host can serve. It computes
-    in the browser, with onnxruntime-web, which is fetched once; --native lets it use this machine's own runtime, and
-    stylize films with their sound, large pictures, and train.
+    in the browser, with onnxruntime-web, which is fetched once; --native lets it use this machine's own runtime,
+    stylize films with their sound, stylize and refine pictures of any size, and train.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def optimize(
         CheckpointError: nothing to resume, or something else was asked for then.
         OutputError: `log_dir` cannot be written to, or another run is writing there.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> photo = np.zeros((48, 64, 3), np.uint8)
         >>> stripes = np.tile(np.array([[40, 90, 200], [230, 190, 60]], np.uint8), (64, 32, 1))

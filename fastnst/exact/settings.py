@@ -13,8 +13,9 @@ from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings
 class OptimizeSettings(LossSettings):
     """How a picture is optimized.
 
-    >>> OptimizeSettings(size=768, content_target=0.4).steps
-    300
+    Examples:
+        >>> OptimizeSettings(size=768, content_target=0.4).steps
+        300
     """
 
     tv_weight: Annotated[float, LOOK] = 2.0

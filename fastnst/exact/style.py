@@ -26,9 +26,10 @@ Array = TypeVar("Array", bound=npt.NDArray[Any])
 class Style:
     """A style picture and its part in the whole.
 
-    >>> night, wave = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 200, np.uint8)
-    >>> [style.weight for style in (Style(night, weight=0.7), Style(wave, weight=0.3))]
-    [0.7, 0.3]
+    Examples:
+        >>> night, wave = np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 200, np.uint8)
+        >>> [style.weight for style in (Style(night, weight=0.7), Style(wave, weight=0.3))]
+        [0.7, 0.3]
     """
 
     frame: Frame

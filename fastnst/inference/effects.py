@@ -27,8 +27,9 @@ _FINEST, _LARGEST = 0.25, 64.0
 class Effects:
     """How paintings are laid over the photo.
 
-    >>> Effects(strength=0.6, preserve_color=True).strength
-    0.6
+    Examples:
+        >>> Effects(strength=0.6, preserve_color=True).strength
+        0.6
     """
 
     strength: float = 1.0

@@ -77,9 +77,11 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 class Picture:
     """A picture as its file holds it, upright.
 
-    >>> write_picture("half.png", Picture(frame=np.zeros((4, 6, 3), np.uint8), alpha=np.full((4, 6), 128, np.uint8)))
-    >>> read_picture("half.png").alpha[0, 0]
-    np.uint8(128)
+    Examples:
+        >>> clear = Picture(frame=np.zeros((4, 6, 3), np.uint8), alpha=np.full((4, 6), 128, np.uint8))
+        >>> write_picture("half.png", clear)
+        >>> read_picture("half.png").alpha[0, 0]
+        np.uint8(128)
     """
 
     frame: Frame
@@ -116,7 +118,7 @@ def read_picture(path: str | Path) -> Picture:
     Raises:
         InputError: the file is missing, empty, damaged, cut short, too large or no picture.
 
-    Example:
+    Examples:
         >>> write_picture("print.jpg", Picture(frame=np.zeros((4, 6, 3), np.uint8), dpi=(300, 300)))
         >>> picture = read_picture("print.jpg")
         >>> picture.frame.shape, picture.alpha, picture.dpi
@@ -144,7 +146,7 @@ def read_frame(path: str | Path) -> Frame:
     Raises:
         InputError: as `read_picture`.
 
-    Example:
+    Examples:
         >>> read_frame("photo.jpg")
         Traceback (most recent call last):
             ...

@@ -68,8 +68,9 @@ def installed_styles() -> dict[str, Path]:
 
     Among them are those that were fitted to paintings.
 
-    >>> "starry" in installed_styles()
-    True
+    Examples:
+        >>> "starry" in installed_styles()
+        True
     """
     styles: dict[str, Path] = {}
     for folder in (fitted_styles_folder(), bundled_styles_folder(), user_styles_folder()):

@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from fastnst.backends.backend import Array, UnavailableError, first_line
 from fastnst.backends.contract import Contract, Port, extra_feeds, read_contract, to_layout
-from fastnst.backends.onnx_cpu import CPU, ProviderEntry
+from fastnst.backends.onnx_cpu import CPU, ProviderEntry, denormals_as_zero
 from fastnst.backends.onnx_device import Accelerator, prepare, provider_entries, why_not_loaded
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
@@ -49,7 +49,7 @@ class Part:
         # An arena keeps the memory of the largest call, rounded up to a power of two.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        denormals_as_zero(options)
         entries = [CPU] if provider == "cpu" else [*_entries(provider), CPU]
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=entries)
         if self._session.get_providers()[0] != entries[0][0]:

@@ -56,9 +56,10 @@ OnStep: TypeAlias = Callable[[TrainProgress], None]
 class TrainCallbacks:
     """What is called while a training runs, by its first process alone.
 
-    >>> callbacks = TrainCallbacks(on_note=print)
-    >>> callbacks.on_note("going back to step 200")
-    going back to step 200
+    Examples:
+        >>> callbacks = TrainCallbacks(on_note=print)
+        >>> callbacks.on_note("going back to step 200")
+        going back to step 200
     """
 
     on_step: OnStep = lambda _: None

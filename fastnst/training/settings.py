@@ -32,8 +32,9 @@ _SIZES = {"johnson": ("johnson", 16, 5), "live": ("live", 48, 3), "live-small": 
 class TrainSettings(LossSettings):
     """How a network is trained.
 
-    >>> TrainSettings(style="starry_night.jpg", budget="20m").budget_s
-    1200.0
+    Examples:
+        >>> TrainSettings(style="starry_night.jpg", budget="20m").budget_s
+        1200.0
     """
 
     style: tuple[Path, ...]

@@ -67,7 +67,7 @@ def train(
         WeightsError: no loss network.
         DivergedError: the training failed, also after going back to a good state several times.
 
-    Example:
+    Examples:
         >>> settings = TrainSettings(style=Path("painting.jpg"), content="photos", budget="20m")
         >>> train(settings, Path("runs/painting"))
         Traceback (most recent call last):

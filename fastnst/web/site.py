@@ -6,7 +6,7 @@ What changes from site to site is said in `styles.json`, which the page reads fi
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ RUNTIME = Path("runtime") / VERSION
 THUMBNAIL = (120, 160)
 """Height and width in pixels: twice what is shown, for fine screens."""
 
-LIVE = "starry-live"
-"""The style that the page begins with, where it has it."""
+LIVE = ("gallery-live", "starry-live")
+"""Networks of the package for live pictures, best first: what the page begins with, and its trainings."""
 
 TITLES = {
     "starry_night": "The Starry Night",
@@ -85,8 +85,7 @@ def write_site(
     """
     _check_target(folder, overwrite)
     files = {Path(style).stem: find_style(style) for style in styles} if styles else installed_styles()
-    # What suits a camera comes first.
-    files = dict(sorted(files.items(), key=lambda item: (item[0] != LIVE, not item[0].endswith("live"), item[0])))
+    files = dict(sorted(files.items(), key=lambda item: _rank(item[0])))
     with sole_writer(folder, folder=True):
         entries, kept = _write_styles(folder, files, strict=bool(styles), announce=announce)
         samples = _write_samples(folder)
@@ -94,7 +93,7 @@ def write_site(
             write_atomically(folder / path.name, path.read_bytes())
         if runtime is not None:
             copy_runtime(runtime, folder / RUNTIME)
-        described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries)}
+        described = {"format": 1, "networks": entries, "samples": samples, "first": entries[0]["name"]}
         described["version"] = _version(folder, described)
         write_atomically(folder / MARK, json.dumps(described, indent=1).encode())
     count = sum(len(entry["styles"]) for entry in entries)
@@ -209,9 +208,9 @@ def _write_samples(folder: Path) -> list[dict[str, str]]:
     return samples
 
 
-def _first(entries: Iterable[dict[str, Any]]) -> str:
-    names = [entry["name"] for entry in entries]
-    return LIVE if LIVE in names else names[0]
+def _rank(name: str) -> tuple[int, bool, str]:
+    """Where a network stands among others: what suits a camera comes first."""
+    return LIVE.index(name) if name in LIVE else len(LIVE), not name.endswith("live"), name
 
 
 def _version(folder: Path, described: dict[str, Any]) -> str:

@@ -117,7 +117,7 @@ def _train(work: Work, report: Report) -> str:
     from fastnst.web.site import LIVE  # noqa: PLC0415
 
     began, content = time.monotonic(), _content(work)
-    name = work.output.stem
+    name, starts = work.output.stem, [bundled_models() / f"{live}.safetensors" for live in LIVE]
     settings = TrainSettings(
         style=(work.source,),
         name=name,
@@ -126,7 +126,7 @@ def _train(work: Work, report: Report) -> str:
         budget=f"{round(work.seconds)}s",
         workers=0,
         # From nothing, a minute brings spots.
-        init_from=bundled_models() / f"{LIVE}.safetensors",
+        init_from=next(path for path in starts if path.is_file()),
     )
 
     def show(progress: TrainProgress) -> None:

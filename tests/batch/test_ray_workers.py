@@ -11,7 +11,7 @@ import pytest
 
 from fastnst.batch.jobs import Job
 from fastnst.batch.ray_workers import RayWorker, _Crew
-from fastnst.batch.run import Attempt, Outcome, Perform, Task
+from fastnst.batch.run import Attempt, Perform, Task
 from fastnst.errors import InputError, SettingError
 
 
@@ -39,8 +39,8 @@ class FakeRay:
 
     exceptions = SimpleNamespace(RayActorError=DiedError, WorkerCrashedError=DiedError, RayTaskError=RaisedError)
 
-    def __init__(self) -> None:
-        self.begun = 0
+    def __init__(self, places: int = 99) -> None:
+        self.begun, self.places = 0, places
         self.killed: list[Any] = []
 
     def remote(self, _kind: type) -> Any:
@@ -50,17 +50,19 @@ class FakeRay:
         self.begun += 1
         actor = _Actor(shop)
         actor.do = SimpleNamespace(remote=lambda task: (actor, task))
+        actor.ready = SimpleNamespace(remote=lambda: (actor, None))
+        actor.has_place = self.begun <= self.places
         return actor
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
-        return references[:1], references[1:]
+        return [reference for reference in references if reference[0].has_place][:1], []
 
-    def get(self, reference: tuple[Any, Task]) -> Outcome:
+    def get(self, reference: tuple[Any, Task | None]) -> object:
         actor, task = reference
         if actor.dead:
             raise DiedError("is gone")
         try:
-            return actor.worker().do(task)
+            return actor.worker().ready() if task is None else actor.worker().do(task)
         except DiedError:
             actor.dead = True
             raise
@@ -71,7 +73,9 @@ class FakeRay:
 
 class _Actor:
     def __init__(self, shop: Shop) -> None:
-        self.shop, self.dead, self.do = shop, False, SimpleNamespace()
+        self.shop, self.dead = shop, False
+        self.do = self.ready = SimpleNamespace()
+        self.has_place = True
         self._worker: RayWorker | None = None
 
     def worker(self) -> RayWorker:
@@ -79,8 +83,8 @@ class _Actor:
         return self._worker
 
 
-def go(do: Callable[[Task], tuple[str, ...]], count: int = 8) -> tuple[FakeRay, list[Attempt]]:
-    ray = FakeRay()
+def go(do: Callable[[Task], tuple[str, ...]], count: int = 8, places: int = 99) -> tuple[FakeRay, list[Attempt]]:
+    ray = FakeRay(places)
     tasks = (Task(Job(str(number), str(number)), f"no/such/{number}", False) for number in range(count))
     crew = _Crew(ray, Shop(do), {}, 2)
     return ray, list(crew.work(tasks))
@@ -105,6 +109,21 @@ def test_what_a_dead_worker_had_goes_to_others() -> None:
     assert sorted(attempt.task.job.name for attempt in attempts) == [str(number) for number in range(8)]
     assert "3 True" in [attempt.do()[0] for attempt in attempts]
     assert (ray.begun, len(ray.killed)) == (3, 1)
+
+
+def test_an_actor_that_finds_no_place_holds_nothing_up() -> None:
+    """As when a whole node is lost: the one that is begun instead waits for another node."""
+    died: list[Task] = []
+
+    def do(task: Task) -> tuple[str, ...]:
+        if task.job.name == "3" and not died:
+            died.append(task)
+            raise DiedError("node died")
+        return ()
+
+    ray, attempts = go(do, places=2)
+    assert sorted(attempt.task.job.name for attempt in attempts) == [str(number) for number in range(8)]
+    assert ray.begun == 3
 
 
 def test_a_file_that_kills_whoever_opens_it_costs_itself() -> None:

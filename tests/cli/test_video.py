@@ -16,6 +16,7 @@ from cyclopts import App
 from PIL import Image
 from rich.console import Console
 
+from fastnst.cli import call
 from fastnst.cli import video as module
 from fastnst.cli.bars import film_progress
 from fastnst.errors import InputError, OutputError, SettingError
@@ -222,6 +223,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         with monkeypatch.context() as patched:
             patched.setattr(StylePipeline, "__call__", interrupted)
+            patched.setattr(call, "tokens", ["video", *map(str, arguments)])
             assert run(*arguments) == 130
 
     return stop
@@ -232,7 +234,9 @@ def test_interrupted_job_says_that_it_goes_on(
 ) -> None:
     film, out = write_film(tmp_path / "film.mp4", SEGMENT_FRAMES + 20), tmp_path / "out.mp4"
     stop_after(SEGMENT_FRAMES + 14, film, "--style", style, "-o", out)
-    assert capfd.readouterr().err.startswith(f"{out}: what is stylized is kept; this goes on: fastnst ")
+    assert capfd.readouterr().err.startswith(
+        f"{out}: what is stylized is kept; this goes on: fastnst video {film} --style "
+    )
     assert run(film, "--style", style, "-o", out) == 0
     assert capfd.readouterr().err.endswith(f"; {SEGMENT_FRAMES} of them from an earlier run\n")
 

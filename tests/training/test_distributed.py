@@ -174,10 +174,11 @@ def assert_same(folder: Path, one: Path) -> None:
                 assert (found[name] - value).norm() <= 1e-4 * value.norm(), name
 
 
-def wait_for_checkpoint(folder: Path) -> None:
+def wait_for_checkpoint(folder: Path, agent: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not (folder / CHECKPOINT).exists():
         assert time.monotonic() < deadline
+        assert agent is None or agent.poll() is None, agent.communicate()[0]
         time.sleep(0.005)
 
 
@@ -259,7 +260,7 @@ def test_torchrun_begins_a_killed_worker_again(
 ) -> None:
     train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
     with torchrun(server, ["--standalone", "--nproc-per-node=2", "--max-restarts=2"], train) as agent:
-        wait_for_checkpoint(tmp_path / "run")
+        wait_for_checkpoint(tmp_path / "run", agent)
         workers(agent)[-1].send_signal(signal.SIGKILL)
         said = agent.communicate(timeout=LIMIT_S)[0]
     assert agent.returncode == 0, said
@@ -274,32 +275,19 @@ def test_the_agent_that_is_left_goes_on_alone(
 ) -> None:
     """Two agents of one process each; the one that does not hold the meeting point is killed with its worker."""
     train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
-    port = free_port()
     meet = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test"]
-    seconds = "last_call_timeout=6,keep_alive_interval=1,keep_alive_max_attempt=3"
-    meet += [f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf={seconds}"]
-    with torchrun(server, meet, train) as first:
-        wait_for_listener(port)
-        with torchrun(server, meet, train) as second:
-            wait_for_checkpoint(tmp_path / "run")
-            lost = workers(second)
-            second.kill()
-            for worker in lost:
-                worker.kill()
-            said = first.communicate(timeout=LIMIT_S)[0]
+    meet += [f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
+    host, guest = (f"--rdzv-conf=last_call_timeout=8,read_timeout=300,is_host={number}" for number in (1, 0))
+    with torchrun(server, [*meet, host], train) as first, torchrun(server, [*meet, guest], train) as second:
+        wait_for_checkpoint(tmp_path / "run", first)
+        lost = workers(second)
+        second.kill()
+        for worker in lost:
+            worker.kill()
+        said = first.communicate(timeout=LIMIT_S)[0]
     assert lost, said
     assert first.returncode == 0, said
     assert_same(tmp_path / "run", one)
-
-
-def wait_for_listener(port: int) -> None:
-    """Wait until the first agent holds the meeting point."""
-    deadline = time.monotonic() + LIMIT_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_process_alone_is_the_leader_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

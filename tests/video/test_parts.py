@@ -96,7 +96,9 @@ def test_film_to_numbered_pictures_and_back(make_clip: Fixture, paint: Fixture, 
     assert names == [f"{number:03d}.png" for number in range(1, 13)]
     assert not job_folder(pattern).exists()
     before = read(source)
-    first = np.asarray(Image.open(tmp_path / "frames" / "001.png"))
+    with Image.open(tmp_path / "frames" / "001.png") as written:
+        first, made_by = np.asarray(written), written.getexif()[0x000B]
+    assert f"stroke 1, stylized at {first.shape[1]}x{first.shape[0]}" in made_by
     upright = np.rot90(before.frames[0], before.rotation // 90)
     assert np.abs(first.astype(int) - (255 - upright.astype(int))).max() <= 2
 

@@ -142,8 +142,8 @@ def test_styles_by_key_and_by_screen_reader(page: Any) -> None:
     assert len(set(titles)) == len(titles) == 16
     assert titles[:3] + titles[6:7] + titles[-1:] == [
         "Starry live",
-        "Starry night",
-        "Great wave",
+        "The Starry Night",
+        "The Great Wave",
         "The Kiss",
         "Negative",
     ]
