@@ -25,6 +25,8 @@ _MOST_PER_PIXEL = 12_000
 # Peak of a step's resident memory over what autograd keeps: gradients on the way back, and what the allocator holds.
 # Measured 1.0 to 1.4.
 _OVER_KEPT = 1.4
+# Kernels prepared at the first step, TensorBoard, pictures that are read: measured 125 MB before the first step.
+_FURTHER_BYTES = 150e6
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class StepMemory:
 
 
 def check_step(
-    settings: TrainSettings, make_objective: Callable[[], TrainingObjective], paint: Paint, *, processes: int = 1
+    settings: TrainSettings,
+    make_objective: Callable[[], TrainingObjective],
+    paint: Paint,
+    style_pixels: int,
+    *,
+    processes: int = 1,
 ) -> None:
     """Raise SettingError, naming a batch and a crop that fit, where a step takes more memory than is free.
 
@@ -48,13 +55,21 @@ def check_step(
         settings: the training's, with its largest crops.
         make_objective: the loss, on the CPU, of style pictures that may be small; asked for where memory may be short.
         paint: the network.
+        style_pixels: of the largest style picture as it is measured.
         processes: how many share a batch.
     """
     batch, free = -(-settings.batch_size // processes), available_memory()
     width = int(settings.network_spec["width"])
-    if free > _MOST_PER_PIXEL * max(1, width / _WIDTH) * batch * settings.crop_size**2:
+    if free > _MOST_PER_PIXEL * max(1, width / _WIDTH) * max(batch * settings.crop_size**2, style_pixels / 4):
         return
-    needed = measure_step(make_objective(), paint)
+    if free < _FURTHER_BYTES:
+        raise SettingError(
+            f"training needs {_FURTHER_BYTES / 1e9:.2f} GB of memory beside its steps, {free / 1e9:.2f} GB are free; "
+            "end other programs or raise the limit"
+        )
+    objective = make_objective()
+    _check_style(settings, objective, style_pixels, free)
+    needed = measure_step(objective, paint)
     if needed(batch, settings.crop_size) <= free:
         return
     raise SettingError(
@@ -62,6 +77,20 @@ def check_step(
         f"{needed(batch, settings.crop_size) / 1e9:.2f} GB of memory, {free / 1e9:.2f} GB are free; "
         f"{_remedy(needed, free, batch, settings.crop_size, processes)}"
     )
+
+
+def _check_style(settings: TrainSettings, objective: TrainingObjective, pixels: int, free: int) -> None:
+    """Measuring a style picture keeps the features of all layers, without gradients."""
+    side = max(SMALLEST_CROP, objective.loss.network.smallest_side)
+    with torch.no_grad():
+        sizes = [layer.numel() * 4 for layer in objective.loss.network(torch.rand(1, 3, side, side)).values()]
+    needed = _FURTHER_BYTES + pixels * (sum(sizes) + 2 * max(sizes)) / side**2
+    if needed > free:
+        fitting = int(settings.style_size * ((free - _FURTHER_BYTES) / (needed - _FURTHER_BYTES)) ** 0.5)
+        raise SettingError(
+            f"a style picture of --style-size {settings.style_size} takes about {needed / 1e9:.2f} GB of memory, "
+            f"{free / 1e9:.2f} GB are free; --style-size {max(1, fitting)} fits"
+        )
 
 
 def _remedy(needed: StepMemory, free: int, batch: int, crop: int, processes: int) -> str:
@@ -87,7 +116,8 @@ def measure_step(objective: TrainingObjective, paint: Paint) -> StepMemory:
     kept = [_kept_bytes(objective, paint, side) for side in sides]
     pixels = [_BATCH * side**2 for side in sides]
     per_pixel = (kept[1] - kept[0]) / (pixels[1] - pixels[0])
-    return StepMemory(_OVER_KEPT * max(0.0, kept[0] - per_pixel * pixels[0]), _OVER_KEPT * per_pixel)
+    fixed = max(0.0, kept[0] - per_pixel * pixels[0])
+    return StepMemory(_FURTHER_BYTES + _OVER_KEPT * fixed, _OVER_KEPT * per_pixel)
 
 
 def _kept_bytes(objective: TrainingObjective, paint: Paint, side: int) -> int:

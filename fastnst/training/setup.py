@@ -138,9 +138,10 @@ class Setup:
         if self.device.type != "cpu":
             return
         last, network, small = self.fine_tuning_network, self.state.network, replace(self.settings, style_size=SIDE)
+        pixels = max(math.prod(fit_long_side(style.shape[:2], self.settings.style_size)) for style in self.styles)
         for loss_network in (self.loss_network, last) if last is not self.loss_network else (last,):
             make = partial(self._objective, loss_network, teacher, small)
-            check_step(self.settings, make, network, processes=self.processes.count)
+            check_step(self.settings, make, network, pixels, processes=self.processes.count)
 
     def _weigh(self) -> None:
         """Find the style weight, unless the settings or the checkpoint have it."""
