@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import fsum
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +33,7 @@ from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, check_shares, held_out
 from fastnst.training.distributed import Processes
+from fastnst.training.memory import check_step
 from fastnst.training.objective import TrainingObjective
 from fastnst.training.run import Stopwatch, TrainingRun
 from fastnst.training.schedule import (
@@ -94,8 +96,9 @@ class Setup:
             )
             self._say_resumed(changed)
         began -= self.state.elapsed_s
-        self._weigh()
         teacher = self._teacher()
+        self._check_memory(teacher)
+        self._weigh()
         objective = self._objective(self.loss_network, teacher)
         fine_tuning = (
             self._objective(self.fine_tuning_network, teacher) if self.settings.fine_tune_fraction else objective
@@ -130,6 +133,16 @@ class Setup:
         words = f", now with {changed}" if changed else ""
         self.say(f"Going on with {self.folder} after step {self.state.step}{all_steps}{words}.")
 
+    def _check_memory(self, teacher: StyleNetwork | None) -> None:
+        """Raise SettingError where a step does not fit into memory; accelerators say so themselves."""
+        if self.device.type != "cpu":
+            return
+        last, network, small = self.fine_tuning_network, self.state.network, replace(self.settings, style_size=SIDE)
+        pixels = max(math.prod(fit_long_side(style.shape[:2], self.settings.style_size)) for style in self.styles)
+        for loss_network in (self.loss_network, last) if last is not self.loss_network else (last,):
+            make = partial(self._objective, loss_network, teacher, small)
+            check_step(self.settings, make, network, pixels, processes=self.processes.count)
+
     def _weigh(self) -> None:
         """Find the style weight, unless the settings or the checkpoint have it."""
         state, given = self.state, self.settings.style_weight
@@ -142,8 +155,10 @@ class Setup:
             (state.style_weight,) = self.processes.broadcast([found])
             self.say(f"Style weight {state.style_weight:.3g}, found for a content loss of {settings.content_target:g}.")
 
-    def _objective(self, loss_network: LossNetwork, teacher: StyleNetwork | None) -> TrainingObjective:
-        weighed = replace(self.settings, style_weight=self.state.style_weight)
+    def _objective(
+        self, loss_network: LossNetwork, teacher: StyleNetwork | None, settings: TrainSettings | None = None
+    ) -> TrainingObjective:
+        weighed = replace(settings or self.settings, style_weight=self.state.style_weight)
         return TrainingObjective(
             PerceptualLoss(loss_network, weighed),
             self.styles,

@@ -21,6 +21,7 @@ from fastnst.video.encoder import Encoding, complete, eight_bits
 from fastnst.video.film import Film, Span, Track, swaps_sides
 from fastnst.video.frame_files import describe_animation, describe_frames, is_animated_webp, is_pattern, numbered_name
 from fastnst.video.job import left_identity
+from fastnst.video.languages import language_notes
 from fastnst.video.probing import probe
 from fastnst.video.tracks import held_by_matroska, split_by_fit
 
@@ -225,6 +226,7 @@ def _plan_container(film: Film, output: Path, settings: VideoSettings, span: Spa
                 if track.encoder
             ),
             *_left_out(others, f"{output.suffix} cannot hold it"),
+            *language_notes(fitting, container, output.suffix),
         ),
     )
 

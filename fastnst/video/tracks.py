@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from fastnst.video.clock import MendedClock
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
+from fastnst.video.languages import container_language
 from fastnst.video.matroska import TrackChange, make_room, sound_description
 from fastnst.video.transcoding import Transcoder, add_transcoder, encoded_layout, encoder_for
 
@@ -23,15 +24,6 @@ _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.
 _STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 _QUICKTIME = {"handler_name", "vendor_id"}
-# Names of languages that QuickTime's writer in FFmpeg knows by another code of ISO 639-2, or by one of its own; under
-# the usual ones it would leave the language out.
-_QUICKTIME_LANGUAGES = {
-    **{"sqi": "alb", "hye": "arm", "eus": "baq", "bod": "tib", "mya": "bur", "zho": "chi", "cze": "ces", "nld": "dut"},
-    **{"kat": "geo", "deu": "ger", "ell": "gre", "isl": "ice", "mkd": "mac", "msa": "may", "fas": "per", "rum": "ron"},
-    **{"slo": "slk", "cym": "wel", "fre": "fra", "nob": "nor", "nno": "nor", "swe": "sve", "hrv": "hr ", "srp": "sr "},
-    **{"fao": "fo ", "gle": "iri", "pan": "pa "},
-}
-_USUAL_LANGUAGES = {"sve": "swe", "hr ": "hrv", "sr ": "srp", "fo ": "fao", "iri": "gle", "pa ": "pan"}
 _STALE_PREFIXES = ("bps", "number_of_", "_statistics_", "source_id")
 
 
@@ -180,9 +172,8 @@ def kept_metadata(metadata: dict[str, str], container: str) -> dict[str, str]:
         for key, value in metadata.items()
         if key.lower() not in left_out and not key.lower().startswith(_STALE_PREFIXES)
     }
-    languages = _QUICKTIME_LANGUAGES if container == "mov" else _USUAL_LANGUAGES
     if "language" in kept:
-        kept["language"] = languages.get(kept["language"], kept["language"])
+        kept["language"] = container_language(kept["language"], container)
     return kept
 
 

@@ -142,6 +142,15 @@ def test_languages_of_sound_in_quicktime(
     assert [track.language for track in read(tmp_path / "out.mkv").tracks] == [known.get(shown, shown)]
 
 
+def test_languages_that_quicktime_cannot_name_are_said(make_clip: Fixture, tmp_path: Path) -> None:
+    source = make_clip("film.mp4", frames=3, sounds=["afr", "deu", "hrv", "nno", "und"], subtitles="mov_text")
+    lost, broader = plan_film(source, tmp_path / "out.mov").notes
+    assert lost == ".mov cannot name the language of track 1 (audio: aac, afr); it is left out, and .mkv keeps it"
+    assert broader == ".mov has no nno; stored as nor: track 4 (audio: aac, nno)"
+    assert plan_film(source, tmp_path / "out.mp4").notes == ()
+    assert not any("language" in note for note in plan_film(source, tmp_path / "out.mkv").notes)
+
+
 def write_wma(plain: Path, path: Path, codec: str, late: int = 0) -> Path:
     with av.open(str(plain)) as reading, av.open(str(path), "w") as writing:
         pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
