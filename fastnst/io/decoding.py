@@ -116,21 +116,26 @@ def is_film(head: bytes) -> bool:
 
 
 def check_header(path: Path, picture: Image.Image) -> None:
-    """Raise InputError for an opened, not yet decoded picture of a format or size that is not read."""
+    """Raise InputError for an opened, not yet decoded picture of a format or a number of pixels that is not read."""
     if picture.format not in _READ_FORMATS:
         raise InputError(f"{path}: {picture.format} pictures are not read; save it as PNG, JPEG, WebP or TIFF")
-    check_size(path, (picture.height, picture.width))
+    _check_pixels(path, (picture.height, picture.width))
 
 
 def check_size(path: Path, size: tuple[int, int], bytes_per_pixel: int = _BYTES_PER_PIXEL) -> None:
     """Raise InputError for a size = (height, width) that is not read, or for which there is no memory."""
     height, width = size
-    if width * height > MAX_PIXELS:
-        words = f"{width}x{height} is more than the {MAX_PIXELS // 10**6} megapixels that are read"
-        raise InputError(f"{path}: {words}; reduce it")
+    _check_pixels(path, size)
     needed, free = width * height * bytes_per_pixel, available_memory()
     if needed > free:
         words = f"{width}x{height} takes {needed / 1e9:.1f} GB of memory to read, and {free / 1e9:.1f} GB are free"
+        raise InputError(f"{path}: {words}; reduce it")
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    height, width = size
+    if width * height > MAX_PIXELS:
+        words = f"{width}x{height} is more than the {MAX_PIXELS // 10**6} megapixels that are read"
         raise InputError(f"{path}: {words}; reduce it")
 
 

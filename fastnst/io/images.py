@@ -19,6 +19,7 @@ from fastnst.io.decoding import (
     check_claim,
     check_file,
     check_header,
+    check_size,
     color_codes,
     exif_to_keep,
     load_extra_reader,
@@ -277,8 +278,9 @@ def _refuse_variants(path: Path) -> None:
 
 def _decode(path: Path, source: Source, picture: Image.Image, *notes: str) -> Picture:
     png = read_png_header(path) if picture.format == "PNG" else None
-    check_claim(path, picture, png)
     check_header(path, picture)
+    check_claim(path, picture, png)
+    check_size(path, (picture.height, picture.width))
     try:
         picture.load()
     except OSError:

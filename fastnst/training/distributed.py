@@ -8,6 +8,7 @@ processes is the mean of the batch; after a restart with fewer or more of them t
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -76,8 +77,8 @@ def usual_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
-def store_of_restart() -> distributed.Store | None:
-    """Torchrun's store, with names of its own for each restart; None where torchrun shares none, or with several agents.
+def store_of_restart() -> Any:  # a store of torch.distributed, whose types it does not export
+    """Torchrun's store, with names of its own for each restart; None where torchrun shares none, or for several agents.
 
     The processes that torchrun starts again find the addresses of those before them in the store, and may try to reach
     processes that are gone. Agents do not count restarts alike; docs/scale.md says what helps with several.
@@ -86,8 +87,11 @@ def store_of_restart() -> distributed.Store | None:
     if not shared:
         return None
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = distributed.TCPStore(address, port, int(os.environ["WORLD_SIZE"]), is_master=False)
-    return distributed.PrefixStore(f"fastnst/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        address, port, int(os.environ["WORLD_SIZE"]), is_master=False
+    )
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return distributed.PrefixStore(f"fastnst/{restart}", store)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
