@@ -16,6 +16,7 @@ from cyclopts import (
     ArgumentCollection,
     CycloptsError,
     Group,
+    MissingArgumentError,
     Parameter,
     UnknownOptionError,
     UnusedCliTokensError,
@@ -227,6 +228,8 @@ def main(arguments: list[str] | None = None) -> None:
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{place}the system refuses ({error.strerror or error})", status=1)
     except (MemoryError, RuntimeError, ImportError) as error:
+        if _is_mismatch(error):
+            _fail(f"PyTorch and torchvision do not fit together ({error}); fastnst doctor says what mends it", status=1)
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         _fail("there is not enough memory; try a smaller picture, --size or --tile, or end other programs", status=1)
@@ -249,6 +252,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether it is torch's or ONNX Runtime's way of saying so, or the system's that loads them."""
     words = str(error).lower()
     return any(sign in words for sign in _NO_MEMORY)
+
+
+def _is_mismatch(error: Exception) -> bool:
+    """Whether torchvision could not be loaded because it was built for another PyTorch."""
+    return "torchvision::" in str(error) or (isinstance(error, ImportError) and "torchvision" in str(error))
 
 
 def _check_output(tokens: list[str]) -> None:
@@ -316,6 +324,9 @@ def _moved(tokens: list[str]) -> list[str]:
 def _explain(error: CycloptsError) -> str:
     """Say in one line what is wrong with a command line."""
     words = _left_over(error) if isinstance(error, UnusedCliTokensError) else str(error)
+    if isinstance(error, MissingArgumentError) and error.keyword is None and error.argument is not None:
+        names = " or ".join(name for name in error.argument.names if name.startswith("-"))
+        words = f"{names} is missing; expected it with a value." if names else words
     if isinstance(error, UnknownOptionError) and os.path.lexists(error.token.value):
         words += f" The file of this name is ./{error.token.value}."
     return f"{words} See {' '.join(('fastnst', *(error.command_chain or ())))} --help."

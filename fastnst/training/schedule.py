@@ -196,7 +196,7 @@ class BudgetPlan:
         """The plan in one line."""
         few = " (too few for more than a hint of the painting)" if self.steps < FEW_STEPS else ""
         return (
-            f"Budget {budget}: about {self.steps:,} steps of {self.batch} at {self.crop} px{few}, {self.step_s:.2g} s "
+            f"Budget {budget}: about {self.steps:,} step{'s' if self.steps > 1 else ''} of {self.batch} at {self.crop} px{few}, {self.step_s:.2g} s "
             f"each here; {in_words(self.reserve_s)} are kept for measuring and export."
         )
 

@@ -135,6 +135,26 @@ def test_too_little_memory_is_one_line(
     assert said.count("\n") == 1
 
 
+def test_a_torchvision_of_another_pytorch_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_path: Path) -> bool:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(Path, "is_file", fail)
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--style", "starry.onnx"])
+    said = capfd.readouterr().err
+    assert said.startswith("fastnst: PyTorch and torchvision do not fit together")
+    assert "fastnst doctor" in said and said.count("\n") == 1
+
+
+def test_an_option_that_is_missing_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["stylize", "photo.jpg", "--style", "starry"])
+    assert capfd.readouterr().err.startswith("fastnst: --output or -o is missing; expected it with a value.")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
