@@ -277,8 +277,8 @@ def _refuse_variants(path: Path) -> None:
 
 def _decode(path: Path, source: Source, picture: Image.Image, *notes: str) -> Picture:
     png = read_png_header(path) if picture.format == "PNG" else None
-    check_header(path, picture)
     check_claim(path, picture, png)
+    check_header(path, picture)
     try:
         picture.load()
     except OSError:

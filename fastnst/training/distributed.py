@@ -76,6 +76,20 @@ def usual_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
+def store_of_restart() -> distributed.Store | None:
+    """Torchrun's store, with names of its own for each restart; None where torchrun shares none, or with several agents.
+
+    The processes that torchrun starts again find the addresses of those before them in the store, and may try to reach
+    processes that are gone. Agents do not count restarts alike; docs/scale.md says what helps with several.
+    """
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("GROUP_WORLD_SIZE") == "1"
+    if not shared:
+        return None
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = distributed.TCPStore(address, port, int(os.environ["WORLD_SIZE"]), is_master=False)
+    return distributed.PrefixStore(f"fastnst/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Meet the other processes, over NCCL where each has a GPU of its own, else over gloo; part from them at the end.
@@ -90,7 +104,12 @@ def joined(device: torch.device) -> Iterator[Processes]:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         alone = device.type == "cuda" and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        distributed.init_process_group("nccl" if alone else "gloo")
+        backend, store = "nccl" if alone else "gloo", store_of_restart()
+        if store is None:
+            distributed.init_process_group(backend)
+        else:
+            rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
     try:
         by = device if distributed.get_backend() == "nccl" else torch.device("cpu")
         yield Processes(distributed.get_rank(), distributed.get_world_size(), by)

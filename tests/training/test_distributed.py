@@ -21,7 +21,7 @@ from fastnst.cli import main
 from fastnst.models import export
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.distributed import Processes, is_main, joined, usual_device
+from fastnst.training.distributed import Processes, is_main, joined, store_of_restart, usual_device
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not torch.distributed.is_available(), reason="gloo processes are started as on Linux"
@@ -237,7 +237,12 @@ def torchrun(server: Server, settings: list[str], train: list[str]) -> Iterator[
     launch = server.folder / "launch.py"
     launch.write_text(LAUNCH)
     command = [sys.executable, "-m", "torch.distributed.run", *settings, str(launch), str(server.folder / "graphs")]
-    pipe, alone = subprocess.PIPE, os.environ | {"OMP_NUM_THREADS": "1"}
+    # As docs/scale.md says for several agents.
+    alone = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": str(int("--nnodes=1:2" in settings)),
+    }
+    pipe = subprocess.PIPE
     with subprocess.Popen([*command, *train], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=alone) as agent:
         try:
             yield agent
@@ -251,6 +256,23 @@ def workers(agent: subprocess.Popen[str]) -> list[psutil.Process]:
         return psutil.Process(agent.pid).children()
     except psutil.NoSuchProcess:
         return []
+
+
+def test_processes_started_again_do_not_find_the_addresses_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    agent = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": held.port, "WORLD_SIZE": 1, "GROUP_WORLD_SIZE": 1}
+    for name, value in {**agent, "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    before = store_of_restart()
+    assert before is not None
+    before.set("address", "of a process that is gone")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    after = store_of_restart()
+    assert after is not None
+    assert not after.check(["address"])
+    assert before.check(["address"])
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")  # whose agents count by themselves
+    assert store_of_restart() is None
 
 
 @pytest.mark.timeout(4 * LIMIT_S)
