@@ -64,7 +64,8 @@ def check_step(
     """
     batch, free = -(-settings.batch_size // processes), available_memory()
     width = int(settings.network_spec["width"])
-    if free > _MOST_PER_PIXEL * max(1, width / _WIDTH) * max(batch * settings.crop_size**2, style_pixels / 4):
+    most = _MOST_PER_PIXEL * max(1, width / _WIDTH) * max(batch * settings.crop_size**2, style_pixels / 4)
+    if free > _FURTHER_BYTES + most:
         return
     if free < _FURTHER_BYTES:
         raise SettingError(
