@@ -195,9 +195,10 @@ class BudgetPlan:
     def words(self, budget: str) -> str:
         """The plan in one line."""
         few = " (too few for more than a hint of the painting)" if self.steps < FEW_STEPS else ""
+        steps = f"{self.steps:,} step{'s' if self.steps > 1 else ''}"
         return (
-            f"Budget {budget}: about {self.steps:,} step{'s' if self.steps > 1 else ''} of {self.batch} at {self.crop} px{few}, {self.step_s:.2g} s "
-            f"each here; {in_words(self.reserve_s)} are kept for measuring and export."
+            f"Budget {budget}: about {steps} of {self.batch} at {self.crop} px{few}, {self.step_s:.2g} s each here; "
+            f"{in_words(self.reserve_s)} are kept for measuring and export."
         )
 
 
