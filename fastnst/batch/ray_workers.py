@@ -90,8 +90,10 @@ def _connect(address: str) -> Any:
         return ray
     try:
         # fastnst says what there is to say; the actors' own words would come in between.
-        given = {"address": None if address == "local" else address, "log_to_driver": False, "logging_level": "error"}
-        ray.init(**given, **({"include_dashboard": False} if address == "local" else {}))
+        # A cluster of this computer alone meets there: the address by which others know it may not be reachable.
+        own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        where = own if address == "local" else {"address": address}
+        ray.init(**where, log_to_driver=False, logging_level="error")
     except Exception as error:  # of its own kind for each way in which no cluster answers
         raise SettingError(
             f"--ray {address}: no cluster answers ({first_line(error)}); expected local, auto or ray://HOST:10001"
