@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import write_atomically
-from fastnst.io.styles import find_style
 from fastnst.losses.settings import LossSettings, VGGName
 from fastnst.models.variants import Range, Target
 
@@ -135,7 +135,7 @@ def _source(model: str) -> Path:
     from fastnst.models.checkpoint import find_model  # noqa: PLC0415 - imports torch
 
     found = find_model(Path(model))
-    return found if found.suffix == ".safetensors" else find_style(model)
+    return found if found.suffix == ".safetensors" else find_network(model)
 
 
 def _varied(source: Path, variant: "Variant", *, web: bool) -> "tuple[ModelProto, int]":
@@ -206,7 +206,7 @@ def quantize(
     loss_weights:
         File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download.
     """
-    path = find_style(style)
+    path = find_network(style)
     output = output or Path(f"{path.stem}-int8.onnx")
     if output.suffix.lower() != ".onnx":
         raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")
