@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,12 +149,14 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
         raise OutputError(f"{sheet}: is the photo, and is not overwritten; choose another --sheet")
     frame = read_frame(photo)
     frame = resize_long_side(frame, size)
+    known = Counter(name for style in found for name in (style.name, *style.styles))
     pictures = [("photo", frame)]
     for style in found:
         with Stylizer(style.path) as stylizer:
             if style.styles:
                 pictures += [
-                    (f"{style.name}@{name}", stylizer(frame, style_weights={name: 1})) for name in style.styles
+                    (name if known[name] == 1 else f"{style.name}@{name}", stylizer(frame, style_weights={name: 1}))
+                    for name in style.styles
                 ]
             else:
                 pictures.append((style.name, stylizer(frame)))
