@@ -124,7 +124,7 @@ def webcam(
     tell = console.print
     if size is not None and effects.stroke == "auto":
         effects = replace(effects, stroke=1.0)
-    style, effects = fitted(style, effects, fit, console)
+    style, effects = fitted(style, effects.of_film(), fit, console)
     styles, chosen = _styles(style)
     device = CameraSettings(
         camera=camera, backend=capture_backend, size=_size(camera_size), fps=target_fps, mirror=mirror

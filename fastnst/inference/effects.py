@@ -45,6 +45,10 @@ class Effects:
     picture, so that its detail stays; 0.5 half as large, in four times the time. auto paints what is longer than 512
     pixels as large as a picture of 512 pixels would be: a picture looks the same at any size."""
 
+    detail: Literal["auto", "painted", "photo"] = "auto"
+    """What is finer than large strokes: painted, by stylizing the result once more at the picture's own size, up to
+    2048 pixels; or the photo's, which is quicker. auto: painted in pictures, the photo's in films and from cameras."""
+
     input_noise: float | Literal["auto"] = "auto"
     """Smooth noise on what a network gets, levels of 255, from which flat parts of a photo become strokes instead of a
     regular pattern: more gives more, 0 none. Pictures are stylized (auto) with what it was trained with."""
@@ -95,6 +99,10 @@ class Effects:
         """How many times larger than in a picture painted as it is strokes are in one of `size` = (height, width)."""
         stroke = _automatic_stroke(size) if self.stroke == "auto" else self.stroke
         return stroke * LOOKS[self.look].stroke
+
+    def of_film(self) -> "Effects":
+        """These effects for the frames of a film or a camera, where time and flicker count."""
+        return replace(self, detail="photo") if self.detail == "auto" else self
 
     def regions(self) -> dict[str, str]:
         """Styles by colour, in the order given. Raises SettingError for what is not COLOR=STYLE."""

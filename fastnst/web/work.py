@@ -82,7 +82,7 @@ def _film(work: Work, report: Report) -> str:
         total = progress.total or progress.done
         report(progress.done / total, f"{progress.done} of {total} frames")
 
-    effects = Effects(strength=work.strength, preserve_color=work.preserve_color)
+    effects = Effects(strength=work.strength, preserve_color=work.preserve_color).of_film()
     with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
         result = stylize_film(pipeline, plan, on_progress=show)
     return f"{result.frames} frames in {result.elapsed_s:.0f} s on {result.choice.provider}"
