@@ -294,7 +294,7 @@ def test_large_strokes_in_tiles(johnson: Path, detail: Literal["photo", "painted
     difference = np.abs(found.astype(int) - expected.astype(int))
     # A level of what is painted at half the size, enlarged and rounded; painted again, three of them.
     assert difference.max() <= {1: 2, 2: 6}[passes]
-    assert difference.mean() < {1: 0.1, 2: 0.6}[passes]
+    assert difference.mean() < {1: 0.1, 2: 1.0}[passes]
 
 
 def test_strength_is_a_blend_with_the_photo(johnson: Path) -> None:
