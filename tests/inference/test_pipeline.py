@@ -184,11 +184,14 @@ def test_larger_strokes_are_painted_smaller_and_detail_stays(fake_session: Calla
 
 def test_automatic_strokes_paint_large_pictures_at_one_size() -> None:
     effects = Effects()
-    assert [effects.stroke_for(size) for size in ((300, 400), (512, 100), (768, 1024), (6000, 8000))] == [
+    assert [
+        effects.stroke_for(size) for size in ((300, 1000), (1024, 100), (3072, 512), (1536, 2048), (6000, 8000))
+    ] == [
         1,
         1,
         2,
-        15.625,
+        2,
+        7.8125,
     ]
 
 
