@@ -17,7 +17,7 @@ from fastnst.errors import OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
-from fastnst.io.styles import bundled_page, find_style, installed_styles, sample_picture
+from fastnst.io.styles import LIVE, bundled_page, find_style, installed_styles, network_of_style, sample_picture
 from fastnst.web.runtime import VERSION, copy_runtime
 
 RUNTIME = Path("runtime") / VERSION
@@ -25,9 +25,6 @@ RUNTIME = Path("runtime") / VERSION
 
 THUMBNAIL = (120, 160)
 """Height and width in pixels: twice what is shown, for fine screens."""
-
-LIVE = ("gallery-live", "starry-live")
-"""Networks of the package for live pictures, best first: what the page begins with, and its trainings."""
 
 TITLES = {
     "starry_night": "The Starry Night",
@@ -93,7 +90,7 @@ def write_site(
             write_atomically(folder / path.name, path.read_bytes())
         if runtime is not None:
             copy_runtime(runtime, folder / RUNTIME)
-        described = {"format": 1, "networks": entries, "samples": samples, "first": entries[0]["name"]}
+        described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries[0]["name"])}
         described["version"] = _version(folder, described)
         write_atomically(folder / MARK, json.dumps(described, indent=1).encode())
     count = sum(len(entry["styles"]) for entry in entries)
@@ -210,7 +207,13 @@ def _write_samples(folder: Path) -> list[dict[str, str]]:
 
 def _rank(name: str) -> tuple[int, bool, str]:
     """Where a network stands among others: what suits a camera comes first."""
-    return LIVE.index(name) if name in LIVE else len(LIVE), not name.endswith("live"), name
+    live = [network_of_style(style) for style in LIVE]
+    return live.index(name) if name in live else len(live), not name.endswith("live"), name
+
+
+def _first(name: str) -> str:
+    """What the page begins with where this network stands first."""
+    return next((style for style in LIVE if network_of_style(style) == name), name)
 
 
 def _version(folder: Path, described: dict[str, Any]) -> str:

@@ -110,23 +110,27 @@ def _picture(work: Work, report: Report) -> str:
 
 def _train(work: Work, report: Report) -> str:
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
-    from fastnst.io.styles import bundled_models  # noqa: PLC0415
-    from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415 - imports torch
+    from fastnst.io.styles import LIVE, bundled_models, network_of_style  # noqa: PLC0415
+    from fastnst.models.checkpoint import load_model  # noqa: PLC0415 - imports torch
+    from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415
     from fastnst.training.settings import TrainSettings  # noqa: PLC0415
     from fastnst.training.train import train  # noqa: PLC0415
-    from fastnst.web.site import LIVE  # noqa: PLC0415
 
     began, content = time.monotonic(), _content(work)
-    name, starts = work.output.stem, [bundled_models() / f"{live}.safetensors" for live in LIVE]
+    name, starts = work.output.stem, [bundled_models() / f"{network_of_style(live)}.safetensors" for live in LIVE]
+    # From nothing, a minute brings spots.
+    start = next(path for path in starts if path.is_file())
+    size = load_model(start)[1].network
     settings = TrainSettings(
         style=(work.source,),
         name=name,
         content=str(content),
         network="live",
+        width=int(size["width"]),
+        blocks=int(size["blocks"]),
         budget=f"{round(work.seconds)}s",
         workers=0,
-        # From nothing, a minute brings spots.
-        init_from=next(path for path in starts if path.is_file()),
+        init_from=start,
     )
 
     def show(progress: TrainProgress) -> None:
