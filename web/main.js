@@ -801,7 +801,8 @@ function savedTheme() {
 /** Keep the page for visits without a network; where the host sends no headers for threads, load once more with them. */
 async function isolate() {
   if (!("serviceWorker" in navigator) || asked.has("no-worker")) return;
-  await navigator.serviceWorker.register("sw.js").catch(() => null);
+  const registered = await navigator.serviceWorker.register("sw.js").catch(() => null);
+  if (registered) await Promise.race([controlled(), pause(4000)]);
   if (self.crossOriginIsolated || !window.isSecureContext) return;
   await Promise.race([navigator.serviceWorker.ready, pause(4000)]);
   if (!sessionStorage.getItem("isolating") && (await navigator.serviceWorker.getRegistration())?.active) {
@@ -809,6 +810,12 @@ async function isolate() {
     location.reload();
     await new Promise(() => {});
   }
+}
+
+/** Wait for the service worker: it keeps only what is loaded after it has taken the page over. */
+async function controlled() {
+  if (navigator.serviceWorker.controller) return;
+  await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
 }
 
 /** What is chosen, as the command line writes it: gallery@munch:0.7,monet:0.3. */

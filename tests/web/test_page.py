@@ -406,9 +406,6 @@ def test_the_second_visit_needs_no_network(new_page: Any, address: str) -> None:
     page = new_page
     page.goto(f"{address}?engine=wasm")
     page.wait_for_function("window.fastnst?.state.last")
-    page.wait_for_function("navigator.serviceWorker.controller")
-    page.reload()
-    page.wait_for_function("window.fastnst?.state.last")
     page.context.set_offline(True)
     page.reload()
     page.wait_for_function("window.fastnst?.state.last")
