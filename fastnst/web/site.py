@@ -17,6 +17,7 @@ from fastnst.errors import OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
+from fastnst.io.noise import noise_tile, with_noise
 from fastnst.io.styles import LIVE, bundled_page, find_style, installed_styles, network_of_style, sample_picture
 from fastnst.web.runtime import VERSION, copy_runtime
 
@@ -41,6 +42,9 @@ TITLES = {
     "water_lilies_1919": "Water Lilies",
 }
 """Of styles in the package whose names alone make no title."""
+
+NOISE = "noise.bin"
+"""The tile of noise on networks' input, a byte for each value: noise.js says the same."""
 
 MARK = "styles.json"
 """A folder that has it is a site of ours, which may be replaced."""
@@ -88,6 +92,7 @@ def write_site(
         samples = _write_samples(folder)
         for path in bundled_page().iterdir():
             write_atomically(folder / path.name, path.read_bytes())
+        write_atomically(folder / NOISE, noise_tile().tobytes())
         if runtime is not None:
             copy_runtime(runtime, folder / RUNTIME)
         described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries[0]["name"])}
@@ -140,7 +145,7 @@ def _write_network(folder: Path, name: str, path: Path, photo: Frame | None) -> 
             thumbnail = "" if photo is None else f"styles/{name}-{place + 1}.jpg"
             if photo is not None:
                 weights = {style: 1.0} if session.styles > 1 else None
-                _write_jpeg(folder / thumbnail, session(photo, style_weights=weights))
+                _write_jpeg(folder / thumbnail, session(with_noise(photo, session.input_noise), style_weights=weights))
             pictures.append({"name": style, "title": in_words(style), "thumbnail": thumbnail})
         metadata, strength = session.metadata, session.takes_strength
     model = web_model(path)

@@ -84,8 +84,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_negative(path: Path) -> dict[str, Any]:
-    """A network in the layout web that turns pictures into negatives; returns what styles.json says of it."""
-    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8"]>
+    """A network in the layout web that turns pictures with noise into negatives; returns what styles.json says of it."""
+    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8", "input_noise": "12"]>
     negative (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) {
         full = Constant <value = float {255}> ()
         stylized = Sub (full, frame)
@@ -173,10 +173,11 @@ def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
 
 AS_AT_FIRST = """() => {
   document.querySelector("#notice").hidden = true;
-  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320 })) {
+  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320, "input-noise": 0 })) {
     document.querySelector(`#${name}`).value = value;
     document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
   }
+  document.querySelector("#input-noise").dataset.network = "";  // each network's own
   for (const button of document.querySelectorAll("button[aria-pressed=true]")) button.click();
   if (document.querySelector("#keep-colors").checked) document.querySelector("#keep-colors").click();
   document.querySelector("input[name=style]").click();
