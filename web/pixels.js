@@ -31,6 +31,12 @@ export function padded(side, least, stride) {
 }
 
 /**
+ * A number for each pixel, red its lowest byte.
+ * @param {Uint8ClampedArray<ArrayBuffer>} rgba
+ */
+const pixelsOf = (rgba) => new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4);
+
+/**
  * RGBA bytes to planes of floats, 0 to 255, with noise.
  * @param {Uint8ClampedArray<ArrayBuffer>} rgba (height, width, 4)
  * @param {number} width
@@ -41,7 +47,7 @@ export function padded(side, least, stride) {
  */
 export function toPlanes(rgba, width, columns, rows, noise, planes) {
   const area = columns.length * rows.length;
-  const pixels = new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4); // red is the lowest byte
+  const pixels = pixelsOf(rgba);
   for (let y = 0, to = 0; y < rows.length; y++) {
     const row = rows[y] * width;
     const noiseRow = (rows[y] & WITHIN) * TILE;
@@ -78,19 +84,21 @@ export function fromPlanes(planes, columns, rows, width, height, rgba) {
 
 /**
  * RGBA bytes to RGB bytes with noise.
- * @param {Uint8ClampedArray} rgba (height, width, 4)
+ * @param {Uint8ClampedArray<ArrayBuffer>} rgba (height, width, 4)
  * @param {number} width
  * @param {Int16Array} noise from `inputNoise`
  * @param {Uint8Array} rgb (height, width, 3), written
  */
 export function toBytes(rgba, width, noise, rgb) {
+  const pixels = pixelsOf(rgba);
   for (let y = 0, from = 0, to = 0; to < rgb.length; y++) {
     const noiseRow = (y & WITHIN) * TILE;
-    for (let x = 0; x < width; x++, from += 4, to += 3) {
+    for (let x = 0; x < width; x++, from++, to += 3) {
+      const pixel = pixels[from];
       const more = noise[noiseRow + (x & WITHIN)] + LARGEST;
-      rgb[to] = CUT_OFF[rgba[from] + more];
-      rgb[to + 1] = CUT_OFF[rgba[from + 1] + more];
-      rgb[to + 2] = CUT_OFF[rgba[from + 2] + more];
+      rgb[to] = CUT_OFF[(pixel & 255) + more];
+      rgb[to + 1] = CUT_OFF[((pixel >> 8) & 255) + more];
+      rgb[to + 2] = CUT_OFF[((pixel >> 16) & 255) + more];
     }
   }
 }

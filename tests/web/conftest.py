@@ -84,13 +84,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_negative(path: Path) -> dict[str, Any]:
-    """A network in the layout web that turns pictures with noise into negatives; returns what styles.json says of it."""
-    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8", "input_noise": "12"]>
+    """A network in the layout web that makes negatives of pictures with noise; returns what styles.json says of it."""
+    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: [PROPERTIES]>
     negative (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) {
         full = Constant <value = float {255}> ()
         stylized = Sub (full, frame)
     }"""
-    path.write_bytes(parser.parse_model(text).SerializeToString())
+    said = '"layout": "web", "stride": "8", "input_noise": "12"'
+    path.write_bytes(parser.parse_model(text.replace("PROPERTIES", said)).SerializeToString())
     style = {"name": "negative", "title": "Negative", "thumbnail": ""}
     return {
         "name": "negative",
@@ -173,7 +174,8 @@ def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
 
 AS_AT_FIRST = """() => {
   document.querySelector("#notice").hidden = true;
-  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320, "input-noise": 0 })) {
+  const usual = { strength: 100, stroke: 0, share: 50, mix: -1, size: 320, "input-noise": 0 };
+  for (const [name, value] of Object.entries(usual)) {
     document.querySelector(`#${name}`).value = value;
     document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
   }

@@ -130,7 +130,7 @@ def test_a_dropped_picture_is_painted_as_by_the_command_line(page: Any, photo: P
 
 
 def test_noise_as_the_command_line_has_it(page: Any, tmp_path: Path) -> None:
-    given = np.random.default_rng(0).integers(0, 256, (521, 530, 3), dtype=np.uint8)  # more than one tile
+    given = np.random.default_rng(0).integers(0, 256, (70, 530, 3), dtype=np.uint8)  # more than one tile
     Image.fromarray(given).save(tmp_path / "large.png")
     choose(page, 15, "negative")
     assert page.inner_text("#input-noise-value") == "12 levels"  # the network's own
