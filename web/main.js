@@ -434,23 +434,26 @@ async function openSample(sample) {
 function addNetwork(network) {
   const first = state.choices.length;
   network.styles.forEach((style, place) => {
-    state.choices.push({ network, place, title: style.title });
-    $("styles").append(card(style, state.choices.length - 1));
+    const known = state.choices.some(({ title }) => title === style.title);
+    const title = known ? `${style.title}, ${network.title}` : style.title;
+    state.choices.push({ network, place, title });
+    $("styles").append(card(title, style.thumbnail, state.choices.length - 1));
   });
   return first;
 }
 
 /**
- * @param {StyleEntry} style
+ * @param {string} title
+ * @param {string} thumbnail address; empty: none
  * @param {number} number
  */
-function card(style, number) {
+function card(title, thumbnail, number) {
   const label = document.createElement("label");
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: String(number) });
   radio.addEventListener("change", () => choose(number));
   const picture = Object.assign(document.createElement("img"), { alt: "", width: 160, height: 120, loading: "lazy" });
-  if (style.thumbnail) picture.src = style.thumbnail;
-  const words = Object.assign(document.createElement("span"), { textContent: style.title });
+  if (thumbnail) picture.src = thumbnail;
+  const words = Object.assign(document.createElement("span"), { textContent: title });
   label.append(radio, picture, words);
   return label;
 }

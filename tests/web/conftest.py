@@ -92,7 +92,7 @@ def write_negative(path: Path) -> dict[str, Any]:
     }"""
     said = '"layout": "web", "stride": "8", "input_noise": "12"'
     path.write_bytes(parser.parse_model(text.replace("PROPERTIES", said)).SerializeToString())
-    style = {"name": "negative", "title": "Negative", "thumbnail": ""}
+    style = {"name": "negative", "title": "Mosaic", "thumbnail": ""}  # as one of the gallery's is called
     return {
         "name": "negative",
         "title": "Negative",

@@ -170,7 +170,7 @@ def test_styles_by_key_and_by_screen_reader(page: Any) -> None:
         "The Starry Night",
         "The Great Wave",
         "The Kiss",
-        "Negative",
+        "Mosaic, Negative",
     ]
     for title in titles:
         assert page.get_by_role("radio", name=title, exact=True).count() == 1
