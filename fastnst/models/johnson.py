@@ -1,9 +1,11 @@
 """The image transformation network of Johnson et al. (2016), in its best-known form.
 
-Differs from the paper: instance instead of batch normalisation (Ulyanov et al. 2016), nearest upsampling and a
-convolution instead of transposed convolutions (Odena et al. 2016), reflection padding at every convolution, a
-linear output instead of a scaled tanh.
+Differs from the paper: instance instead of batch normalisation (Ulyanov et al. 2016), upsampling and a convolution
+instead of transposed convolutions (Odena et al. 2016), reflection padding at every convolution, a linear output instead
+of a scaled tanh.
 """
+
+from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor, nn
 
@@ -17,6 +19,17 @@ from fastnst.models.network import (
     centred,
     uncentred,
 )
+
+Upsampling: TypeAlias = Literal["nearest", "bilinear"]
+"""Between convolutions on the way back to full size: the nearest neighbor leaves strokes like bricks of 4 pixels."""
+
+UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
+
+
+def _doubled(upsampling: Upsampling) -> nn.Upsample:
+    if upsampling == "bilinear":
+        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Upsample(scale_factor=2)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -53,7 +66,9 @@ class TransformNet(StyleNetwork):
 
     stride = 4
 
-    def __init__(self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN) -> None:
+    def __init__(
+        self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN, upsampling: Upsampling = "nearest"
+    ) -> None:
         super().__init__(conditions)
         self.width, self.blocks = width, blocks
         self.body = Chain(
@@ -61,9 +76,9 @@ class TransformNet(StyleNetwork):
             normalized(width, 2 * width, 3, stride=2, conditions=conditions),
             normalized(2 * width, 4 * width, 3, stride=2, conditions=conditions),
             *(ResidualBlock(4 * width, conditions) for _ in range(blocks)),
-            nn.Upsample(scale_factor=2),
+            _doubled(upsampling),
             normalized(4 * width, 2 * width, 3, conditions=conditions),
-            nn.Upsample(scale_factor=2),
+            _doubled(upsampling),
             normalized(2 * width, width, 3, conditions=conditions),
             convolution(width, 3, 9),
         )
