@@ -14,6 +14,7 @@ import pytest
 
 from fastnst.cli import main
 from fastnst.errors import DownloadError, OutputError, SettingError, StyleError
+from fastnst.io.noise import noise_tile
 from fastnst.io.styles import bundled_page
 from fastnst.web import runtime, site
 from fastnst.web.runtime import FILES, RuntimeFile, runtime_folder
@@ -35,6 +36,7 @@ def test_a_site_has_the_page_the_styles_and_their_thumbnails(page: Path) -> None
     assert [style["title"] for style in network["styles"]] == ["Starry live"]
     for name in (network["file"], network["styles"][0]["thumbnail"], said["samples"][0]["file"], "index.html", "sw.js"):
         assert (page / name).stat().st_size > 500, name
+    assert (page / "noise.bin").read_bytes() == noise_tile().tobytes()
     layout = {entry.key: entry.value for entry in onnx.load(page / network["file"]).metadata_props}["layout"]
     assert layout == "web"
 
