@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from fastnst.machine.resources import describe_machine
+from fastnst.machine import describe_machine
 from fastnst.web.runtime import runtime_folder
 from fastnst.web.server import serving
 from fastnst.web.site import RUNTIME, write_site

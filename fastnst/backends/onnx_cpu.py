@@ -14,7 +14,7 @@ import onnxruntime
 
 from fastnst.backends.backend import MUCH_SMALLER, OUTPUT, Array, Precision, Provider, UnavailableError, first_line
 from fastnst.backends.contract import Port
-from fastnst.machine.resources import default_threads
+from fastnst.machine import default_threads
 
 ProviderEntry: TypeAlias = tuple[str, Mapping[str, str]]
 """An execution provider's name in ONNX Runtime, and its options."""

@@ -25,7 +25,7 @@ from fastnst.backends.onnx_cpu import (
     plugin_devices,
     register_plugin,
 )
-from fastnst.machine.resources import has_nvidia_driver
+from fastnst.machine import has_nvidia_driver
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]
 

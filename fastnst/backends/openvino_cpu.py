@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnst.backends.backend import MUCH_SMALLER, OUTPUT, Array, Precision, Provider, UnavailableError, first_line
-from fastnst.machine.resources import default_threads
+from fastnst.machine import default_threads
 
 # OpenVINO's words for what the CPU can do, and for what a network is to compute in.
 _CAPABILITIES: dict[str, Precision] = {"BF16": "bfloat16", "FP16": "float16"}

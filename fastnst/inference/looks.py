@@ -14,7 +14,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError
-from fastnst.io.download import fetch
+from fastnst.io.addresses import fetch
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.opencv import load_opencv, resample
 

@@ -25,7 +25,7 @@ from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
 from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import read_mask
-from fastnst.inference.refining import NONE, Refine, Refinement
+from fastnst.inference.paintings import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors

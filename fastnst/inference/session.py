@@ -21,9 +21,8 @@ from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
-from fastnst.machine.resources import check_threads
-from fastnst.tiling.memory import one_piece_bytes, one_piece_excess, one_piece_limit
-from fastnst.tiling.pieces import paint_in_pieces
+from fastnst.machine import check_threads
+from fastnst.tiling.pieces import one_piece_bytes, one_piece_excess, one_piece_limit, paint_in_pieces
 
 if TYPE_CHECKING:
     from fastnst.tiling.tileable import TileProvider

@@ -18,9 +18,8 @@ from torch import Tensor
 from fastnst.errors import CheckpointError
 from fastnst.io.files import parse_table, reading, write_atomically
 from fastnst.io.styles import bundled_models, fitted_name, fitted_styles_folder, is_painting
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork
+from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork, TransformNet
 
 KINDS: dict[str, Callable[[int, int, Conditions], StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
 """Kind to what builds it of its width, its blocks and its conditions."""

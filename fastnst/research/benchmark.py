@@ -20,7 +20,7 @@ import numpy as np
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import psnr_db
-from fastnst.machine.resources import check_threads, describe_machine
+from fastnst.machine import check_threads, describe_machine
 
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""

@@ -18,7 +18,7 @@ from fastnst.backends.choosing import draw_picture
 from fastnst.errors import FastNSTError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
-from fastnst.machine.resources import peak_memory_mb
+from fastnst.machine import peak_memory_mb
 
 
 def serve(questions: TextIO, answers: TextIO) -> None:

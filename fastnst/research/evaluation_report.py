@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fastnst.io.images import Frame, resize_long_side
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, Verdict, Verdicts
-from fastnst.report.drawing import MARKERS, Theme, crop_detail, draw_plot, thumbnail
-from fastnst.report.report import Report
+from fastnst.report.report import MARKERS, Report, Theme, crop_detail, draw_plot, thumbnail
 from fastnst.research.evaluate import MATCHED, PLAIN, Evaluated, Evaluation
 from fastnst.research.judge import APPEARANCE, ARTIFACTS, PERCEPTUAL, SECOND_OPINION, SIMILARITY
 from fastnst.research.verdicts import THRESHOLDS, baseline_verdicts, gate_verdicts, pair_verdicts

@@ -24,8 +24,8 @@ from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
-from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.painting import Painting, Surface, TileGrid
+from fastnst.tiling.pieces import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
 from fastnst.tiling.surgery import fullest
 from fastnst.tiling.tileable import Part, Tileable, TileProvider, count_threads, evaluate_fixed

@@ -25,7 +25,7 @@ import numpy as np
 
 from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
-from fastnst.inference.refining import STEPS
+from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.styles import find_style, installed_styles
 from fastnst.web.server import HOST

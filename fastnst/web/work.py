@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from fastnst.backends.backend import ProviderChoice
 from fastnst.errors import FastNSTError, InputError
-from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.inference.paintings import Quality, choose_refinement
 
 Kind: TypeAlias = Literal["film", "picture", "train"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

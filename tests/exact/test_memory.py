@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fastnst.errors import SettingError
-from fastnst.exact import memory
+from fastnst.exact import pyramid
 from fastnst.exact.engine import optimize
-from fastnst.exact.memory import Footprint, MemoryPlan, measure_footprint, plan_memory
+from fastnst.exact.pyramid import Footprint, MemoryPlan, measure_footprint, plan_memory
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
 from fastnst.losses.perceptual import PerceptualLoss
@@ -32,7 +32,7 @@ def square(long_side: int) -> tuple[int, int]:
 
 @pytest.fixture
 def empty_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "held_bytes", lambda: 0)
+    monkeypatch.setattr(pyramid, "held_bytes", lambda: 0)
 
 
 def test_what_a_step_keeps_grows_with_the_pixels(settings: OptimizeSettings) -> None:
@@ -120,10 +120,10 @@ def test_a_style_picture_too_large_for_any_photo(settings: OptimizeSettings, pho
 @pytest.mark.usefixtures("empty_process")
 def test_what_is_free_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     footprint, settings = Footprint(0, 1000, 10), OptimizeSettings(size=100)
-    monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
+    monkeypatch.setattr(pyramid, "available_memory", lambda: 10_000_000)
     with pytest.raises(SettingError, match=r"0\.01 GB are free"):
         plan_memory(footprint, settings, square, CPU)
-    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    monkeypatch.setattr(pyramid, "available_memory", lambda: None)
     assert plan_memory(footprint, settings, square, CPU).limit_bytes is None
 
 
@@ -145,11 +145,11 @@ def test_the_estimate_is_near_the_peak(optimizer: str, loss_weights: Path, photo
     code = f"""
 import json
 from pathlib import Path
-from fastnst.exact.memory import held_bytes
+from fastnst.exact.pyramid import held_bytes
 from fastnst.exact.engine import optimize
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame
-from fastnst.machine.resources import peak_memory_mb
+from fastnst.machine import peak_memory_mb
 
 settings = OptimizeSettings(
     size=400, enlarge=True, style_size=64, pyramid_levels=1, steps=5, history=4, optimizer="{optimizer}",

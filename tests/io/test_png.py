@@ -10,7 +10,7 @@ from PIL import Image
 
 from fastnst.errors import InputError
 from fastnst.io.images import read_picture
-from fastnst.io.tone_mapping import nits_to_pq
+from fastnst.io.pixels import nits_to_pq
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

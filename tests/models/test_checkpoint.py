@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError
 from fastnst.models.checkpoint import ModelInfo, build_network, load_model, read_safetensors, save_model
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from fastnst.report.blocks import PictureGrid
-from fastnst.report.drawing import DARK, LIGHT, Theme, crop_detail, draw_plot, draw_sheet, thumbnail
+from fastnst.report.report import DARK, LIGHT, Theme, crop_detail, draw_plot, draw_sheet, thumbnail
 
 
 def corner(png: bytes) -> str:

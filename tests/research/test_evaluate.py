@@ -15,7 +15,7 @@ from fastnst.io.blending import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.report.drawing import draw_sheet
+from fastnst.report.report import draw_sheet
 from fastnst.research.evaluate import (
     MATCHED,
     PLAIN,

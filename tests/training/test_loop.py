@@ -19,7 +19,7 @@ from fastnst.io.files import alone_in
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import FURTHER_TERMS
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT, new_state
 from fastnst.training.settings import TrainSettings, of_their_time, plain

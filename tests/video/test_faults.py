@@ -20,8 +20,7 @@ from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
 from fastnst.video.plan import VideoSettings, plan_film
-from fastnst.video.probing import probe
-from fastnst.video.reader import read_frames
+from fastnst.video.reader import probe, read_frames
 
 Fixture = Any
 

@@ -11,7 +11,7 @@ import pytest
 from fastnst.errors import InputError, SettingError
 from fastnst.io.opencv import load_opencv
 from fastnst.webcam.capture import CameraLostError
-from fastnst.webcam.device import CameraSettings, open_camera
+from fastnst.webcam.devices import CameraSettings, open_camera
 
 BLUE_LEFT = np.zeros((2, 4, 3), np.uint8)
 BLUE_LEFT[:, :2, 0] = 255  # blue comes first in BGR

@@ -16,11 +16,9 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
-from fastnst.webcam.capture import Capture, Newest, Shot
-from fastnst.webcam.inference_thread import InferenceThread, StylizedShot
-from fastnst.webcam.player import FilmPlayer
+from fastnst.webcam.capture import Capture, FilmPlayer, Newest, Shot
+from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
 from fastnst.webcam.settings import Controls
-from fastnst.webcam.size import SizeKeeper
 
 PHOTO = np.full((48, 64, 3), (100, 120, 140), np.uint8)
 Session = Any

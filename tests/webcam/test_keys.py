@@ -2,8 +2,7 @@
 
 import pytest
 
-from fastnst.webcam.keys import BINDINGS, Action, action_of, change_controls, help_lines
-from fastnst.webcam.settings import Controls
+from fastnst.webcam.settings import BINDINGS, Action, Controls, action_of, change_controls, help_lines
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError
-from fastnst.webcam.capture import SourceEndedError
-from fastnst.webcam.player import FilmPlayer, open_film_player
+from fastnst.webcam.capture import FilmPlayer, SourceEndedError, open_film_player
 
 
 @pytest.fixture(scope="module")

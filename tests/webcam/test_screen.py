@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastnst.errors import SettingError
-from fastnst.webcam import screen
-from fastnst.webcam.screen import NoScreen, Window, key_name, why_no_window
+from fastnst.webcam import devices
+from fastnst.webcam.devices import NoScreen, Window, key_name, why_no_window
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_key_names(code: int, name: str) -> None:
 
 @pytest.fixture
 def linux(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(screen.sys, "platform", "linux")
+    monkeypatch.setattr(devices.sys, "platform", "linux")
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "QT")
     return monkeypatch
 
@@ -67,7 +67,7 @@ def test_opencv_without_windows(linux: pytest.MonkeyPatch) -> None:
 
 def test_other_systems_have_a_screen(linux: pytest.MonkeyPatch) -> None:
     linux.delenv("DISPLAY", raising=False)
-    linux.setattr(screen.sys, "platform", "win32")
+    linux.setattr(devices.sys, "platform", "win32")
     assert why_no_window() == ""
 
 
@@ -75,9 +75,9 @@ def test_without_xlib_the_socket_is_asked(linux: pytest.MonkeyPatch, tmp_path: P
     def missing(_name: str) -> None:
         raise OSError("no such library")
 
-    linux.setattr(screen.ctypes, "CDLL", missing)
+    linux.setattr(devices.ctypes, "CDLL", missing)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        linux.setattr(screen, "_X_PORT", server.getsockname()[1] - 3)
+        linux.setattr(devices, "_X_PORT", server.getsockname()[1] - 3)
         linux.setenv("DISPLAY", "127.0.0.1:3.0")
         assert why_no_window() == ""
     linux.setenv("DISPLAY", "127.0.0.1:nonsense")
@@ -91,7 +91,7 @@ class Windows:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.key, self.visible, self.shown, self.calls = -1, 1.0, [], []
-        monkeypatch.setattr(screen, "why_no_window", lambda: "")
+        monkeypatch.setattr(devices, "why_no_window", lambda: "")
         for name in ("namedWindow", "resizeWindow", "setWindowProperty", "destroyAllWindows"):
             monkeypatch.setattr(cv2, name, lambda *_given, name=name: self.calls.append(name))
         monkeypatch.setattr(cv2, "imshow", lambda _title, picture: self.shown.append(picture))

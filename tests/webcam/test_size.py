@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from fastnst.webcam.size import Size, SizeKeeper, sizes_below
+from fastnst.webcam.inference_thread import Size, SizeKeeper, sizes_below
 
 CAMERA = (720, 1280)
 
