@@ -189,7 +189,7 @@ class FakeSession:
     ) -> None:
         self.paint, self.path, self.style = paint, path, path.stem
         self.style_names, self.styles, self.takes_strength = names, len(names), strength
-        self.choice, self.provider = Choice("cpu"), "cpu"
+        self.choice, self.provider, self.input_noise = Choice("cpu"), "cpu", 0.0
         self.tiles = SimpleNamespace(pictures=0, on_progress=None, provider="cpu")
         self.calls: list[tuple[tuple[int, ...], object, float | None]] = []
         self.closed = False

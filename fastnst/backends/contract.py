@@ -3,6 +3,7 @@
 In words: docs/embed.md. N pictures, H height, W width, S styles that the network can mix. Frames are uint8 RGB.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from fastnst.backends.backend import Array
 from fastnst.backends.mixing import StyleWeights, even_weights, to_shares
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
+from fastnst.io.noise import MAX_LEVELS
 
 FORMAT = 2
 """Newest `fastnst_format` that this version understands; 2 is for networks that have more inputs than the frame."""
@@ -35,7 +37,7 @@ _SHAPES: dict[Layout, tuple[str, tuple[int | None, ...]]] = {
 _OPTIONAL_INPUTS = frozenset({"style_weights", "strength"})
 _METADATA = (
     *("fastnst_format", "style", "styles", "network", "provenance", "licence", "weights_sha256"),
-    *("layout", "range", "wrapped"),
+    *("layout", "range", "wrapped", "input_noise"),
 )
 _MAX_METADATA = 500
 
@@ -78,6 +80,9 @@ class Contract:
     one_at_a_time: bool = False
     """It takes one picture, N = 1, alone."""
 
+    input_noise: float = 0.0
+    """Standard deviation of the noise that it was trained with on its input, levels of 255 (`fastnst.io.noise`)."""
+
     @property
     def style_names(self) -> tuple[str, ...]:
         """Names of the styles, in the order of their weights: what the file says, numbers from 1 where it is silent."""
@@ -111,7 +116,18 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     styles, strength = _count_styles(path, taken.get("style_weights")), _strength(path, taken.get("strength"))
     height, width = _size_of(taken["frame"], layout)
     size = None if height is None or width is None else (height, width)
-    return Contract(layout, styles, strength, known, size, one_at_a_time=taken["frame"].shape[0] == 1)
+    alone, noise = taken["frame"].shape[0] == 1, _input_noise(path, known.get("input_noise", "0"))
+    return Contract(layout, styles, strength, known, size, one_at_a_time=alone, input_noise=noise)
+
+
+def _input_noise(path: Path, written: str) -> float:
+    try:
+        levels = float(written)
+    except ValueError:
+        levels = math.nan
+    if not 0 <= levels <= MAX_LEVELS:
+        raise StyleError(f"{path}: has the input_noise {written!r}; expected levels, 0 to {MAX_LEVELS:g}")
+    return levels
 
 
 def _check_format(path: Path, written: str) -> None:

@@ -9,6 +9,7 @@ from fastnst.backends.mixing import StyleChoice, choose_style, read_mix
 from fastnst.errors import SettingError
 from fastnst.inference.looks import LOOKS, LookName
 from fastnst.inference.masks import Mask, read_mask, read_regions
+from fastnst.io.noise import MAX_LEVELS
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""
@@ -44,6 +45,10 @@ class Effects:
     picture, so that its detail stays; 0.5 half as large, in four times the time. auto paints what is longer than 512
     pixels as large as a picture of 512 pixels would be: a picture looks the same at any size."""
 
+    input_noise: float | Literal["auto"] = "auto"
+    """Smooth noise on what the network gets, levels of 255, by which flat parts of the photo become strokes instead of
+    a regular pattern: more gives more strokes, 0 none. auto: as much as the network was trained with."""
+
     look: LookName = "plain"
     """A look by name. subtle: finer strokes and more of the photo; bold: larger strokes; portrait: faces, which YuNet
     finds (fetched once, 230 kB), get finer strokes and more of the photo. --stroke and --strength are multiplied."""
@@ -73,6 +78,8 @@ class Effects:
             raise SettingError(f"--strength is {self.strength:g}; expected 0 to 1, or to {MAX_STRENGTH:g}")
         if self.stroke != "auto" and not _FINEST <= self.stroke <= _LARGEST:
             raise SettingError(f"--stroke is {self.stroke:g}; expected auto, or {_FINEST:g} to {_LARGEST:g}")
+        if self.input_noise != "auto" and not 0 <= self.input_noise <= MAX_LEVELS:
+            raise SettingError(f"--input-noise is {self.input_noise:g}; expected auto, or 0 to {MAX_LEVELS:g} levels")
         if not 0 <= self.feather <= 1000:
             raise SettingError(f"--feather is {self.feather:g}; expected 0 to 1000 pixels")
         if self.mix:

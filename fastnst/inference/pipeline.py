@@ -30,6 +30,7 @@ from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors
 from fastnst.io.images import Frame, fit_long_side
+from fastnst.io.noise import with_noise
 from fastnst.io.opencv import resample
 from fastnst.io.styles import installed_styles
 
@@ -132,7 +133,8 @@ class StylePipeline:
                     weights = style_weights
                 share = strength * look.strength
                 own = min(share, MAX_STRENGTH) if layer.session.takes_strength else None
-                painted = layer.session(given, style_weights=weights, strength=own)
+                noisy = with_noise(given, self._noise(layer.session) * (1.0 if own is None else min(own, 1.0)))
+                painted = layer.session(noisy, style_weights=weights, strength=own)
                 laid = self._lay_over(photo, given, painted, session=layer.session, weights=weights, strength=share)
                 paintings.append((laid, place))
             whole = combine(photo, paintings) if self._mask is not None else paintings[0][0]
@@ -322,6 +324,11 @@ class StylePipeline:
         for layer, place in zip(self._layers, self._mask.weights(size), strict=True):
             if place.any():
                 yield layer, place
+
+    def _noise(self, session: StyleSession) -> float:
+        """Noise on a network's input at full strength, levels."""
+        chosen = self._effects.input_noise
+        return session.input_noise if chosen == "auto" else chosen
 
     def _sessions(self) -> list[StyleSession]:
         """The open networks, each once."""

@@ -179,6 +179,9 @@ class StyleSession:
         self.metadata = MappingProxyType(contract.metadata)
         self.styles, self.style_names = contract.styles or 1, contract.style_names
         self.takes_strength = contract.strength
+        self.input_noise = contract.input_noise
+        """Noise that the network expects on its input, levels."""
+
         self._contract = contract
         if contract.size is not None:
             tile = "off"  # its own size is all the tiles there are

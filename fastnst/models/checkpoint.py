@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError
 from fastnst.io.files import parse_table, reading, write_atomically
+from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import bundled_models, fitted_name, fitted_styles_folder, is_painting
 from fastnst.models.live import LiveNet
 from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork, TransformNet
@@ -81,12 +82,16 @@ class ModelInfo:
     styles: tuple[str, ...] = ()
     """Names of the styles of a network that knows several, in the order of their weights."""
 
+    input_noise: float = 0.0
+    """Standard deviation of the noise on its input, levels of 255 (`fastnst.io.noise`)."""
+
 
 def save_model(path: Path, network: StyleNetwork, info: ModelInfo) -> None:
     """Write the weights, rounded to float16, and their description."""
     state = {name: value.detach().cpu().contiguous().half() for name, value in network.state_dict().items()}
-    # Versions that know one style only read files of one style.
-    description = {name: value for name, value in dataclasses.asdict(info).items() if name != "styles" or value}
+    # Versions that do not know these two read files without them.
+    later = {"styles", "input_noise"}
+    description = {name: value for name, value in dataclasses.asdict(info).items() if name not in later or value}
     metadata = {"format": FORMAT, "info": json.dumps(description)}
     write_atomically(path, save(state, metadata))
 
@@ -119,6 +124,10 @@ def _check_info(info: ModelInfo) -> None:
         raise TypeError("its description has values of the wrong kind")
     if not isinstance(info.network, dict):
         raise TypeError("its description of the network is no table")
+    if isinstance(info.input_noise, bool) or not isinstance(info.input_noise, int | float):
+        raise TypeError("its noise is no number")
+    if not 0 <= info.input_noise <= MAX_LEVELS:
+        raise ValueError(f"its noise is {info.input_noise}, expected 0 to {MAX_LEVELS:g}")
 
 
 def _check_claims(spec: Mapping[str, int | str], state: Mapping[str, Tensor]) -> None:

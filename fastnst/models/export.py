@@ -233,6 +233,7 @@ def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str
         "layout": layout,
         "style": info.style,
         **({"styles": ",".join(info.styles)} if info.styles else {}),
+        **({"input_noise": f"{info.input_noise:g}"} if info.input_noise else {}),
         "network": in_words(info.network),
         "provenance": info.provenance,
         "licence": info.license,

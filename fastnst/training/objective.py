@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.io.images import Frame, resize_long_side
+from fastnst.io.noise import SIZES, smooth_noise, tiled_noise
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import checkerboard_loss, relative_error
 from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
@@ -31,7 +32,7 @@ FULL_SHARE = 0.4
 """Share of pictures that are stylized with strength 1: it is what networks are used with most."""
 
 # Keep random numbers of one seed apart.
-_CONDITIONS, _CHANGES = 2, 3
+_CONDITIONS, _CHANGES, _INPUT_NOISE = 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,14 @@ def _noise(shape: torch.Size, change: Change) -> Tensor:
     return torch.randn(shape, generator=generator) * (change.noise / 255)
 
 
+def draw_input_noise(seed: int, n: int, size: tuple[int, int], levels: float) -> Tensor:
+    """Noise on the network's input for sample n, (1, H, W), of `size` (H, W): half to one and a half times `levels`."""
+    rng = np.random.default_rng((_INPUT_NOISE, seed, n))
+    height, width = size
+    noise = smooth_noise(rng, -(-max(size) // SIZES[-1]) * SIZES[-1])[None, :height, :width]
+    return torch.from_numpy(noise * np.float32(rng.uniform(0.5, 1.5) * levels / 255))
+
+
 Paint: TypeAlias = Callable[..., Tensor]
 """A network, or what stands for it: images, (B, 3, H, W), and their conditions (`BatchConditions.inputs`) to stylized
 images of the same size."""
@@ -235,7 +244,9 @@ class TrainingObjective:
         else:
             conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
         with autocast(self.device, self.dtype):
-            stylized = paint(images, *conditions.inputs)
+            noise = self._noise(images, samples, conditions)
+            noisy = (images + noise).clamp(0, 1)
+            stylized = paint(noisy, *conditions.inputs)
             self.lap("network")
             features = self.loss.network(stylized)
             content = self.loss.measure_content(images)
@@ -253,13 +264,12 @@ class TrainingObjective:
             )
             if self.teacher is not None:
                 losses = losses.plus(
-                    "distillation", self._distillation(features, images, conditions), settings.teacher_weight
+                    "distillation", self._distillation(features, noisy, conditions), settings.teacher_weight
                 )
             self.lap("loss")
             if settings.temporal_weight:
-                losses = losses.plus(
-                    "temporal", self._temporal(paint, images, stylized, samples, conditions), settings.temporal_weight
-                )
+                flicker = self._temporal(paint, (images, noise), stylized, samples, conditions)
+                losses = losses.plus("temporal", flicker, settings.temporal_weight)
                 self.lap("network")
         return losses, stylized
 
@@ -270,10 +280,20 @@ class TrainingObjective:
         """
         conditions = same_conditions(self.conditions, style, 1.0, 1, self.device)
         with torch.no_grad(), autocast(self.device, self.dtype):
-            stylized = paint(image, *conditions.inputs).float().clamp(0, 1)
+            noise = torch.from_numpy(tiled_noise((image.shape[2], image.shape[3]))).to(image.device)
+            noisy = (image + noise * (self.settings.input_noise / 255)).clamp(0, 1)
+            stylized = paint(noisy, *conditions.inputs).float().clamp(0, 1)
             content = self.loss.measure_content(image)
             losses = self.loss(stylized, content, self._styles_of(conditions))
             return stylized, losses.floats()
+
+    def _noise(self, images: Tensor, samples: range, conditions: BatchConditions) -> Tensor:
+        """What is added to each of the images for the network, (B, 1, H, W): less where it paints less strongly."""
+        levels, size = self.settings.input_noise, (images.shape[2], images.shape[3])
+        if not levels:
+            return images.new_zeros(len(images), 1, 1, 1)
+        noise = torch.stack([draw_input_noise(self.settings.seed, n, size, levels) for n in samples])
+        return noise.to(images.device) * conditions.strength.clamp(max=1)[:, None, None, None]
 
     def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:
         """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
@@ -288,7 +308,12 @@ class TrainingObjective:
         return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, conditions.styles)
 
     def _temporal(
-        self, paint: Paint, images: Tensor, stylized: Tensor, samples: range, conditions: BatchConditions
+        self,
+        paint: Paint,
+        given: tuple[Tensor, Tensor],
+        stylized: Tensor,
+        samples: range,
+        conditions: BatchConditions,
     ) -> Tensor:
         """`temporal_loss` of the batch, by every other picture of each style: painting them once more is what it costs.
 
@@ -297,8 +322,11 @@ class TrainingObjective:
         part = [place for place, n in enumerate(samples) if n // self.conditions.styles % EVERY == 0]
         if not part:
             return stylized.new_zeros(())
+        images, noise = given
         changes = [draw_change(self.settings.seed, samples[place]) for place in part]
         moved = Moved([change.motion for change in changes], (images.shape[2], images.shape[3]), self.device)
-        after = changed(images[part], moved, changes).contiguous(memory_format=torch.channels_last)
+        # The noise on the network's input does not move with the picture.
+        after = changed(images[part], moved, changes) + noise[part]
+        after = after.contiguous(memory_format=torch.channels_last)
         errors = temporal_loss(stylized[part], paint(after, *conditions[part].inputs), moved)
         return EVERY * errors.sum() / len(samples)

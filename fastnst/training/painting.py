@@ -93,6 +93,7 @@ def fit_painting(painting: Path, name: str, target: Path, seconds: float, report
         style=name,
         network=size_of(known.network),
         provenance=f"{known.style} fitted to {painting.name}, {how}, judged by {loss_weights}",
+        input_noise=settings.input_noise,
         training={"steps": steps, "elapsed_s": round(time.monotonic() - began, 1)},
     )
     network.eval()

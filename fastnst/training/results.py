@@ -16,6 +16,7 @@ from PIL import Image
 from fastnst.errors import OutputError, on_one_line
 from fastnst.io.files import atomic_path, write_atomically
 from fastnst.io.images import read_frame, resize_long_side
+from fastnst.io.noise import with_noise
 from fastnst.io.styles import sample_picture
 from fastnst.models.checkpoint import ModelInfo, find_model, in_words, save_model
 from fastnst.models.export import export_model, to_onnx
@@ -79,19 +80,19 @@ def finish(result: TrainResult, folder: Path) -> TrainedFiles:
     )
     save_model(model, result.network, info)
     export_model(model, onnx)
-    picture = _paint(result.network, folder / f"{name}.jpg")
+    picture = _paint(result.network, info, folder / f"{name}.jpg")
     (folder / PREVIEW).unlink(missing_ok=True)
     parameters = sum(value.numel() for value in result.network.parameters())
     write_atomically(page, card(info, parameters, len(result.skipped), picture).encode(errors="backslashreplace"))
     return TrainedFiles(model, onnx, page, picture)
 
 
-def _paint(network: StyleNetwork, path: Path) -> Path | None:
+def _paint(network: StyleNetwork, info: ModelInfo, path: Path) -> Path | None:
     photo = sample_picture()
     if photo is None:
         return None
     frame = read_frame(photo)
-    frame = resize_long_side(frame, CARD_SIDE)
+    frame = with_noise(resize_long_side(frame, CARD_SIDE), info.input_noise)
     styles = network.conditions.styles
     # Beside each other where there are several.
     painted = np.concatenate(
@@ -206,6 +207,7 @@ def model_info(
         license=settings.license,
         training={"settings": used, "images": images, **(training or {})},
         styles=tuple(map(on_one_line, settings.style_names)) if len(settings.style) > 1 else (),
+        input_noise=settings.input_noise,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastnst.errors import SettingError
+from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import bundled_models, check_name
 from fastnst.losses.settings import (
     FURTHER_TERMS,
@@ -51,6 +52,10 @@ class TrainSettings(LossSettings):
     temporal_weight: Annotated[float, LOOK] = 0.0
     """Weight of the penalty on flicker: the same picture, moved and with noise, must be stylized alike. For films and
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
+
+    input_noise: Annotated[float, LOOK] = 12.0
+    """Smooth noise on the photographs that the network gets, levels of 255, new for each: from it flat parts get
+    strokes. Afterwards pictures are stylized with as much."""
 
     license: str = "not stated"
     """License of the trained weights, written into the files."""
@@ -260,6 +265,8 @@ class TrainSettings(LossSettings):
         _ = self.budget_s
 
     def _check_course(self) -> None:
+        if not 0 <= self.input_noise <= MAX_LEVELS:
+            raise SettingError(f"--input-noise is {self.input_noise:g}; expected 0 to {MAX_LEVELS:g} levels")
         if self.workers < 0:
             raise SettingError(f"--workers is {self.workers}; expected 0, for none beside the main one, or more")
         for name in ("checkpoint_every_s", "early_export_s"):
@@ -310,10 +317,11 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
-    loss of one scale and each picture's own statistics, without the terms of color, detail, patterns and relief."""
+    loss of one scale and each picture's own statistics, without the terms of color, detail, patterns and relief, and
+    no noise on the input."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
-    loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
+    loss = {"style_scales": [1], "statistics_over": "image", "input_noise": 0.0, **dict.fromkeys(FURTHER_TERMS, 0.0)}
     return {"init_from": "none", **size, **loss} | with_new_names(saved)
 
 

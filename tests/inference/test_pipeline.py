@@ -16,7 +16,9 @@ from fastnst.inference.looks import face_weights, find_faces
 from fastnst.inference.paintings import Refinement, choose_refinement
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.session import StyleSession
+from fastnst.io.blending import blend
 from fastnst.io.images import Frame
+from fastnst.io.noise import with_noise
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 INVERT = (
@@ -394,3 +396,31 @@ def test_refinements_that_are_none(quality: Any, steps: int | None, painting: Pa
 def test_qualities_are_numbers_of_steps() -> None:
     assert [choose_refinement(quality, None, None).steps for quality in ("draft", "good", "best")] == [0, 12, 100]  # type: ignore[arg-type]
     assert choose_refinement(None, 7, Path("a.jpg")) == Refinement(7, Path("a.jpg"))
+
+
+KEEP = "g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) { stylized = Identity(frame) }"
+SHOWS = KEEP.replace("frame)", "frame, float[1] strength)", 1)
+
+
+def test_a_network_gets_the_noise_that_it_was_trained_with_or_what_is_asked_for(style: Write) -> None:
+    path = Path(style(KEEP, "keep"))
+    assert (paint(str(path), input_noise=4) == with_noise(PHOTO, 4)).all()
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"input_noise": "9"})
+    onnx.save(model, path)
+    assert (paint(str(path)) == with_noise(PHOTO, 9)).all()
+    assert (paint(str(path), input_noise=4) == with_noise(PHOTO, 4)).all()
+    assert (paint(str(path), input_noise=0) == PHOTO).all()
+    halfway = blend(with_noise(PHOTO, 9), PHOTO, 0.5)
+    assert (paint(str(path), strength=0.5) == halfway).all(), "laid over the photo, it was painted at full strength"
+    assert (paint(style(SHOWS, "shows"), strength=0.5, input_noise=8) == with_noise(PHOTO, 4)).all()
+
+
+@pytest.mark.parametrize("written", ["much", "-1", "nan", "900"])
+def test_a_network_with_an_impossible_noise_is_refused(style: Write, written: str) -> None:
+    path = Path(style(KEEP, "keep"))
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"input_noise": written})
+    onnx.save(model, path)
+    with pytest.raises(StyleError, match=f"has the input_noise '{written}'; expected levels, 0 to 64"):
+        paint(str(path))
