@@ -90,7 +90,14 @@ RESEARCH = {
 }
 """Commands below `research`."""
 
-MODULES = {"status": "batch", "coco": "train", "quantize": "export", "bench-optimize": "bench"}
+MODULES = {
+    "status": "batch",
+    "doctor": "installed",
+    "styles": "installed",
+    "coco": "train",
+    "quantize": "export",
+    "bench-optimize": "bench",
+}
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
 NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")

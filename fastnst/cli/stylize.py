@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter, validators
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
 from fastnst.cli.console import Console, PictureBars, computed_on, fitted
 from fastnst.errors import OutputError, SettingError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.backends.mixing import choose_style
 from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
@@ -112,7 +112,7 @@ def webcam(
         Threads of the network on the CPU. By default one for each core.
     """
     # OpenCV reads its environment while it is imported; it takes a moment, as ONNX Runtime does.
-    from fastnst.io.opencv import load_opencv  # noqa: PLC0415
+    from fastnst.io.blending import load_opencv  # noqa: PLC0415
 
     load_opencv()
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from fastnst.backends.backend import Provider
+from fastnst.backends.contract import Provider
 from fastnst.diagnosis.probes import LATE, Answer, probe
 from fastnst.machine import TRAINING_PACKAGES, has_nvidia_driver
 

@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 
-from fastnst.backends.backend import Array, Backend, Provider, ProviderChoice, first_line
 from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_picture
-from fastnst.backends.contract import Contract, as_batch, extra_feeds, from_layout, read_contract, to_layout
+from fastnst.backends.contract import (
+    Array,
+    Backend,
+    Contract,
+    Provider,
+    ProviderChoice,
+    as_batch,
+    extra_feeds,
+    first_line,
+    from_layout,
+    read_contract,
+    to_layout,
+)
 from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_any, run_test_picture
 from fastnst.backends.trial import try_network

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from fastnst.backends.backend import Precision, Provider
+from fastnst.backends.contract import Precision, Provider
 from fastnst.io.images import Frame
 from fastnst.machine import available_memory
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from fastnst.backends.backend import Array
-from fastnst.backends.contract import as_batch, extra_feeds
+from fastnst.backends.contract import Array, as_batch, extra_feeds
 from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend

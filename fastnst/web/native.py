@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 
-from fastnst.backends.backend import Provider, ProviderChoice
+from fastnst.backends.contract import Provider, ProviderChoice
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
 from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from fastnst.errors import InputError
+from fastnst.io.blending import resample
 from fastnst.io.images import Frame, over_white
-from fastnst.io.opencv import resample
 from fastnst.video.film import FilmFrame, Span, turn_upright
 from fastnst.video.reader import probe, read_frames
 

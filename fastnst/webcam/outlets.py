@@ -17,9 +17,9 @@ from typing import Any
 import av
 
 from fastnst.errors import OutputError, SettingError
+from fastnst.io.blending import resample
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame, Picture, signed, write_picture
-from fastnst.io.opencv import resample
 from fastnst.video.codecs import encoder_options
 from fastnst.video.color import FromRgb, encoded_colors
 from fastnst.video.decoder import reason

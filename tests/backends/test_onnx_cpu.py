@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fastnst.backends import onnx_cpu
-from fastnst.backends.onnx_cpu import CPU, OnnxBackend, open_session, placed_operators
+from fastnst.backends import cpu
+from fastnst.backends.cpu import CPU, OnnxBackend, open_session, placed_operators
 
 TWO_STEPS = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized, int64[4] size) {
@@ -33,7 +33,7 @@ def test_options_of_a_session(invert: Path) -> None:
 
 
 def test_threads_by_default(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_cpu, "default_threads", lambda: 5)
+    monkeypatch.setattr(cpu, "default_threads", lambda: 5)
     assert open_session(invert, [CPU]).get_session_options().intra_op_num_threads == 5
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from fastnst.backends import choosing, openvino_cpu
-from fastnst.backends.backend import UnavailableError
-from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
+from fastnst.backends import choosing, cpu
+from fastnst.backends.contract import UnavailableError
+from fastnst.backends.cpu import OpenVinoBackend, openvino_precisions
 from fastnst.errors import SettingError
 from fastnst.inference.stylizer import Stylizer
 
@@ -144,7 +144,7 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
             seen.append([*(compiled.get_property(name) for name in names), settings["CPU_RUNTIME_CACHE_CAPACITY"]])
             return compiled
 
-    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    monkeypatch.setattr(cpu, "_core", Core)
     OpenVinoBackend(invert, precision="float32", threads=1)
     (hint, threads, denormals, pinned, kept), *_ = seen
     assert int(kept) <= 512  # prepared layers; without a limit each new size of picture takes memory for good
@@ -157,7 +157,7 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
 LET_GO = """
 import gc, os, signal, sys, threading
 from pathlib import Path
-from fastnst.backends.openvino_cpu import OpenVinoBackend
+from fastnst.backends.cpu import OpenVinoBackend
 
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 backends = [OpenVinoBackend(Path(sys.argv[1]))]
@@ -187,7 +187,7 @@ def test_capabilities_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
             return ["FP32", "FP16", "BF16"]
 
-    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    monkeypatch.setattr(cpu, "_core", Core)
     assert openvino_precisions() == ("bfloat16", "float16", "float32")
 
 
@@ -219,7 +219,7 @@ def test_a_broken_installation(invert: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise ImportError("libtbb.so.12: cannot open shared object file")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
-    monkeypatch.setattr(openvino_cpu.importlib, "import_module", broken)
+    monkeypatch.setattr(cpu.importlib, "import_module", broken)
     with pytest.raises(SettingError, match=r"the openvino package does not load \(libtbb"):
         Stylizer(invert, provider="openvino")
 
@@ -229,7 +229,7 @@ import sys
 import numpy as np
 import onnx
 import psutil
-from fastnst.backends.openvino_cpu import OpenVinoBackend
+from fastnst.backends.cpu import OpenVinoBackend
 
 def used():
     return psutil.Process().memory_info().rss

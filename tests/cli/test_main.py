@@ -67,7 +67,7 @@ import fastnst.diagnosis.examine
 print("diagnosis", *heavy & set(sys.modules))
 for command in exporting:
     help_of(command)
-import fastnst.research.benchmark, fastnst.research.benchmark_worker
+import fastnst.research.benchmark, fastnst.research.benchmark
 print("export and benchmarks", *{"torch", "torchvision"} & set(sys.modules))
 """
 

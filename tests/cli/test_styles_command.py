@@ -152,7 +152,7 @@ def test_mistakes_get_one_line(
 def test_needs_no_torch(network: Path) -> None:
     run("styles", "add", network)
     code = (
-        "import sys, pathlib; from fastnst.cli.styles import styles; from fastnst.io import styles as files\n"
+        "import sys, pathlib; from fastnst.cli.installed import styles; from fastnst.io import styles as files\n"
         "files.bundled_styles_folder = lambda: pathlib.Path('none')\n"
         "try: styles(['--sheet', sys.argv[1], '--size', '64'])\n"
         "except SystemExit: pass\n"

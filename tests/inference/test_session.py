@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from fastnst.backends.onnx_cpu import OnnxBackend
+from fastnst.backends.cpu import OnnxBackend
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.tiling import pieces

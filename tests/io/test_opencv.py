@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnst.io.opencv import resample
+from fastnst.io.blending import resample
 
 
 def test_resample_averages_when_it_shrinks() -> None:

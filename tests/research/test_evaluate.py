@@ -27,10 +27,9 @@ from fastnst.research.evaluate import (
     measure_sizes,
     read_sized,
 )
-from fastnst.research.evaluation_report import picture_grid, summarize
+from fastnst.research.evaluation_report import baseline_verdicts, gate_verdicts, pair_verdicts, picture_grid, summarize
 from fastnst.research.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
 from fastnst.research.networks import EvaluatedNetwork, digest
-from fastnst.research.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
 
 def pooled(image: Tensor) -> Features:

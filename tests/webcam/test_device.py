@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError, SettingError
-from fastnst.io.opencv import load_opencv
+from fastnst.io.blending import load_opencv
 from fastnst.webcam.capture import CameraLostError
 from fastnst.webcam.devices import CameraSettings, open_camera
 
