@@ -46,8 +46,8 @@ class Effects:
     pixels as large as a picture of 512 pixels would be: a picture looks the same at any size."""
 
     input_noise: float | Literal["auto"] = "auto"
-    """Smooth noise on what the network gets, levels of 255, by which flat parts of the photo become strokes instead of
-    a regular pattern: more gives more strokes, 0 none. auto: as much as the network was trained with."""
+    """Smooth noise on what a network gets, levels of 255, from which flat parts of a photo become strokes instead of a
+    regular pattern: more gives more, 0 none. Pictures are stylized (auto) with what it was trained with."""
 
     look: LookName = "plain"
     """A look by name. subtle: finer strokes and more of the photo; bold: larger strokes; portrait: faces, which YuNet

@@ -1,7 +1,7 @@
 """What every network that paints in one pass has in common, painting with one in torch, and the best-known of them.
 
 `TransformNet` is the image transformation network of Johnson et al. (2016). Differs from the paper: instance instead of
-batch normalization (Ulyanov et al. 2016), nearest upsampling and a convolution instead of transposed convolutions
+batch normalization (Ulyanov et al. 2016), upsampling and a convolution instead of transposed convolutions
 (Odena et al. 2016), reflection padding at every convolution, a linear output instead of a scaled tanh.
 
 The normalization's scale and shift follow the style and its strength: "conditional instance normalization" of Dumoulin
@@ -18,6 +18,7 @@ weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -255,6 +256,18 @@ def stylize_frame(
     return to_frame(stylized[..., :height, :width])
 
 
+Upsampling: TypeAlias = Literal["nearest", "bilinear"]
+"""Between convolutions on the way back to full size: the nearest neighbor leaves strokes like bricks of 4 pixels."""
+
+UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
+
+
+def _doubled(upsampling: Upsampling) -> nn.Upsample:
+    if upsampling == "bilinear":
+        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Upsample(scale_factor=2)
+
+
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution that pads by reflection to keep the size (divided by the stride)."""
     return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride))
@@ -289,7 +302,9 @@ class TransformNet(StyleNetwork):
 
     stride = 4
 
-    def __init__(self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN) -> None:
+    def __init__(
+        self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN, upsampling: Upsampling = "nearest"
+    ) -> None:
         super().__init__(conditions)
         self.width, self.blocks = width, blocks
         self.body = Chain(
@@ -297,9 +312,9 @@ class TransformNet(StyleNetwork):
             normalized(width, 2 * width, 3, stride=2, conditions=conditions),
             normalized(2 * width, 4 * width, 3, stride=2, conditions=conditions),
             *(ResidualBlock(4 * width, conditions) for _ in range(blocks)),
-            nn.Upsample(scale_factor=2),
+            _doubled(upsampling),
             normalized(4 * width, 2 * width, 3, conditions=conditions),
-            nn.Upsample(scale_factor=2),
+            _doubled(upsampling),
             normalized(2 * width, width, 3, conditions=conditions),
             convolution(width, 3, 9),
         )

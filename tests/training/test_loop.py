@@ -182,7 +182,9 @@ def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos
     last = {}
     for weight in (0.0, 1e4):
         seen: list[float] = []
-        strong = dataclasses.replace(settings, steps=20, learning_rate=2e-2, checkerboard_weight=weight)
+        strong = dataclasses.replace(
+            settings, steps=20, learning_rate=2e-2, checkerboard_weight=weight, upsampling="nearest"
+        )
         engine.run_training(
             strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["checkerboard"])
         )
@@ -236,6 +238,7 @@ def test_a_painting_begins_with_the_gallery_by_default(settings: TrainSettings, 
 
 def test_settings_of_older_checkpoints_mean_what_they_meant() -> None:
     without = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
+    without |= {"input_noise": 0.0, "upsampling": "nearest"}
     assert of_their_time({"steps": 3}) == {"init_from": "none", "width": 32, "blocks": 5, "steps": 3, **without}
     assert of_their_time({"network": "live-small"})["width"] == 32
     assert of_their_time({"network": "live"})["width"] == 48

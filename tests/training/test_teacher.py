@@ -55,7 +55,7 @@ class _Shifted(torch.nn.Module):
 
 def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
     images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    settings = replace(tiny, checkerboard_weight=0.0, teacher_weight=3.0)
+    settings = replace(tiny, checkerboard_weight=0.0, teacher_weight=3.0, input_noise=0.0)
     with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
     losses, plain = (judge(lambda x: x, images, range(2))[0] for judge in (with_teacher, without))
     own, theirs = with_teacher.loss.network(images), with_teacher.loss.network(images + 0.2)
