@@ -8,10 +8,10 @@ always the same, as part of a tile that repeats.
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fastnst.io.blending import load_opencv
 from fastnst.io.images import Frame
 
 SIZES = (2, 4, 8, 16, 32)
@@ -31,6 +31,9 @@ _SEED = 1605
 
 def smooth_noise(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]:
     """Noise of mean 0 and variance 1, (side, side), that goes on over its borders; `side` is a multiple of 32."""
+    load_opencv()
+    import cv2  # noqa: PLC0415 - not before what it reads from the environment stands there
+
     noise = np.zeros((side, side), np.float32)
     for size in SIZES:
         values = np.pad(rng.standard_normal((side // size, side // size), np.float32), 2, mode="wrap")
@@ -64,6 +67,8 @@ def with_noise(frame: Frame, levels: float) -> Frame:
         return frame
     if frame.ndim == 4:
         return np.stack([with_noise(each, levels) for each in frame])
+    import cv2  # noqa: PLC0415
+
     more, less = _strips(frame.shape[1], levels)
     noisy = np.empty_like(frame)
     for top in range(0, frame.shape[0], TILE):

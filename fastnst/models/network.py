@@ -18,7 +18,7 @@ weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame, to_image
+from fastnst.models import Upsampling
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 """Strengths with rows of their own; 1 has those of the styles."""
@@ -255,9 +256,6 @@ def stylize_frame(
         stylized = network(padded(to_image(frame).to(device), network.stride), weights, strengths)
     return to_frame(stylized[..., :height, :width])
 
-
-Upsampling: TypeAlias = Literal["nearest", "bilinear"]
-"""Between convolutions on the way back to full size: the nearest neighbor leaves strokes like bricks of 4 pixels."""
 
 UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
 

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.engine import optimize
-from fastnst.exact.objective import Subject
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import (
+from fastnst.exact.color_control import (
     OwnBrightness,
     OwnHues,
     brightness,
@@ -18,6 +15,9 @@ from fastnst.exact.style import (
     match_histograms,
     recolour_style,
 )
+from fastnst.exact.engine import optimize
+from fastnst.exact.objective import Subject
+from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
