@@ -17,21 +17,19 @@ from typing import Self
 
 import numpy as np
 
-from fastnst.backends.backend import ProviderChoice
 from fastnst.backends.choosing import Choice
-from fastnst.backends.contract import MAX_STRENGTH
+from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
 from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import read_mask
-from fastnst.inference.refining import NONE, Refine, Refinement
+from fastnst.inference.paintings import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
 from fastnst.inference.steadying import Past, Steadier
-from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors
+from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, resample
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.noise import with_noise
-from fastnst.io.opencv import resample
 from fastnst.io.styles import installed_styles
 
 DETAIL_FROM = 1.5

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fastnst.io.blending import load_opencv
 from fastnst.io.images import Frame
 
 SIZES = (2, 4, 8, 16, 32)
@@ -31,6 +32,8 @@ _SEED = 1605
 
 def smooth_noise(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]:
     """Noise of mean 0 and variance 1, (side, side), that goes on over its borders; `side` is a multiple of 32."""
+    load_opencv()
+
     noise = np.zeros((side, side), np.float32)
     for size in SIZES:
         values = np.pad(rng.standard_normal((side // size, side // size), np.float32), 2, mode="wrap")
@@ -65,6 +68,7 @@ def with_noise(frame: Frame, levels: float) -> Frame:
         return frame
     if frame.ndim == 4:
         return np.stack([with_noise(each, levels) for each in frame])
+
     more, less = _strips(frame.shape[1], levels)
     noisy = np.empty_like(frame)
     for top in range(0, frame.shape[0], TILE):

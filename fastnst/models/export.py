@@ -19,7 +19,7 @@ from onnx import ModelProto, compose, numpy_helper, parser, version_converter
 from torch import Tensor
 
 from fastnst.backends.contract import PIXEL_SHUFFLE
-from fastnst.backends.web_layout import to_web
+from fastnst.backends.wrapping import to_web
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastnst.backends.backend import Array, first_line
+from fastnst.backends.contract import Array, first_line
 from fastnst.backends.choosing import draw_picture
 from fastnst.errors import MissingPackageError, OutputError, StyleError
 from fastnst.io.files import write_atomically

@@ -23,10 +23,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 
-from fastnst.backends.backend import Provider, ProviderChoice
+from fastnst.backends.contract import Provider, ProviderChoice
 from fastnst.backends.mixing import find_network
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
-from fastnst.inference.refining import STEPS
+from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.noise import MAX_LEVELS, with_noise
 from fastnst.io.styles import installed_styles

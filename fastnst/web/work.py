@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.errors import FastNSTError, InputError
-from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.inference.paintings import Quality, choose_refinement
 
 if TYPE_CHECKING:
     from fastnst.inference.effects import Effects

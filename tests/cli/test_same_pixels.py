@@ -14,9 +14,8 @@ from fastnst.cli import main
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam.capture import Newest, Shot
-from fastnst.webcam.inference_thread import InferenceThread
+from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper
 from fastnst.webcam.settings import Controls
-from fastnst.webcam.size import SizeKeeper
 
 SIZE = (48, 64)
 DUO = """<ir_version: 8, opset_import: ["" : 17]>

@@ -13,8 +13,8 @@ from fastnst.backends.mixing import StyleChoice
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects, read_effects
 from fastnst.inference.looks import face_weights, find_faces
+from fastnst.inference.paintings import Refinement, choose_refinement
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.refining import Refinement, choose_refinement
 from fastnst.inference.session import StyleSession
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame

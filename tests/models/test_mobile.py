@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastnst.models.johnson import TransformNet
 
 from fastnst.models.checkpoint import ModelInfo, save_model
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
 from fastnst.models.mobile import FixedSizeNetwork, save_coreml, save_litert
 from fastnst.models.network import PLAIN, Conditions, StyleNetwork, stylize_frame

@@ -20,9 +20,8 @@ from fastnst.inference.effects import Effects
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.models.export import Layout
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import Conditions, StyleNetwork
+from fastnst.models.network import Conditions, StyleNetwork, TransformNet
 from fastnst.tiling.tileable import held_numbers
 from fastnst.tiling.tiles import DEFAULT_TILE, OnProgress, TiledStylizer
 
@@ -261,7 +260,7 @@ def test_what_the_fullest_moment_holds(johnson: Path, tmp_path: Path) -> None:
 
 
 def test_little_memory_is_not_used_up(johnson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.tiling.memory.available_memory", lambda: 2**30)
+    monkeypatch.setattr("fastnst.tiling.pieces.available_memory", lambda: 2**30)
     assert TiledStylizer(johnson).plan(4320, 7680).memory < 0.7 * 2**30
 
 
