@@ -83,6 +83,7 @@ def export(
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     console = Console(stderr=True)
     if to in {"coreml", "litert"} and size is not None:
+        console.print(f"Converting for {_FORMATS[to]}; this can take a minute.")
         console.print(_to_mobile(to, source, output, size, fp16=fp16, overwrite=overwrite))
         return
     if to == "onnx" and source.suffix == ".safetensors" and variant == Variant(planes=variant.planes):

@@ -5,8 +5,8 @@ file (docs/embed.md: casts, padding, cropping, rounding) is written here once mo
 """
 
 import contextlib
+import copy
 import importlib
-import io
 import logging
 import os
 import tempfile
@@ -27,7 +27,14 @@ from fastnst.errors import MissingPackageError, OutputError, StyleError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import ModelInfo, load_model
 from fastnst.models.export import NetworkCore, metadata, phases_of
-from fastnst.models.network import SMALLEST_SIDE, StyleNetwork, stylize_frame
+from fastnst.models.network import (
+    SMALLEST_SIDE,
+    ConditionalInstanceNorm2d,
+    Conditioned,
+    StyleNetwork,
+    mixed,
+    stylize_frame,
+)
 from fastnst.models.variants import compare
 
 Size = tuple[int, int]
@@ -38,7 +45,10 @@ class FixedSizeNetwork(nn.Module):
 
     def __init__(self, network: StyleNetwork, size: Size) -> None:
         super().__init__()
-        self.network = network.for_export()
+        self.network = copy.deepcopy(network).for_export()
+        for name, part in list(self.network.named_modules()):
+            if isinstance(part, ConditionalInstanceNorm2d) and not network.conditions.plain:
+                self.network.set_submodule(name, _NormalizedFirst(part))
         self.core, self.woven = NetworkCore(self.network), phases_of(self.network) == 2
         self.height, self.width = size
         self.missing = [max(0, SMALLEST_SIDE - side) for side in size]
@@ -54,6 +64,19 @@ class FixedSizeNetwork(nn.Module):
         if self.woven:
             raw = F.pad(F.pixel_shuffle(raw, 2), (1, 1, 1, 1), mode="replicate")
         return raw.clamp(0, 255)[:, :, : self.height, : self.width]
+
+
+class _NormalizedFirst(Conditioned):
+    """Conditional instance normalization with its scale and shift after it: Core ML's own takes constant ones alone."""
+
+    def __init__(self, norm: ConditionalInstanceNorm2d) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
+        assert shares is not None
+        scale, shift = (mixed(table, shares)[:, None, None] for table in (self.norm.weight, self.norm.bias))
+        return F.instance_norm(x, eps=self.norm.eps) * scale + shift
 
 
 class _Frames(nn.Module):
@@ -105,8 +128,9 @@ def save_coreml(model: Path, output: Path, size: Size, *, fp16: bool, overwrite:
     with _converting("coreml"):
         tools: Any = _import("coremltools", "coreml")
         planes = torch.from_numpy(frames).permute(0, 3, 1, 2).float().contiguous()
+        trace: Any = torch.jit.trace  # has no types
         with torch.no_grad():
-            traced = torch.jit.trace(FixedSizeNetwork(network, size).eval(), (planes, *conditions.values()))
+            traced = trace(FixedSizeNetwork(network, size).eval(), (planes, *conditions.values()))
         colors = {"color_layout": tools.colorlayout.RGB}
         more = [tools.TensorType(name=name, shape=value.shape) for name, value in conditions.items()]
         converted = tools.convert(
@@ -213,11 +237,7 @@ def _converting(target: str) -> Iterator[None]:
     """Keep converters quiet, which print pages, and make one error of what they raise."""
     logging.disable(logging.ERROR)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
+        with warnings.catch_warnings(), _silent():
             warnings.simplefilter("ignore")
             yield
     except (MissingPackageError, OutputError, StyleError):
@@ -227,3 +247,20 @@ def _converting(target: str) -> Iterator[None]:
         raise StyleError(f"{said}; nothing was written. Its versions and torch's may not fit") from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing that Python prints is seen, nor what libraries write to standard error by themselves."""
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
