@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fastnst.errors import SettingError, StyleError, nearest_hint
-from fastnst.io.styles import find_style, installed_styles, user_styles_folder
+from fastnst.io.styles import FOUNDATION, find_style, installed_styles, user_styles_folder
 
 StyleWeights: TypeAlias = Sequence[float] | Mapping[str, float]
 """S numbers in the order of the styles, or numbers by name, what is not named being 0."""
@@ -125,8 +125,10 @@ def _within(name: str) -> StyleChoice | None:
     if name in installed or not re.fullmatch(r"[\w-]+", name):
         return None
     found = {network: path for network, path in installed.items() if name in _styles_of(path)}
-    # The user's own go before bundled ones, as with files.
+    # The user's own go before bundled ones, as with files; of those, the one for pictures before that for cameras.
     found = {network: path for network, path in found.items() if path.parent == user_styles_folder()} or found
+    if len(found) > 1 and FOUNDATION in found:
+        found = {FOUNDATION: found[FOUNDATION]}
     if len(found) > 1:
         written = " or ".join(f"{network}{MIX_SIGN}{name}" for network in found)
         raise StyleError(f"{len(found)} networks know {name}; name one, {written}")

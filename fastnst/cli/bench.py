@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line

@@ -141,7 +141,7 @@ def _source(model: str) -> Path:
 
 def _varied(source: Path, variant: "Variant", *, web: bool) -> "tuple[ModelProto, int]":
     """A style in another form, and how far that is from the usual file."""
-    from fastnst.backends.web_layout import to_web  # noqa: PLC0415 - imports onnx
+    from fastnst.backends.wrapping import to_web  # noqa: PLC0415 - imports onnx
     from fastnst.models.variants import difference, load_onnx, vary  # noqa: PLC0415 - imports onnx
 
     if source.suffix == ".safetensors":

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter, validators
 
-from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.bars import PictureBars
+from fastnst.backends.contract import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
-from fastnst.cli.console import Console, computed_on, fitted
+from fastnst.cli.console import Console, PictureBars, computed_on, fitted
 from fastnst.errors import OutputError, SettingError
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.paintings import FIT_S
-from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.inference.paintings import FIT_S, Quality, choose_refinement
 from fastnst.io.addresses import is_address
 from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
 from fastnst.io.styles import is_painting

@@ -19,26 +19,38 @@ from fastnst.errors import CheckpointError
 from fastnst.io.files import parse_table, reading, write_atomically
 from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import bundled_models, fitted_name, fitted_styles_folder, is_painting
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork
+from fastnst.models.network import (
+    UPSAMPLINGS,
+    ConditionalInstanceNorm2d,
+    ConditionalScale,
+    Conditions,
+    StyleNetwork,
+    TransformNet,
+)
 
-KINDS: dict[str, Callable[[int, int, Conditions], StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
-"""Kind to what builds it of its width, its blocks and its conditions."""
+KINDS: dict[str, Callable[..., StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
+"""Kind to what builds it of its width, its blocks, its conditions and what else it has."""
 
 
 def build_network(spec: Mapping[str, int | str]) -> StyleNetwork:
     """Build an untrained network from its description, {"kind": "johnson", "width": 16, "blocks": 5}.
 
-    With "styles": 3 it knows so many, with "strength": 1 it takes a strength.
+    With "styles": 3 it knows so many, with "strength": 1 it takes a strength; a johnson with "upsampling": "bilinear"
+    has that instead of the nearest neighbor.
 
-    Raises CheckpointError for a kind that is not known.
+    Raises CheckpointError for a kind, or an upsampling, that is not known.
     """
     kind = KINDS.get(str(spec.get("kind")))
     if kind is None:
         known = " and ".join(repr(name) for name in KINDS)
         raise CheckpointError(f"network of kind {spec.get('kind')!r}; this version knows {known}")
-    return kind(int(spec["width"]), int(spec["blocks"]), conditions_of(spec))
+    upsampling, further = spec.get("upsampling"), {}
+    if upsampling is not None:
+        if kind is not TransformNet or upsampling not in UPSAMPLINGS:
+            raise CheckpointError(f"network of kind {spec['kind']!r} with upsampling {upsampling!r}; unknown here")
+        further = {"upsampling": upsampling}
+    return kind(int(spec["width"]), int(spec["blocks"]), conditions_of(spec), **further)
 
 
 def conditions_of(spec: Mapping[str, int | str]) -> Conditions:
@@ -47,8 +59,13 @@ def conditions_of(spec: Mapping[str, int | str]) -> Conditions:
 
 
 def size_of(spec: Mapping[str, int | str]) -> dict[str, int | str]:
-    """A description without the conditions: networks with the same have the same convolutions."""
+    """A description without the conditions."""
     return {name: value for name, value in spec.items() if name not in ("styles", "strength")}
+
+
+def convolutions_of(spec: Mapping[str, int | str]) -> dict[str, int | str]:
+    """A description of the convolutions alone: one of two networks with the same can begin with the other's weights."""
+    return {name: value for name, value in size_of(spec).items() if name != "upsampling"}
 
 
 def in_words(spec: Mapping[str, int | str]) -> str:

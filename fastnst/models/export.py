@@ -19,7 +19,7 @@ from onnx import ModelProto, compose, numpy_helper, parser, version_converter
 from torch import Tensor
 
 from fastnst.backends.contract import PIXEL_SHUFFLE
-from fastnst.backends.web_layout import to_web
+from fastnst.backends.wrapping import to_web
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame
@@ -180,14 +180,32 @@ def export_like(template: Path, network: StyleNetwork, info: ModelInfo) -> Model
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     alike = all(name in held and tuple(held[name].dims) == value.shape for name, value in weights.items())
     said = {entry.key: entry.value for entry in model.metadata_props}
-    if not alike or said.get("network") != in_words(info.network) or said.get("layout") != "nhwc-uint8":
+    others = [{**info.network, "upsampling": "bilinear"}, _without_upsampling(info.network)]
+    structures = [in_words(spec) for spec in (info.network, *others)]
+    if not alike or said.get("network") not in structures or said.get("layout") != "nhwc-uint8":
         return to_onnx(network, info)
+    _set_upsampling(model, str(info.network.get("upsampling", "nearest")))
     for name, value in weights.items():
         held[name].CopyFrom(numpy_helper.from_array(value, name))
     del model.metadata_props[:]
     model.graph.name = info.style
     onnx.helper.set_model_props(model, metadata(network, info, "nhwc-uint8"))
     return model
+
+
+def _without_upsampling(spec: dict[str, int | str]) -> dict[str, int | str]:
+    return {name: value for name, value in spec.items() if name != "upsampling"}
+
+
+def _set_upsampling(model: ModelProto, upsampling: str) -> None:
+    """Change how an exported johnson gets back to full size, to what the exporter writes for it."""
+    linear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            del node.attribute[:]
+            chosen = linear if upsampling == "bilinear" else nearest
+            node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in chosen.items())
 
 
 def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:

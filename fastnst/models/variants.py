@@ -16,8 +16,8 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, compose, helper, parser
 
-from fastnst.backends.backend import Array
 from fastnst.backends.choosing import draw_picture
+from fastnst.backends.contract import Array
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
 

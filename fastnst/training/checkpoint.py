@@ -21,11 +21,11 @@ from fastnst.models.checkpoint import (
     ModelInfo,
     build_network,
     check_finite,
+    convolutions_of,
     find_model,
     init_from,
     load_model,
     read_safetensors,
-    size_of,
     styles_of_names,
 )
 from fastnst.models.network import StyleNetwork
@@ -81,7 +81,7 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     already = 0.0
     if settings.init_model is not None:
         trained, info = load_model(find_model(settings.init_model))
-        if size_of(info.network) != size_of(settings.network_spec):
+        if convolutions_of(info.network) != convolutions_of(settings.network_spec):
             raise CheckpointError(
                 f"{settings.init_model}: a network of {_described(info.network)} ({info.style}); asked for is one of "
                 f"{_described(settings.network_spec)}"
@@ -103,7 +103,7 @@ def _arithmetic(info: ModelInfo) -> float:
 
 
 def _described(spec: dict[str, int | str]) -> str:
-    return " ".join(f"{name} {value}" for name, value in size_of(spec).items())
+    return " ".join(f"{name} {value}" for name, value in convolutions_of(spec).items())
 
 
 def start_ema(network: StyleNetwork) -> StyleNetwork:

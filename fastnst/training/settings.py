@@ -21,6 +21,7 @@ from fastnst.losses.settings import (
     StyleStatistic,
     check_fine_tuning,
 )
+from fastnst.models import Upsampling
 from fastnst.renamed import with_current_names
 
 SMALLEST_CROP = 64
@@ -54,8 +55,8 @@ class TrainSettings(LossSettings):
     cameras 0.3 to 1; it costs the painting some detail, and half as much again of the network's time."""
 
     input_noise: Annotated[float, LOOK] = 12.0
-    """Smooth noise on the photographs that the network gets, levels of 255, new for each: from it flat parts get
-    strokes. Afterwards pictures are stylized with as much."""
+    """Smooth noise on what a network gets, levels of 255, from which flat parts of a photo become strokes instead of a
+    regular pattern: more gives more, 0 none. Pictures are stylized (auto) with what it was trained with."""
 
     license: str = "not stated"
     """License of the trained weights, written into the files."""
@@ -72,6 +73,10 @@ class TrainSettings(LossSettings):
 
     blocks: Annotated[int | None, RESEARCH] = None
     """Residual blocks: johnson has 5, live and live-small 3."""
+
+    upsampling: Annotated[Upsampling, RESEARCH] = "bilinear"
+    """How a johnson gets back to full size: bilinear, or nearest, as usual, which leaves strokes like bricks of 4
+    pixels."""
 
     style_weight: Annotated[float | Literal["auto"], LOOK] = 5.0  # type: ignore[assignment]
     """Weight of the style term: how much of the painting comes in. auto: found before the training, so that content
@@ -202,6 +207,7 @@ class TrainSettings(LossSettings):
         """Kind and size of the network, as it is written into files."""
         kind, width, blocks = self._size
         spec: dict[str, int | str] = {"kind": kind, "width": width, "blocks": blocks}
+        spec |= {"upsampling": "bilinear"} if kind == "johnson" and self.upsampling == "bilinear" else {}
         spec |= {"styles": len(self.style)} if len(self.style) > 1 else {}
         return spec | ({"strength": 1} if self.strength_input else {})
 
@@ -316,13 +322,13 @@ def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32, and a
-    loss of one scale and each picture's own statistics, without the terms of color, detail, patterns and relief, and
-    no noise on the input."""
+    """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32 with the
+    nearest neighbor on the way back to full size, a loss of one scale and each picture's own statistics, without the
+    terms of color, detail, patterns and relief, and no noise on the input."""
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
-    size = {"width": 32 if kind == "johnson" else width, "blocks": blocks}
-    loss = {"style_scales": [1], "statistics_over": "image", "input_noise": 0.0, **dict.fromkeys(FURTHER_TERMS, 0.0)}
-    return {"init_from": "none", **size, **loss} | with_new_names(saved)
+    network = {"width": 32 if kind == "johnson" else width, "blocks": blocks, "upsampling": "nearest"}
+    loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
+    return {"init_from": "none", "input_noise": 0.0, **network, **loss} | with_new_names(saved)
 
 
 def option_of(name: str) -> str:

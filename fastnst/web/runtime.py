@@ -13,7 +13,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError
-from fastnst.io.download import Announce, check_sha256, fetch
+from fastnst.io.addresses import Announce, check_sha256, fetch
 
 VERSION = "1.30.0"
 """Of onnxruntime-web; 1.30 is the first whose WebGPU knows casts of uint8 (microsoft/onnxruntime#29839)."""

@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError
-from fastnst.models.checkpoint import ModelInfo, build_network, load_model, read_safetensors, save_model
-from fastnst.models.johnson import TransformNet
+from fastnst.losses.losses import checkerboard_loss
+from fastnst.models.checkpoint import ModelInfo, build_network, in_words, load_model, read_safetensors, save_model
+from fastnst.models.network import TransformNet
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
 
@@ -96,3 +97,23 @@ def test_a_model_whose_description_is_no_table_is_one_line(info: str, tmp_path: 
     save_file(tensors, path, metadata | {"info": info})
     with pytest.raises(CheckpointError, match=r"m\.safetensors: damaged, or of another version of fastnst"):
         load_model(path)
+
+
+def test_a_bilinear_johnson_is_smooth_where_one_of_nearest_neighbors_has_bricks() -> None:
+    torch.manual_seed(0)
+    spec: dict[str, int | str] = {**SPEC, "upsampling": "bilinear"}
+    bilinear, nearest = build_network(spec), build_network(SPEC)
+    nearest.load_state_dict(bilinear.state_dict())
+    photo = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        grids = [float(checkerboard_loss(network(photo), 4)) for network in (bilinear, nearest)]
+    assert grids[0] < 0.5 * grids[1]
+    assert in_words(spec) == "johnson 4 2 bilinear"
+
+
+@pytest.mark.parametrize(
+    "spec", [{**SPEC, "upsampling": "cubic"}, {"kind": "live", "width": 32, "blocks": 1, "upsampling": "bilinear"}]
+)
+def test_an_upsampling_that_a_network_does_not_have_is_refused(spec: dict[str, int | str]) -> None:
+    with pytest.raises(CheckpointError, match=r"with upsampling '(cubic|bilinear)'; unknown here"):
+        build_network(spec)

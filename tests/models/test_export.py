@@ -10,9 +10,8 @@ from fastnst.errors import CheckpointError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.models import export
 from fastnst.models.checkpoint import ModelInfo, build_network, load_model, save_model
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, padded, stylize_frame
+from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, TransformNet, padded, stylize_frame
 from fastnst.tiling.surgery import load_graph
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
@@ -233,3 +232,17 @@ def test_networks_of_other_normalization_are_exported_by_a_graph_of_their_own() 
     info = ModelInfo("waves", spec, "a test")
     assert export.largest_difference(export.to_onnx(plain, info), plain, "nhwc-uint8") <= 1
     assert export.largest_difference(export.to_onnx(changed, info), changed, "nhwc-uint8") <= 1
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("nearest", "bilinear"), ("bilinear", "nearest")])
+def test_a_graph_of_one_upsampling_serves_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, wanted: str
+) -> None:
+    specs: dict[str, dict[str, int | str]] = {"nearest": SPEC, "bilinear": {**SPEC, "upsampling": "bilinear"}}
+    path = tmp_path / "template.onnx"
+    onnx.save(export.to_onnx(build_network(specs[given]), ModelInfo("a", specs[given], "a test")), path)
+    monkeypatch.setattr(export, "trace", None)
+    network = build_network(specs[wanted])
+    model = export.export_like(path, network, ModelInfo("b", specs[wanted], "a test"))
+    assert export.largest_difference(model, network, "nhwc-uint8") <= 1
+    assert {entry.key: entry.value for entry in model.metadata_props}["network"].endswith("1") == (wanted == "nearest")

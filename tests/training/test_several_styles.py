@@ -14,6 +14,8 @@ from torch.testing import assert_close
 
 from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import read_frame
+from fastnst.io.noise import with_noise
+from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network
 from fastnst.models.checkpoint import (
@@ -63,8 +65,8 @@ GRAM = {
 """A loss of content and style alone, whose value does not hang on what is drawn at random."""
 
 
-def objective(settings: TrainSettings) -> TrainingObjective:
-    settings = dataclasses.replace(settings, **GRAM)  # type: ignore[arg-type]
+def objective(settings: TrainSettings, *, input_noise: float = 0.0) -> TrainingObjective:
+    settings = dataclasses.replace(settings, **GRAM, input_noise=input_noise)  # type: ignore[arg-type]
     network, _ = load_loss_network(settings, CPU)
     styles = [read_frame(path) for path in settings.style]
     return TrainingObjective(PerceptualLoss(network, settings), styles, settings, stride=4, device=CPU, dtype=None)
@@ -79,13 +81,15 @@ def test_settings_of_several_styles(settings: TrainSettings, paintings: tuple[Pa
     assert settings.style_names == ("red_one", "blue")
     assert settings.style_name == "red_one-blue"
     assert dataclasses.replace(settings, name="duo").style_name == "duo"
-    assert settings.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2}
+    assert settings.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "upsampling": "bilinear", "styles": 2}
     strong = dataclasses.replace(settings, style=paintings[:1], strength_input=True)
-    assert strong.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "strength": 1}
+    assert strong.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "upsampling": "bilinear", "strength": 1}
     single = dataclasses.replace(settings, style=paintings[0])  # type: ignore[arg-type]
     assert single.style == paintings[:1]
     assert single.style_name == "red one"
-    assert single.network_spec == {"kind": "johnson", "width": 2, "blocks": 1}
+    assert single.network_spec == {"kind": "johnson", "width": 2, "blocks": 1, "upsampling": "bilinear"}
+    usual = dataclasses.replace(single, upsampling="nearest")
+    assert usual.network_spec == {"kind": "johnson", "width": 2, "blocks": 1}
     assert json.loads(json.dumps(plain(settings)))["style"] == [str(path) for path in paintings]
 
 
@@ -130,6 +134,35 @@ def test_the_style_weight_follows_the_square_of_the_strength(settings: TrainSett
     ]
     weighed = sum(s**2 * one["style"] for s, one in zip(told.strength, each, strict=True)) / 3
     assert_close(losses.total, losses.values["content"] + strong.style_weight * weighed)
+
+
+def test_the_network_alone_gets_noise_new_for_each_sample_and_half_as_much_at_half_the_strength(
+    settings: TrainSettings,
+) -> None:
+    strong = dataclasses.replace(settings, style=settings.style[:1], strength_input=True)
+    judge, gray = objective(strong, input_noise=10.0), torch.full((3, 3, 64, 96), 0.5)
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def paint(images: Tensor, _weights: Tensor, strength: Tensor) -> Tensor:
+        given.append((images, strength))
+        return gray
+
+    for samples in (range(3), range(3), range(3, 6)):
+        losses, _ = judge(paint, gray, samples)
+        assert losses.values["content"] == 0, "content is that of the photo without noise"
+    (first, strength), (again, _), (other, _) = given
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(first[:, 0], first[:, 2])
+    levels = (first - 0.5).std(dim=(1, 2, 3)) * 255 / strength[:, 0].clamp(max=1)
+    assert (levels > 3).all()
+    assert (levels < 18).all()
+
+
+def test_held_out_pictures_are_measured_with_the_noise_that_pictures_are_stylized_with(settings: TrainSettings) -> None:
+    judge, frame = objective(settings, input_noise=10.0), np.full((64, 64, 3), 100, np.uint8)
+    stylized, _ = judge.measure(lambda image, _: image, to_image(frame))
+    assert np.abs(to_frame(stylized).astype(int) - with_noise(frame, 10.0)).max() <= 1
 
 
 def test_nothing_is_computed_twice(settings: TrainSettings, images: Tensor) -> None:
@@ -211,7 +244,7 @@ def test_files_of_several_styles(settings: TrainSettings, photos: Path, tmp_path
     session = onnxruntime.InferenceSession(files.onnx, providers=["CPUExecutionProvider"])
     assert [given.name for given in session.get_inputs()] == ["frame", "style_weights", "strength"]
     card = files.card.read_text(encoding="utf-8")
-    assert "| network | johnson 2 1, 2 styles, strength," in card
+    assert "| network | johnson 2 1 bilinear, 2 styles, strength," in card
     assert "| blue: content, style | " in card
     assert files.picture is not None
     height, width, _ = read_frame(files.picture).shape
@@ -247,7 +280,7 @@ def test_styles_are_not_exchanged_on_resuming(settings: TrainSettings, photos: P
 
 def test_several_styles_start_from_one(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}
+    spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1, "upsampling": "bilinear"}
     single = build_network(spec)
     save_model(tmp_path / "one.safetensors", single, ModelInfo(style="one", network=spec, provenance="test"))
     started = dataclasses.replace(settings, init_from=tmp_path / "one.safetensors", learning_rate=1e-12, steps=1)

@@ -12,9 +12,9 @@ from fastnst.io.images import Frame, read_frame
 from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.evaluate import MATCHED, choose_evenly, evaluate
+from fastnst.research.evaluation_report import Thresholds, check_appearance, check_gate
 from fastnst.research.judge import APPEARANCE, Judge, Photo
 from fastnst.research.networks import open_network
-from fastnst.research.verdicts import Thresholds, check_appearance, check_gate
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"

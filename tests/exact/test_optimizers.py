@@ -9,8 +9,17 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fastnst.exact.lbfgs import BANDS, LONGEST, CurvaturePair, LBFGSDescent, Spectrum, _energies
-from fastnst.exact.optimizers import AdamDescent, PixelOptimizer, new_descent
+from fastnst.exact.optimizers import (
+    BANDS,
+    LONGEST,
+    AdamDescent,
+    CurvaturePair,
+    LBFGSDescent,
+    PixelOptimizer,
+    Spectrum,
+    _energies,
+    new_descent,
+)
 from fastnst.exact.settings import OptimizeSettings
 
 Loss = Callable[[Tensor], Tensor]

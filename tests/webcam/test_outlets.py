@@ -13,9 +13,8 @@ import pytest
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam import outlets as outlets_module
-from fastnst.webcam import recorder as recorder_module
-from fastnst.webcam.outlets import Outlets
-from fastnst.webcam.recorder import FilmRecorder
+from fastnst.webcam import outlets as recorder_module
+from fastnst.webcam.outlets import FilmRecorder, Outlets
 
 
 def picture(level: int, size: tuple[int, int] = (48, 64)) -> Frame:

@@ -1,8 +1,11 @@
-"""OpenVINO as a back-end, where it is installed; and what is said where it is not."""
+"""ONNX Runtime's sessions: options that change no pixel of a tiny network are read back."""
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +13,95 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
-from fastnst.backends import choosing, openvino_cpu
-from fastnst.backends.backend import UnavailableError
-from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
+from fastnst.backends import choosing, cpu
+from fastnst.backends.contract import UnavailableError
+from fastnst.backends.cpu import CPU, OnnxBackend, OpenVinoBackend, open_session, openvino_precisions, placed_operators
 from fastnst.errors import SettingError
 from fastnst.inference.stylizer import Stylizer
+
+TWO_STEPS = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized, int64[4] size) {
+    size = Shape(frame)
+    turned = Transpose<perm = [0, 2, 1, 3]>(frame)
+    stylized = Transpose<perm = [0, 2, 1, 3]>(turned)
+}"""
+
+
+def test_options_of_a_session(invert: Path) -> None:
+    opened = open_session(invert, [CPU], 3)
+    options = opened.get_session_options()
+    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+    assert options.intra_op_num_threads == 3
+    assert options.log_severity_level == 4
+    assert not options.enable_mem_pattern
+    assert not opened._enable_fallback
+
+
+def test_threads_by_default(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "default_threads", lambda: 5)
+    assert open_session(invert, [CPU]).get_session_options().intra_op_num_threads == 5
+
+
+def test_a_session_for_one_size_takes_no_other(invert: Path) -> None:
+    fixed = open_session(invert, [CPU], 1, {"N": 1, "H": 4, "W": 6})
+    assert fixed.get_inputs()[0].shape == [1, 4, 6, 3]
+    with pytest.raises(Exception, match="Got: 5 Expected: 4"):
+        fixed.run(None, {"frame": np.zeros((1, 5, 6, 3), np.uint8)})
+
+
+def test_the_stylized_output_is_computed_wherever_it_stands(write_network: Any) -> None:
+    assert OnnxBackend(write_network(TWO_STEPS)).run({"frame": np.zeros((1, 4, 6, 3), np.uint8)}).shape == (1, 4, 6, 3)
+
+
+@pytest.mark.skipif(
+    not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"), reason="ONNX Runtime before 1.24.1"
+)
+def test_where_operators_are_placed(write_network: Any) -> None:
+    placed = placed_operators(open_session(write_network(TWO_STEPS), [CPU]))
+    assert placed is not None
+    assert placed.keys() == {"CPUExecutionProvider"}
+    # Which of the transpositions remain is ONNX Runtime's business.
+    assert "Shape" in placed["CPUExecutionProvider"]
+
+
+def test_older_versions_cannot_tell_where_operators_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert placed_operators(object()) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="ONNX Runtime was built without CUDA"
+)
+def test_libraries_that_are_not_there_are_no_news(invert: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    open_session(invert, [("CUDAExecutionProvider", {})])
+    assert capfd.readouterr() == ("", "")
+
+
+ENDLESS = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <int64 many = {9000000000000000000}, bool yes = {1}> {
+    stylized = Loop (many, yes, frame) <body = b (int64 i, bool c, uint8[N, H, W, 3] x)
+        => (bool c2, uint8[N, H, W, 3] y) { c2 = Identity(c)  y = Identity(x) }>
+}"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing there")
+def test_ctrl_c_does_not_wait_for_a_network(write_network: Any) -> None:
+    backend = OnnxBackend(write_network(ENDLESS), 1)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        backend.run({"frame": np.zeros((1, 4, 6, 3), np.uint8)})
+    assert time.monotonic() - started < 10
+
+
+def test_errors_of_a_run_reach_the_caller(invert: Path) -> None:
+    with pytest.raises(Exception, match="Invalid rank for input"):
+        OnnxBackend(invert).run({"frame": np.zeros((4, 6, 3), np.uint8)})
+
+
+# OpenVINO as a back-end, where it is installed; and what is said where it is not.
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 
@@ -144,7 +229,7 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
             seen.append([*(compiled.get_property(name) for name in names), settings["CPU_RUNTIME_CACHE_CAPACITY"]])
             return compiled
 
-    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    monkeypatch.setattr(cpu, "_core", Core)
     OpenVinoBackend(invert, precision="float32", threads=1)
     (hint, threads, denormals, pinned, kept), *_ = seen
     assert int(kept) <= 512  # prepared layers; without a limit each new size of picture takes memory for good
@@ -157,7 +242,7 @@ def test_settings_reach_openvino(invert: Path, monkeypatch: pytest.MonkeyPatch) 
 LET_GO = """
 import gc, os, signal, sys, threading
 from pathlib import Path
-from fastnst.backends.openvino_cpu import OpenVinoBackend
+from fastnst.backends.cpu import OpenVinoBackend
 
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 backends = [OpenVinoBackend(Path(sys.argv[1]))]
@@ -187,7 +272,7 @@ def test_capabilities_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
             return ["FP32", "FP16", "BF16"]
 
-    monkeypatch.setattr(openvino_cpu, "_core", Core)
+    monkeypatch.setattr(cpu, "_core", Core)
     assert openvino_precisions() == ("bfloat16", "float16", "float32")
 
 
@@ -219,7 +304,7 @@ def test_a_broken_installation(invert: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise ImportError("libtbb.so.12: cannot open shared object file")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
-    monkeypatch.setattr(openvino_cpu.importlib, "import_module", broken)
+    monkeypatch.setattr(cpu.importlib, "import_module", broken)
     with pytest.raises(SettingError, match=r"the openvino package does not load \(libtbb"):
         Stylizer(invert, provider="openvino")
 
@@ -229,7 +314,7 @@ import sys
 import numpy as np
 import onnx
 import psutil
-from fastnst.backends.openvino_cpu import OpenVinoBackend
+from fastnst.backends.cpu import OpenVinoBackend
 
 def used():
     return psutil.Process().memory_info().rss

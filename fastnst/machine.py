@@ -1,4 +1,7 @@
-"""What this computer has, and what of it this process may use: processors, memory, GPUs."""
+"""What this computer has, and what of it this process may use: processors, memory, GPUs; and what pip has installed.
+
+Of fastnst's extras stylizing needs none.
+"""
 
 import ctypes
 import math
@@ -7,12 +10,13 @@ import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
 
-from fastnst.errors import SettingError
+from fastnst.errors import MissingPackageError, SettingError
 
 _PACKAGES = ("fastnst", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
 CPUS = Path("/sys/devices/system/cpu")
@@ -211,3 +215,31 @@ def _files(folder: Path) -> int:
     # The older file counts the group itself first, then the same with all groups below it.
     numbers = [int(line.split()[1]) for line in lines if line.split()[0] in {"inactive_file", "total_inactive_file"}]
     return max(numbers, default=0)
+
+
+TRAINING_PACKAGES = ("torch", "torchvision", "onnxscript", "tensorboard", "matplotlib")
+"""What the extra `train` of pyproject.toml brings: for training, the exact method and everything that measures."""
+
+INSTALL_TRAINING = 'pip install "fastnst[train]"'
+"""What brings them, also where fastnst was installed from a checkout."""
+
+
+def installed_version() -> str:
+    """Version of the installed fastnst."""
+    try:
+        return version("fastnst")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def missing_for_training() -> list[str]:
+    """Return those of TRAINING_PACKAGES that are not installed; imports none of them, and takes a millisecond."""
+    return [package for package in TRAINING_PACKAGES if find_spec(package) is None]
+
+
+def check_training_installed(what: str) -> None:
+    """Raise MissingPackageError, which says what `what` lacks and what brings it, where a package is not installed."""
+    if missing := missing_for_training():
+        raise MissingPackageError(
+            f"{what} needs what is not installed for training: {', '.join(missing)}; {INSTALL_TRAINING}"
+        )
