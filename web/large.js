@@ -52,7 +52,8 @@ function levelsOf(picture, { width, height }) {
 }
 
 /**
- * A picture at a smaller size, each pixel the mean of its area: OpenCV's INTER_AREA.
+ * A picture at a smaller size, each pixel the mean of its area: OpenCV's INTER_AREA with its roundings, for a network
+ * turns one level more or less in a flat part into several.
  * @param {Pixels} rgba
  * @param {Size} size of rgba
  * @param {Size} less the smaller size
@@ -61,38 +62,44 @@ function levelsOf(picture, { width, height }) {
 export function reduced(rgba, size, less) {
   const [across, down] = [areas(size.width, less.width), areas(size.height, less.height)];
   const result = new Uint8ClampedArray(4 * less.width * less.height).fill(255);
-  const sums = new Float64Array(3 * less.width);
+  const [sums, means] = [new Float32Array(3 * less.width), new Float32Array(3 * less.width)];
+  // Half a level is rounded to the even one; OpenCV rounds the mean of 2 x 2 pixels up.
+  const up = size.width === 2 * less.width && size.height === 2 * less.height ? 1e-3 : 0;
   down.forEach(({ first, shares }, y) => {
     sums.fill(0);
-    shares.forEach((share, row) => addRow(sums, rgba, 4 * (first + row) * size.width, across, share));
+    shares.forEach((share, row) => {
+      narrow(means, rgba, 4 * (first + row) * size.width, across);
+      for (let at = 0; at < sums.length; at++) sums[at] += Math.fround(share * means[at]);
+    });
     for (let x = 0, from = 0, to = 4 * y * less.width; x < less.width; x++, from += 3, to += 4) {
-      for (let channel = 0; channel < 3; channel++) result[to + channel] = sums[from + channel];
+      for (let channel = 0; channel < 3; channel++) result[to + channel] = sums[from + channel] + up;
     }
   });
   return result;
 }
 
 /**
- * @param {Float64Array} sums (width, 3), added to
+ * The means of one row.
+ * @param {Float32Array} means (width, 3), written
  * @param {Pixels} rgba
  * @param {number} start of the row
  * @param {Area[]} across
- * @param {number} share of the row
  */
-function addRow(sums, rgba, start, across, share) {
+function narrow(means, rgba, start, across) {
+  means.fill(0);
   for (let x = 0, to = 0; x < across.length; x++, to += 3) {
     const { first, shares } = across[x];
     for (let column = 0, from = start + 4 * first; column < shares.length; column++, from += 4) {
-      const part = share * shares[column];
-      sums[to] += part * rgba[from];
-      sums[to + 1] += part * rgba[from + 1];
-      sums[to + 2] += part * rgba[from + 2];
+      const share = shares[column];
+      means[to] += Math.fround(share * rgba[from]);
+      means[to + 1] += Math.fround(share * rgba[from + 1]);
+      means[to + 2] += Math.fround(share * rgba[from + 2]);
     }
   }
 }
 
 /**
- * @typedef {{first: number, shares: number[]}} Area first place that is covered, and how much each counts
+ * @typedef {{first: number, shares: Float32Array}} Area first place that is covered, and how much each counts
  *
  * The places of a side that each place of a smaller one covers.
  * @param {number} side pixels
@@ -105,8 +112,9 @@ function areas(side, less) {
     const [begin, end] = [place * scale, Math.min(side, (place + 1) * scale)];
     const first = Math.floor(begin);
     const covered = (/** @type {number} */ at) => Math.min(end, at + 1) - Math.max(begin, at);
-    const shares = Array.from({ length: Math.ceil(end) - first }, (_, offset) => covered(first + offset) / scale);
-    return { first, shares };
+    const parts = Array.from({ length: Math.ceil(end) - first }, (_, offset) => covered(first + offset));
+    // OpenCV leaves out what covers less than a thousandth of a pixel.
+    return { first, shares: Float32Array.from(parts, (part) => (part > 1e-3 ? part / scale : 0)) };
   });
 }
 
