@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError:
-        from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
+        from fastnst.machine import check_training_installed  # noqa: PLC0415
 
         check_training_installed(f"fastnst.{name}")
         raise

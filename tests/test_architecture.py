@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[1] / "fastnst"
 
 _BELOW_THE_COMMANDS = {
     "io",
-    "machine",
     "batch",
     "report",
     "losses",
@@ -24,26 +23,28 @@ _BELOW_THE_COMMANDS = {
 _BELOW_THE_COMMANDS |= {"video", "webcam", "training", "exact"}
 
 MAY_IMPORT = {
-    "machine": set(),
-    "io": {"machine"},
-    "batch": {"io", "machine"},
+    "io": set(),
+    "batch": {"io"},
     "report": {"io"},
-    "losses": {"io", "machine"},
-    "backends": {"io", "machine"},
+    "losses": {"io"},
+    "backends": {"io"},
     "models": {"io", "backends"},
     "metrics": {"io", "losses"},
-    "tiling": {"io", "machine", "backends"},
-    "inference": {"io", "machine", "batch", "backends", "tiling"},
-    "video": {"io", "machine", "batch", "backends", "inference"},
-    "webcam": {"io", "machine", "backends", "inference", "video"},
-    "training": {"io", "machine", "losses", "models", "metrics"},
-    "exact": {"io", "machine", "losses", "inference"},
+    "tiling": {"io", "backends"},
+    "inference": {"io", "batch", "backends", "tiling"},
+    "video": {"io", "batch", "backends", "inference"},
+    "webcam": {"io", "backends", "inference", "video"},
+    "training": {"io", "losses", "models", "metrics"},
+    "exact": {"io", "losses", "inference"},
     "web": _BELOW_THE_COMMANDS,
     "research": _BELOW_THE_COMMANDS,
     "diagnosis": _BELOW_THE_COMMANDS | {"research"},
     "cli": _BELOW_THE_COMMANDS | {"web", "research", "diagnosis"},
 }
-"""Which packages each may import, from the bottom up. Everything may import `fastnst.errors` and `fastnst.renamed`."""
+"""Which packages each may import, from the bottom up."""
+
+FOR_ALL = {"fastnst.errors", "fastnst.machine", "fastnst.renamed"}
+"""What everything may import; they import each other alone."""
 
 WITHOUT_TORCH = ("batch", "backends", "tiling", "inference", "video", "webcam")
 
@@ -99,11 +100,15 @@ def test_imports_go_down_only(package: str) -> None:
         for module in modules()
         if package_of(module) == package
         for name in imports(module)
-        if name.split(".")[0] == "fastnst" and name not in {"fastnst.errors", "fastnst.renamed"}
+        if name.split(".")[0] == "fastnst" and name not in FOR_ALL
         for other in [package_of(name) or name]
         if other != package and other not in MAY_IMPORT[package]
     }
     assert crossing == set()
+
+
+def test_what_all_may_import_imports_no_package() -> None:
+    assert {name for module in FOR_ALL for name in imports(module) if name.startswith("fastnst")} <= FOR_ALL
 
 
 @pytest.mark.parametrize("package", WITHOUT_TORCH)

@@ -1,4 +1,4 @@
-"""Measure paintings for `models/paintings.safetensors`, by which what networks paint is refined (losses/references.py).
+"""Measure paintings for `models/paintings.safetensors`, by which what networks paint is refined (losses/perceptual.py).
 
     python tools/measure_paintings.py PAINTING... -o models/paintings.safetensors
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from fastnst.io.images import read_frame
-from fastnst.losses.references import SETTINGS, measure_painting, save_references
+from fastnst.losses.perceptual import SETTINGS, measure_painting, save_references
 from fastnst.losses.weights import load_loss_network
 
 

@@ -26,9 +26,9 @@ from safetensors import safe_open
 from fastnst.errors import FastNSTError, InputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import find_model, load_model
-from fastnst.report.drawing import MARKERS, Theme, draw_plot
+from fastnst.report.report import MARKERS, Theme, draw_plot
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.monitor import TABLE
+from fastnst.training.run import TABLE
 from fastnst.training.settings import with_new_names
 
 SAME = ("crop_size", "style_size", "loss_network", "content_layers", "style_layers", "normalization")

@@ -3,5 +3,5 @@
 A package of its own below `tiling` and `inference`: both run graphs, and `inference` also cuts pictures into tiles.
 Never imports torch.
 
-May import `io`, `machine`.
+May import `io`.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnst.backends.backend import (
+from fastnst.backends.contract import (
     PROVIDERS,
     Array,
     Backend,
@@ -22,8 +22,8 @@ from fastnst.backends.backend import (
     UnavailableError,
     first_line,
 )
+from fastnst.backends.cpu import OpenVinoBackend, openvino_precisions
 from fastnst.backends.onnx_device import PRECISIONS, DeviceBackend, has_webgpu
-from fastnst.backends.openvino_cpu import OpenVinoBackend, openvino_precisions
 from fastnst.errors import SettingError
 from fastnst.io.images import Frame
 

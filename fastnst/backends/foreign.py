@@ -19,8 +19,8 @@ import onnx
 from onnx import ModelProto, TensorProto, version_converter
 from platformdirs import user_cache_path
 
-from fastnst.backends.backend import Array, first_line
 from fastnst.backends.choosing import draw_picture
+from fastnst.backends.contract import Array, first_line
 from fastnst.backends.wrapping import (
     BYTES,
     MULTIPLES,

@@ -101,6 +101,15 @@ def choose_style(style: str | Path) -> StyleChoice:
     return StyleChoice(find_style(name), mix)
 
 
+def find_network(style: str | Path) -> Path:
+    """Find a whole network, as `find_style` does; raises StyleError also for a style within a network."""
+    within = _within(str(style))
+    if within is not None:
+        network = within.path.stem
+        raise StyleError(f"{style}: is one of the styles in {network}, and a whole network is expected: name {network}")
+    return _find(style)
+
+
 def _find(style: str | Path) -> Path:
     """The file of a style; an unknown name is told the nearest also of those within networks."""
     try:

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 import onnxruntime
 from platformdirs import user_cache_path
 
-from fastnst.backends.backend import OUTPUT, Array, Precision, Provider, UnavailableError
-from fastnst.backends.onnx_cpu import (
+from fastnst.backends.contract import OUTPUT, Array, Precision, Provider, UnavailableError
+from fastnst.backends.cpu import (
     CPU,
     ProviderEntry,
     open_session,
@@ -25,7 +25,7 @@ from fastnst.backends.onnx_cpu import (
     plugin_devices,
     register_plugin,
 )
-from fastnst.machine.resources import has_nvidia_driver
+from fastnst.machine import has_nvidia_driver
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]
 

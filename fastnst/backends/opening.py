@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnst.backends.backend import Array, first_line
 from fastnst.backends.choosing import draw_picture, test_picture
-from fastnst.backends.contract import Contract, extra_feeds, read_contract, to_layout
-from fastnst.backends.onnx_cpu import CPU, OnnxBackend, open_session
+from fastnst.backends.contract import Array, Contract, extra_feeds, first_line, read_contract, to_layout
+from fastnst.backends.cpu import CPU, OnnxBackend, open_session
 from fastnst.errors import InputError, StyleError
+from fastnst.io.blending import resample
 from fastnst.io.decoding import check_file
-from fastnst.io.opencv import resample
 
 # Even, other than the test picture's: some networks are right for odd sizes only.
 _EVEN_SIZE = (96, 130)

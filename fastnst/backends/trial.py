@@ -21,7 +21,7 @@ from typing import IO
 
 import psutil
 
-from fastnst.backends.backend import first_line
+from fastnst.backends.contract import first_line
 from fastnst.errors import StyleError
 
 _LIMIT_S = 20.0

@@ -2,5 +2,5 @@
 
 Knows nothing of pictures or films: `inference.batch` and `video.batch` say what to do with one of them.
 
-May import `io`, `machine`.
+May import `io`.
 """

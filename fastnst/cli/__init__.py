@@ -24,7 +24,7 @@ from cyclopts import (
 from cyclopts.help import DefaultFormatter, InlineText
 from rich.text import Text
 
-from fastnst.machine.extras import installed_version
+from fastnst.machine import installed_version
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -90,7 +90,14 @@ RESEARCH = {
 }
 """Commands below `research`."""
 
-MODULES = {"status": "batch", "coco": "train", "quantize": "export", "bench-optimize": "bench"}
+MODULES = {
+    "status": "batch",
+    "doctor": "installed",
+    "styles": "installed",
+    "coco": "train",
+    "quantize": "export",
+    "bench-optimize": "bench",
+}
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
 NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
@@ -292,7 +299,7 @@ def _check_installed(tokens: list[str]) -> None:
     """Say before any work that a command's packages are missing; its help can be read without them."""
     command = _working_command(tokens)
     if command and command[0] in NEED_TRAINING:
-        from fastnst.machine.extras import check_training_installed  # noqa: PLC0415
+        from fastnst.machine import check_training_installed  # noqa: PLC0415
 
         check_training_installed(f"fastnst {' '.join(command)}")
 
@@ -301,7 +308,7 @@ def _check_memory(tokens: list[str]) -> None:
     """Say before any work that not even the command's libraries find room."""
     command = _working_command(tokens)
     if command and command[0] in NEED_MEMORY:
-        from fastnst.machine.resources import check_memory  # noqa: PLC0415
+        from fastnst.machine import check_memory  # noqa: PLC0415
 
         resident, addresses = NEED_MEMORY[command[0]]
         check_memory(f"fastnst {' '.join(command)}", resident * 10**6, addresses * 10**6)

@@ -164,7 +164,7 @@ def _measure_photos(
     """The report on photos, the sheet written and the tables printed; and whether Ctrl-C ended the measuring."""
     from fastnst.io.images import Picture, read_frame, write_picture  # noqa: PLC0415
     from fastnst.metrics.perceptual import STYLE_SIZE  # noqa: PLC0415
-    from fastnst.report.drawing import draw_sheet  # noqa: PLC0415
+    from fastnst.report.report import draw_sheet  # noqa: PLC0415
     from fastnst.research.evaluate import CACHE_FILE, MeasurementCache, measure_sizes  # noqa: PLC0415
     from fastnst.research.evaluation_report import picture_grid, summarize, tables  # noqa: PLC0415
 

@@ -15,8 +15,7 @@ from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
 
 from fastnst.cli import call
-from fastnst.cli.bars import optimization_bar, show_steps
-from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights
+from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights, optimization_bar, show_steps
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
 from fastnst.exact.settings import OptimizeSettings
@@ -26,7 +25,7 @@ from fastnst.io.images import Frame, Picture, format_of, read_frame, read_pictur
 from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
-    from fastnst.exact.memory import MemoryPlan
+    from fastnst.exact.pyramid import MemoryPlan
     from fastnst.exact.result import OptimizeProgress, OptimizeResult
 
 

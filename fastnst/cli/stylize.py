@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter, validators
 
-from fastnst.backends.backend import ProviderChoice
-from fastnst.cli.bars import PictureBars
+from fastnst.backends.contract import ProviderChoice
 from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
-from fastnst.cli.console import Console, computed_on, fitted
+from fastnst.cli.console import Console, PictureBars, computed_on, fitted
 from fastnst.errors import OutputError, SettingError
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.paintings import FIT_S
-from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.inference.paintings import FIT_S, Quality, choose_refinement
 from fastnst.io.addresses import is_address
 from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
 from fastnst.io.styles import is_painting
@@ -163,8 +161,8 @@ def _folder_name(style: str) -> str:
     return re.sub(r"[^\w@-]+", "_", path.stem if known else path.name)
 
 
-_SHEET_SIDE = 384
-"""Pixels; the longer side of each picture on a sheet."""
+_SHEET_WIDTH, _SHEET_HEIGHT = 384, 512
+"""Pixels; what a picture on a sheet may take. All are as wide, but very high ones."""
 
 
 def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, overwrite: bool) -> None:
@@ -173,10 +171,11 @@ def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, ov
     from fastnst.inference.style_files import draw_contact_sheet  # noqa: PLC0415
 
     def shown(file: Path) -> Frame:
-        frame = resize_long_side(read_frame(file), _SHEET_SIDE) if file.is_file() else np.zeros((1, 1, 3), np.uint8)
-        whole = np.full((_SHEET_SIDE, _SHEET_SIDE, 3), 255, np.uint8)
-        whole[: frame.shape[0], : frame.shape[1]] = frame
-        return whole
+        if not file.is_file():
+            return np.full((1, _SHEET_WIDTH, 3), 255, np.uint8)
+        frame = read_frame(file)
+        height, width = frame.shape[:2]
+        return resize_long_side(frame, round(max(height, width) * min(_SHEET_WIDTH / width, _SHEET_HEIGHT / height)))
 
     names = [_folder_name(style) for style in styles] or ["stylized"]
     pictures: list[tuple[str, Frame]] = []

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 from PIL import ImageColor
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.cli import call
-from fastnst.cli.bars import film_progress
 from fastnst.cli.batch import BATCH, BatchOptions, end_batch, open_batch
-from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on, fitted
+from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on, film_progress, fitted
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
@@ -158,7 +157,7 @@ def video(
         console.print(line)
     if isinstance(resume, Path):
         _check_unfinished(resume, [Path(result_of(plan.output, job)) for job in plan.jobs])
-    style, effects = fitted(style, effects, fit, console)
+    style, effects = fitted(style, effects.of_film(), fit, console)
     workshop = FilmWorkshop(
         style=style,
         effects=effects,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, validators
 from rich.progress import Progress
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.cli.console import Console
 from fastnst.errors import SettingError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.backends.mixing import choose_style
 from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
@@ -21,7 +21,7 @@ from fastnst.io.styles import installed_styles, live_style, network_of_style, us
 
 if TYPE_CHECKING:
     from fastnst.webcam.capture import Camera
-    from fastnst.webcam.screen import Screen
+    from fastnst.webcam.devices import Screen
     from fastnst.webcam.settings import WebcamResult
 
 POSITIVE = validators.Number(gte=1)
@@ -110,11 +110,11 @@ def webcam(
         Threads of the network on the CPU. By default one for each core.
     """
     # OpenCV reads its environment while it is imported; it takes a moment, as ONNX Runtime does.
-    from fastnst.io.opencv import load_opencv  # noqa: PLC0415
+    from fastnst.io.blending import load_opencv  # noqa: PLC0415
 
     load_opencv()
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
-    from fastnst.webcam.device import CameraSettings, open_camera  # noqa: PLC0415
+    from fastnst.webcam.devices import CameraSettings, open_camera  # noqa: PLC0415
     from fastnst.webcam.loop import run_webcam  # noqa: PLC0415
     from fastnst.webcam.settings import Controls, WebcamSettings  # noqa: PLC0415
 
@@ -122,7 +122,7 @@ def webcam(
     tell = console.print
     if size is not None and effects.stroke == "auto":
         effects = replace(effects, stroke=1.0)
-    style, effects = fitted(style, effects, fit, console)
+    style, effects = fitted(style, effects.of_film(), fit, console)
     style = _first_style(effects) if style is None else style
     styles, chosen = _styles(style)
     device = CameraSettings(
@@ -187,14 +187,14 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.webcam.player import open_film_player  # noqa: PLC0415 - imports PyAV
+    from fastnst.webcam.capture import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 
 
 def _screen(no_window: bool, useful_without: bool, tell: Callable[[str], None]) -> "Screen":
     """A window; none where there can be none, if the pictures also go elsewhere."""
-    from fastnst.webcam.screen import NoScreen, Window, why_no_window  # noqa: PLC0415
+    from fastnst.webcam.devices import NoScreen, Window, why_no_window  # noqa: PLC0415
 
     if no_window and not useful_without:
         raise SettingError("--no-window: the pictures would go nowhere; add --record FILE or --virtual-camera")

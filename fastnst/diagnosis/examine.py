@@ -15,10 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from fastnst.backends.backend import Provider
+from fastnst.backends.contract import Provider
 from fastnst.diagnosis.probes import LATE, Answer, probe
-from fastnst.machine.extras import TRAINING_PACKAGES
-from fastnst.machine.resources import has_nvidia_driver
+from fastnst.machine import TRAINING_PACKAGES, has_nvidia_driver
 
 Area: TypeAlias = Literal["versions", "providers", "cameras", "codecs", "weights", "styles"]
 Status: TypeAlias = Literal["ok", "absent", "wrong", "broken"]

@@ -78,7 +78,7 @@ def probe_import(module: str) -> Answers:
     """Import a package; torch also says which devices it has, ONNX Runtime whether it was built for NVIDIA's."""
     try:
         if module == "openvino":
-            from fastnst.backends.openvino_cpu import import_openvino  # noqa: PLC0415
+            from fastnst.backends.cpu import import_openvino  # noqa: PLC0415
 
             imported = import_openvino()
         else:

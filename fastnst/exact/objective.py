@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.color_control import ColorChoice, colour_rule, recolour_style
-from fastnst.exact.lbfgs import LBFGSDescent
+from fastnst.exact.optimizers import LBFGSDescent
 from fastnst.exact.regions import Guides
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.exact.style import Style, Styles, check_picture, crop_to, fitted_size, share_out

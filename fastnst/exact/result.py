@@ -20,8 +20,7 @@ from fastnst.exact.pyramid import Level
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
-from fastnst.machine.extras import installed_version
-from fastnst.machine.resources import peak_memory_mb
+from fastnst.machine import installed_version, peak_memory_mb
 
 
 @dataclass(frozen=True)

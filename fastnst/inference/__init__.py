@@ -4,5 +4,5 @@
 `webcam` and the public `Stylizer` read, call it and write. Below it, a `StyleSession` is one open network.
 Never imports torch.
 
-May import `io`, `machine`, `batch`, `backends`, `tiling`.
+May import `io`, `batch`, `backends`, `tiling`.
 """

@@ -9,14 +9,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places_of, settle_jobs
 from fastnst.batch.run import Perform, Task
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.layers import describe_look
+from fastnst.inference.paintings import NONE, Refinement
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.refining import NONE, Refinement
 from fastnst.inference.session import TileChoice
 from fastnst.io.addresses import delivered, fetched, is_address
 from fastnst.io.folders import READ_SUFFIXES, each_picture

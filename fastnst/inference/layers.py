@@ -11,7 +11,7 @@ from pathlib import Path
 from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import Effects, read_effects
 from fastnst.inference.masks import Mask, read_mask
-from fastnst.inference.refining import NONE, Refinement
+from fastnst.inference.paintings import NONE, Refinement
 from fastnst.inference.session import StyleSession
 
 _DIGITS = 12
@@ -79,6 +79,8 @@ def look_in_words(
         words.append("own colors")
     if effects.stroke != 1:
         words.append(f"stroke {effects.stroke}")
+    if effects.detail == "photo":
+        words.append("the photo's detail")
     if effects.input_noise != "auto":
         words.append(f"input noise {effects.input_noise:g}")
     if effects.look != "plain":

@@ -14,9 +14,9 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError
-from fastnst.io.download import fetch
+from fastnst.io.addresses import fetch
+from fastnst.io.blending import load_opencv, resample
 from fastnst.io.images import Frame, fit_long_side
-from fastnst.io.opencv import load_opencv, resample
 
 LookName: TypeAlias = Literal["plain", "subtle", "bold", "portrait"]
 

@@ -12,18 +12,28 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 
-from fastnst.backends.backend import Array, Backend, Provider, ProviderChoice, first_line
 from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, test_picture
-from fastnst.backends.contract import Contract, as_batch, extra_feeds, from_layout, read_contract, to_layout
+from fastnst.backends.contract import (
+    Array,
+    Backend,
+    Contract,
+    Provider,
+    ProviderChoice,
+    as_batch,
+    extra_feeds,
+    first_line,
+    from_layout,
+    read_contract,
+    to_layout,
+)
 from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_any, run_test_picture
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_styles_folder
-from fastnst.machine.resources import check_threads
-from fastnst.tiling.memory import one_piece_bytes, one_piece_excess, one_piece_limit
-from fastnst.tiling.pieces import paint_in_pieces
+from fastnst.machine import check_threads
+from fastnst.tiling.pieces import one_piece_bytes, one_piece_excess, one_piece_limit, paint_in_pieces
 
 if TYPE_CHECKING:
     from fastnst.tiling.tileable import TileProvider

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnst.errors import SettingError
+from fastnst.io.blending import load_opencv
 from fastnst.io.files import atomic_path
 from fastnst.io.images import Frame
-from fastnst.io.opencv import load_opencv
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

@@ -8,14 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from fastnst.backends.backend import Provider, ProviderChoice
 from fastnst.backends.choosing import Choice
-from fastnst.backends.contract import as_batch
+from fastnst.backends.contract import Provider, ProviderChoice, as_batch
 from fastnst.backends.mixing import StyleWeights
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.paintings import FIT_S, with_networks
+from fastnst.inference.paintings import FIT_S, Refinement, with_networks
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.refining import Refinement
 from fastnst.inference.session import TileChoice
 from fastnst.io.images import Frame
 

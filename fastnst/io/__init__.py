@@ -1,4 +1,4 @@
 """Pictures, folders, downloads and styles as files, and arithmetic on frames that needs no network.
 
-May import machine. All but `tensors` work without torch.
+May import no other package. All but `tensors` work without torch.
 """

@@ -11,13 +11,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fastnst.errors import InputError
-from fastnst.io.png import PngHeader
-from fastnst.machine.resources import available_memory
+from fastnst.machine import available_memory
+
+if TYPE_CHECKING:
+    from fastnst.io.formats import PngHeader
 
 MAX_PIXELS = 1_000_000_000
 """Largest picture that is read. Pillow takes anything above 89 megapixels for an attack; cameras are past that."""
@@ -139,7 +142,7 @@ def _check_pixels(path: Path, size: tuple[int, int]) -> None:
         raise InputError(f"{path}: {words}; reduce it")
 
 
-def check_claim(path: Path, picture: Image.Image, png: PngHeader | None) -> None:
+def check_claim(path: Path, picture: Image.Image, png: "PngHeader | None") -> None:
     """Raise InputError for a header that claims more pixels than so short a file can hold."""
     length = path.stat().st_size
     if png is not None:
@@ -196,7 +199,7 @@ def resolution(picture: Image.Image) -> tuple[float, float] | None:
     return None
 
 
-def color_codes(path: Path, picture: Image.Image, png: PngHeader | None) -> tuple[int, int] | None:
+def color_codes(path: Path, picture: Image.Image, png: "PngHeader | None") -> tuple[int, int] | None:
     """Primaries and transfer function by ITU-T H.273, where the file has them; None where it does not say."""
     if png is not None:
         return png.color_codes

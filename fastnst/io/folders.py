@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS, is_film
+from fastnst.io.formats import RAW_SUFFIXES
 from fastnst.io.images import WRITE_FORMATS
-from fastnst.io.tiff import RAW_SUFFIXES
 
 _EXTRA_SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL"}
 _INSTALLED = {kind for kind, module in EXTRA_READERS.items() if importlib.util.find_spec(module) is not None}

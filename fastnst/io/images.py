@@ -30,18 +30,18 @@ from fastnst.io.decoding import (
     unread_variant,
 )
 from fastnst.io.files import write_atomically
-from fastnst.io.pixels import fill_hidden, to_rgb_and_alpha
-from fastnst.io.png import (
+from fastnst.io.formats import (
     PngHeader,
     Source,
+    check_not_raw,
     mend_transparent_color,
+    open_deep_tiff,
     read_png_header,
     sixteen_bits,
     without_damaged_additions,
 )
-from fastnst.io.tiff import check_not_raw, open_deep_tiff
-from fastnst.io.tone_mapping import BT2020, HLG, PQ, is_known, is_srgb, to_srgb
-from fastnst.machine.extras import installed_version
+from fastnst.io.pixels import BT2020, HLG, PQ, fill_hidden, is_known, is_srgb, to_rgb_and_alpha, to_srgb
+from fastnst.machine import installed_version
 
 Frame: TypeAlias = npt.NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ import torch
 
 from fastnst.errors import SettingError
 from fastnst.losses.settings import Precision
-from fastnst.machine.resources import processor_name
+from fastnst.machine import processor_name
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from fastnst.errors import DownloadError, WeightsError
-from fastnst.io.download import Announce, Progress, fetch
+from fastnst.io.addresses import Announce, Progress, fetch
 from fastnst.losses.compact import load_compact, stands_in
 from fastnst.losses.settings import LossNetworkName, LossSettings, VGGName
 from fastnst.losses.vgg import Architecture, LossNetwork, Preprocessing, VGGFeatures

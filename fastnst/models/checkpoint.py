@@ -19,9 +19,15 @@ from fastnst.errors import CheckpointError
 from fastnst.io.files import parse_table, reading, write_atomically
 from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import bundled_models, fitted_name, fitted_styles_folder, is_painting
-from fastnst.models.johnson import UPSAMPLINGS, TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, Conditions, StyleNetwork
+from fastnst.models.network import (
+    UPSAMPLINGS,
+    ConditionalInstanceNorm2d,
+    ConditionalScale,
+    Conditions,
+    StyleNetwork,
+    TransformNet,
+)
 
 KINDS: dict[str, Callable[..., StyleNetwork]] = {"johnson": TransformNet, "live": LiveNet}
 """Kind to what builds it of its width, its blocks, its conditions and what else it has."""

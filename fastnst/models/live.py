@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastnst.models.johnson import convolution
 from fastnst.models.network import (
     DEVIATION,
     MEAN,
@@ -27,6 +26,7 @@ from fastnst.models.network import (
     Conditions,
     StyleNetwork,
     centred,
+    convolution,
     uncentred,
 )
 

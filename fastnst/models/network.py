@@ -1,8 +1,12 @@
-"""What every network that paints in one pass has in common, and painting with one in torch.
+"""What every network that paints in one pass has in common, painting with one in torch, and the best-known of them.
 
-The normalisation's scale and shift follow the style and its strength: "conditional instance normalization" of Dumoulin
+`TransformNet` is the image transformation network of Johnson et al. (2016). Differs from the paper: instance instead of
+batch normalization (Ulyanov et al. 2016), upsampling and a convolution instead of transposed convolutions
+(Odena et al. 2016), reflection padding at every convolution, a linear output instead of a scaled tanh.
+
+The normalization's scale and shift follow the style and its strength: "conditional instance normalization" of Dumoulin
 et al. (2017, "A learned representation for artistic style", section 2.2). All styles share the convolutions. Each
-normalisation has a table of scales and one of shifts, a row for each style; a mix of styles takes the same mix of rows
+normalization has a table of scales and one of shifts, a row for each style; a mix of styles takes the same mix of rows
 (their section 3.4). Strength is ours, by the same tables: further rows hold what is added to a style's own at the
 strengths 0.5 and 1.5, and, for all styles alike, at 0; in between they are mixed. At strength 1 nothing is added, so
 what is learnt at any strength serves all.
@@ -14,6 +18,7 @@ weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +26,7 @@ from torch.nn import functional as F
 
 from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame, to_image
+from fastnst.models import Upsampling
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 """Strengths with rows of their own; 1 has those of the styles."""
@@ -249,3 +255,68 @@ def stylize_frame(
     with torch.no_grad():
         stylized = network(padded(to_image(frame).to(device), network.stride), weights, strengths)
     return to_frame(stylized[..., :height, :width])
+
+
+UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
+
+
+def _doubled(upsampling: Upsampling) -> nn.Upsample:
+    if upsampling == "bilinear":
+        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Upsample(scale_factor=2)
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution that pads by reflection to keep the size (divided by the stride)."""
+    return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride))
+
+
+def normalized(inputs: int, outputs: int, kernel: int, stride: int = 1, *, conditions: Conditions = PLAIN) -> Chain:
+    """Convolution, instance normalisation with scale and shift, rectifier."""
+    return Chain(
+        convolution(inputs, outputs, kernel, stride), ConditionalInstanceNorm2d(outputs, conditions), nn.ReLU()
+    )
+
+
+class ResidualBlock(Conditioned):
+    """Two normalised convolutions beside the identity, no rectifier after the sum (Gross and Wilber 2016)."""
+
+    def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
+        super().__init__()
+        self.body = Chain(
+            normalized(channels, channels, 3, conditions=conditions),
+            convolution(channels, channels, 3),
+            ConditionalInstanceNorm2d(channels, conditions),
+        )
+
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        residual: Tensor = self.body(x, shares)
+        return x + residual
+
+
+class TransformNet(StyleNetwork):
+    """Works at a quarter of the size; `width` is the number of channels at full size: 32 in the paper."""
+
+    stride = 4
+
+    def __init__(
+        self, width: int = 32, blocks: int = 5, conditions: Conditions = PLAIN, upsampling: Upsampling = "nearest"
+    ) -> None:
+        super().__init__(conditions)
+        self.width, self.blocks = width, blocks
+        self.body = Chain(
+            normalized(3, width, 9, conditions=conditions),
+            normalized(width, 2 * width, 3, stride=2, conditions=conditions),
+            normalized(2 * width, 4 * width, 3, stride=2, conditions=conditions),
+            *(ResidualBlock(4 * width, conditions) for _ in range(blocks)),
+            _doubled(upsampling),
+            normalized(4 * width, 2 * width, 3, conditions=conditions),
+            _doubled(upsampling),
+            normalized(2 * width, width, 3, conditions=conditions),
+            convolution(width, 3, 9),
+        )
+
+    def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
+        """Image, (B, 3, H, W) in [0, 1], to stylized image, (B, 3, H, W), about [0, 1] but not clamped."""
+        return uncentred(self.body(centred(image), shares))

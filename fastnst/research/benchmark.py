@@ -6,26 +6,31 @@ that takes floats is charged for the conversion, which whoever runs it has to do
 
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TextIO, TypeAlias
 
 import numpy as np
 
-from fastnst.backends.backend import ProviderChoice
-from fastnst.backends.choosing import psnr_db
-from fastnst.machine.resources import check_threads, describe_machine
+from fastnst.backends.choosing import draw_picture, psnr_db
+from fastnst.backends.contract import Precision, Provider, ProviderChoice, first_line
+from fastnst.errors import FastNSTError
+from fastnst.inference.stylizer import Stylizer
+from fastnst.io.images import Frame
+from fastnst.machine import check_threads, describe_machine, peak_memory_mb
 
 WARM_UP = 4
 """Runs before the first that counts: accelerators open a session for the size at the third."""
 
-WORKER = ("-m", "fastnst.research.benchmark_worker")
+WORKER = ("-m", "fastnst.research.benchmark")
 """What Python is called with for a case."""
 
 
@@ -200,7 +205,7 @@ OpenCase: TypeAlias = Callable[[Case, int | None, Path], OpenedCase]
 
 
 class CaseProcess:
-    """One case in its process: benchmark_worker.py. A case that fails stays failed and costs no other."""
+    """One case in its process, which runs `serve`. A case that fails stays failed and costs no other."""
 
     def __init__(self, case: Case, threads: int | None, result: Path, command: Sequence[str] = WORKER) -> None:
         self._case = case
@@ -278,3 +283,51 @@ def _as_row(measurement: Measurement) -> dict[str, Any]:
         "times_ms": list(measurement.times_ms),
         "cpu_times_ms": list(measurement.cpu_times_ms),
     }
+
+
+def serve(questions: TextIO, answers: TextIO) -> None:
+    """Answer until the questions end."""
+    paint: Stylizer | None = None
+    frame = painted = np.empty((0, 0, 3), np.uint8)
+    result = ""
+    for line in questions:
+        try:
+            if line.strip() == "finish":
+                answer: dict[str, Any] = {"peak_memory_mb": peak_memory_mb()}
+                np.save(result, painted)
+            elif paint is None:
+                asked = json.loads(line)
+                paint = Stylizer(Path(asked["path"]), provider=asked["provider"], threads=asked["threads"])
+                result = asked["result"]
+                frame = _draw(asked["height"], asked["width"])
+                answer = {"ran_on": _in_words(paint.choice.provider, paint.choice.precision)}
+            else:
+                # The one before finds caches cold and threads asleep, which in a film they are not.
+                paint(frame)
+                started, cpu_started = time.perf_counter(), time.process_time()
+                painted = paint(frame)
+                elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
+                answer = {"elapsed_ms": elapsed_s * 1e3, "cpu_ms": cpu_s * 1e3}
+        except FastNSTError as error:
+            answer = {"error": str(error)}
+        except Exception as error:
+            answer = {"error": first_line(error)}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _draw(height: int, width: int) -> Frame:
+    """A frame of many small pictures: drawing it whole would need more memory than some networks."""
+    side = 256
+    rows, columns = -(-height // side), -(-width // side)
+    return np.ascontiguousarray(np.tile(draw_picture((side, side))[0], (rows, columns, 1))[:height, :width])
+
+
+def _in_words(provider: Provider, precision: Precision) -> str:
+    return provider + {"float32": "", "bfloat16": " bf16", "float16": " fp16"}[precision]
+
+
+if __name__ == "__main__":
+    # Libraries that print would end up between the answers.
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.stdin, channel)

@@ -19,7 +19,7 @@ from fastnst.io.folders import find_pictures
 from fastnst.io.images import Frame, Picture, read_frame, resize_frame, resize_long_side, write_picture
 from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
-from fastnst.report.drawing import draw_sheet
+from fastnst.report.report import draw_sheet
 from fastnst.research.evaluate import choose_evenly, read_sized
 from fastnst.research.networks import open_network
 

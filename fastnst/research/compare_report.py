@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnst.io.images import Frame, Picture, resize_frame, write_picture
 from fastnst.report.blocks import Cell, Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, mean_interval
-from fastnst.report.drawing import Theme, crop_detail, draw_plot, draw_sheet
-from fastnst.report.report import Report
+from fastnst.report.report import Report, Theme, crop_detail, draw_plot, draw_sheet
 from fastnst.research.compare import TABLE_STEPS, Comparer, Comparison, CurvePoint, Judged, shown_steps
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
-from fastnst.machine.resources import describe_machine
+from fastnst.machine import describe_machine
 from fastnst.report.blocks import Plot
-from fastnst.report.drawing import MARKERS, Theme, draw_plot
+from fastnst.report.report import MARKERS, Theme, draw_plot
 from fastnst.research.descent_worker import picture_file
 
 if TYPE_CHECKING:

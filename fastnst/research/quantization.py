@@ -18,8 +18,8 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from fastnst.backends.backend import first_line
 from fastnst.backends.choosing import psnr_db
+from fastnst.backends.contract import first_line
 from fastnst.backends.opening import check_style_file
 from fastnst.backends.trial import try_network
 from fastnst.errors import StyleError

@@ -25,8 +25,7 @@ from fastnst.report.blocks import (
     Text,
     mean_interval,
 )
-from fastnst.report.drawing import MARKERS, Theme, draw_plot
-from fastnst.report.report import Report
+from fastnst.report.report import MARKERS, Report, Theme, draw_plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,5 +2,5 @@
 
 Never imports torch.
 
-May import `io`, `machine`, `backends`.
+May import `io`, `backends`.
 """

@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from fastnst.backends.backend import Array
-from fastnst.backends.contract import from_layout, to_layout
+from fastnst.backends.contract import Array, from_layout, to_layout
 from fastnst.io.images import Frame
 from fastnst.tiling.featuremaps import FeatureMap, Moments, Numbers
 from fastnst.tiling.planning import Pass, TilingPlan

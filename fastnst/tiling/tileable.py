@@ -14,13 +14,21 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from fastnst.backends.backend import Array, UnavailableError, first_line
-from fastnst.backends.contract import Contract, Port, extra_feeds, read_contract, to_layout
-from fastnst.backends.onnx_cpu import CPU, ProviderEntry, denormals_as_zero
+from fastnst.backends.contract import (
+    Array,
+    Contract,
+    Port,
+    UnavailableError,
+    extra_feeds,
+    first_line,
+    read_contract,
+    to_layout,
+)
+from fastnst.backends.cpu import CPU, ProviderEntry, denormals_as_zero
 from fastnst.backends.onnx_device import Accelerator, prepare, provider_entries, why_not_loaded
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
-from fastnst.machine.resources import check_threads, default_threads
+from fastnst.machine import check_threads, default_threads
 from fastnst.tiling.geometry import Extent, Extents, Surroundings, walk
 from fastnst.tiling.surgery import Graph, build, fullest, initializers, load_graph, needed, refusal
 

@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from fastnst.backends.backend import Array
-from fastnst.backends.contract import as_batch, extra_feeds
+from fastnst.backends.contract import Array, as_batch, extra_feeds
 from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
-from fastnst.tiling.memory import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.painting import Painting, Surface, TileGrid
+from fastnst.tiling.pieces import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan
 from fastnst.tiling.surgery import fullest
 from fastnst.tiling.tileable import Part, Tileable, TileProvider, count_threads, evaluate_fixed

@@ -1,4 +1,4 @@
 """Training a feed-forward network on a style image.
 
-May import `io`, `machine`, `losses`, `models`, `metrics`.
+May import `io`, `losses`, `models`, `metrics`.
 """

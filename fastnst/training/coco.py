@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError, nearest_hint
-from fastnst.io.download import Announce, Progress, bytes_in, check_sha256, fetch
+from fastnst.io.addresses import Announce, Progress, bytes_in, check_sha256, fetch
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from fastnst.losses.precision import hardware
 from fastnst.training.checkpoint import Resume, check_folder
 from fastnst.training.distributed import is_main, joined, usual_device
 from fastnst.training.failures import Failures, length, spread
-from fastnst.training.monitor import Monitor, Validation, validate
 from fastnst.training.results import Saving, TrainResult
-from fastnst.training.run import GRADIENT_CLIPPING, TrainingRun
+from fastnst.training.run import GRADIENT_CLIPPING, Monitor, TrainingRun, Validation, validate
 from fastnst.training.settings import TrainSettings
 from fastnst.training.setup import Setup
 

@@ -18,9 +18,8 @@ from fastnst.errors import DivergedError
 from fastnst.io.images import Frame
 from fastnst.metrics.artifacts import PERIODS, blob_share, border_excess, grid_energy
 from fastnst.training.checkpoint import TrainState
-from fastnst.training.monitor import Monitor, Validation
 from fastnst.training.objective import TrainingObjective
-from fastnst.training.run import TrainingRun
+from fastnst.training.run import Monitor, TrainingRun, Validation
 
 RISE = 3.0
 """A loss that has risen to so many times its lowest, both smoothed, runs away."""

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from fastnst.errors import SettingError
 from fastnst.losses.compact import CompactFeatures
-from fastnst.machine.resources import available_memory
+from fastnst.machine import available_memory
 from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.schedule import SMALLEST_PLANNED_CROP
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings

@@ -21,8 +21,7 @@ from fastnst.errors import InputError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, read_frame
 from fastnst.io.styles import FOUNDATION, bundled_models, bundled_styles_folder, sample_pictures
-from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.references import beside, measure_painting, save_references
+from fastnst.losses.perceptual import PerceptualLoss, beside, measure_painting, save_references
 from fastnst.losses.weights import load_loss_network
 from fastnst.models.checkpoint import ModelInfo, build_network, init_from, load_model, save_model, size_of
 from fastnst.models.export import export_like

@@ -21,7 +21,7 @@ from fastnst.losses.settings import (
     StyleStatistic,
     check_fine_tuning,
 )
-from fastnst.models.johnson import Upsampling
+from fastnst.models import Upsampling
 from fastnst.renamed import with_current_names
 
 SMALLEST_CROP = 64

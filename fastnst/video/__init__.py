@@ -2,5 +2,5 @@
 
 Never imports torch.
 
-May import `io`, `machine`, `batch`, `backends`, `inference`.
+May import `io`, `batch`, `backends`, `inference`.
 """

@@ -15,12 +15,12 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from fastnst.errors import OutputError
+from fastnst.video.codecs import Transcoder
+from fastnst.video.containers import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.decoder import AnyPacket, FilmDamage, main_video, open_film, reason
 from fastnst.video.encoder import Encoding, add_alpha, add_encoder
 from fastnst.video.film import Film, Orientation, Track
-from fastnst.video.matroska import TrackChange, change_tracks, display_size, make_room
 from fastnst.video.tracks import Cut, add_tracks, copied_packets, kept_metadata
-from fastnst.video.transcoding import Transcoder
 from fastnst.video.writer import Segment
 
 if TYPE_CHECKING:

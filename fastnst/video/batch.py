@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places_of, settle_jobs
 from fastnst.batch.run import Perform, Task
 from fastnst.errors import InputError, OutputError

@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame, over_white
-from fastnst.io.tone_mapping import Floats, to_bt709_light
+from fastnst.io.pixels import Floats, to_bt709_light
 from fastnst.video.film import Colors
 
 _TABLE_SIDE = 49

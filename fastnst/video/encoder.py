@@ -28,8 +28,7 @@ from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.video.codecs import FIXED_QUALITY, encoder_options, takes_qscale
 from fastnst.video.color import FromRgb, has_alpha
 from fastnst.video.decoder import AnyPacket
-from fastnst.video.fields import MarkFields
-from fastnst.video.film import Colors
+from fastnst.video.film import Colors, MarkFields
 
 SEGMENT_FRAMES = 120
 """Frames between two places at which a stopped job can go on, and between two key frames."""

@@ -14,15 +14,15 @@ from av.video.format import VideoFormat
 from fastnst.errors import OutputError, SettingError, nearest_hint
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import format_of
-from fastnst.machine.resources import check_threads, usable_processors
+from fastnst.machine import check_threads, usable_processors
 from fastnst.video.codecs import DEFAULT_CODECS, encoder_threads, find_encoder, fitted_quality
 from fastnst.video.color import encoded_colors, has_alpha
+from fastnst.video.containers import language_notes
 from fastnst.video.encoder import Encoding, complete, eight_bits
 from fastnst.video.film import Film, Span, Track, swaps_sides
 from fastnst.video.frame_files import describe_animation, describe_frames, is_animated_webp, is_pattern, numbered_name
 from fastnst.video.job import left_identity
-from fastnst.video.languages import language_notes
-from fastnst.video.probing import probe
+from fastnst.video.reader import probe
 from fastnst.video.tracks import held_by_matroska, split_by_fit
 
 

@@ -23,8 +23,7 @@ from fastnst.video.assembly import Assembly, assemble
 from fastnst.video.color import lay_over
 from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
-from fastnst.video.fields import each_field
-from fastnst.video.film import Film, FilmFrame, swaps_sides, turn_back, turn_upright
+from fastnst.video.film import Film, FilmFrame, each_field, swaps_sides, turn_back, turn_upright
 from fastnst.video.frame_files import ANIMATED_WEBP, FrameFileWriter, find_frames, read_animation, read_frame_files
 from fastnst.video.job import JobFolder, left_identity
 from fastnst.video.plan import FilmPlan, refuse_existing

@@ -14,11 +14,10 @@ from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from fastnst.video.clock import MendedClock
+from fastnst.video.codecs import Transcoder, add_transcoder, encoded_layout, encoder_for
+from fastnst.video.containers import TrackChange, container_language, make_room, sound_description
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
-from fastnst.video.languages import container_language
-from fastnst.video.matroska import TrackChange, make_room, sound_description
-from fastnst.video.transcoding import Transcoder, add_transcoder, encoded_layout, encoder_for
 
 _COVER_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "bmp": "bmp"}
 # Written by muxers about the file at hand; copied, they would be wrong.

@@ -24,8 +24,7 @@ from fastnst.inference.steadying import Past, load_past, save_past
 from fastnst.video.color import FromRgb, ToPalette
 from fastnst.video.decoder import reason
 from fastnst.video.encoder import ALPHA_DATA, SEGMENT_FRAMES, Encoding, open_encoder
-from fastnst.video.fields import MarkFields
-from fastnst.video.film import FilmFrame
+from fastnst.video.film import FilmFrame, MarkFields
 from fastnst.video.job import JobFolder, SharedFolder, writing
 
 _MARK = b"fastnst segment 1\n"

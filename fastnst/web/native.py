@@ -23,12 +23,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 
-from fastnst.backends.backend import Provider, ProviderChoice
+from fastnst.backends.contract import Provider, ProviderChoice
+from fastnst.backends.mixing import find_network
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
-from fastnst.inference.refining import STEPS
+from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.noise import MAX_LEVELS, with_noise
-from fastnst.io.styles import find_style, installed_styles
+from fastnst.io.styles import installed_styles
 from fastnst.web.server import HOST
 from fastnst.web.work import KINDS, MOST_TRAINING_S, Work, do
 
@@ -388,4 +389,4 @@ def _answer(
 
 def named_styles(styles: Sequence[str]) -> dict[str, Path]:
     """The networks of a page that shows these styles, by its names for them."""
-    return {Path(style).stem: find_style(style) for style in styles}
+    return {Path(style).stem: find_network(style) for style in styles}

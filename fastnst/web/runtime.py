@@ -13,7 +13,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from fastnst.errors import DownloadError, SettingError
-from fastnst.io.download import Announce, check_sha256, fetch
+from fastnst.io.addresses import Announce, check_sha256, fetch
 
 VERSION = "1.30.0"
 """Of onnxruntime-web; 1.30 is the first whose WebGPU knows casts of uint8 (microsoft/onnxruntime#29839)."""
@@ -118,8 +118,8 @@ def _fetch_one(target: Path, url: str, announce: Announce, progress: ShowBytes) 
         check_sha256(unchecked, FILES[target.name].sha256, url)
     except (DownloadError, OSError) as error:
         raise DownloadError(
-            f"onnxruntime-web could not be fetched ({error}); without a network give --runtime DIR, the folder of "
-            f"npm's package onnxruntime-web {VERSION}"
+            f"onnxruntime-web could not be fetched ({error}); where only npm's packages can be had, "
+            f"npm install onnxruntime-web@{VERSION} and --runtime node_modules/onnxruntime-web"
         ) from error
     unchecked.replace(target)
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from PIL import Image
 
+from fastnst.backends.mixing import find_network
 from fastnst.errors import OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.io.noise import noise_tile, with_noise
-from fastnst.io.styles import LIVE, bundled_page, find_style, installed_styles, network_of_style, sample_picture
+from fastnst.io.styles import LIVE, bundled_page, installed_styles, network_of_style, sample_picture
 from fastnst.web.runtime import VERSION, copy_runtime
 
 RUNTIME = Path("runtime") / VERSION
@@ -85,7 +86,7 @@ def write_site(
         StyleError: no such style, or none that paints.
     """
     _check_target(folder, overwrite)
-    files = {Path(style).stem: find_style(style) for style in styles} if styles else installed_styles()
+    files = {Path(style).stem: find_network(style) for style in styles} if styles else installed_styles()
     files = dict(sorted(files.items(), key=lambda item: _rank(item[0])))
     with sole_writer(folder, folder=True):
         entries, kept = _write_styles(folder, files, strict=bool(styles), announce=announce)
@@ -168,7 +169,7 @@ def web_model(path: Path) -> bytes | None:
     """A network in the layout web; None for one that fastnst export did not write."""
     import onnx  # noqa: PLC0415 - takes a moment
 
-    from fastnst.backends.web_layout import to_web  # noqa: PLC0415
+    from fastnst.backends.wrapping import to_web  # noqa: PLC0415
 
     try:
         return bytes(to_web(onnx.load(path)).SerializeToString())

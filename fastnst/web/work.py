@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from fastnst.backends.backend import ProviderChoice
+from fastnst.backends.contract import ProviderChoice
 from fastnst.errors import FastNSTError, InputError
-from fastnst.inference.refining import Quality, choose_refinement
+from fastnst.inference.paintings import Quality, choose_refinement
 
 if TYPE_CHECKING:
     from fastnst.inference.effects import Effects
@@ -85,7 +85,7 @@ def _film(work: Work, report: Report) -> str:
         total = progress.total or progress.done
         report(progress.done / total, f"{progress.done} of {total} frames")
 
-    effects = _effects(work)
+    effects = _effects(work).of_film()
     with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
         result = stylize_film(pipeline, plan, on_progress=show)
     return f"{result.frames} frames in {result.elapsed_s:.0f} s on {result.choice.provider}"

@@ -2,5 +2,5 @@
 
 Never imports torch.
 
-May import `io`, `machine`, `backends`, `inference`, `video`.
+May import `io`, `backends`, `inference`, `video`.
 """

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fastnst.io.images import Frame
 from fastnst.webcam.inference_thread import StylizedShot
-from fastnst.webcam.keys import help_lines
+from fastnst.webcam.settings import help_lines
 
 Place: TypeAlias = Literal["top", "middle", "bottom"]
 

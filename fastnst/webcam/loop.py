@@ -17,12 +17,10 @@ from typing import TypeAlias
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.webcam.capture import Camera, Capture
 from fastnst.webcam.dashboard import Dashboard, Meter
-from fastnst.webcam.inference_thread import InferenceThread, StylizedShot
-from fastnst.webcam.keys import MIXING, Action, action_of, change_controls
+from fastnst.webcam.devices import Screen
+from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
 from fastnst.webcam.outlets import Outlets
-from fastnst.webcam.screen import Screen
-from fastnst.webcam.settings import WebcamResult, WebcamSettings
-from fastnst.webcam.size import SizeKeeper
+from fastnst.webcam.settings import MIXING, Action, WebcamResult, WebcamSettings, action_of, change_controls
 
 Clock: TypeAlias = Callable[[], float]
 

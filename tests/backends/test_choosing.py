@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fastnst.backends import choosing
-from fastnst.backends.backend import Array, Backend, Precision, Provider, UnavailableError
 from fastnst.backends.choosing import Choice, NetworkFile, choose_backend, psnr_db
 from fastnst.backends.choosing import test_picture as picture
+from fastnst.backends.contract import Array, Backend, Precision, Provider, UnavailableError
 from fastnst.errors import SettingError
 
 NETWORK = NetworkFile(Path("a.onnx"), lambda frames: {"frame": frames})

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from fastnst.backends import onnx_device
-from fastnst.backends.backend import UnavailableError
-from fastnst.backends.onnx_cpu import CPU, open_session
+from fastnst.backends.contract import UnavailableError
+from fastnst.backends.cpu import CPU, open_session
 from fastnst.backends.onnx_device import (
     ORT_NAMES,
     PRECISIONS,

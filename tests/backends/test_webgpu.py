@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from fastnst.backends import onnx_device
-from fastnst.backends.backend import UnavailableError
+from fastnst.backends.contract import UnavailableError
 from fastnst.backends.onnx_device import prepare
 
 SOFTWARE = Path("/usr/lib/chromium/vk_swiftshader_icd.json")

@@ -67,7 +67,7 @@ import fastnst.diagnosis.examine
 print("diagnosis", *heavy & set(sys.modules))
 for command in exporting:
     help_of(command)
-import fastnst.research.benchmark, fastnst.research.benchmark_worker
+import fastnst.research.benchmark, fastnst.research.benchmark
 print("export and benchmarks", *{"torch", "torchvision"} & set(sys.modules))
 """
 
@@ -240,7 +240,7 @@ def test_onnx_is_no_model(tmp_path: Path) -> None:
 def test_help_takes_no_memory_that_work_would_need(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastnst.machine.resources.available_memory", lambda: 1_000_000)
+    monkeypatch.setattr("fastnst.machine.available_memory", lambda: 1_000_000)
     for command in ("stylize", "optimize"):
         with pytest.raises(SystemExit) as stopped:
             main([command, "a.jpg", "--style", "starry", "-o", "b.jpg"])

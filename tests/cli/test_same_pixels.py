@@ -14,9 +14,8 @@ from fastnst.cli import main
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
 from fastnst.webcam.capture import Newest, Shot
-from fastnst.webcam.inference_thread import InferenceThread
+from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper
 from fastnst.webcam.settings import Controls
-from fastnst.webcam.size import SizeKeeper
 
 SIZE = (48, 64)
 DUO = """<ir_version: 8, opset_import: ["" : 17]>
@@ -32,13 +31,14 @@ OPTIONS: dict[str, dict[str, object]] = {
     "plain": {},
     "mix": {"strength": 0.6, "mix": "munch:3,monet:1"},
     "mask": {"mask": "mask.png", "feather": 3.0},
-    "stroke": {"stroke": 1.5},
+    "stroke": {"stroke": 2, "detail": "photo"},
     "brightness": {"brightness": "keep"},
     "look": {"look": "bold", "strength": 0.5},
     "all": {
         "strength": 0.7,
         "mix": "munch:1,monet:2",
         "stroke": 2.0,
+        "detail": "painted",
         "preserve_color": True,
         "mask": "mask.png",
         "brightness": "keep",

@@ -15,7 +15,7 @@ from PIL import Image
 from fastnst.backends import choosing
 from fastnst.cli import main
 from fastnst.io.images import read_frame
-from fastnst.machine.extras import installed_version
+from fastnst.machine import installed_version
 
 INVERT = """<ir_version: 8, opset_import: ["" : 17]>
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

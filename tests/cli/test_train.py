@@ -219,8 +219,8 @@ def test_a_loss_network_that_cannot_be_had_names_both_ways_out(
         raise OSError("no network")
 
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
-    monkeypatch.setattr("fastnst.io.download.urlopen", refuse)
-    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setattr("fastnst.io.addresses.urlopen", refuse)
+    monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", ())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     options = ["--style", str(style_picture), "--content", str(photos), "-o", str(tmp_path / "run")]
     status, said = run(capsys, *options, "--loss-network", "vgg19")

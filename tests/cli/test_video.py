@@ -18,7 +18,7 @@ from rich.console import Console
 
 from fastnst.cli import call
 from fastnst.cli import video as module
-from fastnst.cli.bars import film_progress
+from fastnst.cli.console import film_progress
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.video.encoder import SEGMENT_FRAMES

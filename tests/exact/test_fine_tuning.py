@@ -9,9 +9,8 @@ import torch
 
 from fastnst.errors import CheckpointError, SettingError, WeightsError
 from fastnst.exact.engine import optimize
-from fastnst.exact.lbfgs import LBFGSDescent
 from fastnst.exact.objective import PixelObjective, Subject
-from fastnst.exact.optimizers import AdamDescent
+from fastnst.exact.optimizers import AdamDescent, LBFGSDescent
 from fastnst.exact.pyramid import Level, plan_levels
 from fastnst.exact.result import OptimizeProgress, OptimizeResult, report
 from fastnst.exact.settings import OptimizeSettings
@@ -134,8 +133,8 @@ def test_weights_that_are_not_there_are_told_before_the_work(
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no way out")
 
-    monkeypatch.setattr("fastnst.io.download.urlopen", refuse)
-    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setattr("fastnst.io.addresses.urlopen", refuse)
+    monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", ())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FASTNST_LOSS_WEIGHTS", raising=False)
     seen: list[OptimizeProgress] = []

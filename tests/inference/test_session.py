@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from fastnst.backends.onnx_cpu import OnnxBackend
+from fastnst.backends.cpu import OnnxBackend
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
-from fastnst.tiling import memory
+from fastnst.tiling import pieces
 
 CROP = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized)
@@ -80,7 +80,7 @@ def in_one_piece(path: Path, frame: np.ndarray) -> np.ndarray:
 
 
 def test_small_pictures_in_one_piece(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 1)
+    monkeypatch.setattr(pieces, "available_memory", lambda: 1)
     with StyleSession(network, provider="cpu", tile="auto") as session:
         session(draw(200, 300))
         assert session.tiles.pictures == 0
@@ -103,17 +103,17 @@ def test_tiles_where_memory_is_short(network: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 * 2**30)
-    assert memory.one_piece_limit() == 4 * 2**30
-    monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
-    assert memory.one_piece_limit() == memory.PROCESS_BYTES + int(0.7 * 2**30)
+    monkeypatch.setattr(pieces, "available_memory", lambda: 10 * 2**30)
+    assert pieces.one_piece_limit() == 4 * 2**30
+    monkeypatch.setattr(pieces, "available_memory", lambda: 2**30)
+    assert pieces.one_piece_limit() == pieces.PROCESS_BYTES + int(0.7 * 2**30)
 
 
 @pytest.mark.parametrize("opset", [18, 17])
 def test_what_finds_no_room_is_refused(opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in tiles either: too little memory for one, or a network that knows none (opset 17)."""
     network, free = write(tmp_path / "network.onnx", opset=opset), 2**20
-    monkeypatch.setattr(memory, "available_memory", lambda: free)
+    monkeypatch.setattr(pieces, "available_memory", lambda: free)
     with StyleSession(network, provider="cpu", tile="auto" if opset == 17 else "off") as session:
         with pytest.raises(
             InputError, match=r"a picture of 1010x1000 takes about 0\.\d\d GB of memory in one piece"
@@ -129,9 +129,9 @@ def test_what_finds_no_room_is_refused(opset: int, tmp_path: Path, monkeypatch: 
 
 def test_estimates_by_hand() -> None:
     # 10 numbers of 4 bytes times 2.8, and 9 bytes for three copies of the picture.
-    assert memory.one_piece_bytes(10, 1000) - memory.PROCESS_BYTES == 121_000
+    assert pieces.one_piece_bytes(10, 1000) - pieces.PROCESS_BYTES == 121_000
     # 10 numbers of 2 bytes times 1.25.
-    assert memory.one_piece_bytes(10, 1000, "openvino", "bfloat16") - memory.PROCESS_BYTES == 34_000
+    assert pieces.one_piece_bytes(10, 1000, "openvino", "bfloat16") - pieces.PROCESS_BYTES == 34_000
 
 
 def test_off_and_always(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnst.backends import choosing, onnx_cpu, onnx_device
-from fastnst.backends.backend import UnavailableError
-from fastnst.backends.contract import Contract, extra_feeds
+from fastnst.backends import choosing, cpu, onnx_device
+from fastnst.backends.contract import Contract, UnavailableError, extra_feeds
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects
@@ -50,10 +49,8 @@ def test_views_need_no_copy_by_the_caller(invert: Path) -> None:
 def test_contiguous_frame_is_not_copied(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stylizer = Stylizer(invert, provider="cpu")
     seen: list[np.ndarray] = []
-    run = onnx_cpu.OnnxBackend.run
-    monkeypatch.setattr(
-        onnx_cpu.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1]
-    )
+    run = cpu.OnnxBackend.run
+    monkeypatch.setattr(cpu.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1])
     stylizer(FRAME)
     assert np.shares_memory(seen[0], FRAME)
 
@@ -286,9 +283,9 @@ def test_looking_for_other_providers_prints_nothing(invert: Path, capfd: pytest.
 
 def test_threads_reach_onnx_runtime(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int | None] = []
-    opened = onnx_cpu.open_session
+    opened = cpu.open_session
     monkeypatch.setattr(
-        onnx_cpu, "open_session", lambda path, entries, threads: (asked.append(threads), opened(path, entries))[1]
+        cpu, "open_session", lambda path, entries, threads: (asked.append(threads), opened(path, entries))[1]
     )
     Stylizer(invert, provider="cpu", threads=3)
     assert asked == [3]

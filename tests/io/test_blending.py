@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, match_colors
+from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, match_colors, resample
 from fastnst.io.images import Frame
 
 # More rows than one band has, so that seams between bands would show.
@@ -158,3 +158,14 @@ def test_flat_pictures_on_either_side() -> None:
     flat, photo = np.full((5, 4, 3), (10, 200, 90), np.uint8), picture(1, 0, 255)
     np.testing.assert_array_equal(match_colors(photo, flat), np.broadcast_to(flat[0, 0], photo.shape))
     assert match_colors(flat, photo).std(axis=(0, 1)) == pytest.approx(0)
+
+
+# OpenCV's quick resizing: values by hand.
+
+
+def test_resample_averages_when_it_shrinks() -> None:
+    stripes = np.zeros((4, 8, 3), np.uint8)
+    stripes[:, ::4] = 200
+    assert resample(stripes, (2, 2)).tolist() == [[[50] * 3] * 2] * 2
+    assert resample(stripes, (8, 16)).shape == (8, 16, 3)
+    assert resample(stripes, (4, 8)) is stripes

@@ -25,7 +25,7 @@ from fastnst.io.images import (
     signed,
     write_picture,
 )
-from fastnst.machine.extras import installed_version
+from fastnst.machine import installed_version
 
 # Two rows of three pixels, all different: a transposed, flipped or recoloured reading cannot go unseen.
 PIXELS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]], np.uint8)

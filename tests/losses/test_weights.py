@@ -106,7 +106,7 @@ def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
     state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(monkeypatch, server.publish(state, tmp_path))
-    monkeypatch.setattr("fastnst.io.download.PAUSES_S", (0.0,))
+    monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", (0.0,))
     server.first_ends_at = 1000
     said, done = [], []
     file = fetch_weights("vgg19", announce=said.append, progress=lambda *bytes_: done.append(bytes_))
@@ -128,7 +128,7 @@ def test_download_with_a_wrong_hash(
 
 
 def test_no_network_and_no_file_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
+    monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", ())
     publish(monkeypatch, "http://127.0.0.1:9/vgg19-0123abcd.pth")
     with pytest.raises(WeightsError) as caught:
         find_weights("vgg19")
@@ -311,7 +311,7 @@ def test_load_loss_network_of_another_depth_than_the_file(loss_weights: Path) ->
 def test_nothing_is_fetched_where_the_loss_network_is_not_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("fastnst.io.download.urlopen", lambda *_, **__: pytest.fail("a download"))
+    monkeypatch.setattr("fastnst.io.addresses.urlopen", lambda *_, **__: pytest.fail("a download"))
     assert chosen_network(LossSettings()).loss_network == "compact"
     network, provenance = load_loss_network(LossSettings())
     assert provenance.startswith("compact (stands in for vgg19")

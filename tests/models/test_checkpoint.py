@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from fastnst.errors import CheckpointError
 from fastnst.losses.losses import checkerboard_loss
 from fastnst.models.checkpoint import ModelInfo, build_network, in_words, load_model, read_safetensors, save_model
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 4, "blocks": 2}
 

@@ -10,9 +10,8 @@ from fastnst.errors import CheckpointError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.models import export
 from fastnst.models.checkpoint import ModelInfo, build_network, load_model, save_model
-from fastnst.models.johnson import TransformNet
 from fastnst.models.live import LiveNet
-from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, padded, stylize_frame
+from fastnst.models.network import ConditionalInstanceNorm2d, ConditionalScale, TransformNet, padded, stylize_frame
 from fastnst.tiling.surgery import load_graph
 
 SPEC: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1}

@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fastnst.research.benchmark import Benchmark, Case, CaseProcess, Measurement, run_benchmark
-from fastnst.research.benchmark_worker import serve
+from fastnst.research.benchmark import Benchmark, Case, CaseProcess, Measurement, run_benchmark, serve
 
 INVERT = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -15,7 +15,7 @@ from fastnst.io.blending import match_colors
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.vgg import Features
 from fastnst.metrics.perceptual import PerceptualMetrics
-from fastnst.report.drawing import draw_sheet
+from fastnst.report.report import draw_sheet
 from fastnst.research.evaluate import (
     MATCHED,
     PLAIN,
@@ -27,10 +27,9 @@ from fastnst.research.evaluate import (
     measure_sizes,
     read_sized,
 )
-from fastnst.research.evaluation_report import picture_grid, summarize
+from fastnst.research.evaluation_report import baseline_verdicts, gate_verdicts, pair_verdicts, picture_grid, summarize
 from fastnst.research.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
 from fastnst.research.networks import EvaluatedNetwork, digest
-from fastnst.research.verdicts import baseline_verdicts, gate_verdicts, pair_verdicts
 
 
 def pooled(image: Tensor) -> Features:

@@ -10,8 +10,7 @@ from torch import nn
 
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import Layout, to_onnx
-from fastnst.models.johnson import TransformNet
-from fastnst.models.network import StyleNetwork
+from fastnst.models.network import StyleNetwork, TransformNet
 
 INFO = ModelInfo(style="waves", network={"kind": "johnson", "width": 8, "blocks": 2}, provenance="a test")
 

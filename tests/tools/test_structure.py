@@ -94,6 +94,6 @@ def test_stacks_are_counted_across_threads(structure: ModuleType, tmp_path: Path
 
 
 def test_calls_inside_the_backend_do_not_count(structure: ModuleType) -> None:
-    stack = ["cli/video.py:run", "inference/session.py:__call__", "backends/onnx_cpu.py:run"]
-    assert structure.to_the_backend([*stack, "backends/onnx_cpu.py:_end"]) == stack
+    stack = ["cli/video.py:run", "inference/session.py:__call__", "backends/cpu.py:run"]
+    assert structure.to_the_backend([*stack, "backends/cpu.py:_end"]) == stack
     assert structure.to_the_backend(stack[:2]) == stack[:2]

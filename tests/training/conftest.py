@@ -7,7 +7,7 @@ import pytest
 from fastnst.training.settings import TrainSettings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(style_picture: Path, loss_weights: Path) -> TrainSettings:
     """Two channels, crops of 64 px, two layers of the loss network, nothing read by other processes."""
     return TrainSettings(

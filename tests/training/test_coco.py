@@ -24,7 +24,7 @@ from rich.console import Console
 from fastnst import cli
 from fastnst.cli.console import content_folder
 from fastnst.errors import DownloadError, SettingError
-from fastnst.io import download
+from fastnst.io import addresses
 from fastnst.training import coco
 from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
 
@@ -90,8 +90,8 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(addresses, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(addresses, "CHUNK_BYTES", 1000)
     with Server() as server:
         thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
         thread.start()
@@ -265,9 +265,9 @@ def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypat
         asked.append(request)
         raise URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
 
-    monkeypatch.setattr(download, "PAUSES_S", (1.0, 2.0, 4.0))
-    monkeypatch.setattr(download, "urlopen", unknown)
-    monkeypatch.setattr(download.time, "sleep", waited.append)
+    monkeypatch.setattr(addresses, "PAUSES_S", (1.0, 2.0, 4.0))
+    monkeypatch.setattr(addresses, "urlopen", unknown)
+    monkeypatch.setattr(addresses.time, "sleep", waited.append)
     with pytest.raises(DownloadError, match=r"name resolution; run the command again$"):
         log.fetch(tmp_path, ARCHIVES["val2017"])
     assert (len(asked), waited) == (2, [1.0])

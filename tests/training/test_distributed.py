@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pickle
-import re
 import signal
 import socket
 import subprocess
@@ -64,6 +63,16 @@ import json, os, pickle, sys
 import torch.distributed, fastnst.cli.train, fastnst.training.train
 from fastnst.__main__ import run
 from fastnst.models import export
+from torch.distributed.launcher.api import elastic_launch
+from torch.distributed.run import config_from_args, parse_args
+
+def work(arguments):
+    sys.argv[1:] = arguments
+    try:
+        run()
+    except SystemExit as ended:  # an agent waits for an answer of what it has begun
+        if ended.code:
+            raise RuntimeError(f"exit status {ended.code}") from ended
 
 with open(sys.argv[1], "rb") as graphs:
     export.GRAPHS.update(pickle.load(graphs))
@@ -78,11 +87,17 @@ for line in sys.stdin:
         os.environ |= asked["environment"]
         os.dup2(os.open(asked["says"], os.O_CREAT | os.O_WRONLY), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.argv[1:] = asked["arguments"]
-        run()
+        if "agent" in asked:
+            config, *_ = config_from_args(parse_args([*asked["agent"], "fastnst"]))
+            config.start_method = "fork"
+            elastic_launch(config, work)(asked["arguments"])
+        else:
+            sys.argv[1:] = asked["arguments"]
+            run()
         sys.exit()
 """
-"""Imports what a training imports, which takes seconds, once, and then forks a process for each rank asked for."""
+"""Imports what a training imports, which takes seconds, once, then forks a process for each rank asked for, or an
+agent as torchrun has it, which forks its workers in turn."""
 
 
 def free_port() -> int:
@@ -116,15 +131,29 @@ class Server:
         """Start what torchrun would start for so many processes; their numbers, and where they write what they say."""
         port, started = free_port(), []
         for rank in range(count):
-            group = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
+            group: dict[str, object] = {
+                "WORLD_SIZE": count,
+                "LOCAL_WORLD_SIZE": count,
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+            }
             group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            environment = {name: str(value) for name, value in group.items()}
-            self.count += 1
-            says = self.folder / f"said{self.count}"
-            pid = self.ask(arguments=arguments, environment=environment, says=str(says))
-            assert pid is not None
-            started.append((pid, says))
+            started.append(self._fork(arguments, group))
         return started
+
+    def agent(self, settings: list[str], arguments: list[str]) -> tuple[int, Path]:
+        """Start torchrun's agent with its own settings; its number, and where it and its workers write."""
+        # As docs/scale.md says for several agents.
+        environment = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": int("--nnodes=1:2" in settings)}
+        return self._fork(arguments, environment, agent=settings)
+
+    def _fork(self, arguments: list[str], environment: dict[str, object], **further: object) -> tuple[int, Path]:
+        self.count += 1
+        says = self.folder / f"said{self.count}"
+        given = {name: str(value) for name, value in environment.items()}
+        pid = self.ask(arguments=arguments, environment=given, says=str(says), **further)
+        assert pid is not None
+        return pid, says
 
     def statuses(self, started: list[tuple[int, Path]]) -> list[int | None]:
         """The exit status of each, when all have ended; what has not in time is killed."""
@@ -176,11 +205,12 @@ def assert_same(folder: Path, one: Path) -> None:
                 assert (found[name] - value).norm() <= 1e-4 * value.norm(), name
 
 
-def wait_for_checkpoint(folder: Path, agent: subprocess.Popen[str] | None = None) -> None:
+def wait_for_checkpoint(folder: Path, said: Path | None = None) -> None:
+    """Until the first is written; not where an agent has said, in that file, that its workers failed."""
     deadline = time.monotonic() + LIMIT_S
     while not (folder / CHECKPOINT).exists():
         assert time.monotonic() < deadline
-        assert agent is None or agent.poll() is None, agent.communicate()[0]
+        assert said is None or "Traceback" not in said.read_text(), said.read_text()
         time.sleep(0.005)
 
 
@@ -222,40 +252,22 @@ def test_three_processes_share_a_batch_of_four(
     assert_same(tmp_path / "run", one)
 
 
-LAUNCH = """
-import pickle, sys
-from fastnst.models import export
-with open(sys.argv.pop(1), "rb") as graphs:
-    export.GRAPHS.update(pickle.load(graphs))
-from fastnst.__main__ import run
-run()
-"""
-"""What torchrun starts: fastnst, with the graphs that this process has traced."""
-
-
 @contextlib.contextmanager
-def torchrun(server: Server, settings: list[str], train: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Start it; what it has begun does not outlive the block."""
-    launch = server.folder / "launch.py"
-    launch.write_text(LAUNCH)
-    command = [sys.executable, "-m", "torch.distributed.run", *settings, str(launch), str(server.folder / "graphs")]
-    # As docs/scale.md says for several agents.
-    alone = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": str(int("--nnodes=1:2" in settings)),
-    }
-    pipe = subprocess.PIPE
-    with subprocess.Popen([*command, *train], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=alone) as agent:
-        try:
-            yield agent
-        finally:
-            for process in [*workers(agent), agent]:
-                process.kill()
-
-
-def workers(agent: subprocess.Popen[str]) -> list[psutil.Process]:
+def left_to_end(*agents: tuple[int, Path]) -> Iterator[None]:
+    """What agents have begun does not outlive the block."""
     try:
-        return psutil.Process(agent.pid).children()
+        yield
+    finally:
+        for pid, _ in agents:
+            for process in workers(pid):
+                process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def workers(agent: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(agent).children()
     except psutil.NoSuchProcess:
         return []
 
@@ -277,18 +289,21 @@ def test_processes_started_again_do_not_find_the_addresses_of_those_before(monke
     assert store_of_restart() is None
 
 
+MEET = ("--rdzv-backend=c10d", "--rdzv-id=test", "--max-restarts=2")
+
+
 @pytest.mark.timeout(4 * LIMIT_S)
 @pytest.mark.slow
-def test_torchrun_begins_a_killed_worker_again(
+def test_an_agent_begins_a_killed_worker_again(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
 ) -> None:
     train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
-    with torchrun(server, ["--standalone", "--nproc-per-node=2", "--max-restarts=2"], train) as agent:
-        wait_for_checkpoint(tmp_path / "run", agent)
-        workers(agent)[-1].send_signal(signal.SIGKILL)
-        said = agent.communicate(timeout=LIMIT_S)[0]
-    assert agent.returncode == 0, said
-    assert re.search(r"Signal 9 \(SIGKILL\)|exitcode *: -9", said), said
+    agent = server.agent([*MEET, "--nproc-per-node=2", "--rdzv-endpoint=localhost:0"], train)
+    with left_to_end(agent):
+        wait_for_checkpoint(tmp_path / "run", agent[1])
+        workers(agent[0])[-1].send_signal(signal.SIGKILL)
+        (said,) = server.ended([agent], 0)
+    assert "Going on with" in said, said
     assert_same(tmp_path / "run", one)
 
 
@@ -299,18 +314,17 @@ def test_the_agent_that_is_left_goes_on_alone(
 ) -> None:
     """Two agents of one process each; the one that does not hold the meeting point is killed with its worker."""
     train = [*options(style_picture, loss_weights, photos, tmp_path / "run"), "--checkpoint-every-s=0"]
-    meet = ["--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=2", "--rdzv-backend=c10d", "--rdzv-id=test"]
-    meet += [f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
-    host, guest = (f"--rdzv-conf=last_call_timeout=8,read_timeout=300,is_host={number}" for number in (1, 0))
-    with torchrun(server, [*meet, host], train) as first, torchrun(server, [*meet, guest], train) as second:
-        wait_for_checkpoint(tmp_path / "run", first)
-        lost = workers(second)
-        second.kill()
+    meet = [*MEET, "--nnodes=1:2", "--nproc-per-node=1", f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
+    times = "last_call_timeout=4,read_timeout=300,keep_alive_interval=2"
+    first, second = (server.agent([*meet, f"--rdzv-conf={times},is_host={number}"], train) for number in (1, 0))
+    with left_to_end(first, second):
+        wait_for_checkpoint(tmp_path / "run", first[1])
+        lost = workers(second[0])
+        os.kill(second[0], signal.SIGKILL)
         for worker in lost:
             worker.kill()
-        said = first.communicate(timeout=LIMIT_S)[0]
+        (said,) = server.ended([first], 0)
     assert lost, said
-    assert first.returncode == 0, said
     assert_same(tmp_path / "run", one)
 
 

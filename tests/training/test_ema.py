@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fastnst.errors import SettingError
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT, start_ema, update_ema
 from fastnst.training.settings import TrainSettings

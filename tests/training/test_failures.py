@@ -13,14 +13,13 @@ from torch import Tensor
 
 from fastnst.errors import DivergedError
 from fastnst.losses.perceptual import Losses
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 from fastnst.training import engine, failures
 from fastnst.training.checkpoint import TrainState
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.failures import Flaw, LossGuard, PictureGuard, Rescue, measure_flaws, spread
-from fastnst.training.monitor import Validation
 from fastnst.training.objective import Paint, TrainingObjective
-from fastnst.training.run import TrainingRun
+from fastnst.training.run import TrainingRun, Validation
 from fastnst.training.settings import TrainSettings
 
 GOOD = {"content": 0.5, "style": 0.1, "total_variation": 0.0, "total": 1.0, "level": 0.5, "spread": 0.2}

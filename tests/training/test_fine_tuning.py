@@ -20,9 +20,9 @@ from fastnst.losses.weights import load_fine_tuning_network
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks
-from fastnst.training.monitor import Validation
 from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.results import TrainResult
+from fastnst.training.run import Validation
 from fastnst.training.settings import TrainSettings
 
 

@@ -1,11 +1,5 @@
 import dataclasses
 import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +13,7 @@ from fastnst.io.files import alone_in
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import FURTHER_TERMS
 from fastnst.models.checkpoint import ModelInfo, load_model, read_safetensors, save_model
-from fastnst.models.johnson import TransformNet
+from fastnst.models.network import TransformNet
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT, new_state
 from fastnst.training.settings import TrainSettings, of_their_time, plain
@@ -111,39 +105,6 @@ def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
     assert all(rest[step] == whole[step] for step in rest)
     with safe_open(tmp_path / "b" / CHECKPOINT, framework="pt") as opened:
         assert json.loads(opened.metadata()["progress"])["images"] == 3 * 3 + 3 * 2
-
-
-TRAIN = """
-import pickle, sys
-from fastnst.training.train import train
-settings, folder, content = pickle.load(sys.stdin.buffer)
-train(settings, folder, content=content)
-"""
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    longer = dataclasses.replace(settings, steps=15)
-    engine.run_training(longer, photos, tmp_path / "a")
-    eager = dataclasses.replace(longer, checkpoint_every_s=0.0)
-    killed = subprocess.Popen([sys.executable, "-c", TRAIN], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert killed.stdin is not None
-    with killed.stdin as asked:
-        pickle.dump((eager, tmp_path / "b", photos), asked)
-    checkpoint = tmp_path / "b" / CHECKPOINT
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-    killed.wait()
-    with safe_open(checkpoint, framework="pt") as opened:
-        assert json.loads(opened.metadata()["progress"])["step"] < 15
-    train(longer, tmp_path / "b", content=photos, resume=True)
-    for name, value in weights(tmp_path / "a").items():
-        assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
-    assert {file.name for file in (tmp_path / "b").glob("waves.*")} == {
-        *("waves.onnx", "waves.safetensors", "waves.md", "waves.jpg")
-    }
 
 
 def test_a_training_is_not_overwritten(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.exact.refinement import PictureRefiner
+from fastnst.exact.engine import PictureRefiner
 from fastnst.inference.effects import Effects
 from fastnst.inference.paintings import network_of, with_networks
 from fastnst.inference.style_files import read_style, remove_style
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.io.styles import bundled_models, installed_styles
-from fastnst.losses.references import beside, find_references, mixed, read_references, save_references
+from fastnst.losses.perceptual import beside, find_references, mixed, read_references, save_references
 from fastnst.models.checkpoint import find_model, load_model
 from fastnst.training import painting as painting_module
 

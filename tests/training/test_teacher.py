@@ -1,7 +1,7 @@
 """Imitating a trained network, and gradients that are cut."""
 
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from fastnst.training.objective import TrainingObjective
 from fastnst.training.results import model_info
 from fastnst.training.run import GRADIENT_CLIPPING
 from fastnst.training.settings import TrainSettings
-from fastnst.training.train import teacher_of, train, wants_teacher
+from fastnst.training.train import Trained, teacher_of, train, wants_teacher
 
 CPU = torch.device("cpu")
 
@@ -143,10 +143,35 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 # Trained first
 
 
+WIDTH = "fastnst.training.train.TEACHER_WIDTH"
+
+
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
-    monkeypatch.setattr("fastnst.training.train.TEACHER_WIDTH", 2)
+    monkeypatch.setattr(WIDTH, 2)
     return replace(tiny, network="live", width=16, name="student", steps=4)
+
+
+@dataclass
+class Distilled:
+    """A whole training of `live`, and what it said."""
+
+    folder: Path
+    trained: Trained
+    notes: list[str]
+    steps: list[set[str]]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: TrainSettings, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Distilled:
+    folder, notes, steps = tmp_path_factory.mktemp("whole") / "out", [], []  # type: ignore[var-annotated]
+    calls = TrainCallbacks(on_note=notes.append, on_step=lambda step: steps.append(set(step.losses)))
+    # Early exports come after a second: less than the teacher takes, more than the student.
+    settings = replace(tiny, network="live", width=16, name="student", steps=4, early_export_s=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WIDTH, 2)
+        trained = train(settings, folder, content=photos, callbacks=calls)
+    return Distilled(folder, trained, notes, steps)
 
 
 def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, teacher: Path) -> None:
@@ -162,22 +187,21 @@ def test_which_networks_get_a_teacher(tiny: TrainSettings, live: TrainSettings, 
 
 @pytest.mark.slow
 def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
-    live: TrainSettings, photos: Path, tmp_path: Path
+    live: TrainSettings, photos: Path, whole: Distilled
 ) -> None:
-    notes: list[str] = []
-    steps: list[set[str]] = []
-    calls = TrainCallbacks(on_note=notes.append, on_step=lambda step: steps.append(set(step.losses)))
-    trained = train(live, tmp_path / "out", content=photos, callbacks=calls)
-    assert trained.files is not None
-    large, info = load_model(tmp_path / "out" / "teacher" / "student.safetensors")
+    assert whole.trained.files is not None
+    large, info = load_model(whole.folder / "teacher" / "student.safetensors")
     assert (info.network["kind"], large.width) == ("johnson", 2)
-    assert [("distillation" in names) for names in steps] == [False] * 4 + [True] * 4
-    assert any(note.startswith("First its teacher") for note in notes)
-    _, own = load_model(trained.files.model)
+    assert [("distillation" in names) for names in whole.steps] == [False] * 4 + [True] * 4
+    assert any(note.startswith("First its teacher") for note in whole.notes)
+    _, own = load_model(whole.trained.files.model)
     assert "imitating student.safetensors (sha256 " in own.provenance
     assert own.network["kind"] == "live"
     with pytest.raises(OutputError, match="already holds a training"):
-        train(live, tmp_path / "out", content=photos)
+        train(live, whole.folder, content=photos)
+    # The student's first early export is after a second of its own training.
+    taught = next(number for number, note in enumerate(whole.notes) if note.startswith("The teacher is trained"))
+    assert not any(note.startswith("Step 1:") for note in whole.notes[taught:])
 
 
 def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> None:
@@ -195,9 +219,10 @@ def stop_at(at: int, settings: TrainSettings, photos: Path, folder: Path) -> Non
 
 @pytest.mark.parametrize("at", [2, 6])
 @pytest.mark.slow
-def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, tmp_path: Path, at: int) -> None:
+def test_goes_on_after_a_stop_in_either_part(
+    live: TrainSettings, photos: Path, tmp_path: Path, whole: Distilled, at: int
+) -> None:
     notes: list[str] = []
-    whole = train(live, tmp_path / "whole", content=photos)
     stop_at(at, live, photos, tmp_path / "out")
     told = saved_settings(tmp_path / "out")
     assert (told["network"], told["name"]) == ("live", "student")
@@ -207,7 +232,7 @@ def test_goes_on_after_a_stop_in_either_part(live: TrainSettings, photos: Path, 
     calls = TrainCallbacks(on_step=lambda step: seen.append(step.step), on_note=notes.append)
     again = train(live, tmp_path / "out", content=photos, resume=True, callbacks=calls)
     assert seen == ([4, 1, 2, 3, 4] if at == 2 else [4])  # the step that is under way is finished
-    for one, other in zip(again.result.network.parameters(), whole.result.network.parameters(), strict=True):
+    for one, other in zip(again.result.network.parameters(), whole.trained.result.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
@@ -277,17 +302,6 @@ def test_a_folder_does_not_hide_a_style_of_the_package(tmp_path: Path, monkeypat
     assert find_model(Path("starry")) == Path("starry")
 
 
-@pytest.mark.slow
-def test_the_first_preview_is_after_a_minute_of_its_own_training(
-    live: TrainSettings, photos: Path, tmp_path: Path
-) -> None:
-    notes: list[str] = []
-    settings = replace(live, early_export_s=1.0)  # less than the teacher takes, more than the student
-    train(settings, tmp_path, content=photos, callbacks=TrainCallbacks(on_note=notes.append))
-    trained = next(number for number, note in enumerate(notes) if note.startswith("The teacher is trained"))
-    assert not any(note.startswith("Step 1:") for note in notes[trained:])
-
-
 def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
     of = teacher_of(replace(live, budget="3m"))
     assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
@@ -303,7 +317,9 @@ def test_no_teacher_is_trained_by_several_processes(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_teacher_is_told_what_its_student_is_told(live: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_a_teacher_is_told_what_its_student_is_told(
+    tiny: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[tuple[torch.Size, ...]] = []
     build = setup.load_model
 
@@ -312,11 +328,12 @@ def test_a_teacher_is_told_what_its_student_is_told(live: TrainSettings, photos:
         network.register_forward_pre_hook(lambda _, inputs: told.append(tuple(value.shape for value in inputs)))
         return network, info
 
+    monkeypatch.setattr(setup, "load_model", watched)
     second = tmp_path / "second.png"
-    second.write_bytes(live.style[0].read_bytes())
-    both = replace(live, style=(*live.style, second), strength_input=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "load_model", watched)
-        train(both, tmp_path / "out", content=photos)
+    second.write_bytes(tiny.style[0].read_bytes())
+    spec: dict[str, int | str] = {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2, "strength": 1}
+    teacher = save(tmp_path / "teacher.safetensors", spec)
+    both = replace(tiny, style=(*tiny.style, second), strength_input=True, teacher=teacher, steps=2)
+    engine.run_training(both, photos, tmp_path / "out")
     assert (2, 2) in [shapes[1] for shapes in told if len(shapes) == 3]  # two pictures, two styles
     assert all(shapes[2] in ((2, 1), (1, 1)) for shapes in told)

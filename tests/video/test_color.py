@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastnst.errors import InputError
-from fastnst.io.tone_mapping import hlg_to_nits, nits_to_pq, pq_to_nits, roll_off
+from fastnst.io.pixels import hlg_to_nits, nits_to_pq, pq_to_nits, roll_off
 from fastnst.video.color import FromRgb, ToRgb, encoded_colors, read_colors, tone_table
 from fastnst.video.film import Colors
 

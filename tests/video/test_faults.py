@@ -20,8 +20,7 @@ from fastnst.video.decoder import FilmDamage, FilmDecoder, main_video, open_film
 from fastnst.video.film import Span
 from fastnst.video.job import job_folder
 from fastnst.video.plan import VideoSettings, plan_film
-from fastnst.video.probing import probe
-from fastnst.video.reader import read_frames
+from fastnst.video.reader import probe, read_frames
 
 Fixture = Any
 
@@ -257,13 +256,13 @@ def test_playlists_cannot_leave_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+def test_bytes_flipped_in_100_copies(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
     sources = [
         make_clip("film.mp4", frames=10, sounds=["eng"], subtitles="mov_text"),
         make_clip("film.mkv", frames=10, sounds=["eng"], subtitles="subrip", codec="mpeg4"),
     ]
     chance, outcomes, slowest = random.Random(7), {"whole": 0, "refused": 0}, 0.0
-    for number in range(200):
+    for number in range(100):
         source = sources[number % 2]
         content = bytearray(source.read_bytes())
         for _ in range(chance.choice((1, 3, 10, 40))):
@@ -287,7 +286,7 @@ def test_bytes_flipped_in_200_copies(make_clip: Fixture, paint: Fixture, tmp_pat
         assert not job_folder(output).exists()
         slowest = max(slowest, time.perf_counter() - started)
     assert slowest < 10
-    assert min(outcomes.values()) > 20, outcomes  # both happen, or the test tests nothing
+    assert min(outcomes.values()) > 10, outcomes  # both happen, or the test tests nothing
 
 
 @pytest.mark.parametrize("name", ["film.ts", "film.mkv"])

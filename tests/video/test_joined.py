@@ -12,8 +12,7 @@ from av import Packet
 
 from fastnst.video.clock import MendedClock
 from fastnst.video.film import Span
-from fastnst.video.probing import probe
-from fastnst.video.reader import read_frames
+from fastnst.video.reader import probe, read_frames
 
 Fixture = Any
 RATE = Fraction(25)

@@ -295,7 +295,7 @@ def test_other_containers(
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["bikes.mp4", "car-detection.mp4", "cockatoo.mp4", "fox.mp4"])
+@pytest.mark.parametrize("name", ["bikes.mp4", "car-detection.mp4"])
 def test_real_films(paint: Fixture, read: Fixture, tmp_path: Path, name: str) -> None:
     source = REAL / name
     if not source.exists():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from av.codec import CodecContext
 
-from fastnst.video.fields import first_field
+from fastnst.video.film import first_field
 
 Fixture = Any
 RATE = Fraction(25)

@@ -9,10 +9,10 @@ import pytest
 
 from fastnst.errors import InputError
 from fastnst.video import reader
+from fastnst.video.codecs import add_transcoder
 from fastnst.video.film import Span
 from fastnst.video.plan import VideoSettings, plan_film
-from fastnst.video.probing import probe
-from fastnst.video.transcoding import add_transcoder
+from fastnst.video.reader import probe
 
 Fixture = Any
 

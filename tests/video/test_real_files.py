@@ -16,11 +16,10 @@ from fastnst.inference.session import StyleSession
 from fastnst.io.images import read_picture
 from fastnst.video.batch import plan_films
 from fastnst.video.codecs import fitted_quality
+from fastnst.video.containers import display_size
 from fastnst.video.film import Span
-from fastnst.video.matroska import display_size
 from fastnst.video.plan import VideoSettings, plan_film
-from fastnst.video.probing import probe
-from fastnst.video.reader import read_frames
+from fastnst.video.reader import probe, read_frames
 
 Fixture = Any
 

@@ -19,8 +19,7 @@ from fastnst.video import plan
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Span
 from fastnst.video.job import JobFolder, job_folder
-from fastnst.video.probing import probe
-from fastnst.video.reader import read_frames
+from fastnst.video.reader import probe, read_frames
 from fastnst.video.stylize import FilmProgress
 from fastnst.video.writer import EncodedFrame, SegmentWriter, load_segment
 

@@ -124,8 +124,8 @@ def test_another_file_than_was_published_is_removed(published: str, tmp_path: Pa
 
 
 def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnst.io.download.PAUSES_S", ())
-    with pytest.raises(DownloadError, match="without a network give --runtime DIR") as raised:
+    monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", ())
+    with pytest.raises(DownloadError, match=r"npm install onnxruntime-web@.* and --runtime node_modules/") as raised:
         fetched("http://127.0.0.1:9/")
     assert "\n" not in str(raised.value)
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from fastnst.webcam.settings import mix_weights, split_view
+from fastnst.webcam.settings import (
+    BINDINGS,
+    Action,
+    Controls,
+    action_of,
+    change_controls,
+    help_lines,
+    mix_weights,
+    split_view,
+)
 
 
 def flat(*colour: int) -> np.ndarray:
@@ -30,3 +39,93 @@ def test_split_view_shows_the_photo_on_the_left() -> None:
     np.testing.assert_array_equal(row[:, 0], [0, 0, 255, 255, 200, 200])
     np.testing.assert_array_equal(row[:, 2], [200, 200, 255, 255, 0, 0])
     assert painted.max() == 200  # not changed
+
+
+# What each key does to the controls.
+
+
+@pytest.mark.parametrize(
+    ("keys", "style"),
+    [("n", 1), ("nn", 2), ("nnn", 0), ("p", 2), ("3", 2), ("4", 0), ("0", 0), ("3p", 1), ("N", 1), ("²", 0)],
+)
+def test_styles(keys: str, style: int) -> None:
+    controls = Controls()
+    for key in keys:
+        controls = change_controls(controls, key, styles=3, mixes=1)
+    assert controls.style == style
+
+
+def test_arrows() -> None:
+    assert change_controls(Controls(), "right", 3, 1).style == 1
+    assert change_controls(Controls(), "left", 3, 1).style == 2
+
+
+def test_strength_stays_between_nothing_and_full() -> None:
+    controls = Controls()
+    assert change_controls(controls, "+", 1, 1).strength == 1
+    for _ in range(3):
+        controls = change_controls(controls, "-", 1, 1)
+    assert controls.strength == 0.7
+    for _ in range(20):
+        controls = change_controls(controls, "-", 1, 1)
+    assert controls.strength == 0
+    assert change_controls(controls, "=", 1, 1).strength == 0.1
+
+
+def test_networks_that_take_more_than_the_full_strength() -> None:
+    controls = Controls()
+    for _ in range(7):
+        controls = change_controls(controls, "+", 1, 1, most=1.5)
+    assert controls.strength == 1.5
+    # Another network, which ends at 1, is chosen.
+    assert change_controls(controls, "-", 1, 1).strength == 0.9
+    assert change_controls(controls, "+", 1, 1).strength == 1
+
+
+def test_mixing() -> None:
+    controls = change_controls(Controls(), ".", 1, mixes=3)
+    assert controls.mix == 0
+    controls = change_controls(controls, ".", 1, mixes=3)
+    assert controls.mix == 0.25
+    controls = change_controls(change_controls(controls, ",", 1, mixes=3), ",", 1, mixes=3)
+    assert controls.mix == 2.75
+    assert change_controls(controls, "m", 1, mixes=3).mix is None
+    assert change_controls(Controls(), ".", 1, mixes=1).mix is None
+    # What was asked for at the start ends with the first such key, and with another style.
+    named = Controls(weights={"munch": 1})
+    assert change_controls(named, ".", 1, mixes=3) == Controls(mix=0)
+    assert change_controls(named, "m", 1, mixes=3) == Controls()
+    assert change_controls(named, "+", 1, mixes=3, most=1.5).weights == {"munch": 1}
+    assert change_controls(named, "n", 2, mixes=3).weights is None
+
+
+def test_another_style_is_not_mixed_as_the_one_before() -> None:
+    assert change_controls(Controls(mix=1.5), "n", 2, 3).mix is None
+    assert change_controls(Controls(mix=1.5), "1", 2, 3).mix == 1.5
+
+
+def test_switches() -> None:
+    assert change_controls(Controls(), "c", 1, 1).preserve_color
+    assert not change_controls(Controls(preserve_color=True), "C", 1, 1).preserve_color
+    assert change_controls(Controls(), "o", 1, 1).split
+
+
+def test_other_keys_change_no_look() -> None:
+    for key in ("x", "q", "escape", "s", "r", "f", "h", "?", "i", ""):
+        assert change_controls(Controls(), key, 3, 3) == Controls()
+
+
+def test_no_key_has_two_meanings() -> None:
+    keys = [key for binding in BINDINGS for key in binding.keys]
+    assert len(keys) == len(set(keys))
+    assert {binding.action for binding in BINDINGS} == set(Action)
+    assert action_of("escape") is Action.QUIT
+    assert action_of("x") is None
+
+
+def test_help_names_keys_and_styles() -> None:
+    lines = help_lines(["starry", "wave"])
+    assert "s:  snapshot" in lines
+    assert "q  Esc:  quit" in lines
+    assert lines[-2:] == ("1:  starry", "2:  wave")
+    assert len(help_lines([str(number) for number in range(20)])) == len(BINDINGS) + 9

@@ -1,4 +1,0 @@
-"""What this computer has: processors, memory, GPUs, packages for training.
-
-May import `fastnst.errors` only.
-"""
