@@ -13,11 +13,13 @@ from cyclopts import Parameter, validators
 
 from fastnst.backends.contract import ProviderChoice
 from fastnst.backends.mixing import choose_style
+from fastnst.cli.batch import COMPUTATION
 from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import installed_styles, live_style, network_of_style, user_styles_folder
+from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.webcam.capture import Camera
@@ -39,9 +41,9 @@ def webcam(
     mirror: Annotated[bool, FLAG] = False,
     target_fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
-    fit: float = FIT_S,
-    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
-    steady: float = 0.0,
+    fit: Annotated[float, LOOK] = FIT_S,
+    effects: Annotated[Effects, Parameter(name="*", negative=(), group=LOOK.group)] = PLAIN,
+    steady: Annotated[float, LOOK] = 0.0,
     split_screen: Annotated[bool, FLAG] = False,
     record: Path | None = None,
     overwrite: Annotated[bool, FLAG] = False,
@@ -50,8 +52,8 @@ def webcam(
     no_window: Annotated[bool, FLAG] = False,
     frames: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
-    provider: ProviderChoice = "auto",
-    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    provider: Annotated[ProviderChoice, Parameter(group=COMPUTATION)] = "auto",
+    threads: Annotated[int | None, Parameter(group=COMPUTATION, validator=POSITIVE)] = None,
 ) -> None:
     """Stylize a camera's pictures live. Press h for the keys, q to quit.
 
