@@ -2,30 +2,36 @@
 
     taskset -c 0,1 python tools/page_speed.py --style starry-live --threads 1 2
     python tools/page_speed.py --film cockatoo.mp4 --sizes 480 --seconds 20
+    python tools/page_speed.py --visits 3
 
 Debian's Chromium without a GPU, as playwright starts it, with a film as its camera (640 x 480; without --film drifting
 waves). Each row is a page of its own, which has painted ten frames before anything counts. Stages are medians by the
 clock, as the page's own table (Speed) names them. The last two columns are processor time of all of the browser's
 processes: for each frame, and each second with the camera on and nothing painted, which the former leaves out. They
 still mean something on a computer with other work to do.
+
+With --visits, something else: what a first visit loads, and how long it takes until the first painted picture stands;
+then the same page once more without a network. Each first visit is in a profile of its own.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from fastnst.io.styles import live_style, network_of_style
 from fastnst.machine import describe_machine
 from fastnst.web.runtime import runtime_folder
-from fastnst.web.server import serving
+from fastnst.web.server import PageHandler, serving
 from fastnst.web.site import RUNTIME, write_site
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -44,6 +50,18 @@ LISTEN = """() => {
     set: (stages) => { latest = stages; log.push({ at: performance.now(), ...stages }); },
   });
 }"""
+
+
+class CountingHandler(PageHandler):
+    """Notes what it sends."""
+
+    sent: ClassVar[list[int]] = []
+    """Bytes of each file, without what HTTP adds."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file."""
+        self.sent.append(os.fstat(source.fileno()).st_size)
+        super().copyfile(source, outputfile)
 
 
 def drawn_frames(count: int = 30) -> Iterator[np.ndarray]:
@@ -136,6 +154,29 @@ def measure(browser: Browser, address: str, seconds: float) -> dict[str, Any]:
     return {**said, **figures, "fps": len(log) / elapsed, "cpu": own, "idle": 1000 * idle_rate}
 
 
+def painted_s(page: Page) -> float:
+    """Wait for the first painted picture; returns the seconds since the page was asked for."""
+    page.wait_for_function("window.fastnst?.state.last")
+    return float(page.evaluate("performance.now()")) / 1000
+
+
+def visit(browser: Browser, address: str) -> str:
+    """Visit the page as never before, then without a network; returns a row of the table."""
+    context = browser.new_context()
+    context.set_default_timeout(300_000)
+    page = context.new_page()
+    CountingHandler.sent.clear()
+    page.goto(address)
+    first = painted_s(page)
+    page.wait_for_load_state("networkidle")
+    sent = list(CountingHandler.sent)
+    context.set_offline(True)
+    page.reload()
+    second = painted_s(page)
+    context.close()
+    return f"| {sum(sent) / 1e6:.1f} MB in {len(sent)} files | {first:.1f} | {second:.1f} |"
+
+
 def table_row(figures: dict[str, Any]) -> str:
     """One row of the table."""
     stages = " | ".join(f"{figures[stage]:.1f}" for stage in STAGES)
@@ -146,33 +187,45 @@ def table_row(figures: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--style", default="starry-live")
+    parser.add_argument("--style", default=live_style())
     parser.add_argument("--sizes", type=int, nargs="+", default=[320, 480, 640], help="longest sides")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--film", type=Path, help="what the camera sees")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--runtime", type=Path, default=NPM if NPM.is_dir() else None, help="folder of onnxruntime-web")
+    parser.add_argument("--visits", type=int, default=0, help="measure so many first visits instead")
     options = parser.parse_args(arguments)
     machine = describe_machine()
     print(
         f"{machine['processor']}, {machine['processors']} processors, load {machine['load_before']}; {options.style}; "
         f"{options.film.name if options.film else 'drawn waves'}"
     )
-    print(f"| size | engine | frames a second | {' | '.join(STAGES)} | processor ms a frame | idle ms a second |")
-    print(f"|{'---|' * (len(STAGES) + 5)}")
     runtime = runtime_folder(options.runtime, announce=print, progress=lambda _done, _total: None)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         site, camera = Path(folder) / "site", Path(folder) / "camera.y4m"
-        write_site(site, [options.style], None)
+        write_site(site, [network_of_style(options.style)], None)
         write_camera(camera, film_frames(options.film) if options.film else drawn_frames())
         fake = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}", "--no-sandbox"]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=fake)
-        with serving({"": site, f"{RUNTIME.as_posix()}/": runtime}, 0) as port:
-            for threads in options.threads:
-                for size in options.sizes:
-                    query = f"?engine=wasm&no-worker&fps=60&size={size}&threads={threads}"
-                    print(table_row(measure(browser, f"http://127.0.0.1:{port}/{query}", options.seconds)), flush=True)
+        with serving({"": site, f"{RUNTIME.as_posix()}/": runtime}, 0, handler=CountingHandler) as port:
+            for row in rows(browser, f"http://127.0.0.1:{port}/", options):
+                print(row, flush=True)
         browser.close()
+
+
+def rows(browser: Browser, address: str, options: argparse.Namespace) -> Iterator[str]:
+    """The table, row by row."""
+    if options.visits:
+        yield "| loaded | s to the first painted picture | s without a network |\n|---|---|---|"
+        for _ in range(options.visits):
+            yield visit(browser, f"{address}?engine=wasm")
+        return
+    yield f"| size | engine | frames a second | {' | '.join(STAGES)} | processor ms a frame | idle ms a second |"
+    yield f"|{'---|' * (len(STAGES) + 5)}"
+    for threads in options.threads:
+        for size in options.sizes:
+            query = f"?engine=wasm&no-worker&fps=60&size={size}&threads={threads}"
+            yield table_row(measure(browser, f"{address}{query}", options.seconds))
 
 
 if __name__ == "__main__":

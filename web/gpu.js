@@ -3,6 +3,7 @@
  * Painting on WebGPU without reading back: frame -> texture -> buffer -> network -> buffer -> canvas.
  */
 
+import { SILENCE, TILE, inputNoise } from "./noise.js";
 import { conditionFeeds } from "./painters.js";
 
 /**
@@ -18,13 +19,15 @@ struct Sizes {
   taps: u32, unused: u32,
 }`;
 
-// The planes of a photo reduced to the size to paint at: the mean of taps x taps samples for each pixel, 0 to 255.
-// Padded as pixels.js does it.
+// The photo reduced to the size to paint at, the mean of taps x taps samples for each pixel in whole levels, and the
+// planes of the same with noise. Padded as pixels.js does it.
 const PREPARE = `${SIZES}
 @group(0) @binding(0) var photo: texture_2d<f32>;
 @group(0) @binding(1) var between: sampler;
 @group(0) @binding(2) var<storage, read_write> planes: array<f32>;
-@group(0) @binding(3) var<uniform> sizes: Sizes;
+@group(0) @binding(3) var<storage, read_write> kept: array<u32>;
+@group(0) @binding(4) var<storage, read> noise: array<i32>;
+@group(0) @binding(5) var<uniform> sizes: Sizes;
 
 fn source(place: u32, side: u32) -> u32 {
   let extended = max(side, sizes.least);
@@ -36,26 +39,29 @@ fn source(place: u32, side: u32) -> u32 {
 fn prepare(@builtin(global_invocation_id) at: vec3u) {
   if (at.x >= sizes.columns || at.y >= sizes.rows) { return; }
   let size = vec2f(f32(sizes.width), f32(sizes.height));
-  let corner = vec2f(f32(source(at.x, sizes.width)), f32(source(at.y, sizes.height)));
+  let pixel = vec2u(source(at.x, sizes.width), source(at.y, sizes.height));
   var sum = vec3f(0);
   for (var y = 0u; y < sizes.taps; y++) {
     for (var x = 0u; x < sizes.taps; x++) {
       let inside = (vec2f(f32(x), f32(y)) + 0.5) / f32(sizes.taps);
-      sum += textureSampleLevel(photo, between, (corner + inside) / size, 0).rgb;
+      sum += textureSampleLevel(photo, between, (vec2f(pixel) + inside) / size, 0).rgb;
     }
   }
-  let level = 255 * sum / f32(sizes.taps * sizes.taps);
+  let whole = vec3u(255 * sum / f32(sizes.taps * sizes.taps) + 0.5);
+  let more = noise[(pixel.y % TILE) * TILE + pixel.x % TILE];
+  let level = vec3f(clamp(vec3i(whole) + more, vec3i(0), vec3i(255)));
   let area = sizes.columns * sizes.rows;
   let place = at.y * sizes.columns + at.x;
+  kept[place] = whole.r | (whole.g << 8) | (whole.b << 16);
   planes[place] = level.r;
   planes[place + area] = level.g;
   planes[place + 2 * area] = level.b;
-}`;
+}`.replaceAll("TILE", `${TILE}u`);
 
 // Planes as pixels, with the photo's colors where they are kept, as keepColors in pixels.js.
 const FINISH = `${SIZES}
 @group(0) @binding(0) var<storage, read> painted: array<f32>;
-@group(0) @binding(1) var<storage, read> photo: array<f32>;
+@group(0) @binding(1) var<storage, read> kept: array<u32>;
 @group(0) @binding(2) var<uniform> sizes: Sizes;
 
 @vertex
@@ -74,7 +80,7 @@ fn finish(@builtin(position) at: vec4f) -> @location(0) vec4f {
   let place = u32(at.y) * sizes.columns + u32(at.x);
   var level = vec3f(painted[place], painted[place + area], painted[place + 2 * area]);
   if (sizes.keep_colors == 1) {
-    let own = vec3f(photo[place], photo[place + area], photo[place + 2 * area]);
+    let own = vec3f((vec3u(kept[place]) >> vec3u(0, 8, 16)) & vec3u(255));
     level = own + luma(level) - luma(own);
   }
   return vec4f(level / 255, 1);
@@ -119,31 +125,36 @@ export class GpuPainter {
     });
     this.between = device.createSampler({ magFilter: "linear", minFilter: "linear" });
     this.sizes = device.createBuffer({ size: 32, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    this.noise = device.createBuffer({ size: 4 * TILE * TILE, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
+    /** What is in that buffer, zeros at first. */ this.noiseThere = SILENCE;
     this.canvas = new OffscreenCanvas(1, 1);
     this.closed = false;
     /** @type {GPUTexture | null} */ this.texture = null;
     /** @type {GPUBuffer | null} */ this.planes = null;
+    /** @type {GPUBuffer | null} */ this.kept = null;
   }
 
   /** @param {PaintJob} job */
   async paint({ frame, width, height, conditions, keepColors }) {
     const { least, stride } = this.opened.contract;
     const [columns, rows] = [width, height].map((side) => Math.ceil(Math.max(side, least) / stride) * stride);
+    await this.useNoise(conditions.inputNoise);
     const started = performance.now();
     const texture = this.copy(frame);
     const copied = performance.now();
     const taps = Math.max(1, Math.ceil(texture.width / width), Math.ceil(texture.height / height));
     const sizes = [width, height, columns, rows, least, Number(keepColors), Math.min(taps, 8), 0];
     this.device.queue.writeBuffer(this.sizes, 0, Uint32Array.from(sizes));
-    const planes = this.room(3 * 4 * columns * rows);
-    this.fill(texture, planes, columns, rows);
+    const planes = (this.planes = this.room(this.planes, 3 * 4 * columns * rows));
+    const kept = (this.kept = this.room(this.kept, 4 * columns * rows));
+    this.fill(texture, planes, kept, columns, rows);
     const frameTensor = this.ort.Tensor.fromGpuBuffer(planes, { dataType: "float32", dims: [1, 3, rows, columns] });
     const feeds = { ...conditionFeeds(this.ort, this.opened.contract, conditions), frame: frameTensor };
     const prepared = performance.now();
     const { stylized } = await this.session.run(feeds);
     await this.device.queue.onSubmittedWorkDone();
     const ran = performance.now();
-    const picture = this.show(/** @type {GPUBuffer} */ (stylized.gpuBuffer), planes, width, height);
+    const picture = this.show(/** @type {GPUBuffer} */ (stylized.gpuBuffer), kept, width, height);
     stylized.dispose();
     const stages = { copy: copied - started, prepare: prepared - copied, network: ran - prepared };
     return { picture, stages: { ...stages, finish: performance.now() - ran } };
@@ -165,25 +176,36 @@ export class GpuPainter {
     return this.texture;
   }
 
-  /** @param {number} bytes */
-  room(bytes) {
+  /** @param {number} levels */
+  async useNoise(levels) {
+    const noise = await inputNoise(levels);
+    if (noise !== this.noiseThere) this.device.queue.writeBuffer(this.noise, 0, Int32Array.from(noise));
+    this.noiseThere = noise;
+  }
+
+  /**
+   * A buffer of so many bytes: the one there is, where it fits.
+   * @param {GPUBuffer | null} there
+   * @param {number} bytes
+   */
+  room(there, bytes) {
     const size = Math.ceil(bytes / 16) * 16;
-    if (this.planes?.size !== size) {
-      this.planes?.destroy();
-      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-      this.planes = this.device.createBuffer({ size, usage });
-    }
-    return this.planes;
+    if (there?.size === size) return there;
+    there?.destroy();
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    return this.device.createBuffer({ size, usage });
   }
 
   /**
    * @param {GPUTexture} texture
    * @param {GPUBuffer} planes
+   * @param {GPUBuffer} kept
    * @param {number} columns
    * @param {number} rows
    */
-  fill(texture, planes, columns, rows) {
-    const entries = [texture.createView(), this.between, { buffer: planes }, { buffer: this.sizes }];
+  fill(texture, planes, kept, columns, rows) {
+    const buffers = [planes, kept, this.noise, this.sizes].map((buffer) => ({ buffer }));
+    const entries = [texture.createView(), this.between, ...buffers];
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(this.prepare);
@@ -195,11 +217,11 @@ export class GpuPainter {
 
   /**
    * @param {GPUBuffer} painted
-   * @param {GPUBuffer} photo
+   * @param {GPUBuffer} kept
    * @param {number} width
    * @param {number} height
    */
-  show(painted, photo, width, height) {
+  show(painted, kept, width, height) {
     Object.assign(this.canvas, { width, height });
     const context = /** @type {GPUCanvasContext} */ (this.canvas.getContext("webgpu"));
     context.configure({ device: this.device, format: this.format, alphaMode: "opaque" });
@@ -207,7 +229,7 @@ export class GpuPainter {
     const view = context.getCurrentTexture().createView();
     const pass = encoder.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store" }] });
     pass.setPipeline(this.finish);
-    const entries = [{ buffer: painted }, { buffer: photo }, { buffer: this.sizes }];
+    const entries = [{ buffer: painted }, { buffer: kept }, { buffer: this.sizes }];
     pass.setBindGroup(0, this.bind(this.finish, entries));
     pass.draw(3);
     pass.end();
@@ -227,8 +249,7 @@ export class GpuPainter {
   async close() {
     this.closed = true;
     this.texture?.destroy();
-    this.planes?.destroy();
-    this.sizes.destroy();
+    for (const buffer of [this.planes, this.kept, this.noise, this.sizes]) buffer?.destroy();
     await this.session.release();
   }
 }

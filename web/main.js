@@ -45,6 +45,8 @@ const asked = new URLSearchParams(location.search);
 
 /** Pixels that a still picture or a snapshot is painted at, at most: memory of phones ends beyond. */
 const MOST_PIXELS = 2 ** 22;
+/** Levels of noise that the slider reaches at least. */
+const MOST_NOISE = 24;
 /** Choices of stroke size on the slider: a quarter of a doubling each. */
 const strokeOf = (/** @type {number} */ step) => 2 ** (step / 4);
 
@@ -226,13 +228,15 @@ function conditions() {
   const choice = state.choices[state.chosen];
   const count = choice.network.styles.length;
   const strength = input("strength").valueAsNumber / 100;
-  if (count === 1) return { weights: null, strength };
+  // Where the network itself paints less strongly, it gets less noise.
+  const inputNoise = input("input-noise").valueAsNumber * (engine.opened?.contract.strength ? Math.min(strength, 1) : 1);
+  if (count === 1) return { weights: null, strength, inputNoise };
   const weights = new Array(count).fill(0);
   const other = Number(select("mix").value);
   const share = other < 0 ? 0 : input("share").valueAsNumber / 100;
   weights[choice.place] += 1 - share;
   if (share) weights[other] += share;
-  return { weights, strength };
+  return { weights, strength, inputNoise };
 }
 
 /** Long side below which pictures that move are enlarged here: the browser's own enlarging shows their pixels. */
@@ -430,23 +434,26 @@ async function openSample(sample) {
 function addNetwork(network) {
   const first = state.choices.length;
   network.styles.forEach((style, place) => {
-    state.choices.push({ network, place, title: style.title });
-    $("styles").append(card(style, state.choices.length - 1));
+    const known = state.choices.some(({ title }) => title === style.title);
+    const title = known ? `${style.title}, ${network.title}` : style.title;
+    state.choices.push({ network, place, title });
+    $("styles").append(card(title, style.thumbnail, state.choices.length - 1));
   });
   return first;
 }
 
 /**
- * @param {StyleEntry} style
+ * @param {string} title
+ * @param {string} thumbnail address; empty: none
  * @param {number} number
  */
-function card(style, number) {
+function card(title, thumbnail, number) {
   const label = document.createElement("label");
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: String(number) });
   radio.addEventListener("change", () => choose(number));
   const picture = Object.assign(document.createElement("img"), { alt: "", width: 160, height: 120, loading: "lazy" });
-  if (style.thumbnail) picture.src = style.thumbnail;
-  const words = Object.assign(document.createElement("span"), { textContent: style.title });
+  if (thumbnail) picture.src = thumbnail;
+  const words = Object.assign(document.createElement("span"), { textContent: title });
   label.append(radio, picture, words);
   return label;
 }
@@ -499,6 +506,7 @@ function fitControls() {
   const { network, place } = state.choices[state.chosen];
   const most = network.strength ? "150" : "100";
   if (input("strength").max !== most) input("strength").max = most;
+  fitNoise(network.name);
   $("mix-control").hidden = network.styles.length < 2;
   const kept = select("mix").dataset.network === network.name ? Number(select("mix").value) : -1;
   const options = network.styles.map((style, other) => new Option(style.title, String(other)));
@@ -508,6 +516,19 @@ function fitControls() {
   showValues();
   const { words, note } = engine.opened ?? { words: "nothing yet", note: "" };
   $("engine-words").textContent = `It runs on ${words}${note && `: ${note}`}.`;
+}
+
+/**
+ * Another network gets as much noise as it was trained with.
+ * @param {string} network
+ */
+function fitNoise(network) {
+  const slider = input("input-noise");
+  if (slider.dataset.network === network) return;
+  const own = engine.opened?.contract.inputNoise ?? 0;
+  slider.max = String(Math.max(MOST_NOISE, own));
+  slider.valueAsNumber = own;
+  slider.dataset.network = network;
 }
 
 /**
@@ -549,7 +570,8 @@ async function paintThumbnails(network, first) {
   for (let place = 0; place < count; place++) {
     const frame = await createImageBitmap(canvas, { resizeWidth: 160, resizeHeight: 120 });
     const weights = count > 1 ? network.styles.map((_, other) => Number(other === place)) : null;
-    const painted = await engine.paint({ frame, width: 160, height: 120, conditions: { weights, strength: 1 }, keepColors: false });
+    const conditions = { weights, strength: 1, inputNoise: engine.opened?.contract.inputNoise ?? 0 };
+    const painted = await engine.paint({ frame, width: 160, height: 120, conditions, keepColors: false });
     small.getContext("2d")?.drawImage(painted.picture, 0, 0);
     painted.picture.close();
     painted.frame.close();
@@ -619,6 +641,7 @@ function showValues() {
   $("strength-value").textContent = `${input("strength").value} %`;
   $("share-value").textContent = `${input("share").value} %`;
   $("stroke-value").textContent = `× ${strokeOf(input("stroke").valueAsNumber).toFixed(2).replace(/\.?0+$/, "")}`;
+  $("input-noise-value").textContent = `${input("input-noise").value} levels`;
   const mixing = select("mix").value !== "-1";
   input("share").disabled = !mixing;
 }
@@ -700,7 +723,7 @@ function listen() {
       touch();
     });
   }
-  for (const id of ["strength", "share", "stroke", "mix", "keep-colors", "size"]) {
+  for (const id of ["strength", "share", "stroke", "input-noise", "mix", "keep-colors", "size"]) {
     $(id).addEventListener("input", () => {
       showValues();
       touch();
@@ -801,7 +824,8 @@ function savedTheme() {
 /** Keep the page for visits without a network; where the host sends no headers for threads, load once more with them. */
 async function isolate() {
   if (!("serviceWorker" in navigator) || asked.has("no-worker")) return;
-  await navigator.serviceWorker.register("sw.js").catch(() => null);
+  const registered = await navigator.serviceWorker.register("sw.js").catch(() => null);
+  if (registered) await Promise.race([controlled(), pause(4000)]);
   if (self.crossOriginIsolated || !window.isSecureContext) return;
   await Promise.race([navigator.serviceWorker.ready, pause(4000)]);
   if (!sessionStorage.getItem("isolating") && (await navigator.serviceWorker.getRegistration())?.active) {
@@ -809,6 +833,12 @@ async function isolate() {
     location.reload();
     await new Promise(() => {});
   }
+}
+
+/** Wait for the service worker: it keeps only what is loaded after it has taken the page over. */
+async function controlled() {
+  if (navigator.serviceWorker.controller) return;
+  await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
 }
 
 /** What is chosen, as the command line writes it: gallery@munch:0.7,monet:0.3. */
@@ -834,7 +864,12 @@ async function connect() {
   $("workshop").hidden = false;
   const workshop = new Workshop($("workshop-body"), address, {
     say,
-    settings: () => ({ style: styleInWords(), strength: input("strength").valueAsNumber / 100, keepColors: input("keep-colors").checked }),
+    settings: () => ({
+      style: styleInWords(),
+      strength: input("strength").valueAsNumber / 100,
+      inputNoise: input("input-noise").valueAsNumber,
+      keepColors: input("keep-colors").checked,
+    }),
     addNetwork: async (network) => {
       const first = addNetwork(network);
       await choose(first);

@@ -8,7 +8,8 @@
 
 import { UserError } from "./network.js";
 import { PixelCanvas } from "./painters.js";
-import { addAlpha, dropAlpha } from "./pixels.js";
+import { SILENCE } from "./noise.js";
+import { addAlpha, toBytes } from "./pixels.js";
 
 /**
  * @typedef {import("./network.js").Contract} Contract
@@ -17,7 +18,7 @@ import { addAlpha, dropAlpha } from "./pixels.js";
  */
 
 /** @type {Contract} */
-const NOTHING = { layout: "nhwc-uint8", stride: 1, least: 1, styles: [""], mixes: false, strength: false, style: "" };
+const NOTHING = { layout: "nhwc-uint8", stride: 1, least: 1, styles: [""], mixes: false, strength: false, inputNoise: 0, style: "" };
 
 export class NativePainter {
   /**
@@ -69,7 +70,7 @@ export class NativePainter {
       const started = performance.now();
       const { width, height, conditions } = job;
       const pixels = new Uint8Array(3 * width * height);
-      dropAlpha(photo, pixels);
+      toBytes(photo, width, SILENCE, pixels); // the noise is added on the other side
       const message = withLine(JSON.stringify({ do: "paint", width, height, ...conditions }), pixels);
       const prepared = performance.now();
       const answer = await this.ask(message);

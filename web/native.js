@@ -10,7 +10,7 @@ import { UserError } from "./network.js";
  *
  * @typedef {object} Page what the workshop needs of the page
  * @property {(words: string, kind?: "status" | "alarm") => void} say
- * @property {() => {style: string, strength: number, keepColors: boolean}} settings
+ * @property {() => {style: string, strength: number, inputNoise: number, keepColors: boolean}} settings
  * @property {(network: NetworkEntry) => Promise<void>} addNetwork
  *
  * @typedef {"film" | "picture" | "train"} Kind

@@ -19,11 +19,14 @@ export class UserError extends Error {}
  * @property {string[]} styles names of the styles that it knows, one at least
  * @property {boolean} mixes it has the input style_weights
  * @property {boolean} strength it has the input strength
+ * @property {number} inputNoise standard deviation of the noise that it expects on its input, levels of 255
  * @property {string} style the name that it gives itself
  */
 
 const METADATA = 14;
 const NEWEST_FORMAT = 2;
+/** Largest standard deviation of the noise on a network's input, levels of 255. */
+export const MAX_NOISE = 64;
 
 /**
  * Read the metadata of an ONNX file.
@@ -114,7 +117,15 @@ export function readContract(metadata, inputs, outputs) {
   const stride = layout === "web" ? Number(metadata["stride"] ?? 8) : 1;
   const least = layout === "web" ? 64 : 1;
   const mixes = ports.has("style_weights");
-  return { layout, stride, least, styles, mixes, strength: ports.has("strength"), style: own };
+  const expected = expectedNoise(metadata["input_noise"] ?? "0");
+  return { layout, stride, least, styles, mixes, strength: ports.has("strength"), inputNoise: expected, style: own };
+}
+
+/** @param {string} written */
+function expectedNoise(written) {
+  const levels = Number(written);
+  if (levels >= 0 && levels <= MAX_NOISE) return levels;
+  throw new UserError(`has the input_noise ${written}; expected levels, 0 to ${MAX_NOISE}`);
 }
 
 /**

@@ -3,7 +3,8 @@
  * Painting with an open network where pixels pass through the processor. On a GPU without: gpu.js.
  */
 
-import { addAlpha, dropAlpha, fromPlanes, keepColors, padded, toPlanes } from "./pixels.js";
+import { inputNoise } from "./noise.js";
+import { addAlpha, fromPlanes, keepColors, padded, toBytes, toPlanes } from "./pixels.js";
 
 /**
  * @typedef {import("./network.js").Contract} Contract
@@ -44,20 +45,21 @@ export class OnnxPainter {
   }
 
   /**
-   * @param {Uint8ClampedArray} photo
+   * @param {Uint8ClampedArray<ArrayBuffer>} photo
    * @param {Uint8ClampedArray} painted written
    * @param {PaintJob} job
    */
   async run(photo, painted, { width, height, conditions }) {
     const { Tensor } = this.ort;
     const { layout, least, stride } = this.opened.contract;
+    const noise = await inputNoise(conditions.inputNoise);
     const started = performance.now();
     const [columns, rows] = [padded(width, least, stride), padded(height, least, stride)];
     const shape = [1, 3, rows.length, columns.length];
     const bytes = layout === "nhwc-uint8";
     const values = bytes ? new Uint8Array(3 * width * height) : this.room(3 * rows.length * columns.length);
-    if (values instanceof Uint8Array) dropAlpha(photo, values);
-    else toPlanes(photo, width, columns, rows, values);
+    if (values instanceof Uint8Array) toBytes(photo, width, noise, values);
+    else toPlanes(photo, width, columns, rows, noise, values);
     /** @type {Record<string, import("onnxruntime-common").Tensor>} */
     const feeds = { ...conditionFeeds(this.ort, this.opened.contract, conditions) };
     feeds.frame = bytes ? new Tensor("uint8", values, [1, height, width, 3]) : new Tensor("float32", values, shape);
@@ -96,7 +98,7 @@ export class PixelCanvas {
 
   /**
    * @param {PaintJob} job
-   * @param {(photo: Uint8ClampedArray, painted: Uint8ClampedArray) => Promise<Omit<Stages, "copy">>} run
+   * @param {(photo: Uint8ClampedArray<ArrayBuffer>, painted: Uint8ClampedArray) => Promise<Omit<Stages, "copy">>} run
    */
   async paint(job, run) {
     const { frame, width, height } = job;

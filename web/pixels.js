@@ -6,6 +6,16 @@
  * itself: up to its smallest side by repeating the edge, then by reflection to a multiple of its stride.
  */
 
+import { MAX_NOISE } from "./network.js";
+import { TILE } from "./noise.js";
+
+/** Place in a row or a column of the tile of noise. */
+const WITHIN = TILE - 1;
+/** Largest of the noise's values: its tile holds four standard deviations at most. */
+const LARGEST = 4 * MAX_NOISE;
+/** Levels, cut off at 0 and 255, by their sum with noise + LARGEST: looked up in a third of the time that comparing takes. */
+const CUT_OFF = Float32Array.from({ length: 256 + 2 * LARGEST }, (_, place) => Math.max(0, Math.min(255, place - LARGEST)));
+
 /**
  * For each place of a padded side, the place that it is taken from.
  * @param {number} side pixels
@@ -21,22 +31,32 @@ export function padded(side, least, stride) {
 }
 
 /**
- * RGBA bytes to planes of floats, 0 to 255.
- * @param {Uint8ClampedArray} rgba (height, width, 4)
+ * A number for each pixel, red its lowest byte.
+ * @param {Uint8ClampedArray<ArrayBuffer>} rgba
+ */
+const pixelsOf = (rgba) => new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4);
+
+/**
+ * RGBA bytes to planes of floats, 0 to 255, with noise.
+ * @param {Uint8ClampedArray<ArrayBuffer>} rgba (height, width, 4)
  * @param {number} width
  * @param {Int32Array} columns from `padded`
  * @param {Int32Array} rows from `padded`
+ * @param {Int16Array} noise from `inputNoise`
  * @param {Float32Array} planes (3, rows, columns), written
  */
-export function toPlanes(rgba, width, columns, rows, planes) {
+export function toPlanes(rgba, width, columns, rows, noise, planes) {
   const area = columns.length * rows.length;
+  const pixels = pixelsOf(rgba);
   for (let y = 0, to = 0; y < rows.length; y++) {
     const row = rows[y] * width;
+    const noiseRow = (rows[y] & WITHIN) * TILE;
     for (let x = 0; x < columns.length; x++, to++) {
-      const from = 4 * (row + columns[x]);
-      planes[to] = rgba[from];
-      planes[to + area] = rgba[from + 1];
-      planes[to + 2 * area] = rgba[from + 2];
+      const pixel = pixels[row + columns[x]];
+      const more = noise[noiseRow + (columns[x] & WITHIN)] + LARGEST;
+      planes[to] = CUT_OFF[(pixel & 255) + more];
+      planes[to + area] = CUT_OFF[((pixel >> 8) & 255) + more];
+      planes[to + 2 * area] = CUT_OFF[((pixel >> 16) & 255) + more];
     }
   }
 }
@@ -63,14 +83,23 @@ export function fromPlanes(planes, columns, rows, width, height, rgba) {
 }
 
 /**
- * @param {Uint8ClampedArray} rgba
- * @param {Uint8Array} rgb written, three quarters as long
+ * RGBA bytes to RGB bytes with noise.
+ * @param {Uint8ClampedArray<ArrayBuffer>} rgba (height, width, 4)
+ * @param {number} width
+ * @param {Int16Array} noise from `inputNoise`
+ * @param {Uint8Array} rgb (height, width, 3), written
  */
-export function dropAlpha(rgba, rgb) {
-  for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
-    rgb[to] = rgba[from];
-    rgb[to + 1] = rgba[from + 1];
-    rgb[to + 2] = rgba[from + 2];
+export function toBytes(rgba, width, noise, rgb) {
+  const pixels = pixelsOf(rgba);
+  for (let y = 0, from = 0, to = 0; to < rgb.length; y++) {
+    const noiseRow = (y & WITHIN) * TILE;
+    for (let x = 0; x < width; x++, from++, to += 3) {
+      const pixel = pixels[from];
+      const more = noise[noiseRow + (x & WITHIN)] + LARGEST;
+      rgb[to] = CUT_OFF[(pixel & 255) + more];
+      rgb[to + 1] = CUT_OFF[((pixel >> 8) & 255) + more];
+      rgb[to + 2] = CUT_OFF[((pixel >> 16) & 255) + more];
+    }
   }
 }
 

@@ -13,7 +13,7 @@ const CACHE = "fastnst-page";
 const LARGE = "fastnst-runtime";
 /** What the page begins with; the rest is kept as it is asked for. */
 const FIRST = ["./", "styles.json", "style.css", "main.js", "worker.js", "engine.js", "network.js", "painters.js"];
-const MORE = ["gpu.js", "pixels.js", "size.js", "sources.js", "recorder.js", "native.js", "native-painter.js"];
+const MORE = ["gpu.js", "pixels.js", "noise.js", "size.js", "sources.js", "recorder.js", "native.js", "native-painter.js"];
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -24,7 +24,7 @@ worker.addEventListener("install", (event) => {
   event.waitUntil(
     caches
       .open(CACHE)
-      .then((cache) => cache.addAll([...FIRST, ...MORE, "icon.svg", "manifest.webmanifest"]))
+      .then((cache) => cache.addAll([...FIRST, ...MORE, "noise.bin", "icon.svg", "manifest.webmanifest"]))
       .then(() => worker.skipWaiting()),
   );
 });

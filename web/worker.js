@@ -14,7 +14,7 @@ import { largestDifference } from "./pixels.js";
 /**
  * @typedef {import("./network.js").Contract} Contract
  * @typedef {"auto" | "webgpu" | "wasm" | "native"} EngineName
- * @typedef {{weights: number[] | null, strength: number}} Conditions
+ * @typedef {{weights: number[] | null, strength: number, inputNoise: number}} Conditions
  * @typedef {{copy: number, prepare: number, network: number, finish: number}} Stages milliseconds
  *
  * @typedef {object} Setup
@@ -211,7 +211,7 @@ async function tryWebGpu(ort, bytes, reference) {
   if (contract.layout === "nhwc-uint8") return "WebGPU wants fastnst export --layout web of this file";
   const frame = await testPicture();
   const weights = contract.mixes ? contract.styles.map((_, place) => (place ? 0 : 1)) : null;
-  const job = { key: "", frame, ...TEST_SIZE, conditions: { weights, strength: 1 }, keepColors: false };
+  const job = { key: "", frame, ...TEST_SIZE, conditions: { weights, strength: 1, inputNoise: contract.inputNoise }, keepColors: false };
   try {
     const session = await create(ort, bytes, "webgpu", "it", "gpu-buffer");
     const opened = /** @type {Opened} */ ({ contract, backend: "webgpu", threads: 0, words: "WebGPU", note: "" });

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fastnst.errors import SettingError, StyleError, nearest_hint
-from fastnst.io.styles import find_style, installed_styles, user_styles_folder
+from fastnst.io.styles import FOUNDATION, find_style, installed_styles, user_styles_folder
 
 StyleWeights: TypeAlias = Sequence[float] | Mapping[str, float]
 """S numbers in the order of the styles, or numbers by name, what is not named being 0."""
@@ -101,6 +101,15 @@ def choose_style(style: str | Path) -> StyleChoice:
     return StyleChoice(find_style(name), mix)
 
 
+def find_network(style: str | Path) -> Path:
+    """Find a whole network, as `find_style` does; raises StyleError also for a style within a network."""
+    within = _within(str(style))
+    if within is not None:
+        network = within.path.stem
+        raise StyleError(f"{style}: is one of the styles in {network}, and a whole network is expected: name {network}")
+    return _find(style)
+
+
 def _find(style: str | Path) -> Path:
     """The file of a style; an unknown name is told the nearest also of those within networks."""
     try:
@@ -116,8 +125,10 @@ def _within(name: str) -> StyleChoice | None:
     if name in installed or not re.fullmatch(r"[\w-]+", name):
         return None
     found = {network: path for network, path in installed.items() if name in _styles_of(path)}
-    # The user's own go before bundled ones, as with files.
+    # The user's own go before bundled ones, as with files; of those, the one for pictures before that for cameras.
     found = {network: path for network, path in found.items() if path.parent == user_styles_folder()} or found
+    if len(found) > 1 and FOUNDATION in found:
+        found = {FOUNDATION: found[FOUNDATION]}
     if len(found) > 1:
         written = " or ".join(f"{network}{MIX_SIGN}{name}" for network in found)
         raise StyleError(f"{len(found)} networks know {name}; name one, {written}")

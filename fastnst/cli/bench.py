@@ -23,11 +23,12 @@ from rich.progress import (
 from rich.table import Table
 
 from fastnst.backends.contract import ProviderChoice
+from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import sole_writer, write_atomically
-from fastnst.io.styles import find_style, installed_styles
+from fastnst.io.styles import installed_styles
 from fastnst.losses.settings import LossNetworkName
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _plan(
     names = list(installed_styles()) if styles is None else styles
     if not names and not against:
         raise SettingError("no style is installed; name ONNX files by --style or --against")
-    networks = [(Path(name).stem if name.endswith(".onnx") else name, find_style(name)) for name in names]
-    networks += [(path.stem, find_style(path)) for path in against]
+    networks = [(Path(name).stem if name.endswith(".onnx") else name, find_network(name)) for name in names]
+    networks += [(path.stem, find_network(path)) for path in against]
     return [
         Case(name, path, measured, provider)
         for measured in map(_read_size, sizes)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import write_atomically
-from fastnst.io.styles import find_style
 from fastnst.losses.settings import LossSettings, VGGName
 from fastnst.models.variants import Range, Target
 
@@ -46,7 +46,8 @@ def export(
     model:
         Name of a style, a trained network (the .safetensors file that a training ends with), or a style's .onnx file.
     output:
-        Output: an ONNX file, of OpenVINO an .xml file; by default beside the trained network, or NAME.onnx here.
+        Output: an ONNX file, or .xml for OpenVINO, .mlpackage for Core ML, .tflite for LiteRT; by default beside the
+        trained network, or under the style's name here.
     layout:
         nhwc-uint8: pictures as they are, (N, H, W, 3) RGB in 0..255. nchw-float: (N, 3, H, W) float32, also RGB, for
         programs that already prepare their input so. web: the same without padding and rounding, for sides that are
@@ -56,21 +57,22 @@ def export(
     fp16:
         Weights and arithmetic in half precision: half the size, and faster on most GPUs. Inputs and outputs stay.
     frame_size:
-        Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want.
+        Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want,
+        and as Core ML and LiteRT need.
     to:
-        Program that the file is for. openvino needs OpenVINO installed; for coreml and litert no converter can be had.
+        Program that the file is for: openvino, coreml (iOS, macOS) or litert (Android); each has an extra of its name.
     overwrite:
         Replace files that already exist.
     """
-    from fastnst.models.variants import Variant, refuse_target, save_openvino  # noqa: PLC0415 - imports onnx
+    from fastnst.models.variants import Variant, save_openvino  # noqa: PLC0415 - imports onnx
 
-    refuse_target(to)
     size = None if frame_size is None else _read_size(frame_size)
     variant = Variant(planes=layout == "nchw-float", range=value_range, fp16=fp16 and to == "onnx", size=size)
     if layout == "web" and (variant != Variant() or fp16 or to != "onnx"):
         raise SettingError("--layout web stands alone; leave out --range, --fp16, --frame-size and --to")
-    suffix = ".xml" if to == "openvino" else ".onnx"
-    source = _source(model)
+    suffix, source = _SUFFIXES[to], _source(model)
+    if to in {"coreml", "litert"}:
+        _check_mobile(to, source, variant, layout)
     beside = source if str(source) == model else Path(source.name)
     output = output or beside.with_suffix(suffix)
     if output.suffix.lower() != suffix:  # with which the model itself is never overwritten, either
@@ -80,6 +82,10 @@ def export(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     console = Console(stderr=True)
+    if to in {"coreml", "litert"} and size is not None:
+        console.print(f"Converting for {_FORMATS[to]}; this can take a minute.")
+        console.print(_to_mobile(to, source, output, size, fp16=fp16, overwrite=overwrite))
+        return
     if to == "onnx" and source.suffix == ".safetensors" and variant == Variant(planes=variant.planes):
         from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
 
@@ -94,7 +100,35 @@ def export(
     console.print(f"{output}: within {difference} levels of 255 of the usual file at 99.9 % of the pixels")
 
 
-_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO"}
+_FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML", "litert": "LiteRT"}
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "litert": ".tflite"}
+
+
+def _check_mobile(to: Target, source: Path, variant: "Variant", layout: str) -> None:
+    """Raise SettingError or InputError for what the converters for phones do not take."""
+    if variant.size is None:
+        raise SettingError(f"--to {to} makes a file for pictures of one size: add --frame-size, such as 640x480")
+    if layout != "nhwc-uint8":
+        raise SettingError(f"--to {to} takes pictures as they are; leave out --layout and --range")
+    if source.suffix != ".safetensors":
+        raise InputError(
+            f"{source}: --to {to} converts trained networks of fastnst; name the .safetensors file that training wrote"
+        )
+
+
+def _to_mobile(to: Target, source: Path, output: Path, size: tuple[int, int], *, fp16: bool, overwrite: bool) -> str:
+    """Write a file for phones; returns the line of result."""
+    from fastnst.models.mobile import save_coreml, save_litert  # noqa: PLC0415 - imports torch
+
+    if to == "litert":
+        if fp16:
+            raise SettingError("--to litert writes float32; leave out --fp16: LiteRT on a GPU halves it by itself")
+        difference: int | None = save_litert(source, output, size, overwrite=overwrite)
+    else:
+        difference = save_coreml(source, output, size, fp16=fp16, overwrite=overwrite)
+    if difference is None:
+        return f"{output}: its description was read back; it was not run, as Core ML runs on macOS and iOS only"
+    return f"{output}: within {difference} levels of 255 of torch at 99.9 % of the pixels"
 
 
 def _source(model: str) -> Path:
@@ -102,7 +136,7 @@ def _source(model: str) -> Path:
     from fastnst.models.checkpoint import find_model  # noqa: PLC0415 - imports torch
 
     found = find_model(Path(model))
-    return found if found.suffix == ".safetensors" else find_style(model)
+    return found if found.suffix == ".safetensors" else find_network(model)
 
 
 def _varied(source: Path, variant: "Variant", *, web: bool) -> "tuple[ModelProto, int]":
@@ -173,7 +207,7 @@ def quantize(
     loss_weights:
         File with the loss network's weights (.safetensors or .pth, torchvision's names) instead of a download.
     """
-    path = find_style(style)
+    path = find_network(style)
     output = output or Path(f"{path.stem}-int8.onnx")
     if output.suffix.lower() != ".onnx":
         raise OutputError(f"{output}: is no name of an ONNX file; let it end in .onnx")

@@ -168,7 +168,9 @@ def _show(found: "list[StyleFile]") -> None:
         if style.error:
             console.print(f"{style.name}: cannot be used: {style.error}", style="red")
         if style.styles:
-            console.print(f"{style.name}: {', '.join(style.styles)}")
+            console.print(
+                f"In {style.name}, each named by itself, as --style {style.styles[0]}: {', '.join(style.styles)}"
+            )
         for line in filter(None, (style.provenance, str(style.path))):
             console.note(f"{style.name}: {line}")
     console.note(f"Your own are kept in {user_styles_folder()}")
@@ -179,7 +181,7 @@ _TITLES = ("name", "styles", "network", "size", "license", "from")
 
 def _row(style: "StyleFile") -> tuple[str, ...]:
     """One line about a style: name, how many it is, network, size, license, whose it is."""
-    styles = f"{len(style.styles)}, such as {style.styles[0]}" if style.styles else "one"
+    styles = f"{len(style.styles)}, see below" if style.styles else "one"
     styles += ", any strength" if style.strength else ""
     size = f"{style.size / 1e6:.1f} MB"
     return (style.name, styles, style.network or "other", size, style.license or "not stated", style.origin)

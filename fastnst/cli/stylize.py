@@ -161,8 +161,8 @@ def _folder_name(style: str) -> str:
     return re.sub(r"[^\w@-]+", "_", path.stem if known else path.name)
 
 
-_SHEET_SIDE = 384
-"""Pixels; the longer side of each picture on a sheet."""
+_SHEET_WIDTH, _SHEET_HEIGHT = 384, 512
+"""Pixels; what a picture on a sheet may take. All are as wide, but very high ones."""
 
 
 def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, overwrite: bool) -> None:
@@ -171,10 +171,11 @@ def _write_sheet(sheet: Path, styles: list[str], plans: "list[BatchPlan]", *, ov
     from fastnst.inference.style_files import draw_contact_sheet  # noqa: PLC0415
 
     def shown(file: Path) -> Frame:
-        frame = resize_long_side(read_frame(file), _SHEET_SIDE) if file.is_file() else np.zeros((1, 1, 3), np.uint8)
-        whole = np.full((_SHEET_SIDE, _SHEET_SIDE, 3), 255, np.uint8)
-        whole[: frame.shape[0], : frame.shape[1]] = frame
-        return whole
+        if not file.is_file():
+            return np.full((1, _SHEET_WIDTH, 3), 255, np.uint8)
+        frame = read_frame(file)
+        height, width = frame.shape[:2]
+        return resize_long_side(frame, round(max(height, width) * min(_SHEET_WIDTH / width, _SHEET_HEIGHT / height)))
 
     names = [_folder_name(style) for style in styles] or ["stylized"]
     pictures: list[tuple[str, Frame]] = []

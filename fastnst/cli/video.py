@@ -157,7 +157,7 @@ def video(
         console.print(line)
     if isinstance(resume, Path):
         _check_unfinished(resume, [Path(result_of(plan.output, job)) for job in plan.jobs])
-    style, effects = fitted(style, effects, fit, console)
+    style, effects = fitted(style, effects.of_film(), fit, console)
     workshop = FilmWorkshop(
         style=style,
         effects=effects,

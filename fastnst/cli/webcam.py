@@ -17,7 +17,7 @@ from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
-from fastnst.io.styles import installed_styles, user_styles_folder
+from fastnst.io.styles import installed_styles, live_style, network_of_style, user_styles_folder
 
 if TYPE_CHECKING:
     from fastnst.webcam.capture import Camera
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 POSITIVE = validators.Number(gte=1)
 FLAG = Parameter(negative="")
-LIVE = "starry-live"
-"""The style to begin with where nobody names one."""
 
 
 def webcam(
@@ -64,8 +62,8 @@ def webcam(
     ----------
     style:
         Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
-        first time; trio@munch is one style of a network that knows several. By default the first installed one;
-        keys choose others. With --region, it is stylized in the rest of the mask.
+        first time; trio@munch is one style of a network that knows several. By default one for live
+        pictures; keys choose others. With --region, it is stylized in the rest of the mask.
     camera:
         Number of the camera from 0, a device such as /dev/video2, or the address of a network camera.
     source:
@@ -124,7 +122,8 @@ def webcam(
     tell = console.print
     if size is not None and effects.stroke == "auto":
         effects = replace(effects, stroke=1.0)
-    style, effects = fitted(style, effects, fit, console)
+    style, effects = fitted(style, effects.of_film(), fit, console)
+    style = _first_style(effects) if style is None else style
     styles, chosen = _styles(style)
     device = CameraSettings(
         camera=camera, backend=capture_backend, size=_size(camera_size), fps=target_fps, mirror=mirror
@@ -146,23 +145,26 @@ def webcam(
         seconds=seconds,
     )
     screen = _screen(no_window, record is not None or virtual_camera, tell)
-    named = style if style is not None else str(list(styles.values())[chosen])
-    pipeline = partial(StylePipeline, named, effects, provider=provider, threads=threads, tile="off")
+    pipeline = partial(StylePipeline, style, effects, provider=provider, threads=threads, tile="off")
     result = run_webcam(styles, pipeline, opener, screen, settings, tell=tell)
     tell(f"{_summary(result)} on {result.provider}")
     if result.failures:
         sys.exit(1)
 
 
-def _styles(style: str | None) -> tuple[dict[str, Path], int]:
+def _first_style(effects: Effects) -> str:
+    """The style to begin with where nobody names one: one for live pictures, where there is one."""
+    style = live_style() or next(iter(installed_styles()), None)
+    if style is None:
+        raise StyleError(
+            f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
+        )
+    return network_of_style(style) if effects.mix else style
+
+
+def _styles(style: str) -> tuple[dict[str, Path], int]:
     """All styles that keys can choose, by name, and the place of the one to begin with."""
     styles = installed_styles()
-    if style is None:
-        if not styles:
-            raise StyleError(
-                f"no style is installed; name an .onnx file with --style, or put some into {user_styles_folder()}"
-            )
-        return styles, next((place for place, name in enumerate(styles) if name == LIVE), 0)
     choice = choose_style(style)
     if choice.path in styles.values():
         return styles, list(styles.values()).index(choice.path)

@@ -79,6 +79,8 @@ def look_in_words(
         words.append("own colors")
     if effects.stroke != 1:
         words.append(f"stroke {effects.stroke}")
+    if effects.detail == "photo":
+        words.append("the photo's detail")
     if effects.input_noise != "auto":
         words.append(f"input noise {effects.input_noise:g}")
     if effects.look != "plain":

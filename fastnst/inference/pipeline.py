@@ -32,6 +32,12 @@ from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.noise import with_noise
 from fastnst.io.styles import installed_styles
 
+DETAIL_FROM = 1.5
+"""Where a picture is so many times as long as what was painted, its detail is painted too."""
+
+DETAIL_SIDE = 2048
+"""Long side, pixels, at which that is painted, at most."""
+
 
 class StylePipeline:
     """Stylizes pictures of any size; use it in a `with` block."""
@@ -121,7 +127,7 @@ class StylePipeline:
             return np.stack([each(frame) for frame in photo])
         effects = self._effects
         strength = effects.strength if strength is None else strength
-        stylized = photo
+        stylized, side = photo, self._detail_side(photo, size)
         for look, faces in self._passes(photo):
             given = photo if photo.ndim == 4 else resample(photo, self.painted_size(photo.shape[:2], size, look.stroke))
             paintings = []
@@ -130,10 +136,10 @@ class StylePipeline:
                 if style_weights is not None and layer is self._layers[0]:
                     weights = style_weights
                 share = strength * look.strength
-                own = min(share, MAX_STRENGTH) if layer.session.takes_strength else None
-                noisy = with_noise(given, self._noise(layer.session) * (1.0 if own is None else min(own, 1.0)))
-                painted = layer.session(noisy, style_weights=weights, strength=own)
-                laid = self._lay_over(photo, given, painted, session=layer.session, weights=weights, strength=share)
+                painted = self._paint(layer.session, given, weights, share)
+                laid = self._lay_over(
+                    photo, given, painted, side=side, session=layer.session, weights=weights, strength=share
+                )
                 paintings.append((laid, place))
             whole = combine(photo, paintings) if self._mask is not None else paintings[0][0]
             stylized = whole if faces is None else combine(stylized, [(whole, faces)])
@@ -149,6 +155,7 @@ class StylePipeline:
         given: Frame,
         painted: Frame,
         *,
+        side: int,
         session: StyleSession,
         weights: StyleWeights | None,
         strength: float,
@@ -158,7 +165,45 @@ class StylePipeline:
             own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
             painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
         painted = painted if given is photo else add_change(photo, given, painted)
+        if side >= DETAIL_FROM * max(given.shape):
+            painted = self._with_painted_detail(
+                painted, given, side, session=session, weights=weights, strength=strength
+            )
         return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
+
+    def _paint(self, session: StyleSession, given: Frame, weights: StyleWeights | None, strength: float) -> Frame:
+        """Have a network paint what it is given, with noise on it."""
+        own = min(strength, MAX_STRENGTH) if session.takes_strength else None
+        noise = session.input_noise if self._effects.input_noise == "auto" else self._effects.input_noise
+        noisy = with_noise(given, noise * (1.0 if own is None else min(own, 1.0)))
+        return session(noisy, style_weights=weights, strength=own)
+
+    def _detail_side(self, photo: Frame, most: tuple[int, int] | None) -> int:
+        """Long side at which detail is painted at most, 0 where the photo's is left."""
+        sides = (DETAIL_SIDE, max(photo.shape[-3:-1]), *([] if most is None else [max(most)]))
+        return 0 if self._effects.detail == "photo" else min(sides)
+
+    def _with_painted_detail(
+        self,
+        laid: Frame,
+        given: Frame,
+        side: int,
+        *,
+        session: StyleSession,
+        weights: StyleWeights | None,
+        strength: float,
+    ) -> Frame:
+        """Paint once more, `side` pixels long, over what was painted at the size of `given` and laid over the photo.
+
+        Only what is finer than the first strokes is taken from that: colors and masses, down to twice the pixels of
+        `given`, stay.
+        """
+        size = fit_long_side((laid.shape[0], laid.shape[1]), side)
+        coarse = fit_long_side(size, max(given.shape) // 2)
+        before = resample(laid, size)
+        again = self._paint(session, before, weights, strength)
+        painted = add_change(again, resample(again, coarse), resample(before, coarse))
+        return painted if before is laid else add_change(laid, before, painted)
 
     def _passes(self, photo: Frame) -> Iterator[tuple[Look, Frame | None]]:
         """What is painted one over the other, with weights (H, W): the whole photo, and a portrait's faces anew."""
@@ -322,11 +367,6 @@ class StylePipeline:
         for layer, place in zip(self._layers, self._mask.weights(size), strict=True):
             if place.any():
                 yield layer, place
-
-    def _noise(self, session: StyleSession) -> float:
-        """Noise on a network's input at full strength, levels."""
-        chosen = self._effects.input_noise
-        return session.input_noise if chosen == "auto" else chosen
 
     def _sessions(self) -> list[StyleSession]:
         """The open networks, each once."""

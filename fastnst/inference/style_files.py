@@ -122,24 +122,26 @@ def remove_style(name: str) -> Path:
 
 
 def draw_contact_sheet(pictures: Sequence[tuple[str, Frame]], columns: int = 4) -> Frame:
-    """Draw pictures on white, in rows, each under its name.
+    """Draw pictures on white, in rows, each under its name; a row is as high as its highest picture.
 
     Args:
-        pictures: names and frames, uint8 (H, W, 3) RGB, all of one size.
+        pictures: names and frames, uint8 (H, W, 3) RGB; columns are as wide as the widest.
         columns: pictures in a row, at most.
     """
-    height, width = pictures[0][1].shape[:2]
     columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    step_down, step_across = height + _TEXT + 6 + _GAP, width + _GAP
-    size = (2 * _MARGIN + columns * step_across - _GAP, 2 * _MARGIN + rows * step_down - _GAP)
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [max(frame.shape[0] for _, frame in row) + _TEXT + 6 + _GAP for row in rows]
+    width = max(frame.shape[1] for _, frame in pictures)
+    size = (2 * _MARGIN + columns * (width + _GAP) - _GAP, 2 * _MARGIN + sum(heights) - _GAP)
     sheet = Image.new("RGB", size, _PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
-    for number, (name, frame) in enumerate(pictures):
-        left = _MARGIN + number % columns * step_across
-        top = _MARGIN + number // columns * step_down
-        pen.text((left, top), _shorten(name, width, font), _INK, font)
-        sheet.paste(Image.fromarray(frame), (left, top + _TEXT + 6))
+    top = _MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for column, (name, frame) in enumerate(row):
+            left = _MARGIN + column * (width + _GAP) + (width - frame.shape[1]) // 2
+            pen.text((left, top), _shorten(name, frame.shape[1], font), _INK, font)
+            sheet.paste(Image.fromarray(frame), (left, top + _TEXT + 6))
+        top += height
     return np.array(sheet)
 
 

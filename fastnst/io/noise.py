@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from fastnst.io.blending import load_opencv
 from fastnst.io.images import Frame
@@ -32,12 +33,12 @@ _SEED = 1605
 def smooth_noise(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]:
     """Noise of mean 0 and variance 1, (side, side), that goes on over its borders; `side` is a multiple of 32."""
     load_opencv()
-    import cv2  # noqa: PLC0415 - not before what it reads from the environment stands there
 
     noise = np.zeros((side, side), np.float32)
     for size in SIZES:
         values = np.pad(rng.standard_normal((side // size, side // size), np.float32), 2, mode="wrap")
-        larger = cv2.resize(values, None, fx=size, fy=size, interpolation=cv2.INTER_CUBIC)
+        sides = (values.shape[1] * size, values.shape[0] * size)
+        larger = np.asarray(Image.fromarray(values).resize(sides, Image.Resampling.BICUBIC))
         part = larger[2 * size : 2 * size + side, 2 * size : 2 * size + side]
         noise += (part - part.mean()) / part.std()
     return noise / np.float32(len(SIZES) ** 0.5)
@@ -67,14 +68,13 @@ def with_noise(frame: Frame, levels: float) -> Frame:
         return frame
     if frame.ndim == 4:
         return np.stack([with_noise(each, levels) for each in frame])
-    import cv2  # noqa: PLC0415
 
     more, less = _strips(frame.shape[1], levels)
     noisy = np.empty_like(frame)
     for top in range(0, frame.shape[0], TILE):
         part, place = frame[top : top + TILE], noisy[top : top + TILE]
-        cv2.add(np.ascontiguousarray(part), more[: len(part)], dst=place)
-        cv2.subtract(place, less[: len(part)], dst=place)
+        np.add(part, np.minimum(more[: len(part)], 255 - part), out=place)
+        np.subtract(place, np.minimum(less[: len(part)], place), out=place)
     return noisy
 
 

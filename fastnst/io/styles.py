@@ -16,6 +16,9 @@ STYLES_VARIABLE = "FASTNST_STYLES"
 FOUNDATION = "gallery"
 """The network of many styles, in the package, that is fitted to paintings."""
 
+LIVE = ("gallery-live@starry_night", "starry-live")
+"""What a camera begins with, at the command line and on the page: the first whose network is installed."""
+
 _NAME = re.compile(r"\w[\w-]*")
 
 _PICTURES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"])
@@ -78,6 +81,22 @@ def installed_styles() -> dict[str, Path]:
         found = (path for path in folder.glob("*.onnx") if path.is_file() and not path.name.startswith("."))
         styles.update({path.stem: path for path in found})
     return dict(sorted(styles.items()))
+
+
+def live_style() -> str | None:
+    """Return what a camera begins with: the first of `LIVE` that is installed, perhaps with a mix; None: none is.
+
+    Examples:
+        >>> live_style() in LIVE
+        True
+    """
+    styles = installed_styles()
+    return next((style for style in LIVE if network_of_style(style) in styles), None)
+
+
+def network_of_style(style: str) -> str:
+    """The network's name in that of a style: gallery-live@munch -> gallery-live."""
+    return style.partition("@")[0]
 
 
 def user_styles_folder() -> Path:

@@ -217,7 +217,7 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
     first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
     pad = _PAD.format(first=first, last=last, stride=network.stride)
     prepare = parser.parse_model(_HEADER + _BEFORE[layout].replace("PAD", pad))
-    finish = parser.parse_model(_HEADER + _AFTER[layout, _phases(network)])
+    finish = parser.parse_model(_HEADER + _AFTER[layout, phases_of(network)])
     for part, prefix in ((prepare, "before_"), (finish, "after_")):
         compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False, inplace=True)
     _name_weave(finish)
@@ -298,7 +298,7 @@ def _conditions(network: StyleNetwork, seed: int) -> dict[str, list[float]]:
     return conditions
 
 
-class _Core(torch.nn.Module):
+class NetworkCore(torch.nn.Module):
     """A network as the graph between its beginning and its end: from levels to phases."""
 
     def __init__(self, network: StyleNetwork) -> None:
@@ -313,7 +313,8 @@ class _Core(torch.nn.Module):
         return self.network.paint_phases(levels, self.network.conditions.shares(style_weights, strength, levels.device))
 
 
-def _phases(network: StyleNetwork) -> int:
+def phases_of(network: StyleNetwork) -> int:
+    """Pixels each way that the core gives as channels of one place."""
     # Where a share of the photo is kept, that is mixed in pixel by pixel.
     return network.phases if network.kept is None else 1
 
@@ -356,7 +357,7 @@ def trace(network: StyleNetwork) -> ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(
-            _Core(network).eval(),
+            NetworkCore(network).eval(),
             (example,),
             kwargs=conditions,
             dynamo=True,

@@ -1,5 +1,7 @@
 """Forms of an exported network for other programs: half precision, another range, one size alone, OpenVINO's files.
 
+Files for phones are made of the torch network instead: mobile.py.
+
 Each is run back and compared with the network that it is made of before it is written.
 """
 
@@ -24,11 +26,6 @@ Target: TypeAlias = Literal["onnx", "openvino", "coreml", "litert"]
 
 LARGEST_DIFFERENCE = 16
 """Levels of 255 that the 99.9th percentile of all pixels may differ by in half precision."""
-
-_NO_CONVERTER = {
-    "coreml": "coremltools reads no ONNX files since version 6; on macOS, ONNX Runtime runs the ONNX file on CoreML",
-    "litert": "no converter from ONNX that is kept up is on the package index; ONNX Runtime runs the file on Android",
-}
 
 _PLANES = """<ir_version: {ir}, opset_import: ["" : {opset}]>
 prepare (float[N, 3, H, W] planes) => (uint8[N, H, W, 3] frame) {{
@@ -132,12 +129,6 @@ def save_openvino(model: ModelProto, output: Path, *, fp16: bool) -> int:
         for suffix in (".bin", ".xml"):  # first the weights: what has the name is whole
             write_atomically(output.with_suffix(suffix), made.with_suffix(suffix).read_bytes())
     return found
-
-
-def refuse_target(target: Target) -> None:
-    """Raise SettingError for a program's form that there is no converter to."""
-    if target in _NO_CONVERTER:
-        raise SettingError(f"--to {target} is not possible: {_NO_CONVERTER[target]}")
 
 
 def _kind(model: ModelProto) -> int:

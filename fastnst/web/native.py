@@ -24,10 +24,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 
 from fastnst.backends.contract import Provider, ProviderChoice
+from fastnst.backends.mixing import find_network
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
 from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
-from fastnst.io.styles import find_style, installed_styles
+from fastnst.io.noise import MAX_LEVELS, with_noise
+from fastnst.io.styles import installed_styles
 from fastnst.web.server import HOST
 from fastnst.web.work import KINDS, MOST_TRAINING_S, Work, do
 
@@ -138,6 +140,7 @@ class FramePainter:
             "styles": list(session.style_names),
             "mixes": session.styles > 1,
             "strength": session.takes_strength,
+            "inputNoise": session.input_noise,
             "style": session.style,
         }
         precision = session.choice.precision
@@ -151,7 +154,10 @@ class FramePainter:
         height, width = int(head["height"]), int(head["width"])
         if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE) or len(pixels) != 3 * height * width:
             raise InputError(f"{len(pixels)} bytes for a frame of {width} x {height}")
-        frame = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+        noise = float(head.get("inputNoise") or 0)
+        if not 0 <= noise <= MAX_LEVELS:
+            raise SettingError(f"input noise of {noise:g} levels; expected 0 to {MAX_LEVELS:g}")
+        frame = with_noise(np.frombuffer(pixels, np.uint8).reshape(height, width, 3), noise)
         weights = head.get("weights") if self._session.styles > 1 else None
         strength = float(head["strength"]) if self._session.takes_strength else None
         return self._session(frame, style_weights=weights, strength=strength).tobytes()
@@ -243,6 +249,7 @@ class WorkRunner:
             style=self._style(str(request.get("style") or "")) if kind != "train" else "",
             quality=quality,
             strength=float(request.get("strength", 1.0)),
+            input_noise="auto" if request.get("inputNoise") is None else float(request["inputNoise"]),
             preserve_color=bool(request.get("keepColors")),
             seconds=seconds,
             content=self._options.content,
@@ -382,4 +389,4 @@ def _answer(
 
 def named_styles(styles: Sequence[str]) -> dict[str, Path]:
     """The networks of a page that shows these styles, by its names for them."""
-    return {Path(style).stem: find_style(style) for style in styles}
+    return {Path(style).stem: find_network(style) for style in styles}

@@ -118,8 +118,8 @@ def _fetch_one(target: Path, url: str, announce: Announce, progress: ShowBytes) 
         check_sha256(unchecked, FILES[target.name].sha256, url)
     except (DownloadError, OSError) as error:
         raise DownloadError(
-            f"onnxruntime-web could not be fetched ({error}); without a network give --runtime DIR, the folder of "
-            f"npm's package onnxruntime-web {VERSION}"
+            f"onnxruntime-web could not be fetched ({error}); where only npm's packages can be had, "
+            f"npm install onnxruntime-web@{VERSION} and --runtime node_modules/onnxruntime-web"
         ) from error
     unchecked.replace(target)
 

@@ -79,19 +79,21 @@ class PageHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folders: Mapping[str, Path], port: int, token: str = "") -> Iterator[int]:
+def serving(
+    folders: Mapping[str, Path], port: int, token: str = "", handler: type[PageHandler] = PageHandler
+) -> Iterator[int]:
     """Serve folders while the block runs; gives the port.
 
     Args:
         folders: by the beginning of the address; "" is the page.
         port: 0 takes a free one.
         token: that addresses below results/ must have.
+        handler: what answers.
 
     Raises OutputError where the port is taken.
     """
-    handler = partial(PageHandler, folders=folders, token=token)
     try:
-        server = ThreadingHTTPServer((HOST, port), handler)
+        server = ThreadingHTTPServer((HOST, port), partial(handler, folders=folders, token=token))
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(

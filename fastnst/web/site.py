@@ -13,11 +13,13 @@ from typing import Any
 
 from PIL import Image
 
+from fastnst.backends.mixing import find_network
 from fastnst.errors import OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
-from fastnst.io.styles import bundled_page, find_style, installed_styles, sample_picture
+from fastnst.io.noise import noise_tile, with_noise
+from fastnst.io.styles import LIVE, bundled_page, installed_styles, network_of_style, sample_picture
 from fastnst.web.runtime import VERSION, copy_runtime
 
 RUNTIME = Path("runtime") / VERSION
@@ -25,9 +27,6 @@ RUNTIME = Path("runtime") / VERSION
 
 THUMBNAIL = (120, 160)
 """Height and width in pixels: twice what is shown, for fine screens."""
-
-LIVE = ("gallery-live", "starry-live")
-"""Networks of the package for live pictures, best first: what the page begins with, and its trainings."""
 
 TITLES = {
     "starry_night": "The Starry Night",
@@ -44,6 +43,9 @@ TITLES = {
     "water_lilies_1919": "Water Lilies",
 }
 """Of styles in the package whose names alone make no title."""
+
+NOISE = "noise.bin"
+"""The tile of noise on networks' input, a byte for each value: noise.js says the same."""
 
 MARK = "styles.json"
 """A folder that has it is a site of ours, which may be replaced."""
@@ -84,16 +86,17 @@ def write_site(
         StyleError: no such style, or none that paints.
     """
     _check_target(folder, overwrite)
-    files = {Path(style).stem: find_style(style) for style in styles} if styles else installed_styles()
+    files = {Path(style).stem: find_network(style) for style in styles} if styles else installed_styles()
     files = dict(sorted(files.items(), key=lambda item: _rank(item[0])))
     with sole_writer(folder, folder=True):
         entries, kept = _write_styles(folder, files, strict=bool(styles), announce=announce)
         samples = _write_samples(folder)
         for path in bundled_page().iterdir():
             write_atomically(folder / path.name, path.read_bytes())
+        write_atomically(folder / NOISE, noise_tile().tobytes())
         if runtime is not None:
             copy_runtime(runtime, folder / RUNTIME)
-        described = {"format": 1, "networks": entries, "samples": samples, "first": entries[0]["name"]}
+        described = {"format": 1, "networks": entries, "samples": samples, "first": _first(entries[0]["name"])}
         described["version"] = _version(folder, described)
         write_atomically(folder / MARK, json.dumps(described, indent=1).encode())
     count = sum(len(entry["styles"]) for entry in entries)
@@ -143,7 +146,7 @@ def _write_network(folder: Path, name: str, path: Path, photo: Frame | None) -> 
             thumbnail = "" if photo is None else f"styles/{name}-{place + 1}.jpg"
             if photo is not None:
                 weights = {style: 1.0} if session.styles > 1 else None
-                _write_jpeg(folder / thumbnail, session(photo, style_weights=weights))
+                _write_jpeg(folder / thumbnail, session(with_noise(photo, session.input_noise), style_weights=weights))
             pictures.append({"name": style, "title": in_words(style), "thumbnail": thumbnail})
         metadata, strength = session.metadata, session.takes_strength
     model = web_model(path)
@@ -210,7 +213,13 @@ def _write_samples(folder: Path) -> list[dict[str, str]]:
 
 def _rank(name: str) -> tuple[int, bool, str]:
     """Where a network stands among others: what suits a camera comes first."""
-    return LIVE.index(name) if name in LIVE else len(LIVE), not name.endswith("live"), name
+    live = [network_of_style(style) for style in LIVE]
+    return live.index(name) if name in live else len(live), not name.endswith("live"), name
+
+
+def _first(name: str) -> str:
+    """What the page begins with where this network stands first."""
+    return next((style for style in LIVE if network_of_style(style) == name), name)
 
 
 def _version(folder: Path, described: dict[str, Any]) -> str:

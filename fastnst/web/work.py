@@ -4,11 +4,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from fastnst.backends.contract import ProviderChoice
 from fastnst.errors import FastNSTError, InputError
 from fastnst.inference.paintings import Quality, choose_refinement
+
+if TYPE_CHECKING:
+    from fastnst.inference.effects import Effects
 
 Kind: TypeAlias = Literal["film", "picture", "train"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -37,6 +40,7 @@ class Work:
     """Of a picture: how far it is refined after the network."""
 
     strength: float = 1.0
+    input_noise: float | Literal["auto"] = "auto"
     preserve_color: bool = False
     seconds: float = 60.0
     """Of a training."""
@@ -71,7 +75,6 @@ def do(work: Work, send: Callable[[Mapping[str, Any]], None]) -> None:
 
 
 def _film(work: Work, report: Report) -> str:
-    from fastnst.inference.effects import Effects  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
     from fastnst.video.plan import plan_film  # noqa: PLC0415
     from fastnst.video.stylize import FilmProgress, stylize_film  # noqa: PLC0415
@@ -82,20 +85,25 @@ def _film(work: Work, report: Report) -> str:
         total = progress.total or progress.done
         report(progress.done / total, f"{progress.done} of {total} frames")
 
-    effects = Effects(strength=work.strength, preserve_color=work.preserve_color)
+    effects = _effects(work).of_film()
     with StylePipeline(work.style, effects, provider=work.provider, threads=work.threads) as pipeline:
         result = stylize_film(pipeline, plan, on_progress=show)
     return f"{result.frames} frames in {result.elapsed_s:.0f} s on {result.choice.provider}"
+
+
+def _effects(work: Work) -> "Effects":
+    from fastnst.inference.effects import Effects  # noqa: PLC0415
+
+    return Effects(strength=work.strength, input_noise=work.input_noise, preserve_color=work.preserve_color)
 
 
 def _picture(work: Work, report: Report) -> str:
     from fastnst.batch.jobs import Job  # noqa: PLC0415
     from fastnst.batch.run import Task  # noqa: PLC0415
     from fastnst.inference.batch import stylize_file  # noqa: PLC0415
-    from fastnst.inference.effects import Effects  # noqa: PLC0415
     from fastnst.inference.pipeline import StylePipeline  # noqa: PLC0415
 
-    began, effects = time.monotonic(), Effects(strength=work.strength, preserve_color=work.preserve_color)
+    began, effects = time.monotonic(), _effects(work)
     task = Task(Job(str(work.source), work.output.name), str(work.output), replace=False)
     refinement = choose_refinement(work.quality, None, None)
     words = f"{refinement.steps} steps of refinement" if refinement.steps else "stylizing in tiles"
@@ -110,23 +118,27 @@ def _picture(work: Work, report: Report) -> str:
 
 def _train(work: Work, report: Report) -> str:
     from fastnst.inference.style_files import add_style  # noqa: PLC0415
-    from fastnst.io.styles import bundled_models  # noqa: PLC0415
-    from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415 - imports torch
+    from fastnst.io.styles import LIVE, bundled_models, network_of_style  # noqa: PLC0415
+    from fastnst.models.checkpoint import load_model  # noqa: PLC0415 - imports torch
+    from fastnst.training.engine import TrainCallbacks, TrainProgress  # noqa: PLC0415
     from fastnst.training.settings import TrainSettings  # noqa: PLC0415
     from fastnst.training.train import train  # noqa: PLC0415
-    from fastnst.web.site import LIVE  # noqa: PLC0415
 
     began, content = time.monotonic(), _content(work)
-    name, starts = work.output.stem, [bundled_models() / f"{live}.safetensors" for live in LIVE]
+    name, starts = work.output.stem, [bundled_models() / f"{network_of_style(live)}.safetensors" for live in LIVE]
+    # From nothing, a minute brings spots.
+    start = next(path for path in starts if path.is_file())
+    size = load_model(start)[1].network
     settings = TrainSettings(
         style=(work.source,),
         name=name,
         content=str(content),
         network="live",
+        width=int(size["width"]),
+        blocks=int(size["blocks"]),
         budget=f"{round(work.seconds)}s",
         workers=0,
-        # From nothing, a minute brings spots.
-        init_from=next(path for path in starts if path.is_file()),
+        init_from=start,
     )
 
     def show(progress: TrainProgress) -> None:

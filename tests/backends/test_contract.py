@@ -164,6 +164,8 @@ def test_a_style_of_a_network_of_several_by_its_own_name(
     write_network(name="other.onnx", styles="munch,van_gogh")
     with pytest.raises(StyleError, match="2 networks know munch; name one, other@munch or trio@munch"):
         choose_style("munch")
+    write_network(name="gallery.onnx", styles="munch,klimt")  # for pictures
+    assert choose_style("munch") == StyleChoice(tmp_path / "gallery.onnx", "munch")
     shutil.copyfile(trio, tmp_path / "munch.onnx")  # a file of that name goes before
     assert choose_style("munch") == StyleChoice(tmp_path / "munch.onnx")
 

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from fastnst.cli import main
-from fastnst.cli.webcam import _styles
+from fastnst.cli.webcam import _first_style, _styles
+from fastnst.inference.effects import PLAIN, Effects
 from fastnst.io.images import read_frame
+from fastnst.io.styles import LIVE
 
 START = "import sys; from fastnst.cli import main; main(sys.argv[1:])"
 
@@ -211,7 +213,13 @@ def test_a_real_window(display: str, film: Path, style: str, tmp_path: Path) -> 
     assert "pictures stylized" in err
 
 
-def test_without_a_style_the_one_for_live_pictures_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_style_the_one_for_live_pictures_begins(
+    style: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FASTNST_STYLES", str(tmp_path))
-    styles, chosen = _styles(None)
-    assert list(styles)[chosen] == "starry-live"
+    assert _first_style(PLAIN) in LIVE
+    shutil.copyfile(style, tmp_path / "gallery-live.onnx")
+    assert _first_style(PLAIN) == "gallery-live@starry_night"
+    assert _first_style(Effects(mix="great_wave:0.5,mosaic:0.5")) == "gallery-live"
+    styles, chosen = _styles("gallery-live@starry_night")
+    assert list(styles)[chosen] == "gallery-live"

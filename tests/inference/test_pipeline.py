@@ -175,18 +175,23 @@ def test_larger_strokes_are_painted_smaller_and_detail_stays(fake_session: Calla
     photo = PHOTO // 2
     for stroke, size in ((1.0, (20, 40)), (2.0, (10, 20)), (0.5, (40, 80)), ("auto", (20, 40))):
         opened = fake_session(paint_all)
-        with StylePipeline("starry", Effects(stroke=stroke), open_session=lambda *_a, o=opened, **_k: o) as pipeline:  # type: ignore[arg-type]
+        with StylePipeline(
+            "starry", Effects(stroke=stroke, detail="photo"), open_session=lambda *_a, o=opened, **_k: o
+        ) as pipeline:  # type: ignore[arg-type]
             np.testing.assert_array_equal(pipeline(photo), photo + 30)
         assert sizes.pop() == size
 
 
 def test_automatic_strokes_paint_large_pictures_at_one_size() -> None:
     effects = Effects()
-    assert [effects.stroke_for(size) for size in ((300, 400), (512, 100), (768, 1024), (6000, 8000))] == [
+    assert [
+        effects.stroke_for(size) for size in ((300, 1000), (1024, 100), (3072, 512), (1536, 2048), (6000, 8000))
+    ] == [
         1,
         1,
         2,
-        15.625,
+        2,
+        7.8125,
     ]
 
 
@@ -424,3 +429,47 @@ def test_a_network_with_an_impossible_noise_is_refused(style: Write, written: st
     onnx.save(model, path)
     with pytest.raises(StyleError, match=f"has the input_noise '{written}'; expected levels, 0 to 64"):
         paint(str(path))
+
+
+CHECKED = """
+g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 far = {100}, uint8 bit = {4}> {
+    darker = Div (frame, bit)
+    stylized = Add (darker, far)
+}"""
+
+
+def test_detail_is_painted_and_colors_stay_those_of_the_first_strokes(style: Write) -> None:
+    """The network squeezes contrast to a quarter and lightens; twice would be a sixteenth."""
+    network = style(CHECKED, "checked")
+    rng = np.random.default_rng(4)
+    masses = np.repeat(np.repeat(rng.integers(60, 180, (4, 6, 3)), 32, axis=0), 32, axis=1)
+    fine = np.where(np.add.outer(np.arange(128), np.arange(192)) % 2, 24, -24)[..., None]
+    photo = (masses + fine).astype(np.uint8)
+    with StylePipeline(network, Effects(stroke=4, detail="photo"), provider="cpu") as pipeline:
+        kept = pipeline(photo)
+    with StylePipeline(network, Effects(stroke=4), provider="cpu") as pipeline:
+        painted = pipeline(photo)
+        assert "the photo's detail" not in pipeline.describe((128, 192))
+    contrast = [
+        float(np.abs(np.diff(frame[8:24, 8:24].astype(float), axis=0)).mean()) for frame in (photo, kept, painted)
+    ]
+    assert contrast[1] == pytest.approx(contrast[0], rel=0.05)
+    assert contrast[2] == pytest.approx(contrast[0] / 4, rel=0.2)
+    coarse = [frame.reshape(4, 32, 6, 32, 3).mean(axis=(1, 3)) for frame in (kept, painted)]
+    assert np.abs(coarse[0] - coarse[1]).max() < 3
+    assert np.abs(coarse[0] - (100 + masses[::32, ::32] / 4)).max() < 6
+
+
+def test_detail_is_the_photos_where_strokes_are_hardly_larger_and_in_films(style: Write) -> None:
+    network, photo = style(CHECKED, "checked"), np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
+    results = []
+    for effects in (
+        Effects(stroke=1.4),
+        Effects(stroke=1.4, detail="photo"),
+        Effects(stroke=2).of_film(),
+        Effects(stroke=2),
+    ):
+        with StylePipeline(network, effects, provider="cpu") as pipeline:
+            results.append(pipeline(photo))
+    assert (results[0] == results[1]).all()
+    assert (results[2] != results[3]).any()

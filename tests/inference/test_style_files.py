@@ -133,6 +133,14 @@ def test_sheet_by_hand() -> None:
     assert sheet[24:48, 24:104].min() < 128  # a name
 
 
+def test_wide_and_high_pictures_leave_no_gaps_below_them() -> None:
+    frames = [np.full(size, level, np.uint8) for size, level in (((10, 80, 3), 0), ((50, 40, 3), 100))]
+    sheet = draw_contact_sheet([("", frame) for frame in frames for _ in range(2)], columns=2)
+    assert sheet.shape == (24 + 34 + 12 + 74 + 24, 24 + 80 + 12 + 80 + 24, 3)  # each row as high as its pictures
+    assert (sheet[48:58, 24:104] == 0).all()
+    assert (sheet[94:144, 44:84] == 100).all()  # in the middle of its column
+
+
 def test_a_long_name_stays_above_its_picture() -> None:
     frame = np.full((10, 60, 3), 255, np.uint8)
     sheet = draw_contact_sheet([("W" * 60, frame), ("", frame)])

@@ -59,7 +59,8 @@ def test_openvino_files_are_run_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--to", "coreml"], "--to coreml is not possible: coremltools reads no ONNX"),
+        (["--to", "coreml"], "--to coreml makes a file for pictures of one size: add --frame-size, such as 640x480"),
+        (["--to", "litert", "--frame-size", "64x64", "--fp16"], "--to litert writes float32; leave out --fp16"),
         (["--frame-size", "640"], "--frame-size 640: expected WIDTHxHEIGHT in pixels"),
         (["--to", "openvino", "-o", "a.onnx"], "a.onnx: is no name of an OpenVINO file; let it end in .xml"),
     ],
@@ -68,6 +69,12 @@ def test_mistakes_get_one_line(options: list[str], said: str, capfd: pytest.Capt
     with pytest.raises(SystemExit, match="1"):
         main(["export", "starry-live", *options])
     assert said in capfd.readouterr().err
+
+
+def test_a_style_within_a_network_is_not_exported_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["export", "the_kiss_klimt"])
+    assert "the_kiss_klimt: is one of the styles in gallery, and a whole network is expected" in capfd.readouterr().err
 
 
 def test_a_style_is_exported_by_its_name(

@@ -84,14 +84,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_negative(path: Path) -> dict[str, Any]:
-    """A network in the layout web that turns pictures into negatives; returns what styles.json says of it."""
-    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: ["layout": "web", "stride": "8"]>
+    """A network in the layout web that makes negatives of pictures with noise; returns what styles.json says of it."""
+    text = """<ir_version: 10, opset_import: ["": 18], metadata_props: [PROPERTIES]>
     negative (float[N, 3, H, W] frame) => (float[N, 3, H, W] stylized) {
         full = Constant <value = float {255}> ()
         stylized = Sub (full, frame)
     }"""
-    path.write_bytes(parser.parse_model(text).SerializeToString())
-    style = {"name": "negative", "title": "Negative", "thumbnail": ""}
+    said = '"layout": "web", "stride": "8", "input_noise": "12"'
+    path.write_bytes(parser.parse_model(text.replace("PROPERTIES", said)).SerializeToString())
+    style = {"name": "negative", "title": "Mosaic", "thumbnail": ""}  # as one of the gallery's is called
     return {
         "name": "negative",
         "title": "Negative",
@@ -173,10 +174,12 @@ def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
 
 AS_AT_FIRST = """() => {
   document.querySelector("#notice").hidden = true;
-  for (const [name, value] of Object.entries({ strength: 100, stroke: 0, share: 50, mix: -1, size: 320 })) {
+  const usual = { strength: 100, stroke: 0, share: 50, mix: -1, size: 320, "input-noise": 0 };
+  for (const [name, value] of Object.entries(usual)) {
     document.querySelector(`#${name}`).value = value;
     document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
   }
+  document.querySelector("#input-noise").dataset.network = "";  // each network's own
   for (const button of document.querySelectorAll("button[aria-pressed=true]")) button.click();
   if (document.querySelector("#keep-colors").checked) document.querySelector("#keep-colors").click();
   document.querySelector("input[name=style]").click();

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastnst.inference.stylizer import Stylizer
+from fastnst.io.noise import with_noise
 from fastnst.web.native import NativeOptions, named_styles, serving_native
 from fastnst.web.work import Work, do
 
@@ -70,6 +71,11 @@ def test_frames_are_painted_as_by_the_command_line(port: int) -> None:
         painted = ask(connection, {"do": "paint", **size, "weights": None, "strength": 1}, frame.tobytes())
         with Stylizer("starry-live", provider="cpu") as stylizer:
             np.testing.assert_array_equal(np.frombuffer(painted, np.uint8).reshape(frame.shape), stylizer(frame))
+            noisy = ask(connection, {"do": "paint", **size, "strength": 1, "inputNoise": 12}, frame.tobytes())
+            expected = stylizer(with_noise(frame, 12))
+            np.testing.assert_array_equal(np.frombuffer(noisy, np.uint8).reshape(frame.shape), expected)
+        loud = ask(connection, {"do": "paint", **size, "inputNoise": 65}, frame.tobytes())
+        assert loud == {"error": "input noise of 65 levels; expected 0 to 64"}
         wrong = ask(connection, {"do": "paint", "width": 9, "height": 9, "weights": None, "strength": 1}, b"abc")
         assert wrong == {"error": "3 bytes for a frame of 9 x 9"}
         assert "unknown" in ask(connection, {"do": "open", "network": "../../etc/passwd"})

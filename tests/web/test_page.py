@@ -1,20 +1,21 @@
 """The page in a browser: styles, mixes, snapshots, recordings, cameras that fail, files that are dropped, phones."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import onnx
 import pytest
-from onnx import parser
+from onnx import ModelProto, helper, parser
 from PIL import Image
 
 from fastnst.inference.session import StyleSession
 from fastnst.inference.stylizer import Stylizer
-from fastnst.io.blending import blend
+from fastnst.io.blending import blend, keep_colors
+from fastnst.io.noise import with_noise
 from fastnst.io.styles import bundled_page, bundled_styles_folder
 from fastnst.web.native import NativeOptions, named_styles, serving_native
 from fastnst.web.server import serving
@@ -68,6 +69,14 @@ def drop(page: Any, file: Path) -> None:
     )
 
 
+def with_metadata(model: ModelProto, **said: str) -> bytes:
+    """A network file that says this, too, of itself."""
+    changed = ModelProto.FromString(model.SerializeToString())
+    before = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(changed, {**before, **said})
+    return changed.SerializeToString()
+
+
 def shows(page: Any, name: str) -> None:
     page.wait_for_function(
         "n => window.fastnst.state.source.name === n && window.fastnst.state.last && !window.fastnst.state.stale",
@@ -75,7 +84,7 @@ def shows(page: Any, name: str) -> None:
     )
 
 
-def set_slider(page: Any, name: str, value: int) -> None:
+def set_slider(page: Any, name: str, value: float) -> None:
     page.eval_on_selector(
         f"#{name}", "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", value
     )
@@ -120,6 +129,22 @@ def test_a_dropped_picture_is_painted_as_by_the_command_line(page: Any, photo: P
     assert np.ptp(moved[inside], axis=-1).max() <= 1
 
 
+def test_noise_as_the_command_line_has_it(page: Any, tmp_path: Path) -> None:
+    given = np.random.default_rng(0).integers(0, 256, (70, 530, 3), dtype=np.uint8)  # more than one tile
+    Image.fromarray(given).save(tmp_path / "large.png")
+    choose(page, 15, "negative")
+    assert page.inner_text("#input-noise-value") == "12 levels"  # the network's own
+    drop(page, tmp_path / "large.png")
+    shows(page, "large.png")
+    assert difference(snapshot(page, tmp_path, "own"), 255 - with_noise(given, 12)) == 0
+    set_slider(page, "input-noise", 7.5)
+    page.check("#keep-colors", force=True)
+    kept = keep_colors(255 - with_noise(given, 7.5), given)
+    assert difference(snapshot(page, tmp_path, "more"), kept) == 0
+    choose(page, 0, "starry-live")
+    assert page.inner_text("#input-noise-value") == "0 levels"
+
+
 def test_a_network_of_several_styles_and_a_mix_of_two(page: Any, photo: Path, tmp_path: Path) -> None:
     drop(page, photo)
     choose(page, 3, "gallery")  # number 0 is starry-live
@@ -145,7 +170,7 @@ def test_styles_by_key_and_by_screen_reader(page: Any) -> None:
         "The Starry Night",
         "The Great Wave",
         "The Kiss",
-        "Negative",
+        "Mosaic, Negative",
     ]
     for title in titles:
         assert page.get_by_role("radio", name=title, exact=True).count() == 1
@@ -232,13 +257,16 @@ def test_styles_that_are_dropped(page: Any, photo: Path, tmp_path: Path) -> None
     drop(page, photo)
     shows(page, "waves.png")
     own = tmp_path / "mine.onnx"
-    shutil.copyfile(bundled_styles_folder() / "starry-live.onnx", own)  # as fastnst train writes it, uint8
+    model = onnx.load(bundled_styles_folder() / "starry-live.onnx")  # as fastnst train writes it, uint8
+    own.write_bytes(with_metadata(model, input_noise="12"))
     drop(page, own)
     page.wait_for_function("window.fastnst.engine.network.key.endsWith('mine') && !window.fastnst.state.opening")
     page.wait_for_function("document.querySelector('.strip label:last-child img').src.startsWith('data:')")
-    with Stylizer("starry-live", provider="cpu") as stylizer:
+    with Stylizer(own, provider="cpu") as stylizer:
         assert difference(snapshot(page, tmp_path, "own"), stylizer(pixels(photo))) <= TOLERANCE
 
+    loud = tmp_path / "loud.onnx"
+    loud.write_bytes(with_metadata(model, input_noise="loud"))
     wrong, text, cut = tmp_path / "wrong.onnx", tmp_path / "notes.txt", tmp_path / "cut.onnx"
     wrong.write_bytes(b"no network at all")
     text.write_text("x")
@@ -247,6 +275,7 @@ def test_styles_that_are_dropped(page: Any, photo: Path, tmp_path: Path) -> None
     model = '<ir_version: 10, opset_import: ["": 18]> g (float[N] x) => (float[N] y) { y = Neg (x) }'
     other.write_bytes(parser.parse_model(model).SerializeToString())
     for file, words in (
+        (loud, "has the input_noise loud"),
         (wrong, "is not an ONNX"),
         (text, "is neither a picture"),
         (cut, "is not an ONNX"),
@@ -284,7 +313,11 @@ def test_webgpu_is_held_against_webassembly_and_lost(new_page: Any, address: str
     assert page.evaluate("window.fastnst.engine.opened.words") == "WebGPU", page.inner_text("#engine-words")
     drop(page, photo)
     shows(page, "waves.png")
-    assert difference(snapshot(page, tmp_path, "negative"), 255 - pixels(photo)) <= 1
+    assert difference(snapshot(page, tmp_path, "negative"), 255 - with_noise(pixels(photo), 12)) <= 1
+    set_slider(page, "input-noise", 0)
+    page.check("#keep-colors", force=True)
+    kept = keep_colors(255 - pixels(photo), pixels(photo))
+    assert difference(snapshot(page, tmp_path, "kept"), kept) <= 1
     # Lost, it is opened anew; lost again, WebAssembly takes over.
     page.evaluate("window.fastnst.engine.loseDevice()")
     notice(page, "started anew")
@@ -405,9 +438,6 @@ def assert_accessible(page: Any) -> None:
 def test_the_second_visit_needs_no_network(new_page: Any, address: str) -> None:
     page = new_page
     page.goto(f"{address}?engine=wasm")
-    page.wait_for_function("window.fastnst?.state.last")
-    page.wait_for_function("navigator.serviceWorker.controller")
-    page.reload()
     page.wait_for_function("window.fastnst?.state.last")
     page.context.set_offline(True)
     page.reload()

@@ -14,6 +14,7 @@ import pytest
 
 from fastnst.cli import main
 from fastnst.errors import DownloadError, OutputError, SettingError, StyleError
+from fastnst.io.noise import noise_tile
 from fastnst.io.styles import bundled_page
 from fastnst.web import runtime, site
 from fastnst.web.runtime import FILES, RuntimeFile, runtime_folder
@@ -35,6 +36,7 @@ def test_a_site_has_the_page_the_styles_and_their_thumbnails(page: Path) -> None
     assert [style["title"] for style in network["styles"]] == ["Starry live"]
     for name in (network["file"], network["styles"][0]["thumbnail"], said["samples"][0]["file"], "index.html", "sw.js"):
         assert (page / name).stat().st_size > 500, name
+    assert (page / "noise.bin").read_bytes() == noise_tile().tobytes()
     layout = {entry.key: entry.value for entry in onnx.load(page / network["file"]).metadata_props}["layout"]
     assert layout == "web"
 
@@ -123,7 +125,7 @@ def test_another_file_than_was_published_is_removed(published: str, tmp_path: Pa
 
 def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", ())
-    with pytest.raises(DownloadError, match="without a network give --runtime DIR") as raised:
+    with pytest.raises(DownloadError, match=r"npm install onnxruntime-web@.* and --runtime node_modules/") as raised:
         fetched("http://127.0.0.1:9/")
     assert "\n" not in str(raised.value)
 
