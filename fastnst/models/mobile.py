@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fastnst.backends.contract import Array, first_line
 from fastnst.backends.choosing import draw_picture
+from fastnst.backends.contract import Array, first_line
 from fastnst.errors import MissingPackageError, OutputError, StyleError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import ModelInfo, load_model

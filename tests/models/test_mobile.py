@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fastnst.models.johnson import TransformNet
 
 from fastnst.models.checkpoint import ModelInfo, save_model
 from fastnst.models.live import LiveNet
 from fastnst.models.mobile import FixedSizeNetwork, save_coreml, save_litert
-from fastnst.models.network import PLAIN, Conditions, StyleNetwork, stylize_frame
+from fastnst.models.network import PLAIN, Conditions, StyleNetwork, TransformNet, stylize_frame
 
 FRAME = np.random.default_rng(0).integers(0, 256, (50, 75, 3), np.uint8)
 """Of a size that must be extended both ways: to 64 pixels high, to a multiple of the stride across."""
