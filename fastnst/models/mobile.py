@@ -79,7 +79,7 @@ class _NormalizedFirst(Conditioned):
         return F.instance_norm(x, eps=self.norm.eps) * scale + shift
 
 
-class _Frames(nn.Module):
+class _FixedFrames(nn.Module):
     """The same for frames: uint8 (1, H, W, 3), as the contract of ONNX files."""
 
     def __init__(self, inner: FixedSizeNetwork) -> None:
@@ -103,7 +103,7 @@ def save_litert(model: Path, output: Path, size: Size, *, overwrite: bool) -> in
     with _converting("litert"):
         litert_torch, interpreters = _import("litert_torch", "litert"), _import("ai_edge_litert.interpreter", "litert")
         frames, conditions = draw_picture(size), _conditions(network)
-        whole = _Frames(FixedSizeNetwork(network, size).eval())
+        whole = _FixedFrames(FixedSizeNetwork(network, size).eval())
         feeds = {"frame": torch.from_numpy(frames), **conditions}
         converted = litert_torch.convert(whole, sample_kwargs=feeds)
         with tempfile.TemporaryDirectory() as folder:
