@@ -279,8 +279,10 @@ def _find(style: str | Path) -> Path:
 
 def _within(name: str) -> StyleChoice | None:
     """The style of this name in an installed network of several; None for the name of a file."""
+    if not re.fullmatch(r"[\w-]+", name):
+        return None
     installed = installed_styles()
-    if name in installed or not re.fullmatch(r"[\w-]+", name):
+    if name in installed:
         return None
     found = {network: path for network, path in installed.items() if name in _styles_of(path)}
     # The user's own go before bundled ones, as with files; of those, the one for pictures before that for cameras.
