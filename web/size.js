@@ -45,6 +45,24 @@ export function withLongSide(full, long) {
   return { width: side(full.width), height: side(full.height) };
 }
 
+/** Long side that a picture is painted at, at most, and short side that it is not painted below: fastnst's `--stroke auto`. */
+const [STROKE_SIDE, SHORTEST] = [512, 128];
+
+/**
+ * The size to paint a picture at that does not move, so that its strokes are as large in it as in one of 512 pixels.
+ * @param {Size} full
+ * @param {number} stroke larger strokes than that, or smaller ones
+ * @returns {Size}
+ */
+export function strokeSize(full, stroke) {
+  const [long, short] = [Math.max(full.width, full.height), Math.min(full.width, full.height)];
+  const reduction = stroke * Math.max(1, Math.min(long / STROKE_SIDE, short / SHORTEST));
+  if (reduction === 1) return full;
+  const scale = Math.max(1, Math.round(long / reduction)) / long;
+  const side = (/** @type {number} */ pixels) => Math.max(1, Math.round(pixels * scale));
+  return { width: side(full.width), height: side(full.height) };
+}
+
 /** Chooses the size from how long each picture took. */
 export class SizeKeeper {
   /** @param {number} fps frames a second that are wanted */

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
 from fastnst.cli.console import Console
 
@@ -17,25 +17,30 @@ if TYPE_CHECKING:
     from fastnst.video.batch import FilmWorkshop
 
 
+_MANY = Group("Many files", sort_key=6)
+COMPUTATION = Group("Computation", sort_key=7)
+"""What `--help` shows options under, the usual ones before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
     """How many files are done."""
 
-    list_file: Annotated[str | None, Parameter(name="--from")] = None
+    list_file: Annotated[str | None, Parameter(name="--from", group=_MANY)] = None
     """A file that names what is to be stylized, one a line; - reads the names from standard input."""
 
     overwrite: Annotated[bool, Parameter(negative="")] = False
     """Replace files that already exist: also those that an earlier run made, but never a source."""
 
-    shard: str | None = None
+    shard: Annotated[str | None, Parameter(group=_MANY)] = None
     """Do one of several equal parts, such as 3/64. By default what SLURM's job arrays or torchrun's RANK and WORLD_SIZE
     say; 1/1 does everything."""
 
-    ray: str | None = None
+    ray: Annotated[str | None, Parameter(group=_MANY)] = None
     """Do it on a Ray cluster: its address, such as ray://head:10001; auto for the one that this computer belongs to;
     local for worker processes on this computer alone."""
 
-    ray_workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    ray_workers: Annotated[int | None, Parameter(group=_MANY, validator=validators.Number(gte=1))] = None
     """Workers on the Ray cluster. By default one a GPU, or where it has none one for each --threads of its CPUs."""
 
     def choose_shard(self, console: Console) -> "Shard":

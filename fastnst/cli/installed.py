@@ -1,30 +1,23 @@
 """What is installed: `fastnst doctor` says what works, and what mends the rest; `fastnst styles` lists and changes."""
 
-import sys
-from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
-
-from fastnst.cli.console import Console
-
-if TYPE_CHECKING:
-    from fastnst.diagnosis.examine import Diagnosis
-
 import os
 import re
+import sys
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, validators
+from cyclopts import App, Parameter, validators
 
-from fastnst.cli.console import fitted
+from fastnst.cli.console import Console, fitted
 from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import is_painting
 
 if TYPE_CHECKING:
+    from fastnst.diagnosis.examine import Diagnosis
     from fastnst.inference.style_files import StyleFile
 
 _MARKS = {"ok": ("ok", "green"), "absent": ("--", "dim"), "wrong": ("!!", "yellow"), "broken": ("XX", "red")}
@@ -207,12 +200,14 @@ def _write_sheet(found: "list[StyleFile]", sheet: Path, photo: Path | None, size
         raise OutputError(f"{sheet}: is the photo, and is not overwritten; choose another --sheet")
     frame = read_frame(photo)
     frame = resize_long_side(frame, size)
+    known = Counter(name for style in found for name in (style.name, *style.styles))
     pictures = [("photo", frame)]
     for style in found:
         with Stylizer(style.path) as stylizer:
             if style.styles:
                 pictures += [
-                    (f"{style.name}@{name}", stylizer(frame, style_weights={name: 1})) for name in style.styles
+                    (name if known[name] == 1 else f"{style.name}@{name}", stylizer(frame, style_weights={name: 1}))
+                    for name in style.styles
                 ]
             else:
                 pictures.append((style.name, stylizer(frame)))

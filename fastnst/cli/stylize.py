@@ -9,7 +9,7 @@ import numpy as np
 from cyclopts import Parameter, validators
 
 from fastnst.backends.contract import ProviderChoice
-from fastnst.cli.batch import BATCH, BatchOptions, end_batches, open_batch, print_batch
+from fastnst.cli.batch import BATCH, COMPUTATION, BatchOptions, end_batches, open_batch, print_batch
 from fastnst.cli.console import Console, PictureBars, computed_on, fitted
 from fastnst.errors import OutputError, SettingError
 from fastnst.inference.effects import PLAIN, Effects
@@ -17,6 +17,7 @@ from fastnst.inference.paintings import FIT_S, Quality, choose_refinement
 from fastnst.io.addresses import is_address
 from fastnst.io.images import WRITE_FORMATS, Frame, Picture, format_of, read_frame, resize_long_side, write_picture
 from fastnst.io.styles import is_painting
+from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan
@@ -35,14 +36,14 @@ def stylize(
     sheet: Path | None = None,
     batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
     size: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
-    fit: float = FIT_S,
+    fit: Annotated[float, LOOK] = FIT_S,
     quality: Quality | None = None,
-    refine: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
-    style_image: Path | None = None,
-    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
-    tile: Literal["auto", "off"] | int = "auto",
-    provider: ProviderChoice = "auto",
-    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    refine: Annotated[int | None, Parameter(group=LOOK.group, validator=validators.Number(gte=0))] = None,
+    style_image: Annotated[Path | None, LOOK] = None,
+    effects: Annotated[Effects, Parameter(name="*", negative=(), group=LOOK.group)] = PLAIN,
+    tile: Annotated[Literal["auto", "off"] | int, Parameter(group=COMPUTATION)] = "auto",
+    provider: Annotated[ProviderChoice, Parameter(group=COMPUTATION)] = "auto",
+    threads: Annotated[int | None, Parameter(group=COMPUTATION, validator=POSITIVE)] = None,
 ) -> None:
     """Stylize pictures with a trained style.
 
@@ -119,6 +120,7 @@ def stylize(
         tallies.append(tries.tally)
     if sheet is not None:
         _write_sheet(sheet, style, plans, overwrite=batch.overwrite)
+        console.print(f"{sheet}: a sheet of {len(plans[0].jobs)} photos and {len(plans)} styles")
     end_batches(tallies)
 
 

@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 from PIL import ImageColor
 
 from fastnst.backends.contract import ProviderChoice
 from fastnst.cli import call
-from fastnst.cli.batch import BATCH, BatchOptions, end_batch, open_batch
+from fastnst.cli.batch import BATCH, COMPUTATION, BatchOptions, end_batch, open_batch
 from fastnst.cli.console import Console, Resume, asks_to_resume, computed_on, film_progress, fitted
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
+from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.batch.jobs import BatchPlan, Shard
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 5_000_000
 _MUCH_LARGER = 2
 POSITIVE = validators.Number(gte=1)
+FILE = Parameter(group=Group("Film file", sort_key=2))
 
 
 def video(
@@ -41,26 +43,26 @@ def video(
     style: str | None = None,
     output: Annotated[str, Parameter(name=("--output", "-o"))],
     batch: Annotated[BatchOptions, Parameter(name="*", negative=())] = BATCH,
-    fit: float = FIT_S,
-    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
-    steady: float = 0.0,
-    codec: str | None = None,
-    crf: int | None = None,
-    encoder_speed: str | None = None,
-    pixel_format: str | None = None,
-    compatible: bool = True,
-    background: str = "white",
-    interlaced: Literal["deinterlace", "keep"] = "deinterlace",
+    fit: Annotated[float, LOOK] = FIT_S,
+    effects: Annotated[Effects, Parameter(name="*", negative=(), group=LOOK.group)] = PLAIN,
+    steady: Annotated[float, LOOK] = 0.0,
+    codec: Annotated[str | None, FILE] = None,
+    crf: Annotated[int | None, FILE] = None,
+    encoder_speed: Annotated[str | None, FILE] = None,
+    pixel_format: Annotated[str | None, FILE] = None,
+    compatible: Annotated[bool, FILE] = True,
+    background: Annotated[str, FILE] = "white",
+    interlaced: Annotated[Literal["deinterlace", "keep"], FILE] = "deinterlace",
     start: str | None = None,
     end: str | None = None,
     fps: str | None = None,
-    drop_tracks: Annotated[bool, Parameter(negative="")] = False,
-    damaged: Literal["stop", "skip"] = "stop",
+    drop_tracks: Annotated[bool, Parameter(group=FILE.group, negative="")] = False,
+    damaged: Annotated[Literal["stop", "skip"], FILE] = "stop",
     resume: Resume = "auto",
-    tile: Literal["auto", "off"] | int = "auto",
-    provider: ProviderChoice = "auto",
-    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
-    codec_threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    tile: Annotated[Literal["auto", "off"] | int, Parameter(group=COMPUTATION)] = "auto",
+    provider: Annotated[ProviderChoice, Parameter(group=COMPUTATION)] = "auto",
+    threads: Annotated[int | None, Parameter(group=COMPUTATION, validator=POSITIVE)] = None,
+    codec_threads: Annotated[int | None, Parameter(group=COMPUTATION, validator=POSITIVE)] = None,
 ) -> None:
     """Stylize films with a trained style.
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 
 from fastnst.backends.contract import ProviderChoice
+from fastnst.cli.batch import COMPUTATION
 from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import choose_style, installed_styles, live_style, network_of_style, user_styles_folder
+from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
     from fastnst.webcam.capture import Camera
@@ -38,9 +40,9 @@ def webcam(
     mirror: Annotated[bool, FLAG] = False,
     target_fps: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=240))] = 30,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16))] = None,
-    fit: float = FIT_S,
-    effects: Annotated[Effects, Parameter(name="*", negative=())] = PLAIN,
-    steady: float = 0.0,
+    fit: Annotated[float, LOOK] = FIT_S,
+    effects: Annotated[Effects, Parameter(name="*", negative=(), group=LOOK.group)] = PLAIN,
+    steady: Annotated[float, LOOK] = 0.0,
     split_screen: Annotated[bool, FLAG] = False,
     record: Path | None = None,
     overwrite: Annotated[bool, FLAG] = False,
@@ -49,8 +51,8 @@ def webcam(
     no_window: Annotated[bool, FLAG] = False,
     frames: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
-    provider: ProviderChoice = "auto",
-    threads: Annotated[int | None, Parameter(validator=POSITIVE)] = None,
+    provider: Annotated[ProviderChoice, Parameter(group=COMPUTATION)] = "auto",
+    threads: Annotated[int | None, Parameter(group=COMPUTATION, validator=POSITIVE)] = None,
 ) -> None:
     """Stylize a camera's pictures live. Press h for the keys, q to quit.
 
@@ -186,7 +188,7 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.webcam.capture import open_film_player  # noqa: PLC0415 - imports PyAV
+    from fastnst.webcam.films import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 
