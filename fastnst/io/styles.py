@@ -1,4 +1,4 @@
-"""Styles by name: where each is found, and shares of a network's several styles, written as `hokusai:0.5,munch:0.5`.
+"""Styles by name: where each is found, and the shares of a network with several, written as `hokusai:0.5,munch:0.5`.
 
 The user's own folder comes first, then the styles that come with fastnst; a path names any file. Networks take shares
 as S numbers, S styles that they can mix.
