@@ -188,7 +188,7 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.webcam.capture import open_film_player  # noqa: PLC0415 - imports PyAV
+    from fastnst.webcam.films import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 
