@@ -1,44 +1,86 @@
 // @ts-check
 /**
- * Large pictures as `fastnst stylize` paints them: as large as one of 512 pixels would be, so that strokes keep their
- * size in the picture; what painting changed is enlarged and added to the photo, whose detail stays.
+ * Large pictures as `fastnst stylize` paints them: as large as one of 1024 pixels would be, so that strokes keep their
+ * size in the picture; what painting changed is enlarged and added to the photo. Of what is much larger than that, the
+ * detail is painted, too, by painting the result once more (StylePipeline in fastnst/inference/pipeline.py).
  */
 
 import { canvasOf } from "./painters.js";
 import { keepColors } from "./pixels.js";
+import { fitLongSide, longSide } from "./size.js";
 
 /**
  * @typedef {import("./size.js").Size} Size
  * @typedef {import("./worker.js").PaintJob} PaintJob
  * @typedef {import("./worker.js").Painter} Painter
+ * @typedef {import("./worker.js").Stages} Stages
  * @typedef {Uint8ClampedArray<ArrayBuffer>} Pixels RGBA, row by row
+ * @typedef {{width: number, height: number, detail: boolean}} Full a picture's own size, and whether its detail may be painted
  */
+
+/** Detail is painted where a picture is so many times as long as what was painted, */
+const DETAIL_FROM = 1.5;
+/** and at this long side at most. */
+const DETAIL_SIDE = 2048;
 
 /**
  * Paint a picture smaller than it is.
  * @param {Painter} painter
  * @param {PaintJob} job whose size is that to paint at
- * @param {Size} full the picture's own
+ * @param {Full} full
  */
 export async function paintLarge(painter, job, full) {
   const started = performance.now();
-  const less = { width: job.width, height: job.height };
+  const stages = { copy: 0, prepare: 0, network: 0, finish: 0 };
+  const paint = (/** @type {Pixels} */ pixels, /** @type {Size} */ size) => paintPixels(painter, job, pixels, size, stages);
   const pen = canvasOf(full.width, full.height);
   pen.drawImage(job.frame, 0, 0, full.width, full.height);
-  const photo = pen.getImageData(0, 0, full.width, full.height);
-  const given = new ImageData(reduced(photo.data, full, less), less.width, less.height);
-  const frame = await createImageBitmap(given);
-  const prepared = performance.now();
-  const { picture, stages } = await painter.paint({ ...job, frame, keepColors: false });
-  const ran = performance.now();
-  const laid = withChange(photo.data, full, given.data, levelsOf(picture, less), less);
-  if (job.keepColors) keepColors(laid, photo.data);
-  pen.putImageData(new ImageData(laid, full.width, full.height), 0, 0);
+  const photo = pen.getImageData(0, 0, full.width, full.height).data;
+  const less = { width: job.width, height: job.height };
+  const given = reduced(photo, full, less);
+  const laid = withChange(photo, full, given, await paint(given, less), less);
+  const side = Math.min(DETAIL_SIDE, longSide(full));
+  const painted = full.detail && side >= DETAIL_FROM * longSide(less) ? await withDetail(paint, laid, full, less, side) : laid;
+  if (job.keepColors) keepColors(painted, photo);
+  pen.putImageData(new ImageData(painted, full.width, full.height), 0, 0);
+  const picture = pen.canvas.transferToImageBitmap();
+  const others = Object.values(stages).reduce((sum, ms) => sum + ms, 0);
+  return { picture, stages: { ...stages, finish: stages.finish + performance.now() - started - others } };
+}
+
+/**
+ * Paint once more over what was painted smaller and laid over the photo; only what is finer than the first strokes is
+ * taken from that.
+ * @param {(pixels: Pixels, size: Size) => Promise<Pixels>} paint
+ * @param {Pixels} laid
+ * @param {Size} full its size
+ * @param {Size} less what was painted at first
+ * @param {number} side long side to paint at now
+ */
+async function withDetail(paint, laid, full, less, side) {
+  const size = fitLongSide(full, side);
+  const coarse = fitLongSide(size, Math.floor(longSide(less) / 2));
+  const before = reduced(laid, full, size);
+  const again = await paint(before, size);
+  const painted = withChange(again, size, reduced(again, size, coarse), reduced(before, size, coarse), coarse);
+  return withChange(laid, full, before, painted, size);
+}
+
+/**
+ * @param {Painter} painter
+ * @param {PaintJob} job
+ * @param {Pixels} pixels
+ * @param {Size} size
+ * @param {Stages} stages added to
+ */
+async function paintPixels(painter, job, pixels, size, stages) {
+  const frame = await createImageBitmap(new ImageData(pixels, size.width, size.height));
+  const painted = await painter.paint({ ...job, width: size.width, height: size.height, frame, keepColors: false });
+  for (const stage of /** @type {(keyof Stages)[]} */ (Object.keys(stages))) stages[stage] += painted.stages[stage];
+  const levels = levelsOf(painted.picture, size);
   frame.close();
-  picture.close();
-  const copy = stages.copy + prepared - started;
-  const finish = stages.finish + performance.now() - ran;
-  return { picture: pen.canvas.transferToImageBitmap(), stages: { ...stages, copy, finish } };
+  painted.picture.close();
+  return levels;
 }
 
 /**
@@ -60,6 +102,7 @@ function levelsOf(picture, { width, height }) {
  * @returns {Pixels}
  */
 export function reduced(rgba, size, less) {
+  if (less.width === size.width && less.height === size.height) return rgba;
   const [across, down] = [areas(size.width, less.width), areas(size.height, less.height)];
   const result = new Uint8ClampedArray(4 * less.width * less.height).fill(255);
   const [sums, means] = [new Float32Array(3 * less.width), new Float32Array(3 * less.width)];
@@ -128,6 +171,7 @@ function areas(side, less) {
  * @returns {Pixels}
  */
 export function withChange(photo, size, given, painted, less) {
+  if (given === photo) return painted; // of the same size
   const [across, down] = [cubic(less.width, size.width), cubic(less.height, size.height)];
   const changes = new Float32Array(3 * size.width * less.height);
   for (let y = 0; y < less.height; y++) widen(changes, 3 * y * size.width, given, painted, 4 * y * less.width, across);

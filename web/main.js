@@ -161,7 +161,7 @@ const fps = () => Number(select("fps").value);
 async function paintNewest(source) {
   await source.fresh();
   const size = paintingSize(source);
-  const full = source.live ? null : larger(source.size, size);
+  const full = source.live ? null : larger(source.size, size, select("size").value === "0");
   const began = performance.now();
   const frame = await source.frame();
   const captured = performance.now();
@@ -213,8 +213,9 @@ const stillSize = (source) => withinMemory(strokeSize(source.size, stroke()));
  * A picture's own size, where it is painted at a smaller one.
  * @param {Size} own
  * @param {Size} size
+ * @param {boolean} detail whether its detail may be painted, too, at a larger size than that
  */
-const larger = (own, size) => (own.width * own.height > size.width * size.height ? own : null);
+const larger = (own, size, detail) => (own.width * own.height > size.width * size.height ? { ...own, detail } : null);
 
 /**
  * @param {Size} size
@@ -606,7 +607,7 @@ async function snapshot() {
   try {
     const frame = state.last && source.live ? await createImageBitmap(state.last.frame) : await source.frame();
     const size = stillSize(source);
-    const how = { full: larger(source.size, size), conditions: conditions(), keepColors: input("keep-colors").checked };
+    const how = { full: larger(source.size, size, true), conditions: conditions(), keepColors: input("keep-colors").checked };
     const painted = await engine.paint({ frame, ...size, ...how });
     const large = document.createElement("canvas");
     compose(large, /** @type {CanvasRenderingContext2D} */ (large.getContext("2d", { alpha: false })), painted);

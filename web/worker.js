@@ -37,7 +37,7 @@ import { largestDifference } from "./pixels.js";
  * @property {number} height
  * @property {Conditions} conditions
  * @property {boolean} keepColors
- * @property {import("./size.js").Size | null} full larger than to paint at: lay the painting over the frame at this size
+ * @property {import("./large.js").Full | null} full larger than to paint at: lay the painting over the frame at this size
  *
  * @typedef {object} Painted
  * @property {ImageBitmap} picture

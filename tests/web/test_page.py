@@ -132,7 +132,7 @@ def test_a_dropped_picture_is_painted_as_by_the_command_line(page: Any, photo: P
 
 
 def test_a_large_picture_is_painted_as_by_the_command_line(page: Any, tmp_path: Path) -> None:
-    down, across = np.mgrid[:390, :1100]  # painted at 182 x 512
+    down, across = np.mgrid[:420, :1600]  # painted at 269 x 1024, then the detail at its own size
     waves = [120 + 70 * np.sin(down / (19 + place)) * np.cos(across / (23 + 3 * place)) for place in range(3)]
     given = np.stack(waves, axis=-1).astype(np.uint8)
     given[::7, ::5] = 0  # detail of the photo that a smaller one does not have
