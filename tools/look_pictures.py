@@ -13,7 +13,7 @@ from fastnst.io.images import Frame, resize_long_side
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = REPOSITORY / "docs" / "pictures"
-WIDTH, IN_A_ROW = 320, 5
+WIDTH, IN_A_ROW = 320, 4
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def draw_mask(width: int, height: int) -> Frame:
 
 
 def gallery(photo: Frame) -> None:
-    """Write the photo in each style of the gallery, in the order of `fastnst styles`, five in a row."""
+    """Write the photo in each style of the gallery, in the order of `fastnst styles`, four in a row."""
     with Stylizer("gallery", provider="cpu") as stylizer:
         frames = [photo, *(stylizer(photo, style_weights={name: 1}) for name in stylizer.style_names)]
     rows = [beside(frames[first : first + IN_A_ROW]) for first in range(0, len(frames), IN_A_ROW)]

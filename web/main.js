@@ -6,7 +6,7 @@
 import { Engine, EngineLost } from "./engine.js";
 import { UserError } from "./network.js";
 import { Recorder, saveSnapshot } from "./recorder.js";
-import { SizeKeeper, withLongSide } from "./size.js";
+import { SizeKeeper, strokeSize, withLongSide } from "./size.js";
 import { fromBitmap, openCamera, openFilm, openPicture } from "./sources.js";
 
 /**
@@ -161,10 +161,11 @@ const fps = () => Number(select("fps").value);
 async function paintNewest(source) {
   await source.fresh();
   const size = paintingSize(source);
+  const full = source.live ? null : larger(source.size, size, select("size").value === "0");
   const began = performance.now();
   const frame = await source.frame();
   const captured = performance.now();
-  const painted = await engine.paint({ frame, ...size, conditions: conditions(), keepColors: input("keep-colors").checked });
+  const painted = await engine.paint({ frame, ...size, full, conditions: conditions(), keepColors: input("keep-colors").checked });
   if (source !== state.source) {
     painted.frame.close();
     painted.picture.close();
@@ -179,8 +180,7 @@ async function paintNewest(source) {
   const inWorker = Object.values(painted.stages).reduce((sum, ms) => sum + ms, 0);
   state.stages = { capture: captured - began, ...painted.stages, handing: returned - captured - inWorker, show: now - returned };
   const elapsed = now - began;
-  const stroke = strokeOf(input("stroke").valueAsNumber);
-  if (source.live && !document.hidden) keeper.note(elapsed * stroke ** 2, performance.now() / 1000);
+  if (source.live && !document.hidden) keeper.note(elapsed * stroke() ** 2, performance.now() / 1000);
   report(source, elapsed);
 }
 
@@ -190,21 +190,32 @@ function forget() {
   state.last = null;
 }
 
+const stroke = () => strokeOf(input("stroke").valueAsNumber);
+
 /**
- * The size to paint at: what the frames a second allow, or as asked; divided by the size of the strokes.
+ * The size to paint at: what the frames a second allow, as asked, or what a still picture's strokes want; divided by
+ * the size of the strokes.
  * @param {Source} source
  * @returns {Size}
  */
 function paintingSize(source) {
   const fixed = Number(select("size").value);
-  let size = source.size;
-  if (fixed) size = withLongSide(size, fixed);
-  else if (source.live) {
-    keeper.fit(size);
-    size = keeper.size;
-  }
-  return withinMemory(scaled(size, 1 / strokeOf(input("stroke").valueAsNumber)));
+  if (fixed) return withinMemory(scaled(withLongSide(source.size, fixed), 1 / stroke()));
+  if (!source.live) return stillSize(source);
+  keeper.fit(source.size);
+  return withinMemory(scaled(keeper.size, 1 / stroke()));
 }
+
+/** @param {Source} source */
+const stillSize = (source) => withinMemory(strokeSize(source.size, stroke()));
+
+/**
+ * A picture's own size, where it is painted at a smaller one.
+ * @param {Size} own
+ * @param {Size} size
+ * @param {boolean} detail whether its detail may be painted, too, at a larger size than that
+ */
+const larger = (own, size, detail) => (own.width * own.height > size.width * size.height ? { ...own, detail } : null);
 
 /**
  * @param {Size} size
@@ -571,7 +582,7 @@ async function paintThumbnails(network, first) {
     const frame = await createImageBitmap(canvas, { resizeWidth: 160, resizeHeight: 120 });
     const weights = count > 1 ? network.styles.map((_, other) => Number(other === place)) : null;
     const conditions = { weights, strength: 1, inputNoise: engine.opened?.contract.inputNoise ?? 0 };
-    const painted = await engine.paint({ frame, width: 160, height: 120, conditions, keepColors: false });
+    const painted = await engine.paint({ frame, width: 160, height: 120, full: null, conditions, keepColors: false });
     small.getContext("2d")?.drawImage(painted.picture, 0, 0);
     painted.picture.close();
     painted.frame.close();
@@ -587,7 +598,7 @@ function fileName() {
   return `fastnst-${title.toLowerCase().replace(/[^\w]+/g, "-")}-${stamp}`;
 }
 
-/** Paint what is shown once more, as large as it is, and save it. */
+/** Paint what is shown once more, as `fastnst stylize` does it, and save it. */
 async function snapshot() {
   const { source } = state;
   if (!source || state.opening) return;
@@ -595,8 +606,9 @@ async function snapshot() {
   busy("Painting the snapshot…");
   try {
     const frame = state.last && source.live ? await createImageBitmap(state.last.frame) : await source.frame();
-    const size = withinMemory(scaled(source.size, 1 / strokeOf(input("stroke").valueAsNumber)));
-    const painted = await engine.paint({ frame, ...size, conditions: conditions(), keepColors: input("keep-colors").checked });
+    const size = stillSize(source);
+    const how = { full: larger(source.size, size, true), conditions: conditions(), keepColors: input("keep-colors").checked };
+    const painted = await engine.paint({ frame, ...size, ...how });
     const large = document.createElement("canvas");
     compose(large, /** @type {CanvasRenderingContext2D} */ (large.getContext("2d", { alpha: false })), painted);
     painted.picture.close();
@@ -640,7 +652,7 @@ function pressed(id, on) {
 function showValues() {
   $("strength-value").textContent = `${input("strength").value} %`;
   $("share-value").textContent = `${input("share").value} %`;
-  $("stroke-value").textContent = `× ${strokeOf(input("stroke").valueAsNumber).toFixed(2).replace(/\.?0+$/, "")}`;
+  $("stroke-value").textContent = `× ${stroke().toFixed(2).replace(/\.?0+$/, "")}`;
   $("input-noise-value").textContent = `${input("input-noise").value} levels`;
   const mixing = select("mix").value !== "-1";
   input("share").disabled = !mixing;

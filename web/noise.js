@@ -7,7 +7,7 @@
 import { UserError } from "./network.js";
 
 /** Side of the tile, which begins in a picture's upper left corner and repeats: a power of two. */
-export const TILE = 512;
+export const TILE = 1024;
 /** So many of the tile's whole numbers are one standard deviation. */
 const UNITS = 32;
 

@@ -45,6 +45,43 @@ export function withLongSide(full, long) {
   return { width: side(full.width), height: side(full.height) };
 }
 
+/** Long side that a picture is painted at, at most, and short side that it is not painted below: fastnst's `--stroke auto`. */
+const [STROKE_SIDE, SHORTEST] = [1024, 256];
+
+/**
+ * The size to paint a picture at that does not move, so that its strokes are as large in it as in one of 1024 pixels.
+ * @param {Size} full
+ * @param {number} stroke larger strokes than that, or smaller ones
+ * @returns {Size}
+ */
+export function strokeSize(full, stroke) {
+  const [long, short] = [Math.max(full.width, full.height), Math.min(full.width, full.height)];
+  const reduction = stroke * Math.max(1, Math.min(long / STROKE_SIDE, short / SHORTEST));
+  if (reduction === 1) return full;
+  return fitLongSide(full, Math.max(1, roundEven(long / reduction)));
+}
+
+/** @param {Size} size */
+export const longSide = (size) => Math.max(size.width, size.height);
+
+/**
+ * The same shape with another long side, as Python rounds it.
+ * @param {Size} full
+ * @param {number} long
+ * @returns {Size}
+ */
+export function fitLongSide(full, long) {
+  const scale = long / longSide(full);
+  const side = (/** @type {number} */ pixels) => Math.max(1, roundEven(pixels * scale));
+  return { width: side(full.width), height: side(full.height) };
+}
+
+/** @param {number} value */
+function roundEven(value) {
+  const down = Math.floor(value);
+  return value - down === 0.5 ? down + (down % 2) : Math.round(value);
+}
+
 /** Chooses the size from how long each picture took. */
 export class SizeKeeper {
   /** @param {number} fps frames a second that are wanted */

@@ -13,7 +13,7 @@ const CACHE = "fastnst-page";
 const LARGE = "fastnst-runtime";
 /** What the page begins with; the rest is kept as it is asked for. */
 const FIRST = ["./", "styles.json", "style.css", "main.js", "worker.js", "engine.js", "network.js", "painters.js"];
-const MORE = ["gpu.js", "pixels.js", "noise.js", "size.js", "sources.js", "recorder.js", "native.js", "native-painter.js"];
+const MORE = ["gpu.js", "pixels.js", "noise.js", "large.js", "size.js", "sources.js", "recorder.js", "native.js", "native-painter.js"];
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",

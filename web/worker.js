@@ -7,6 +7,7 @@
  */
 
 import { GpuPainter } from "./gpu.js";
+import { paintLarge } from "./large.js";
 import { UserError, readContract, readMetadata } from "./network.js";
 import { OnnxPainter, canvasOf } from "./painters.js";
 import { largestDifference } from "./pixels.js";
@@ -36,6 +37,7 @@ import { largestDifference } from "./pixels.js";
  * @property {number} height
  * @property {Conditions} conditions
  * @property {boolean} keepColors
+ * @property {import("./large.js").Full | null} full larger than to paint at: lay the painting over the frame at this size
  *
  * @typedef {object} Painted
  * @property {ImageBitmap} picture
@@ -103,7 +105,7 @@ async function handle(request) {
   const { job } = request;
   const painter = painters.get(job.key);
   if (!painter) throw new Error(`${job.key} is not open`);
-  const { picture, stages } = await painter.paint(job);
+  const { picture, stages } = await (job.full ? paintLarge(painter, job, job.full) : painter.paint(job));
   return [{ picture, frame: job.frame, stages }, [picture, job.frame]];
 }
 
@@ -211,7 +213,7 @@ async function tryWebGpu(ort, bytes, reference) {
   if (contract.layout === "nhwc-uint8") return "WebGPU wants fastnst export --layout web of this file";
   const frame = await testPicture();
   const weights = contract.mixes ? contract.styles.map((_, place) => (place ? 0 : 1)) : null;
-  const job = { key: "", frame, ...TEST_SIZE, conditions: { weights, strength: 1, inputNoise: contract.inputNoise }, keepColors: false };
+  const job = { key: "", frame, ...TEST_SIZE, conditions: { weights, strength: 1, inputNoise: contract.inputNoise }, keepColors: false, full: null };
   try {
     const session = await create(ort, bytes, "webgpu", "it", "gpu-buffer");
     const opened = /** @type {Opened} */ ({ contract, backend: "webgpu", threads: 0, words: "WebGPU", note: "" });

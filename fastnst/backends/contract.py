@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fastnst.backends.mixing import StyleWeights, even_weights, to_shares
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
 from fastnst.io.noise import MAX_LEVELS
+from fastnst.io.styles import StyleWeights, even_weights, to_shares
 
 Provider: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "webgpu"]
 ProviderChoice: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", "webgpu"]

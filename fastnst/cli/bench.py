@@ -23,12 +23,11 @@ from rich.progress import (
 from rich.table import Table
 
 from fastnst.backends.contract import ProviderChoice
-from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, on_one_line
 from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.files import sole_writer, write_atomically
-from fastnst.io.styles import installed_styles
+from fastnst.io.styles import find_network, installed_styles
 from fastnst.losses.settings import LossNetworkName
 
 if TYPE_CHECKING:

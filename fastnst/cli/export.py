@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from fastnst.backends.mixing import find_network
 from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import write_atomically
+from fastnst.io.styles import find_network
 from fastnst.losses.settings import LossSettings, VGGName
 from fastnst.models.variants import Range, Target
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 
 from fastnst.backends.contract import ProviderChoice
-from fastnst.backends.mixing import choose_style
 from fastnst.cli.batch import COMPUTATION
 from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
-from fastnst.io.styles import installed_styles, live_style, network_of_style, user_styles_folder
+from fastnst.io.styles import choose_style, installed_styles, live_style, network_of_style, user_styles_folder
 from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def _refuse_to_record_over(source: Path, record: Path | None) -> None:
 
 
 def _film_opener(source: Path, loop: bool) -> "Callable[[], Camera]":
-    from fastnst.webcam.capture import open_film_player  # noqa: PLC0415 - imports PyAV
+    from fastnst.webcam.films import open_film_player  # noqa: PLC0415 - imports PyAV
 
     return partial(open_film_player, source, loop=loop)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import Module
 from torch.nn.functional import interpolate
 
@@ -22,7 +21,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import autocast
+from fastnst.losses.precision import autocast, kept_bytes
 from fastnst.machine import available_memory
 
 # Long side, in pixels, that the smallest level has at least where the number of levels is left open.
@@ -198,21 +197,13 @@ def largest(footprints: Sequence[Footprint]) -> Footprint:
 def _kept_bytes(loss: PerceptualLoss, image: Tensor, dtype: torch.dtype | None) -> int:
     """Bytes of all that autograd keeps in one evaluation, weights aside."""
     content, style = loss.measure_content(image), loss.measure_style(image)
-    network = loss.network
-    weights = {id(weight) for weight in network.parameters()} if isinstance(network, Module) else set()
-    kept: dict[int, int] = {}
+    weights = loss.network.parameters() if isinstance(loss.network, Module) else ()
 
-    def note(tensor: Tensor) -> Tensor:
-        if id(tensor) not in weights:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def evaluate() -> object:
+        with autocast(image.device, dtype):
+            return loss(image.clone().requires_grad_(), content, style)
 
-    with saved_tensors_hooks(note, lambda tensor: tensor), autocast(image.device, dtype):
-        losses = loss(image.clone().requires_grad_(), content, style)
-    # Until here all of it was alive, so that no address stands for two.
-    del losses
-    return sum(kept.values())
+    return kept_bytes(evaluate, weights)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from fastnst.backends.contract import MAX_STRENGTH
-from fastnst.backends.mixing import StyleChoice, choose_style, read_mix
 from fastnst.errors import SettingError
 from fastnst.inference.looks import LOOKS, LookName
 from fastnst.inference.masks import Mask, read_mask, read_regions
 from fastnst.io.noise import MAX_LEVELS
+from fastnst.io.styles import StyleChoice, choose_style, read_mix
 
 PHOTO = "photo"
 """In place of a style: leave the photo as it is."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fastnst.backends.mixing import MIX_SIGN, StyleWeights, even_weights, to_shares
 from fastnst.inference.effects import Effects, read_effects
 from fastnst.inference.masks import Mask, read_mask
 from fastnst.inference.paintings import NONE, Refinement
 from fastnst.inference.session import StyleSession
+from fastnst.io.styles import MIX_SIGN, StyleWeights, even_weights, to_shares
 
 _DIGITS = 12
 """Of a network's SHA-256 that its pictures hold."""

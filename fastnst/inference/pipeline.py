@@ -19,7 +19,6 @@ import numpy as np
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
-from fastnst.backends.mixing import MIX_SIGN, StyleWeights
 from fastnst.inference.effects import PLAIN, Effects, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
 from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
@@ -30,7 +29,7 @@ from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, resample
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.noise import with_noise
-from fastnst.io.styles import installed_styles
+from fastnst.io.styles import MIX_SIGN, StyleWeights, installed_styles
 
 DETAIL_FROM = 1.5
 """Where a picture is so many times as long as what was painted, its detail is painted too."""

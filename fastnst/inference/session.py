@@ -26,12 +26,11 @@ from fastnst.backends.contract import (
     read_contract,
     to_layout,
 )
-from fastnst.backends.mixing import StyleWeights
 from fastnst.backends.opening import all_finite, check_style_file, feeds_of, open_any, run_test_picture
 from fastnst.backends.trial import try_network
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.io.images import Frame
-from fastnst.io.styles import bundled_styles_folder
+from fastnst.io.styles import StyleWeights, bundled_styles_folder
 from fastnst.machine import check_threads
 from fastnst.tiling.pieces import one_piece_bytes, one_piece_excess, one_piece_limit, paint_in_pieces
 

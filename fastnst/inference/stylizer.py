@@ -10,12 +10,12 @@ from typing import Self
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import Provider, ProviderChoice, as_batch
-from fastnst.backends.mixing import StyleWeights
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S, Refinement, with_networks
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.session import TileChoice
 from fastnst.io.images import Frame
+from fastnst.io.styles import StyleWeights
 
 
 class Stylizer:

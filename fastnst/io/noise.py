@@ -18,7 +18,7 @@ from fastnst.io.images import Frame
 SIZES = (2, 4, 8, 16, 32)
 """Pixels from one random value to the next; each size has the same share of the variance."""
 
-TILE = 512
+TILE = 1024
 """Side of the tile of noise that is used outside of training, pixels."""
 
 UNITS = 32
@@ -46,7 +46,7 @@ def smooth_noise(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]
 
 @lru_cache(maxsize=1)
 def noise_tile() -> npt.NDArray[np.int8]:
-    """The tile of noise that every picture gets, (512, 512), 32 to one standard deviation."""
+    """The tile of noise that every picture gets, (1024, 1024), 32 to one standard deviation."""
     noise = smooth_noise(np.random.default_rng(_SEED), TILE)
     tile = np.clip(np.rint(UNITS * noise), -127, 127).astype(np.int8)
     tile.flags.writeable = False
@@ -80,7 +80,7 @@ def with_noise(frame: Frame, levels: float) -> Frame:
 
 @lru_cache(maxsize=2)
 def _strips(width: int, levels: float) -> tuple[Frame, Frame]:
-    """What the tile, repeated over a width, adds and what it takes away, in levels: each (512, width, 3)."""
+    """What the tile, repeated over a width, adds and what it takes away, in levels: each (1024, width, 3)."""
     added = np.floor(noise_tile() * (levels / UNITS) + 0.5)
     across = np.repeat(np.take(added, np.arange(width) % TILE, axis=1)[..., None], 3, axis=2)
     return across.clip(0, 255).astype(np.uint8), (-across).clip(0, 255).astype(np.uint8)

@@ -1,8 +1,11 @@
-"""Which arithmetic the networks run in, float32 or, where the processor computes in it, bfloat16; and on what."""
+"""Which arithmetic networks run in, float32 or, where the processor computes in it, bfloat16; on what; what is kept."""
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from fastnst.errors import SettingError
 from fastnst.losses.settings import Precision
@@ -50,3 +53,21 @@ def hardware(device: torch.device, dtype: torch.dtype | None = None) -> str:
         return f"{device.type}, {arithmetic}"
     threads = torch.get_num_threads()
     return f"{processor_name()}, {threads} thread{'' if threads == 1 else 's'}, {arithmetic}"
+
+
+def kept_bytes(evaluate: Callable[[], object], weights: Iterable[Tensor] = ()) -> int:
+    """Bytes of all that autograd keeps in one evaluation, some weights aside."""
+    aside = {id(weight) for weight in weights}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if id(tensor) not in aside:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        losses = evaluate()
+    # Until here all of it was alive, so that no address stands for two.
+    del losses
+    return sum(kept.values())

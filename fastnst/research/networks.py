@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from fastnst.backends.mixing import MIX_SIGN, StyleChoice, StyleWeights, choose_style
 from fastnst.errors import StyleError
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
+from fastnst.io.styles import MIX_SIGN, StyleChoice, StyleWeights, choose_style
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ PRECISION_KEY = "precision"
 _STRENGTHS = (1.0, 0.5, 1.5)
 
 
-class _Frames(CalibrationDataReader):  # type: ignore[misc]
+class _FrameReader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, model: ModelProto, frames: Iterable[Frame], *, planes: bool) -> None:
         self._feeds: Iterator[dict[str, np.ndarray]] = (
             {
@@ -89,7 +89,7 @@ def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
         quantize_static(
             prepared,
             result,
-            _Frames(model, frames, planes=metadata.get("layout") == "nchw-float"),
+            _FrameReader(model, frames, planes=metadata.get("layout") == "nchw-float"),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

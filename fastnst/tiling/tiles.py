@@ -19,10 +19,10 @@ import numpy as np
 from onnx import ModelProto
 
 from fastnst.backends.contract import Array, as_batch, extra_feeds
-from fastnst.backends.mixing import StyleWeights
 from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
+from fastnst.io.styles import StyleWeights
 from fastnst.tiling.painting import Painting, Surface, TileGrid
 from fastnst.tiling.pieces import FRAMES, PROCESS_BYTES, reachable_memory
 from fastnst.tiling.planning import MAP_BYTES, TilingPlan, make_plan

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from fastnst.errors import SettingError
 from fastnst.losses.compact import CompactFeatures
+from fastnst.losses.precision import kept_bytes
 from fastnst.machine import available_memory
 from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.schedule import SMALLEST_PLANNED_CROP
@@ -128,16 +127,6 @@ def measure_step(objective: TrainingObjective, paint: Paint) -> StepMemory:
 
 def _kept_bytes(objective: TrainingObjective, paint: Paint, side: int) -> int:
     """Bytes of all that autograd keeps in one evaluation."""
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     images = torch.rand(_BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with saved_tensors_hooks(note, lambda tensor: tensor):
-        losses = objective(paint, images.to(memory_format=torch.channels_last), range(_BATCH))
-    # Until here all of it was alive, so that no address stands for two.
-    del losses
-    return sum(kept.values())
+    images = images.to(memory_format=torch.channels_last)
+    return kept_bytes(lambda: objective(paint, images, range(_BATCH)))

@@ -24,12 +24,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 
 from fastnst.backends.contract import Provider, ProviderChoice
-from fastnst.backends.mixing import find_network
 from fastnst.errors import FastNSTError, InputError, MissingPackageError, SettingError, StyleError
 from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.noise import MAX_LEVELS, with_noise
-from fastnst.io.styles import installed_styles
+from fastnst.io.styles import find_network, installed_styles
 from fastnst.web.server import HOST
 from fastnst.web.work import KINDS, MOST_TRAINING_S, Work, do
 

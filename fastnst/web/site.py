@@ -13,13 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from fastnst.backends.mixing import find_network
 from fastnst.errors import OutputError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.io.noise import noise_tile, with_noise
-from fastnst.io.styles import LIVE, bundled_page, installed_styles, network_of_style, sample_picture
+from fastnst.io.styles import LIVE, bundled_page, find_network, installed_styles, network_of_style, sample_picture
 from fastnst.web.runtime import VERSION, copy_runtime
 
 RUNTIME = Path("runtime") / VERSION

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from fastnst.backends.mixing import even_weights, to_shares
 from fastnst.inference.steadying import check_steady
 from fastnst.io.images import Frame
+from fastnst.io.styles import even_weights, to_shares
 
 MIX_STEP = 0.25
 """How far one press of a key goes from one style of a network towards the next."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fastnst.backends.contract import Port, read_contract
-from fastnst.backends.mixing import StyleChoice, choose_style, even_weights, place_of, read_mix, to_shares
 from fastnst.errors import SettingError, StyleError
+from fastnst.io.styles import StyleChoice, choose_style, even_weights, place_of, read_mix, to_shares
 
 FRAME = Port("frame", "uint8", (None, None, None, 3))
 STYLIZED = Port("stylized", "uint8", (None, None, None, 3))

@@ -9,7 +9,6 @@ import onnx
 import pytest
 from PIL import Image
 
-from fastnst.backends.mixing import StyleChoice
 from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects, read_effects
 from fastnst.inference.looks import face_weights, find_faces
@@ -19,6 +18,7 @@ from fastnst.inference.session import StyleSession
 from fastnst.io.blending import blend
 from fastnst.io.images import Frame
 from fastnst.io.noise import with_noise
+from fastnst.io.styles import StyleChoice
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 INVERT = (

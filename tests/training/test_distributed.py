@@ -150,6 +150,7 @@ class Server:
     def _fork(self, arguments: list[str], environment: dict[str, object], **further: object) -> tuple[int, Path]:
         self.count += 1
         says = self.folder / f"said{self.count}"
+        says.touch()
         given = {name: str(value) for name, value in environment.items()}
         pid = self.ask(arguments=arguments, environment=given, says=str(says), **further)
         assert pid is not None

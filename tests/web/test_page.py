@@ -12,6 +12,8 @@ import pytest
 from onnx import ModelProto, helper, parser
 from PIL import Image
 
+from fastnst.inference.effects import Effects
+from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.session import StyleSession
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.blending import blend, keep_colors
@@ -127,6 +129,20 @@ def test_a_dropped_picture_is_painted_as_by_the_command_line(page: Any, photo: P
     moved = kept - given
     inside = (kept > 0).all(-1) & (kept < 255).all(-1)
     assert np.ptp(moved[inside], axis=-1).max() <= 1
+
+
+def test_a_large_picture_is_painted_as_by_the_command_line(page: Any, tmp_path: Path) -> None:
+    down, across = np.mgrid[:420, :1600]  # painted at 269 x 1024, then the detail at its own size
+    waves = [120 + 70 * np.sin(down / (19 + place)) * np.cos(across / (23 + 3 * place)) for place in range(3)]
+    given = np.stack(waves, axis=-1).astype(np.uint8)
+    given[::7, ::5] = 0  # detail of the photo that a smaller one does not have
+    Image.fromarray(given).save(tmp_path / "large.png")
+    drop(page, tmp_path / "large.png")
+    shows(page, "large.png")
+    page.check("#keep-colors", force=True)
+    with StylePipeline("starry-live", Effects(preserve_color=True), provider="cpu") as pipeline:
+        expected = pipeline(given)
+    assert difference(snapshot(page, tmp_path, "kept"), expected) <= TOLERANCE
 
 
 def test_noise_as_the_command_line_has_it(page: Any, tmp_path: Path) -> None:

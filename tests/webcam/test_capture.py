@@ -13,16 +13,8 @@ import pytest
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
 from fastnst.webcam import capture as capture_module
-from fastnst.webcam.capture import (
-    HUNG_S,
-    SILENT_S,
-    CameraLostError,
-    Capture,
-    FilmPlayer,
-    Newest,
-    SourceEndedError,
-    open_film_player,
-)
+from fastnst.webcam.capture import HUNG_S, SILENT_S, CameraLostError, Capture, Newest, SourceEndedError
+from fastnst.webcam.films import FilmPlayer, open_film_player
 
 
 def test_the_newest_item_wins() -> None:

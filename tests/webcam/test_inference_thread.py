@@ -17,7 +17,8 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
-from fastnst.webcam.capture import Capture, FilmPlayer, Newest, Shot
+from fastnst.webcam.capture import Capture, Newest, Shot
+from fastnst.webcam.films import FilmPlayer
 from fastnst.webcam.inference_thread import InferenceThread, Size, SizeKeeper, StylizedShot, sizes_below
 from fastnst.webcam.settings import Controls
 

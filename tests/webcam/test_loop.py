@@ -352,7 +352,7 @@ def test_pictures_are_held_steady(run: Run) -> None:
         run(Still(), screen, lambda frame, levels=levels: np.full_like(frame, next(levels)), frames=4, steady=steady)
         shown[steady] = corner(screen.shown[-1])
     assert shown[0.0] >= 20 + 3 * 40
-    assert 20 <= shown[0.95] < 40
+    assert 20 <= shown[0.95] < 50  # 31.6 after four; a busy machine may paint all six before four are shown: 48
     with pytest.raises(SettingError, match=r"steady 2: expected 0 .* to 0\.95"):
         WebcamSettings(steady=2)
 

@@ -12,9 +12,10 @@ import pytest
 
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.images import Frame, read_frame
+from fastnst.webcam import films as recorder_module
 from fastnst.webcam import outlets as outlets_module
-from fastnst.webcam import outlets as recorder_module
-from fastnst.webcam.outlets import FilmRecorder, Outlets
+from fastnst.webcam.films import FilmRecorder
+from fastnst.webcam.outlets import Outlets
 
 
 def picture(level: int, size: tuple[int, int] = (48, 64)) -> Frame:
