@@ -234,7 +234,7 @@ def to_web(model: ModelProto) -> ModelProto:
         raise StyleError("is no network of the layout nhwc-uint8 as fastnst export writes it; export it again")
     phases = 2 if any(node.name.startswith(PIXEL_SHUFFLE) for node in model.graph.node) else 1
     extra = [port.name for port in model.graph.input if port.name != "frame"]
-    core = Extractor(model).extract_model(["levels", *extra], ["raw"])
+    core = Extractor(_described(model, "levels", "raw")).extract_model(["levels", *extra], ["raw"])
     opset = core.opset_import[0].version
     finish = parser.parse_model(f'<ir_version: {core.ir_version}, opset_import: ["" : {opset}]> {_FINISH[phases]}')
     compose.add_prefix(finish, "after_", rename_inputs=False, rename_outputs=False, inplace=True)
@@ -251,6 +251,15 @@ def to_web(model: ModelProto) -> ModelProto:
     whole.producer_name, whole.graph.name = model.producer_name, model.graph.name
     checker.check_model(whole, full_check=True)
     return whole
+
+
+def _described(model: ModelProto, *names: str) -> ModelProto:
+    """The model with the types of some values inside it, which onnx 1.19 leaves out where it joins graphs."""
+    described = ModelProto()
+    described.CopyFrom(model)
+    missing = set(names) - {info.name for info in model.graph.value_info}
+    described.graph.value_info.extend(helper.make_tensor_value_info(name, 1, [None] * 4) for name in sorted(missing))
+    return described
 
 
 def _stride(model: ModelProto) -> int | None:

@@ -120,7 +120,7 @@ def stylize(
         tallies.append(tries.tally)
     if sheet is not None:
         _write_sheet(sheet, style, plans, overwrite=batch.overwrite)
-        console.print(f"{sheet}: a sheet of {len(plans[0].jobs)} photos and {len(plans)} styles")
+        console.print(f"{sheet}: contact sheet, {len(plans[0].jobs)} x {len(plans)} pictures")
     end_batches(tallies)
 
 

@@ -262,7 +262,7 @@ def test_painting_needs_neither_torch_nor_opencv(photo: Path, style: str, tmp_pa
     assert (tmp_path / "out.png").exists()
 
 
-def test_several_styles_and_a_sheet(photo: Path, style: str, tmp_path: Path) -> None:
+def test_several_styles_and_a_sheet(photo: Path, style: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(Path(style).read_bytes())
     assert (
@@ -271,6 +271,7 @@ def test_several_styles_and_a_sheet(photo: Path, style: str, tmp_path: Path) -> 
     for name in ("invert", "other"):
         np.testing.assert_array_equal(read_frame(tmp_path / "out" / name / "photo.png")[5, 5], [5, 55, 155])
     assert read_frame(tmp_path / "all.png").shape[1] > 3 * 384
+    assert "all.png: contact sheet, 1 x 2 pictures\n" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
