@@ -10,13 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from fastnst.io.blending import load_opencv
 from fastnst.io.images import Frame
 
 SIZES = (2, 4, 8, 16, 32)
-"""Pixels from one random value to the next; each size has the same share of the variance."""
+"""Sizes of its blots, pixels; each has the same share of the variance."""
 
 TILE = 1024
 """Side of the tile of noise that is used outside of training, pixels."""
@@ -27,21 +25,26 @@ UNITS = 32
 MAX_LEVELS = 64.0
 """Largest standard deviation of the noise that is taken, levels of 255."""
 
+_WIDTH = 0.45
+"""Standard deviation of a blot, a Gaussian, as a part of its size."""
+
 _SEED = 1605
 
 
 def smooth_noise(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]:
-    """Noise of mean 0 and variance 1, (side, side), that goes on over its borders; `side` is a multiple of 32."""
-    load_opencv()
+    """Noise of mean 0 and variance 1, (side, side), that goes on over its borders.
 
-    noise = np.zeros((side, side), np.float32)
-    for size in SIZES:
-        values = np.pad(rng.standard_normal((side // size, side // size), np.float32), 2, mode="wrap")
-        sides = (values.shape[1] * size, values.shape[0] * size)
-        larger = np.asarray(Image.fromarray(values).resize(sides, Image.Resampling.BICUBIC))
-        part = larger[2 * size : 2 * size + side, 2 * size : 2 * size + side]
-        noise += (part - part.mean()) / part.std()
-    return noise / np.float32(len(SIZES) ** 0.5)
+    White noise, filtered by Gaussians as wide as each size: interpolated between random values, it would be stronger at
+    every 4th pixel, say, and networks would paint that grid.
+    """
+    across = np.square(np.fft.rfftfreq(side))
+    down = np.square(np.fft.fftfreq(side))[:, None]
+    powers = [np.exp(-((2 * np.pi * _WIDTH * size) ** 2) * (across + down)) for size in SIZES]
+    power = sum(each / each.mean() for each in powers)
+    white = np.fft.rfft2(rng.standard_normal((side, side)))
+    noise = np.fft.irfft2(white * np.sqrt(power), (side, side))
+    normal: npt.NDArray[np.float32] = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return normal
 
 
 @lru_cache(maxsize=1)

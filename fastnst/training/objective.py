@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastnst.io.images import Frame, resize_long_side
-from fastnst.io.noise import SIZES, smooth_noise, tiled_noise
+from fastnst.io.noise import smooth_noise, tiled_noise
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import checkerboard_loss, relative_error
 from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
@@ -191,7 +191,7 @@ def draw_input_noise(seed: int, n: int, size: tuple[int, int], levels: float) ->
     """Noise on the network's input for sample n, (1, H, W), of `size` (H, W): half to one and a half times `levels`."""
     rng = np.random.default_rng((_INPUT_NOISE, seed, n))
     height, width = size
-    noise = smooth_noise(rng, -(-max(size) // SIZES[-1]) * SIZES[-1])[None, :height, :width]
+    noise = smooth_noise(rng, max(size))[None, :height, :width]
     return torch.from_numpy(noise * np.float32(rng.uniform(0.5, 1.5) * levels / 255))
 
 

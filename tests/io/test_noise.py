@@ -38,3 +38,10 @@ def test_levels_end_at_black_and_white_and_none_changes_nothing() -> None:
     assert (noisy[1] > 95).all()
     assert (noisy[0] > 0).any()
     assert with_noise(frames, 0) is frames
+
+
+def test_noise_is_as_strong_at_every_place_of_a_network_stride() -> None:
+    noise = smooth_noise(np.random.default_rng(5), 1024)
+    for period in (2, 4, 8):
+        strength = np.square(noise).reshape(1024 // period, period, 1024 // period, period).mean(axis=(0, 2))
+        assert strength.max() < 1.05 * strength.min()

@@ -14,7 +14,10 @@ import pytest
 
 from fastnst.cli import main
 from fastnst.errors import DownloadError, OutputError, SettingError, StyleError
-from fastnst.io.noise import noise_tile
+from fastnst.inference import effects
+from fastnst.inference.effects import STROKE_SIDE
+from fastnst.inference.pipeline import DETAIL_FROM, DETAIL_SIDE
+from fastnst.io.noise import MAX_LEVELS, TILE, UNITS, noise_tile
 from fastnst.io.styles import bundled_page
 from fastnst.web import runtime, site
 from fastnst.web.runtime import FILES, RuntimeFile, runtime_folder
@@ -50,6 +53,18 @@ def test_every_file_that_the_page_loads_is_there(page: Path) -> None:
 
 def test_the_page_looks_for_the_version_that_is_fetched() -> None:
     assert f'RUNTIME = "./{site.RUNTIME.as_posix()}/"' in (bundled_page() / "worker.js").read_text()
+
+
+def test_the_page_paints_by_the_numbers_of_the_command_line() -> None:
+    said = {
+        "noise.js": (f"TILE = {TILE};", f"UNITS = {UNITS};"),
+        "network.js": (f"MAX_NOISE = {MAX_LEVELS:g};",),
+        "size.js": (f"[STROKE_SIDE, SHORTEST] = [{STROKE_SIDE}, {effects._SHORTEST}];",),
+        "large.js": (f"DETAIL_FROM = {DETAIL_FROM:g};", f"DETAIL_SIDE = {DETAIL_SIDE};"),
+    }
+    for name, numbers in said.items():
+        text = (bundled_page() / name).read_text()
+        assert [number for number in numbers if number not in text] == [], name
 
 
 def test_a_site_is_replaced_only_when_asked(page: Path, tmp_path: Path) -> None:
