@@ -15,8 +15,8 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.video.assembly import Stamp, decode_stamps, stamp_frames, steady_grid
 from fastnst.video.batch import plan_films
 from fastnst.video.codecs import encoder_options, find_encoder
-from fastnst.video.containers import container_language
 from fastnst.video.color import ToPalette
+from fastnst.video.containers import container_language
 from fastnst.video.film import Colors, Film, read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.job import JobFolder
 from fastnst.video.stylize import by_fields
