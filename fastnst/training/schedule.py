@@ -7,6 +7,7 @@ learning rate and the small crops follow the clock from then on, so a machine th
 import copy
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -166,8 +167,11 @@ def _course(done: float, after: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / max(1e-9, 1 - warm_up))))
 
 
-GOOD_STEPS = 600
-"""Fewer, and smaller crops bring more than they cost."""
+GOOD_STEPS: Mapping[str, int] = {"image": 600, "batch": 200}
+"""By what statistics are taken over: fewer steps, and smaller crops bring more than they cost. Where a batch together
+must have what the painting has, few large batches are better than many small ones, whose pictures get clouds."""
+
+LEAST_BATCH: Mapping[str, int] = {"image": 1, "batch": 2}
 
 SMALLEST_PLANNED_CROP = 128
 FEW_STEPS = 100
@@ -211,7 +215,7 @@ def plan_budget(
     reserve_s: float = RESERVE_S,
     processes: int = 1,
 ) -> BudgetPlan:
-    """Choose crop and batch for a time: the settings' own where 600 steps fit, else the largest with which they do.
+    """Choose crop and batch for a time: the settings' own where enough steps fit, else the largest with which they do.
 
     Args:
         settings: the training's; their crop is the largest that is chosen, their batch too.
@@ -222,14 +226,14 @@ def plan_budget(
         processes: how many share a batch equally.
     """
     train_s = max(0.0, left_s - reserve_s)
-    smallest = min(settings.crop_size, SMALLEST_PLANNED_CROP)
+    smallest, least = min(settings.crop_size, SMALLEST_PLANNED_CROP), LEAST_BATCH[settings.statistics_over]
     sides = [settings.crop_size, *range((settings.crop_size - 1) // 32 * 32, smallest - 1, -32)]
     choices = [(side, settings.batch_size) for side in sides] + [
-        (sides[-1], batch) for batch in range(settings.batch_size - processes, 0, -processes)
+        (sides[-1], batch) for batch in range(settings.batch_size - processes, least - 1, -processes)
     ]
     for crop, batch in choices:
         step_s = 1 / _rate(replace(settings, crop_size=crop, batch_size=batch), second_per_pixel, fine_tune_per_pixel)
-        if train_s / step_s >= GOOD_STEPS:
+        if train_s / step_s >= GOOD_STEPS[settings.statistics_over]:
             break
     return BudgetPlan(crop, batch, step_s, train_s, reserve_s)
 

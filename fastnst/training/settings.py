@@ -114,7 +114,7 @@ class TrainSettings(LossSettings):
     """Content loss to aim at, 0 to 1: where --style-weight is auto, it is found for it. Less, and more of the photo
     stays."""
 
-    steps: Annotated[int, SCHEDULE] = 2400
+    steps: Annotated[int, SCHEDULE] = 1600
     """Optimizer steps: with --budget as many as fit."""
 
     budget: str = ""
@@ -128,7 +128,7 @@ class TrainSettings(LossSettings):
     fine_tune_weights: Annotated[Path | None, LOSS] = None
     """File with VGG-19's weights for the fine-tuning, instead of a download."""
 
-    batch_size: Annotated[int, SCHEDULE] = 2
+    batch_size: Annotated[int, SCHEDULE] = 3
     """Pictures per step."""
 
     crop_size: Annotated[int, SCHEDULE] = 256
@@ -144,7 +144,7 @@ class TrainSettings(LossSettings):
     progressive_batch_size: Annotated[int, SCHEDULE] = 0
     """Pictures per step of those; 0 is --batch-size."""
 
-    learning_rate: Annotated[float, SCHEDULE] = 1e-3
+    learning_rate: Annotated[float, SCHEDULE] = 8e-4
     """Learning rate of the optimizer: Adam's at its highest."""
 
     lr_schedule: Annotated[Literal["cosine", "constant"], SCHEDULE] = "cosine"

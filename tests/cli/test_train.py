@@ -82,13 +82,13 @@ def test_the_same_command_goes_on_and_others_say_what_differs(
     status, said = asked()
     assert status == 0, said
     assert f"Going on with {Path('runs/tiny')} after step 2 of 2." in said
-    changed = "now it is --steps 3 instead of 2; --learning-rate 0.1 instead of 0.001; --resume never starts again, "
+    changed = "now it is --steps 3 instead of 2; --learning-rate 0.1 instead of 0.0008; --resume never starts again, "
     changed += f"--resume {Path('runs/tiny')} resumes with what is given now, another -o keeps both"
     status, said = asked("--steps", "3", "--learning-rate", "0.1")
     assert (status, said.splitlines()[-1]) == (1, f"fastnst: {Path('runs/tiny/checkpoint.safetensors')}: {changed}")
     status, said = run(capsys, "--steps", "3", "--learning-rate", "0.1", "--resume", "runs/tiny")
     assert status == 0, said
-    assert "after step 2 of 3, now with --steps 3 instead of 2; --learning-rate 0.1 instead of 0.001." in said
+    assert "after step 2 of 3, now with --steps 3 instead of 2; --learning-rate 0.1 instead of 0.0008." in said
     status, said = run(capsys, "--width", "4", "--resume", "runs/tiny")
     assert status == 1
     assert "another -o" in said
