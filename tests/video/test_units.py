@@ -16,6 +16,7 @@ from fastnst.video.assembly import Stamp, decode_stamps, stamp_frames, steady_gr
 from fastnst.video.batch import plan_films
 from fastnst.video.codecs import encoder_options, find_encoder
 from fastnst.video.color import ToPalette
+from fastnst.video.containers import container_language
 from fastnst.video.film import Colors, Film, read_orientation, swaps_sides, turn_back, turn_upright
 from fastnst.video.job import JobFolder
 from fastnst.video.stylize import by_fields
@@ -240,3 +241,8 @@ def test_kept_fields_are_painted_one_by_one_unless_they_are_columns() -> None:
     ):
         plan = SimpleNamespace(encoding=SimpleNamespace(fields=fields), film=SimpleNamespace(orientation=orientation))
         np.testing.assert_array_equal(by_fields(average, plan)(frame), painted)  # type: ignore[arg-type]
+
+
+def test_quicktime_has_codes_of_its_own_for_some_languages() -> None:
+    assert [container_language(code, "mov") for code in ("deu", "swe", "eng")] == ["ger", "sve", "eng"]
+    assert [container_language(code, "matroska") for code in ("deu", "sve", "hr ")] == ["deu", "swe", "hrv"]
