@@ -64,7 +64,7 @@ def test_a_recipe_of_several_styles_then_flags_then_resumed(
     assert "| steps | 1 |" in card
     assert "| crop_size | 64 |" in card
     assert "| license | CC0-1.0 |" in card
-    assert "johnson 2 1, 2 styles" in card
+    assert "johnson 2 1 bilinear, 2 styles" in card
     assert str(style_picture.parent) not in card
     assert str(photos) not in card
     assert (folder / "tiny.onnx").is_file()

@@ -45,7 +45,7 @@ def test_a_folder_of_which_a_tenth_is_broken(settings: TrainSettings, photos: Pa
     (folder / "broken0.png").write_bytes(whole[: len(whole) // 2])
     (folder / "broken1.jpg").write_text("not a picture")
     (folder / "broken2.jpg").touch()
-    result = engine.run_training(dataclasses.replace(settings, steps=16), folder, tmp_path / "run")
+    result = engine.run_training(dataclasses.replace(settings, steps=16, preview_every=100), folder, tmp_path / "run")
     assert sorted(result.skipped) == ["broken0.png", "broken1.jpg", "broken2.jpg"]
     assert result.steps == 16
     assert result.images == 32
