@@ -135,7 +135,8 @@ class StylePipeline:
                 if style_weights is not None and layer is self._layers[0]:
                     weights = style_weights
                 share = strength * look.strength
-                painted = self._paint(layer.session, given, weights, share)
+                noisy, own = self._prepared(layer.session, given, share)
+                painted = layer.session(noisy, style_weights=weights, strength=own)
                 laid = self._lay_over(
                     photo, given, painted, side=side, session=layer.session, weights=weights, strength=share
                 )
@@ -170,12 +171,11 @@ class StylePipeline:
             )
         return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
 
-    def _paint(self, session: StyleSession, given: Frame, weights: StyleWeights | None, strength: float) -> Frame:
-        """Have a network paint what it is given, with noise on it."""
+    def _prepared(self, session: StyleSession, given: Frame, strength: float) -> tuple[Frame, float | None]:
+        """What a network gets: the picture with noise on it, and the strength where it takes one."""
         own = min(strength, MAX_STRENGTH) if session.takes_strength else None
         noise = session.input_noise if self._effects.input_noise == "auto" else self._effects.input_noise
-        noisy = with_noise(given, noise * (1.0 if own is None else min(own, 1.0)))
-        return session(noisy, style_weights=weights, strength=own)
+        return with_noise(given, noise * (1.0 if own is None else min(own, 1.0))), own
 
     def _detail_side(self, photo: Frame, most: tuple[int, int] | None) -> int:
         """Long side at which detail is painted at most, 0 where the photo's is left."""
@@ -200,7 +200,8 @@ class StylePipeline:
         size = fit_long_side((laid.shape[0], laid.shape[1]), side)
         coarse = fit_long_side(size, max(given.shape) // 2)
         before = resample(laid, size)
-        again = self._paint(session, before, weights, strength)
+        noisy, own = self._prepared(session, before, strength)
+        again = session(noisy, style_weights=weights, strength=own)
         painted = add_change(again, resample(again, coarse), resample(before, coarse))
         return painted if before is laid else add_change(laid, before, painted)
 

@@ -88,7 +88,9 @@ def open_camera(settings: CameraSettings, *, capture: Callable[..., Any] = cv2.V
     """
     if "OPENCV_LOG_LEVEL" not in os.environ:
         # Each failed attempt, and each late picture, prints lines to stderr.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # 4.12 has the first of these alone, later versions the second.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(0)
     name = settings.camera if "/" in settings.camera else f"camera {settings.camera}"
     backends = _backends(settings)
     opened = False
