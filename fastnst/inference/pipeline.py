@@ -165,7 +165,7 @@ class StylePipeline:
             own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
             painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
         painted = painted if given is photo else add_change(photo, given, painted)
-        if side >= DETAIL_FROM * max(given.shape):
+        if side >= DETAIL_FROM * max(given.shape[-3:-1]):
             painted = self._with_painted_detail(
                 painted, given, side, session=session, weights=weights, strength=strength
             )
@@ -198,7 +198,7 @@ class StylePipeline:
         `given`, stay.
         """
         size = fit_long_side((laid.shape[0], laid.shape[1]), side)
-        coarse = fit_long_side(size, max(given.shape) // 2)
+        coarse = fit_long_side(size, max(1, max(given.shape[:2]) // 2))
         before = resample(laid, size)
         noisy, own = self._prepared(session, before, strength)
         again = session(noisy, style_weights=weights, strength=own)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastnst.io.images import Frame
 
 SIZES = (2, 4, 8, 16, 32)
-"""Sizes of its blots, pixels; each has the same share of the variance."""
+"""Sizes of the blots that the noise is made of, pixels; each has the same share of the variance."""
 
 TILE = 1024
 """Side of the tile of noise that is used outside of training, pixels."""

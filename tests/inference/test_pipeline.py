@@ -460,6 +460,11 @@ def test_detail_is_painted_and_colors_stay_those_of_the_first_strokes(style: Wri
     assert np.abs(coarse[0] - (100 + masses[::32, ::32] / 4)).max() < 6
 
 
+def test_strokes_larger_than_the_picture_still_give_one(style: Write) -> None:
+    with StylePipeline(style(CHECKED, "checked"), Effects(stroke=64), provider="cpu") as pipeline:
+        assert pipeline(PHOTO).shape == PHOTO.shape
+
+
 def test_detail_is_the_photos_where_strokes_are_hardly_larger_and_in_films(style: Write) -> None:
     network, photo = style(CHECKED, "checked"), np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
     results = []
