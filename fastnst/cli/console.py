@@ -108,7 +108,7 @@ def fetch_coco(split: str, root: Path | None, console: Console) -> Path:
 
     Raises SettingError for a split that is not known, DownloadError for what goes wrong.
     """
-    from fastnst.training.coco import coco_folder  # noqa: PLC0415
+    from fastnst.training.photographs import coco_folder  # noqa: PLC0415
 
     with Progress(console=console) as bar:
         return coco_folder(split, root, announce=console.print, progress=_shown_on(bar, f"COCO {split}"))
