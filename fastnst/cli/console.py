@@ -24,10 +24,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import (
-    MofNCompleteColumn,
-    TaskProgressColumn,
-)
+from rich.progress import MofNCompleteColumn, TaskProgressColumn
 
 if TYPE_CHECKING:
     from fastnst.batch.run import Attempt

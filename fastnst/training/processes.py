@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fastnst.errors import SettingError
 from fastnst.losses.compact import CompactFeatures
-from fastnst.losses.precision import kept_bytes
+from fastnst.losses.weights import kept_bytes
 from fastnst.machine import available_memory
 from fastnst.models.network import StyleNetwork
 from fastnst.training.objective import Paint, TrainingObjective

@@ -281,7 +281,7 @@ def test_training_names_the_way_without_coco_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
-    monkeypatch.setattr(coco, "default_root", lambda: tmp_path)
+    monkeypatch.setattr(photographs, "default_root", lambda: tmp_path)
     server.status = 404
     words = (
         r"^--content DIR takes a folder of your own photographs, 200 or more; COCO's val2017 could not be fetched: http"
