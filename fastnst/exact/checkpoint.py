@@ -243,13 +243,9 @@ class Logbook:
     """
 
     def __init__(self, folder: Path, run: OptimizationRun, asked: dict[str, Any], every: int) -> None:
-        """Take what is noted, and where.
+        """Note a run in a folder, with what was `asked`, which is compared on resuming.
 
-        Args:
-            folder: where everything goes.
-            run: what is noted.
-            asked: kept in the checkpoint, to be compared on resuming.
-            every: steps between two pictures and checkpoints; 0 leaves both to the end.
+        Pictures and checkpoints are written `every` so many steps; 0 leaves both to the end.
         """
         self.folder = folder
         self._run, self._asked, self._every = run, asked, every

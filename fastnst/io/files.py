@@ -59,16 +59,11 @@ _known: dict[Path, dict[Path, _State | None]] = {}
 
 @contextlib.contextmanager
 def sole_writer(output: Path, *, folder: bool) -> Iterator[None]:
-    """Have an output that may replace an earlier one to oneself while the block runs.
+    """Have an output, a file or a folder, that may replace an earlier one to oneself while the block runs.
 
     Another fastnst with the same output is refused. What somebody else writes there meanwhile, for a folder right in
-    it, `atomic_path` does not replace. Missing folders are made, and the last is removed if nothing comes of it.
-
-    Args:
-        output: a file, or a folder.
-        folder: it is one; it need not exist.
-
-    Raises OutputError.
+    it, `atomic_path` does not replace. Missing folders are made, and the last is removed if nothing comes of it. Raises
+    OutputError.
     """
     lock = output / LOCK if folder else output.with_name(f".{output.name}{LOCK}")
     with hold(lock, f"{output}: another fastnst is writing it at this moment; choose another name"):

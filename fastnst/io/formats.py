@@ -103,11 +103,8 @@ def without_damaged_additions(path: Path) -> tuple[io.BytesIO, str] | None:
 def sixteen_bits(source: Source, picture: Image.Image) -> npt.NDArray[np.uint16] | None:
     """All bits of a picture of 16 bits a channel, uint16 (H, W, 3 or 4); None where Pillow keeps no low halves.
 
-    Pillow decodes such colors to 8 bits: once more by the other half of each sample, and nothing is lost.
-
-    Args:
-        source: the file, or what is in it.
-        picture: the same, opened by Pillow and decoded.
+    Pillow, which opened and decoded the same source, decodes such colors to 8 bits: once more by the other half of each
+    sample, and nothing is lost.
     """
     with Image.open(source) as again:
         tile = again.tile[0]

@@ -175,15 +175,10 @@ class StyleNetwork(nn.Module):
         self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows)) if conditions.strength else None)
 
     def forward(self, image: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
-        """Paint images.
+        """Paint images, (B, 3, H, W) in [0, 1]; the result is about [0, 1] but not clamped.
 
-        Args:
-            image: (B, 3, H, W) in [0, 1].
-            style_weights: shares of the styles, (S,), or each image's, (B, S); None: all alike.
-            strength: (1,), or each image's, (B, 1); None: 1.
-
-        Returns:
-            (B, 3, H, W), about [0, 1] but not clamped.
+        Shares of the styles, (S,), or each image's, (B, S); None: all alike. Strength (1,), or each image's, (B, 1);
+        None: 1.
         """
         shares = self.conditions.shares(style_weights, strength, image.device)
         painted = self.paint(image, shares)

@@ -199,14 +199,10 @@ def draw_plot(
     panels: int = 1,
     size: tuple[float, float] = (7.2, 4.2),
 ) -> Plot:
-    """Draw a plot for light and dark pages.
+    """Draw a plot for light and dark pages; `draw` gets the panels' axes, left to right, and the theme.
 
-    Args:
-        name: of its files.
-        draw: called with the panels' axes, left to right, and the theme; draws data, labels and legend.
-        caption: one sentence for below the plot.
-        panels: axes side by side.
-        size: width and height in inches of 100 pixels; PNGs have twice as many, for dense screens and print.
+    It draws data, labels and legend. The size is width and height in inches of 100 pixels; PNGs have twice as many, for
+    dense screens and print.
     """
     return Plot(name, _render(draw, LIGHT, panels, size), _render(draw, DARK, panels, size), caption)
 

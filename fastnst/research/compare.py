@@ -123,12 +123,7 @@ class Comparer:
     """Compares one network with the exact method for one style image; loads the loss network once."""
 
     def __init__(self, network: EvaluatedNetwork, style: Frame, settings: CompareSettings) -> None:
-        """Prepare the loss.
-
-        Args:
-            network: the fast network.
-            style: the style image it was trained with, uint8 (H, W, 3).
-            settings: the loss it was trained with.
+        """Prepare the loss that a network was trained with, on the same style image, uint8 (H, W, 3).
 
         Raises WeightsError where the loss network's weights cannot be had.
         """

@@ -93,13 +93,9 @@ class DescentBenchmark:
     def __init__(
         self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500, work: "Work | None" = None
     ) -> None:
-        """Take where results are kept and what is minimised.
+        """Take the folder of curves, pictures and the report, and loss, size and loss network of all contenders.
 
-        Args:
-            folder: for curves, pictures and the report.
-            settings: loss, size and loss network of all contenders; total variation has no weight.
-            baseline_steps: evaluations of the baseline.
-            work: does a job; by default `work_in_process`.
+        Total variation has no weight. `work` does a job; by default `work_in_process`.
         """
         self._work = work or work_in_process
         self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
@@ -111,15 +107,10 @@ class DescentBenchmark:
         changes: Mapping[str, Any],
         on_step: Callable[[int], None] | None = None,
     ) -> Curve:
-        """A contender's curve on a pair: the one kept from before, or a new one.
+        """The curve of "baseline", or of a contender with changes of the settings: kept from before, or a new one.
 
-        Args:
-            pair: the pictures.
-            contender: "baseline", or any name for fastnst with the settings changed.
-            changes: fields of OptimizeSettings that differ from the benchmark's.
-            on_step: called with the number of each kept step.
-
-        Raises InputError where a kept curve belongs to something else, FastNSTError for what goes wrong on the way.
+        `on_step` is called with the number of each kept step. Raises InputError where a kept curve belongs to something
+        else, FastNSTError for what goes wrong on the way.
         """
         steps = self.steps_of(contender, changes)
         wanted = _plain(asdict(self.settings) | dict(changes))

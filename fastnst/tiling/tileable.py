@@ -41,15 +41,9 @@ class Part:
     """A part of a network, opened to run; several threads may run it at once."""
 
     def __init__(self, model: ModelProto, provider: TileProvider = "cpu", threads: int = 1) -> None:
-        """Open a part.
+        """Open the graph of a part, with so many threads on the CPU for each call of `run`.
 
-        Args:
-            model: its graph.
-            provider: what computes.
-            threads: on the CPU, for each call of `run`.
-
-        Raises:
-            SettingError: the provider cannot run here.
+        Raises SettingError where the provider cannot run here.
         """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL

@@ -55,16 +55,9 @@ _FLAT = 2.0
 def fit_painting(painting: Path, name: str, target: Path, seconds: float, report: Report = lambda _: None) -> None:
     """Fit the gallery to a painting; write `target` (.onnx) and its weights beside it (.safetensors).
 
-    Args:
-        painting: a picture file.
-        name: what the style is called.
-        target: the ONNX file.
-        seconds: to take at most, all told; 0: a mixture of the gallery's styles, the nearest ones most.
-        report: called with the share that is done.
-
-    Raises:
-        InputError: no picture, or one too small or of one color.
-        OutputError: the files cannot be written.
+    It takes `seconds` at most, all told; 0: a mixture of the gallery's styles, the nearest ones most. `report` is
+    called with the share that is done. Raises InputError for no picture, or one too small or of one color; OutputError
+    where the files cannot be written.
     """
     began = time.monotonic()
     frame = _checked(painting, read_frame(painting))

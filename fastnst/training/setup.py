@@ -284,12 +284,9 @@ def find_style_weight(
 ) -> float:
     """Find the style weight with which a network should end at the settings' content goal.
 
-    Args:
-        network: the loss network.
-        settings: the training's; their own style weight plays no part.
-        styles: style pictures, each uint8 (H, W, 3); of several, the geometric mean of their weights is taken.
-        images: some photographs, (B, 3, H, W), on the device that computes.
-        dtype: arithmetic of the loss network under autocast; None is float32.
+    The settings' own style weight plays no part. Of several style pictures, each uint8 (H, W, 3), the geometric mean of
+    their weights is taken. Images are some photographs, (B, 3, H, W), on the device that computes; `dtype` is the
+    arithmetic of the loss network under autocast; None is float32.
 
     Raises SettingError for losses that are not relative to the photo's own energy, or without layers.
     """

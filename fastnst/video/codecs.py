@@ -80,11 +80,9 @@ def find_encoder(name: str) -> str:
 
 
 def fitted_quality(name: str, bits_per_pixel: float | None) -> int | None:
-    """The default quality of an encoder, lower for a source that is compressed hard itself: it has little to keep.
+    """The default quality of an encoder, by FFmpeg's name, lower for a source that is known to be compressed hard.
 
-    Args:
-        name: FFmpeg's name of the encoder.
-        bits_per_pixel: of the source; None: not known.
+    Such a source has little to keep.
     """
     quality = _QUALITY.get(name)
     if quality is None or not bits_per_pixel:

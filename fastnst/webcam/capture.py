@@ -118,12 +118,7 @@ class Capture:
     """Reads a camera in a thread of its own; `newest` holds its latest picture."""
 
     def __init__(self, open_camera: Callable[[], Camera], *, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Prepare.
-
-        Args:
-            open_camera: opens the camera; called again, in the thread, when it was lost. Raises InputError.
-            clock: seconds.
-        """
+        """Prepare; `open_camera` is called again, in the thread, when the camera was lost. It raises InputError."""
         self._open, self._clock = open_camera, clock
         self.newest: Newest[Shot] = Newest()
         self.captured = 0
