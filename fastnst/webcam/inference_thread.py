@@ -62,7 +62,7 @@ class SizeKeeper:
     """Chooses the size from how long each picture took."""
 
     def __init__(self, fps: float, *, long_side: int | None = None) -> None:
-        """Begin small: the first measurements then let the size grow at once; a given long side is always painted at."""
+        """Begin small: the first measurements then let the size grow at once; a given long side is always kept."""
         self._budget_ms = 1000 / fps * _BUDGET
         self._long_side = long_side
         self._times: deque[float] = deque(maxlen=_WINDOW)
