@@ -123,9 +123,9 @@ def train(
     from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.training.checkpoint import holds_training, set_aside  # noqa: PLC0415
-    from fastnst.training.crops import list_pictures  # noqa: PLC0415
-    from fastnst.training.distributed import is_main  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
+    from fastnst.training.photographs import list_pictures  # noqa: PLC0415
+    from fastnst.training.processes import is_main  # noqa: PLC0415
     from fastnst.training.train import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 

@@ -19,9 +19,8 @@ import numpy as np
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
-from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.effects import FACE, LOOKS, PLAIN, Effects, Look, face_weights, find_faces, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
-from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import read_mask
 from fastnst.inference.paintings import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice

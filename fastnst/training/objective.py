@@ -17,9 +17,9 @@ from fastnst.io.noise import smooth_noise, tiled_noise
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import checkerboard_loss, relative_error
 from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
-from fastnst.losses.precision import autocast
 from fastnst.losses.terms import StyleReference
 from fastnst.losses.vgg import Features
+from fastnst.losses.weights import autocast
 from fastnst.metrics.scenes import Motion
 from fastnst.models.checkpoint import conditions_of
 from fastnst.models.network import STRENGTHS, Conditions, StyleNetwork

@@ -24,8 +24,8 @@ from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
 from fastnst.training.checkpoint import CHECKPOINT, TrainState, save_checkpoint, update_ema
 from fastnst.training.data import Batch, ContentImages, Portion, content_batches
-from fastnst.training.distributed import Processes
 from fastnst.training.objective import ImitationObjective, Objective, TrainingObjective
+from fastnst.training.processes import Processes
 from fastnst.training.schedule import Clock, Schedule, ScheduleProgress, StepSchedule, TimeSchedule
 from fastnst.training.settings import TrainSettings, plain
 

@@ -25,16 +25,21 @@ from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.precision import autocast, resolve_precision
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
+from fastnst.losses.weights import (
+    COMPACT_CHOSEN,
+    autocast,
+    chosen_network,
+    load_fine_tuning_network,
+    load_loss_network,
+    resolve_precision,
+)
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, check_shares, held_out
-from fastnst.training.distributed import Processes
-from fastnst.training.memory import check_step
 from fastnst.training.objective import ImitationObjective, TrainingObjective
+from fastnst.training.processes import Processes, check_step
 from fastnst.training.run import Stopwatch, TrainingRun
 from fastnst.training.schedule import (
     SMALLEST_PLANNED_CROP,

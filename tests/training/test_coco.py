@@ -25,8 +25,8 @@ from fastnst import cli
 from fastnst.cli.console import content_folder
 from fastnst.errors import DownloadError, SettingError
 from fastnst.io import addresses
-from fastnst.training import coco
-from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
+from fastnst.training import photographs
+from fastnst.training.photographs import ARCHIVES, Archive, coco_folder, default_root
 
 NAMES = ["000000000139.jpg", "000000000285.jpg", "000000000632.jpg"]
 CONTENT = {name: bytes([i]) * 5000 for i, name in enumerate(NAMES)}
@@ -280,8 +280,8 @@ def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypat
 def test_training_names_the_way_without_coco_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
-    monkeypatch.setattr(coco, "default_root", lambda: tmp_path)
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setattr(photographs, "default_root", lambda: tmp_path)
     server.status = 404
     words = (
         r"^--content DIR takes a folder of your own photographs, 200 or more; COCO's val2017 could not be fetched: http"
@@ -321,7 +321,7 @@ def test_only_pictures_are_unpacked_and_none_outside(server: Server, tmp_path: P
 KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from fastnst.training.coco import Archive, coco_folder
+from fastnst.training.photographs import Archive, coco_folder
 copy, copied = shutil.copyfileobj, []
 def killed(source, to):
     if copied:
@@ -384,7 +384,7 @@ def test_a_disk_full_while_unpacking_keeps_the_archive(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(coco.shutil, "copyfileobj", full)
+        patch.setattr(photographs.shutil, "copyfileobj", full)
         with pytest.raises(DownloadError, match=r"cannot be written \(No space left.*run the command again") as caught:
             log.fetch(tmp_path, server.archive)
     assert "\n" not in str(caught.value)
@@ -439,7 +439,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def served(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
     return server
 
 
@@ -471,7 +471,7 @@ def test_what_goes_wrong_is_one_line(
     arguments = ["--folder", str(tmp_path)]
     if fault == "checksum":
         wrong = Archive(served.archive.url, len(served.content), "0" * 32, 3)
-        monkeypatch.setitem(coco.ARCHIVES, "val2017", wrong)  # type: ignore[arg-type]
+        monkeypatch.setitem(photographs.ARCHIVES, "val2017", wrong)  # type: ignore[arg-type]
     elif fault == "room":
         monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10))
     else:
