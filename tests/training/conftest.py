@@ -16,7 +16,7 @@ from fastnst.training.settings import TrainSettings
 
 @pytest.fixture(scope="session")
 def tiny(style_picture: Path, loss_weights: Path) -> TrainSettings:
-    """Two channels, crops of 64 px, two layers of the loss network, nothing read by other processes."""
+    """Two channels, crops of 64 px, one layer of the loss network, nothing read by other processes."""
     return TrainSettings(
         style=style_picture,
         width=2,
@@ -33,8 +33,8 @@ def tiny(style_picture: Path, loss_weights: Path) -> TrainSettings:
         pattern_weight=0,
         relief_weight=0,
         color_weight=0,
-        content_layers=("relu2_1",),
-        style_layers=("relu1_1", "relu2_1"),
+        content_layers=("relu1_1",),
+        style_layers=("relu1_1",),
         loss_weights=loss_weights,
         workers=0,
         preview_every=3,

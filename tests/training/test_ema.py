@@ -40,9 +40,7 @@ def test_the_average_is_a_copy_that_learns_nothing() -> None:
 
 @pytest.fixture
 def settings(tiny: TrainSettings) -> TrainSettings:
-    return dataclasses.replace(
-        tiny, steps=5, batch_size=1, style_layers=("relu2_1",), ema_decay=0.8, learning_rate=1e-2, preview_every=250
-    )
+    return dataclasses.replace(tiny, steps=5, batch_size=1, ema_decay=0.8, learning_rate=1e-2, preview_every=250)
 
 
 def test_it_is_what_comes_out_and_changes_nothing_in_the_training(
