@@ -10,7 +10,7 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.testing import assert_close
 
-from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
+from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.io.files import alone_in
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import FURTHER_TERMS
@@ -96,14 +96,6 @@ def test_resuming_nothing_is_refused(settings: TrainSettings, photos: Path, tmp_
         engine.run_training(settings, photos, tmp_path, resume=True)
 
 
-def test_a_training_that_cannot_stay_finite_stops_and_says_why(
-    settings: TrainSettings, photos: Path, tmp_path: Path
-) -> None:
-    broken = dataclasses.replace(settings, learning_rate=1e30)
-    with pytest.raises(DivergedError, match=r"step \d: the (weights are no|\w+ loss is (nan|inf)).*after 3 returns"):
-        engine.run_training(broken, photos, tmp_path)
-
-
 def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     engine.run_training(settings, photos, tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -146,7 +138,7 @@ def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos
     for weight in (0.0, 1e4):
         seen: list[float] = []
         strong = dataclasses.replace(
-            settings, steps=20, learning_rate=2e-2, checkerboard_weight=weight, upsampling="nearest"
+            settings, steps=12, learning_rate=3e-2, checkerboard_weight=weight, upsampling="nearest"
         )
         engine.run_training(
             strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["checkerboard"])
