@@ -157,7 +157,7 @@ class Effects:
 
     detail: Literal["auto", "painted", "photo"] = "auto"
     """What is finer than large strokes: painted, by stylizing the result once more at the picture's own size, up to
-    2048 pixels; or the photo's, which is quicker. auto: painted in pictures, the photo's in films and from cameras."""
+    4096 pixels; or the photo's, which is quicker. auto: painted in pictures, the photo's in films and from cameras."""
 
     input_noise: float | Literal["auto"] = "auto"
     """Smooth noise on what a network gets, levels of 255, from which flat parts of a photo become strokes instead of a

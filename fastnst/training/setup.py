@@ -38,7 +38,7 @@ from fastnst.models.checkpoint import find_model, init_from, load_model, must_be
 from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, check_shares, held_out
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, TrainingObjective
 from fastnst.training.processes import Processes, check_step
 from fastnst.training.run import Stopwatch, TrainingRun
 from fastnst.training.schedule import (
@@ -112,6 +112,9 @@ class Setup:
             self._begin_near(objective)
         pace = self._pace(objective, fine_tuning, began, resume=bool(resume))
         settings, state = self.settings, self.state
+        imitates = teacher is not None and settings.imitation_fraction > 0
+        imitation = ImitationObjective(objective) if imitates else None
+        objectives = {objective, fine_tuning, imitation or objective}
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)
         return TrainingRun(
@@ -123,13 +126,14 @@ class Setup:
             state=state,
             first_objective=objective,
             fine_tuning_objective=fine_tuning,
+            imitation=imitation,
             pace=pace,
             images=ContentImages(self.content, settings.crop_size, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
             style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
-            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in {objective, fine_tuning}},
+            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in objectives},
             stopwatch=self.stopwatch,
         )
 

@@ -221,12 +221,6 @@ def test_framing_differs_between_samples_and_seeds_and_stays_in_range() -> None:
     assert np.std([framing.zoom for framing in framings]) > 0.05
 
 
-def test_each_epoch_frames_a_file_anew(tmp_path: Path) -> None:
-    noise(48, 60).save(tmp_path / "only.png")
-    dataset = ContentImages(tmp_path, 32, seed=3)
-    assert len({dataset[n].image.numpy().tobytes() for n in range(4)}) == 4
-
-
 def test_another_crop_shows_the_same_part_of_the_same_picture(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         noise(30, 40).resize((320, 240), Image.Resampling.BICUBIC).save(tmp_path / name)
