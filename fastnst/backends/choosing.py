@@ -98,8 +98,7 @@ def choose_backend(
 def open_backend(network: NetworkFile, provider: Provider, expected: Array) -> Backend:
     """Open a network elsewhere than on the CPU, in the fastest precision whose test picture is like the CPU's.
 
-    Raises:
-        UnavailableError: it does not run there, or runs and comes out differently.
+    Raises UnavailableError: it does not run there, or runs and comes out differently.
     """
     likeness = -math.inf
     for backend in _opened(network, provider):

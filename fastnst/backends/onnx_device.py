@@ -73,8 +73,7 @@ def why_not_loaded(accelerator: Accelerator) -> str:
 def prepare(accelerator: Accelerator) -> None:
     """Load what the accelerator needs.
 
-    Raises:
-        UnavailableError: it cannot run here.
+    Raises UnavailableError: it cannot run here.
     """
     if accelerator == "webgpu":
         _prepare_webgpu()

@@ -51,8 +51,7 @@ class Mask:
     def weights(self, size: tuple[int, int]) -> tuple[Frame, ...]:
         """Weights for a picture of `size`, one for each painting; kept for the next picture of the same size.
 
-        Raises:
-            InputError: the picture has another shape than the mask.
+        Raises InputError: the picture has another shape than the mask.
         """
         fitted = self._fitted
         if not fitted or fitted[0].shape != size:
@@ -89,8 +88,7 @@ class Mask:
 def read_mask(path: Path, *, feather: float = 0.0) -> Mask:
     """Read a mask for one painting: it gets as much as the mask is bright and opaque.
 
-    Raises:
-        InputError: no picture that can be read.
+    Raises InputError: no picture that can be read.
     """
     picture = read_picture(path)
     weights = np.array(Image.fromarray(picture.frame).convert("L"))

@@ -103,9 +103,7 @@ class Refinement:
     def open(self) -> Refine | None:
         """Load what refines, if anything is to be refined.
 
-        Raises:
-            MissingPackageError: the extra `train` is missing.
-            InputError: the painting cannot be read.
+        Raises MissingPackageError: the extra `train` is missing; InputError: the painting cannot be read.
         """
         if not self.steps:
             return None

@@ -206,8 +206,7 @@ class StylePipeline:
 
         It runs where the one before did, if it can: trying all providers again takes seconds.
 
-        Raises:
-            StyleError, SettingError: it cannot be opened; the one before stays.
+        Raises StyleError, SettingError: it cannot be opened; the one before stays.
         """
         before, session = self.session, self._session_of(path)
         self._layers[0] = Layer(session, None)

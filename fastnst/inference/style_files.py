@@ -94,9 +94,7 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
 def remove_style(name: str) -> Path:
     """Delete a style from the user's folder, or one that was fitted to a painting; return the file that was deleted.
 
-    Raises:
-        StyleError: no such style, or one that comes with fastnst.
-        OutputError: the file cannot be deleted.
+    Raises StyleError: no such style, or one that comes with fastnst; OutputError: the file cannot be deleted.
     """
     styles = installed_styles()
     folders = (user_styles_folder(), fitted_styles_folder())

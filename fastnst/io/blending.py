@@ -33,8 +33,7 @@ _ENVIRONMENT = {
 def load_opencv() -> None:
     """Import OpenCV, quick to open cameras and to notice one that stalls; the user's own settings stay.
 
-    Raises:
-        SettingError: it cannot be imported, for want of a system library.
+    Raises SettingError: it cannot be imported, for want of a system library.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -36,8 +36,7 @@ _SMALLEST_SIDE = 16
 def read_flow(path: str | Path) -> Flow:
     """Read a Middlebury .flo file; NaN where it says that the flow is unknown.
 
-    Raises:
-        InputError: the file is missing, cut short or no .flo file.
+    Raises InputError: the file is missing, cut short or no .flo file.
     """
     path = Path(path)
     try:
@@ -99,8 +98,7 @@ def estimate_flow(first: Frame, second: Frame) -> Flow:
 
     Its medium setting, but refined down to single pixels.
 
-    Raises:
-        InputError: frames of different sizes, or too small to search in.
+    Raises InputError: frames of different sizes, or too small to search in.
     """
     if first.shape != second.shape or min(first.shape[:2]) < _SMALLEST_SIDE:
         raise InputError(
@@ -178,8 +176,7 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
     NAME-gt.flo or NAME_flow.flo with NAME-img0 and NAME-img1 (or 1 and 2), flow10.flo with frame10 and frame11. No
     true way back comes with them: what is covered is found with an estimated one.
 
-    Raises:
-        InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
+    Raises InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
     """
     files = sorted(Path(folder).rglob("*.flo"))
     if not files:

@@ -218,9 +218,8 @@ class StyleNetwork(nn.Module):
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
         """Paint levels of 0 to 255, (B, 3, H, W), in the form that an exported graph weaves last, as uint8.
 
-        Returns:
-            About [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels by
-            row, column and colour, of which the border's are left out, as they are those next to it once more.
+        Returns about [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels
+        by row, column and colour, of which the border's are left out, as they are those next to it once more.
         """
         return 255 * self.paint(levels / 255, shares)
 

@@ -156,10 +156,8 @@ class Comparer:
     ) -> Iterator[Comparison]:
         """Compare photo by photo and size by size, each when it is asked for.
 
-        Raises:
-            InputError: a picture too small for the loss network.
-            DivergedError: a loss that is no finite number.
-            KeyboardInterrupt: Ctrl-C; what was yielded before is whole.
+        Raises InputError: a picture too small for the loss network; DivergedError: a loss that is no finite number;
+        KeyboardInterrupt: Ctrl-C; what was yielded before is whole.
         """
         for name, photo in photos:
             for size in sizes:

@@ -74,8 +74,7 @@ class FeatureMap:
     def close_band(self, band: int) -> None:
         """A band is complete: it goes into the file, if there is one.
 
-        Raises:
-            OutputError: the disk is full.
+        Raises OutputError: the disk is full.
         """
         if self._file is not None:
             left = self._bands.pop(band).data.cast("B")

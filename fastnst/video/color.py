@@ -118,8 +118,7 @@ class ToRgb:
 
         PQ and HLG are tone-mapped to BT.709.
 
-        Raises:
-            InputError: a matrix that cannot be converted.
+        Raises InputError: a matrix that cannot be converted.
         """
         colors = read_colors(decoded, decoded.format.name, decoded.height)
         if colors.transfer in _HDR_TRANSFERS:

@@ -39,8 +39,7 @@ def is_pattern(path: Path) -> bool:
 def find_frames(source: Path) -> list[Path]:
     """List the frames of a folder or a pattern by their numbers: 2.png comes before 10.png.
 
-    Raises:
-        InputError: there are none.
+    Raises InputError: there are none.
     """
     if source.is_dir():
         found = [path for path in source.iterdir() if path.suffix.lower() in READ_SUFFIXES and path.name[0] != "."]

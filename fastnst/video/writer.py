@@ -208,8 +208,7 @@ class SegmentedEncoder:
     def write(self, painted: FilmFrame) -> None:
         """Encode a frame.
 
-        Raises:
-            OutputError: no space, or an encoder that gives up.
+        Raises OutputError: no space, or an encoder that gives up.
         """
         coded = self._convert(painted.frame, painted.alpha)
         coded = coded if self._mark is None else self._mark(coded)

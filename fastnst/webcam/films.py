@@ -57,9 +57,7 @@ class FilmPlayer:
     def read(self) -> Frame:
         """Wait until the next frame is due.
 
-        Raises:
-            SourceEndedError: the film is over.
-            InputError: it cannot be read any further.
+        Raises SourceEndedError: the film is over; InputError: it cannot be read any further.
         """
         while True:
             frame = self._next()

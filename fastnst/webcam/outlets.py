@@ -203,8 +203,7 @@ class VirtualCamera:
     def __init__(self, size: tuple[int, int], fps: float) -> None:
         """Open the first free virtual camera of the system.
 
-        Raises:
-            SettingError: the package is missing, or the system has no such device.
+        Raises SettingError: the package is missing, or the system has no such device.
         """
         package = load_package()
         try:
@@ -284,8 +283,7 @@ class Outlets:
     def send(self, picture: Frame, captured_s: float) -> str:
         """Hand a picture on, which must not change any more.
 
-        Raises:
-            SettingError: there is no virtual camera.
+        Raises SettingError: there is no virtual camera.
         """
         size = (picture.shape[0], picture.shape[1])
         if self._wants_virtual:
