@@ -132,7 +132,7 @@ class Comparer:
         self.dtype = resolve_precision(settings.precision, self.device)
         loss_network, self.loss_weights = load_loss_network(settings, self.device)
         self._loss = PerceptualLoss(loss_network, settings)
-        self.style = _fitted(style, settings.style_size)
+        self.style = resize_long_side(style, settings.style_size)
         """The style image at the size that it is measured at."""
 
     @property
@@ -165,7 +165,7 @@ class Comparer:
 
     def compare(self, name: str, photo: Frame, size: int, on_step: OnStep | None = None) -> Comparison:
         """Paint one photo both ways at a long side of `size` pixels; errors as `run`."""
-        content = _fitted(photo, size)
+        content = resize_long_side(photo, size)
         image = to_image(content).to(self.device)
         objective = PixelObjective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
         fast, fast_s = time_painting(self.network.paint, content)
@@ -235,7 +235,3 @@ def time_painting(paint: Callable[[Frame], Frame], frame: Frame) -> tuple[Frame,
         painted = paint(frame)
         seconds.append(time.perf_counter() - started)
     return painted, median(seconds)
-
-
-def _fitted(frame: Frame, long_side: int) -> Frame:
-    return resize_long_side(frame, long_side)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import check_kinds, parse_table, read_table, reading, write_atomically
+from fastnst.losses.settings import option_of
 from fastnst.models.checkpoint import (
     ModelInfo,
     build_network,
@@ -29,7 +30,7 @@ from fastnst.models.checkpoint import (
     styles_of_names,
 )
 from fastnst.models.network import StyleNetwork
-from fastnst.training.settings import TrainSettings, of_their_time, option_of, plain, with_new_names
+from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 
 
 @dataclass

@@ -20,6 +20,7 @@ from fastnst.losses.settings import (
     LossSettings,
     StyleStatistic,
     check_fine_tuning,
+    option_of,
 )
 from fastnst.models import Upsampling
 from fastnst.renamed import with_current_names
@@ -322,11 +323,6 @@ def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     network = {"width": 32 if kind == "johnson" else width, "blocks": blocks, "upsampling": "nearest"}
     loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
     return {"init_from": "none", "input_noise": 0.0, **network, **loss} | with_new_names(saved)
-
-
-def option_of(name: str) -> str:
-    """What a setting is called on the command line and in its documentation."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:
