@@ -47,7 +47,7 @@ from fastnst.exact.style import Styles
 from fastnst.io.blending import add_change
 from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, fit_long_side, resize_frame
-from fastnst.io.tensors import to_frame, to_image
+from fastnst.io.tensors import quiet_tensorboard, to_frame, to_image
 from fastnst.losses.perceptual import STYLE_SIDE, PerceptualLoss, find_references, measure_painting
 from fastnst.losses.terms import StyleTarget
 from fastnst.losses.weights import (
@@ -124,6 +124,7 @@ def optimize(
                 if resume:
                     run = resumed(log_dir, asked, run, device)
                     check_sizes(log_dir, run, work.subject.size)
+                stack.enter_context(quiet_tensorboard())
                 logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
                 callback = _both(logbook.note, callback)
             while run.level < len(run.levels):

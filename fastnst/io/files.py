@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,9 @@ def check_kinds(values: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} is {value!r:.40}")
         if isinstance(value, int | float) and not (isfinite(value) and value >= 0):
             raise ValueError(f"{name} is {value}")
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file or a folder a name of its own beside the one it had; raises OSError."""
+    places = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
+    return path.rename(next(place for place in places if not place.exists()))

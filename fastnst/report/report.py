@@ -247,6 +247,14 @@ def _style(theme: Theme) -> Any:
     }
 
 
+def scale_log(axes: "Axes") -> None:
+    """Logarithmic axes, with plain numbers also between the powers of ten of the upright one."""
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.yaxis.set_minor_formatter, axes.yaxis.set_major_formatter, axes.xaxis.set_major_formatter):
+        axis("{x:g}")
+    axes.tick_params(axis="y", which="minor", labelsize=7)
+
+
 _GAP, _MARGIN, _TEXT, _NOTE = 8, 24, 15, 12
 _PAPER, _INK, _MUTED = "#ffffff", "#1f2328", "#5b6470"
 

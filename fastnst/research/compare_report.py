@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnst.io.images import Frame, Picture, resize_frame, write_picture
 from fastnst.report.blocks import Cell, Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, mean_interval
-from fastnst.report.report import Report, Theme, crop_detail, draw_plot, draw_sheet
+from fastnst.report.report import Report, Theme, crop_detail, draw_plot, draw_sheet, scale_log
 from fastnst.research.compare import TABLE_STEPS, Comparer, Comparison, CurvePoint, Judged, shown_steps
 
 if TYPE_CHECKING:
@@ -279,12 +279,7 @@ def _draw_panel(
         found = comparison.matched
         if found is not None:
             axes.plot([place(found)], [found.losses.total], "o", color=color, markersize=6)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=7)
+    scale_log(axes)
     axes.grid(which="minor", axis="y", alpha=0.12, color=theme.muted)
 
 

@@ -31,7 +31,7 @@ from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
 from fastnst.machine import describe_machine
 from fastnst.report.blocks import Plot
-from fastnst.report.report import MARKERS, Theme, draw_plot
+from fastnst.report.report import MARKERS, Theme, draw_plot, scale_log, to_json
 from fastnst.research.descent_worker import picture_file
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def as_json(curves: Sequence[Curve], settings: Mapping[str, Any]) -> str:
         "mean_ratio": mean_ratios(table),
         "curves": [asdict(curve) for curve in curves],
     }
-    return json.dumps(content, indent=1) + "\n"
+    return to_json(content)
 
 
 def loss_plot(curves: Sequence[Curve]) -> Plot:
@@ -265,13 +265,8 @@ def loss_plot(curves: Sequence[Curve]) -> Plot:
                 if (curve.photo, curve.style) == pair:
                     _draw_curve(panel, curve, contenders.index(curve.contender), theme)
             panel.set_title(f"{pair[0]}, {pair[1]}", fontsize=9)
-            panel.set_xscale("log")
-            panel.set_yscale("log")
             panel.set_xlabel("seconds")
-            panel.yaxis.set_minor_formatter("{x:g}")
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.tick_params(axis="y", which="minor", labelsize=7)
+            scale_log(panel)
         axes[0].set_ylabel("loss, judged by VGG-19")
         axes[0].legend(fontsize=8)
 
