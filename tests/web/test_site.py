@@ -19,8 +19,8 @@ from fastnst.inference.effects import STROKE_SIDE
 from fastnst.inference.pipeline import DETAIL_FROM, DETAIL_SIDE
 from fastnst.io.noise import MAX_LEVELS, TILE, UNITS, noise_tile
 from fastnst.io.styles import bundled_page
-from fastnst.web import server, site
-from fastnst.web.server import FILES, RuntimeFile, runtime_folder, serving
+from fastnst.web import site
+from fastnst.web.server import FILES, VERSION, RuntimeFile, runtime_folder, serving
 from fastnst.web.site import write_site
 
 
@@ -134,7 +134,7 @@ def test_another_file_than_was_published_is_removed(published: str, tmp_path: Pa
     (tmp_path / "published" / "ort.wasm").write_bytes(b"evil")
     with pytest.raises(DownloadError, match="has SHA-256"):
         fetched(published)
-    assert not (tmp_path / "cache" / f"onnxruntime-web-{server.VERSION}" / "ort.wasm").exists()
+    assert not (tmp_path / "cache" / f"onnxruntime-web-{VERSION}" / "ort.wasm").exists()
 
 
 def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: 
 
 
 def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=f"npm install onnxruntime-web@{server.VERSION}"):
+    with pytest.raises(SettingError, match=f"npm install onnxruntime-web@{VERSION}"):
         runtime_folder(tmp_path, announce=print, progress=lambda _done, _total: None)
     for name in FILES:
         (tmp_path / name).write_bytes(b"")
