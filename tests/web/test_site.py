@@ -105,8 +105,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (folder / "ort.wasm").write_bytes(b"\0asm")
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     files = {name: RuntimeFile((folder / name).stat().st_size, sums[name]) for name in sums}
-    monkeypatch.setattr(server, "FILES", files)
-    monkeypatch.setattr(server, "user_cache_path", lambda *_names, **_options: tmp_path / "cache")
+    monkeypatch.setattr("fastnst.web.server.FILES", files)
+    monkeypatch.setattr("fastnst.web.server.user_cache_path", lambda *_names, **_options: tmp_path / "cache")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
