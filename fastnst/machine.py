@@ -1,4 +1,5 @@
-"""What this computer has, and what of it this process may use: processors, memory, GPUs, signals; and what pip has installed.
+"""What this computer has, and what of it this process may use: processors, memory, GPUs; what pip has installed; and
+signals.
 
 Of fastnst's extras stylizing needs none.
 """
