@@ -18,9 +18,13 @@ from onnx import ModelProto, TensorProto, compose, helper, parser
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
+from fastnst.backends.forms import is_exported, to_planes, to_web, with_noise_inside
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
+from fastnst.io.noise import with_noise
+from fastnst.machine import install_line
 
+Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float", "web"]
 Range: TypeAlias = Literal["0..255", "0..1"]
 Target: TypeAlias = Literal["onnx", "openvino", "coreml", "litert"]
 
@@ -54,8 +58,8 @@ scale (float[N, 3, H, W] given) => (float[N, 3, H, W] made) {{
 class Variant:
     """How a file is to differ from the usual one."""
 
-    planes: bool = False
-    """float32 (N, 3, H, W) in and out instead of uint8 (N, H, W, 3)."""
+    layout: Layout = "nhwc-uint8"
+    """nchw-float and web: float32 (N, 3, H, W) in and out instead of uint8 (N, H, W, 3)."""
 
     range: Range = "0..255"
     """What the floats of planes stand for."""
@@ -66,28 +70,39 @@ class Variant:
     size: tuple[int, int] | None = None
     """The only (height, width) that it takes; None: any."""
 
+    noise: float = 0.0
+    """Noise that the graph adds to its input, levels of 255 (`fastnst.io.noise`)."""
+
     def __post_init__(self) -> None:
-        if self.range != "0..255" and not self.planes:
+        if self.range != "0..255" and self.layout != "nchw-float":
             raise SettingError(f"--range {self.range} goes with --layout nchw-float; frames of uint8 are 0..255")
 
 
 def vary(model: ModelProto, variant: Variant) -> ModelProto:
     """A network of the contract in another form; `model` is not changed. Raises StyleError where that cannot be."""
-    varied = ModelProto()
-    varied.CopyFrom(model)
-    if variant.planes and _kind(varied) == TensorProto.UINT8:
-        varied = _in_planes(varied)
+    varied = _in_layout(model, variant.layout)
+    if variant.noise:
+        varied = with_noise_inside(varied, variant.noise, variant.size)
+    said = {entry.key: entry.value for entry in varied.metadata_props} | {"layout": variant.layout}
     if variant.range == "0..1":
-        varied = _in_unit_range(varied)
+        varied, said["range"] = _in_unit_range(varied), variant.range
     if variant.size is not None:
         _fix_size(varied, variant.size)
     if variant.fp16:
         varied = _in_half_precision(varied)
-    said = {entry.key: entry.value for entry in model.metadata_props}
-    said |= {"layout": "nchw-float" if variant.planes else said.get("layout", "nhwc-uint8")}
-    said |= {"range": variant.range} if variant.range != "0..255" else {}
     helper.set_model_props(varied, said)
     return varied
+
+
+def _in_layout(model: ModelProto, layout: Layout) -> ModelProto:
+    """A copy that takes and gives planes, if it is to; other projects' networks keep rounding theirs."""
+    if layout == "web":
+        return to_web(model)
+    if layout == "nchw-float" and is_exported(model):
+        return to_planes(model)
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    return _in_planes(copied) if layout == "nchw-float" and _kind(copied) == TensorProto.UINT8 else copied
 
 
 def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
@@ -96,8 +111,8 @@ def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
     Raises StyleError where the varied one does not run, or gives something else.
     """
     frames = draw_picture(variant.size or (120, 160))
-    one, other = _levels(model, frames), _levels(varied, frames, variant.range)
-    return compare(one, other)
+    noisy = with_noise(frames, variant.noise)
+    return compare(_levels(model, noisy), _levels(varied, frames, variant.range))
 
 
 def compare(one: Array, other: Array) -> int:
@@ -118,7 +133,7 @@ def save_openvino(model: ModelProto, output: Path, *, fp16: bool) -> int:
     try:
         import openvino  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise MissingPackageError("--to openvino needs OpenVINO: pip install 'fastnst[openvino]'") from error
+        raise MissingPackageError(f"--to openvino needs OpenVINO: {install_line('openvino')}") from error
     frames = draw_picture(_fixed_size(model) or (120, 160))
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "network.onnx", Path(folder) / "network.xml"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.blending import resample
 from fastnst.io.images import Frame, Picture, signed, write_picture
+from fastnst.machine import install_line
 
 
 class VirtualCamera:
@@ -57,7 +58,7 @@ def load_package() -> Any:
         return importlib.import_module("pyvirtualcam")
     except ImportError as error:
         raise SettingError(
-            "--virtual-camera needs the package pyvirtualcam: pip install 'fastnst[virtual-camera]'"
+            f"--virtual-camera needs the package pyvirtualcam: {install_line('virtual-camera')}"
         ) from error
 
 

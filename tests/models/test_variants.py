@@ -20,9 +20,9 @@ STYLE = bundled_styles_folder() / "starry-live.onnx"
     ("variant", "most"),
     [
         (Variant(fp16=True), 4),
-        (Variant(planes=True, range="0..1"), 1),
-        (Variant(planes=True, size=(64, 96)), 1),
-        (Variant(planes=True, range="0..1", fp16=True, size=(64, 96)), 4),
+        (Variant("nchw-float", range="0..1"), 1),
+        (Variant("nchw-float", size=(64, 96)), 1),
+        (Variant("nchw-float", range="0..1", fp16=True, size=(64, 96)), 4),
     ],
     ids=str,
 )
@@ -33,7 +33,7 @@ def test_it_paints_alike(variant: Variant, most: int, tmp_path: Path) -> None:
     shape = [size.dim_value or None for size in varied.graph.input[0].type.tensor_type.shape.dim]
     sizes = list(variant.size or (None, None))
     count = None if variant.size is None else 1
-    assert shape == ([count, 3, *sizes] if variant.planes else [count, *sizes, 3])
+    assert shape == ([count, 3, *sizes] if variant.layout == "nchw-float" else [count, *sizes, 3])
     if variant.fp16:
         assert varied.ByteSize() < 0.6 * usual.ByteSize()
     onnx.save(varied, tmp_path / "varied.onnx")
