@@ -8,13 +8,14 @@ Each is run back and compared with the network that it is made of before it is w
 import os
 import tempfile
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto, TensorProto, compose, helper, parser
+from onnx import ModelProto, NodeProto, TensorProto, compose, helper, parser
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
@@ -88,6 +89,7 @@ def vary(model: ModelProto, variant: Variant) -> ModelProto:
         varied, said["range"] = _in_unit_range(varied), variant.range
     if variant.size is not None:
         _fix_size(varied, variant.size)
+        varied = _folded(varied)
     if variant.fp16:
         varied = _in_half_precision(varied)
     helper.set_model_props(varied, said)
@@ -202,6 +204,23 @@ def _fix_size(model: ModelProto, size: tuple[int, int]) -> None:
     del model.graph.value_info[:]
 
 
+def _folded(model: ModelProto) -> ModelProto:
+    """The same with all computed that one size leaves constant: few operators remain, which OpenCV 4 knows, too."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = os.path.join(folder, "folded.onnx")  # noqa: PTH118 - it takes a str
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        folded = load_onnx(Path(options.optimized_model_filepath))
+    used = {node.domain for node in folded.graph.node}
+    kept = [entry for entry in folded.opset_import if entry.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(kept)
+    folded.producer_name, folded.graph.name = model.producer_name, model.graph.name
+    return folded
+
+
 def _fixed_size(model: ModelProto) -> tuple[int, int] | None:
     shape = next(port.type.tensor_type.shape.dim for port in model.graph.input if port.name == "frame")
     sizes = [each.dim_value for each in shape][1:3] if _kind(model) == TensorProto.UINT8 else [0, 0]
@@ -215,13 +234,21 @@ def _in_half_precision(model: ModelProto) -> ModelProto:
     # Sums over a whole picture leave the range of half precision.
     kept = ["InstanceNormalization", "ReduceMean", "ReduceSum", "Resize", "Pow", "Sqrt", "Reciprocal"]
     converted: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
-    nodes, made = list(converted.graph.node), set[str]()
+    # It casts some values twice, under the same name, and puts casts behind what takes their values.
+    nodes = {node.output[0]: node for node in converted.graph.node}
     del converted.graph.node[:]
-    for node in nodes:
-        if not made & set(node.output):  # it casts some values twice, under the same name
-            converted.graph.node.append(node)
-        made |= set(node.output)
+    converted.graph.node.extend(_sorted(nodes))
+    onnx.checker.check_model(converted)
     return converted
+
+
+def _sorted(nodes: dict[str, NodeProto]) -> list[NodeProto]:
+    """Nodes by their first output, each after those whose values it takes."""
+    makers = {name: first for first, node in nodes.items() for name in node.output}
+    order = TopologicalSorter(
+        {first: [makers[name] for name in node.input if name in makers] for first, node in nodes.items()}
+    )
+    return [nodes[first] for first in order.static_order()]
 
 
 def _feeds(model: ModelProto, frames: Array, value_range: Range = "0..255") -> dict[str, Array]:
