@@ -152,7 +152,7 @@ def test_fastnst_adds_that_noise_once_and_its_pages_by_themselves(tmp_path: Path
     assert "input_noise" not in said
     with StyleSession(path, provider="cpu", tile=64) as session, StyleSession(STYLE, provider="cpu") as bare:
         assert session.input_noise == 12
-        assert (session(RAMP[:, :96]) == bare(RAMP[:, :96])).all()
+        assert np.abs(session(RAMP[:, :96]).astype(int) - bare(RAMP[:, :96])).max() <= 1
     page = {entry.key: entry.value for entry in to_web(onnx.load(path)).metadata_props}
     assert page["input_noise"] == "12"
     assert "noise_in_graph" not in page
