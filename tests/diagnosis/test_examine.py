@@ -196,8 +196,8 @@ def test_providers_that_run() -> None:
         ("openvino", "not installed; pip install openvino", "onnxruntime", False, "absent", "install openvino"),
         ("openvino", "a test picture", "onnxruntime", False, "wrong", "install --force-reinstall openvino"),
         ("cuda", "no NVIDIA driver was found", "onnxruntime-gpu", False, "absent", None),
-        ("cuda", "could not load", "onnxruntime-gpu", True, "wrong", install_line("gpu")),
-        ("cuda", "built without CUDA", "onnxruntime", True, "absent", install_line("gpu")),
+        ("cuda", "could not load", "onnxruntime-gpu", True, "wrong", install_line("gpu")[4:]),
+        ("cuda", "built without CUDA", "onnxruntime", True, "absent", install_line("gpu")[4:]),
         (
             *("cuda", "built without CUDA", "onnxruntime-gpu", True, "wrong"),
             "install --force-reinstall --no-deps onnxruntime-gpu",
