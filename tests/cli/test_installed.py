@@ -46,7 +46,7 @@ def test_something_is_wrong_that_painting_does_not_need(
 ) -> None:
     assert diagnose(monkeypatch, FINE, *NO_TORCH, WRONG) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[6:] == [
+    assert lines[7:] == [
         "codecs",
         "  !!  av1: missing",
         "        python -m pip install --force-reinstall av",
