@@ -14,7 +14,7 @@ from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import write_atomically
 from fastnst.io.noise import MAX_LEVELS
-from fastnst.io.styles import find_network, is_painting
+from fastnst.io.styles import choose_style, find_network, is_painting
 from fastnst.losses.settings import LossSettings, VGGName
 from fastnst.machine import check_training_installed, missing_for_training
 from fastnst.models.variants import Layout, Range, Target
@@ -50,6 +50,8 @@ def export(
     ----------
     model:
         Name of a style, a trained network (the .safetensors file that a training ends with), or a style's .onnx file.
+        Of a network of several, one style (the_scream) or a mix (gallery@the_scream:2,udnie:1) becomes a file without
+        an input for styles.
     output:
         Output: an ONNX file, or .xml for OpenVINO, .mlpackage for Core ML, .tflite for LiteRT; by default beside the
         trained network, or under the style's name here.
@@ -81,10 +83,11 @@ def export(
     if input_noise != "auto" and not 0 <= input_noise <= MAX_LEVELS:
         raise SettingError(f"--input-noise is {input_noise:g}; expected auto, or 0 to {MAX_LEVELS:g} levels")
     suffix = _SUFFIXES[to]
-    source = _source(model, mobile=to in _MOBILE)
+    source, mix = _source(model, mobile=to in _MOBILE)
+    variant = replace(variant, mix=mix)
     if to in _MOBILE:
         _check_mobile(to, source, variant)
-    beside = source if str(source) == model else Path(source.name)
+    beside = source if str(source) == model else Path(f"{_NO_NAME.sub('_', mix)}.onnx" if mix else source.name)
     output = output or beside.with_suffix(suffix)
     if output.suffix.lower() != suffix:  # with which the model itself is never overwritten, either
         raise OutputError(f"{output}: is no name of an {_FORMATS[to]} file; let it end in {suffix}")
@@ -105,6 +108,7 @@ def export(
     console.print(f"{output}: {adds}within {difference} levels of 255 of {other} at 99.9 % of the pixels")
 
 
+_NO_NAME = re.compile(r"[^\w-]+")
 _MOBILE = ("coreml", "litert")
 _FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML", "litert": "LiteRT"}
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "litert": ".tflite"}
@@ -148,20 +152,25 @@ def _to_mobile(
     return f"{output}: within {difference} levels of 255 of torch at 99.9 % of the pixels"
 
 
-def _source(model: str, *, mobile: bool) -> Path:
-    """The ONNX file that a name or a path stands for; the trained network where there is none, or for phones."""
+def _source(model: str, *, mobile: bool) -> tuple[Path, str]:
+    """The ONNX file that a name or a path stands for, and a mix; for phones, or where none is, the trained network.
+
+    A trained network has no mix: what is exported of it takes the styles' shares.
+    """
     given = Path(model)
     if not mobile and given.suffix != ".safetensors" and not is_painting(given):
         try:
-            return find_network(model)
+            choice = choose_style(model)
         except StyleError:
             if missing_for_training():
                 raise
+        else:
+            return choice.path, choice.mix
     check_training_installed(f"fastnst export {model}")
     from fastnst.models.checkpoint import find_model  # noqa: PLC0415 - imports torch
 
     found = find_model(given)
-    return found if found.suffix == ".safetensors" else find_network(model)
+    return (found if found.suffix == ".safetensors" else find_network(model)), ""
 
 
 def _usual(source: Path) -> "tuple[ModelProto, int]":

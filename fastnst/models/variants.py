@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto, NodeProto, TensorProto, compose, helper, parser
+from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper, parser
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
@@ -23,6 +23,7 @@ from fastnst.backends.forms import is_exported, to_planes, to_web, with_noise_in
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
 from fastnst.io.noise import with_noise
+from fastnst.io.styles import MIX_SIGN, read_mix, to_shares
 from fastnst.machine import install_line
 
 Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float", "web"]
@@ -71,6 +72,9 @@ class Variant:
     size: tuple[int, int] | None = None
     """The only (height, width) that it takes; None: any."""
 
+    mix: str = ""
+    """The only style or mix that it paints, as `fastnst.io.styles.read_mix` takes it; empty: all, by an input."""
+
     noise: float = 0.0
     """Noise that the graph adds to its input, levels of 255 (`fastnst.io.noise`)."""
 
@@ -81,6 +85,7 @@ class Variant:
 
 def vary(model: ModelProto, variant: Variant) -> ModelProto:
     """A network of the contract in another form; `model` is not changed. Raises StyleError where that cannot be."""
+    model = _with_mix(model, variant.mix) if variant.mix else model
     varied = _in_layout(model, variant.layout)
     if variant.noise:
         varied = with_noise_inside(varied, variant.noise, variant.size)
@@ -94,6 +99,22 @@ def vary(model: ModelProto, variant: Variant) -> ModelProto:
         varied = _in_half_precision(varied)
     helper.set_model_props(varied, said)
     return varied
+
+
+def _with_mix(model: ModelProto, mix: str) -> ModelProto:
+    """A copy that paints in one mix of its styles: the input with their shares becomes a constant."""
+    mixed = ModelProto()
+    mixed.CopyFrom(model)
+    ports = [port for port in mixed.graph.input if port.name != "style_weights"]
+    if len(ports) == len(mixed.graph.input):
+        raise StyleError(f"the network has one style; leave out {MIX_SIGN}{mix}")
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    shares = np.array(to_shares(said.pop("styles").split(","), read_mix(mix)), np.float32)
+    del mixed.graph.input[:]
+    mixed.graph.input.extend(ports)
+    mixed.graph.initializer.append(numpy_helper.from_array(shares, "style_weights"))
+    helper.set_model_props(mixed, said | {"style": mix})
+    return mixed
 
 
 def _in_layout(model: ModelProto, layout: Layout) -> ModelProto:
@@ -114,7 +135,8 @@ def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
     """
     frames = draw_picture(variant.size or (120, 160))
     noisy = with_noise(frames, variant.noise)
-    return compare(_levels(model, noisy), _levels(varied, frames, variant.range))
+    usual = _with_mix(model, variant.mix) if variant.mix else model
+    return compare(_levels(usual, noisy), _levels(varied, frames, variant.range))
 
 
 def compare(one: Array, other: Array) -> int:

@@ -19,6 +19,7 @@ from fastnst.io.styles import bundled_styles_folder
 from fastnst.models.variants import Variant, difference, load_onnx, save_openvino, vary
 
 STYLE = bundled_styles_folder() / "starry-live.onnx"
+GALLERY = bundled_styles_folder() / "gallery.onnx"
 
 
 @pytest.mark.parametrize(
@@ -75,10 +76,30 @@ def test_mistakes_get_one_line(options: list[str], said: str, capfd: pytest.Capt
     assert said in capfd.readouterr().err
 
 
-def test_a_style_within_a_network_is_not_exported_alone(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("style", "name", "weights", "size"),
+    [
+        ("the_scream", "the_scream", {"the_scream": 1}, ""),
+        ("gallery@ink:1,udnie:3", "ink_1_udnie_3", {"ink": 0.25, "udnie": 0.75}, "96x80"),
+    ],
+)
+def test_one_style_or_mix_of_a_network_is_exported_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, style: str, name: str, weights: dict[str, float], size: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", style, "--input-noise", "0", *(["--frame-size", size] if size else [])])
+    frame = draw_picture((80, 96))[0]
+    with StyleSession(Path(f"{name}.onnx"), provider="cpu") as alone, StyleSession(GALLERY, provider="cpu") as gallery:
+        assert alone.styles == 1
+        expected = gallery(frame, style_weights=weights).astype(int)
+        assert np.abs(alone(frame) - expected).max() <= 1
+
+
+def test_a_network_of_one_style_is_no_mix(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
-        main(["export", "the_kiss_klimt"])
-    assert "the_kiss_klimt: is one of the styles in gallery, and a whole network is expected" in capfd.readouterr().err
+        main(["export", "starry-live@munch"])
+    assert "the network has one style; leave out @munch" in capfd.readouterr().err
 
 
 def test_a_style_is_exported_by_its_name(
