@@ -57,14 +57,14 @@ def test_a_recipe_of_several_styles_then_flags_then_resumed(
 ) -> None:
     styles = [str(style_picture), str(photos / "photo0.png")]
     recipe.write_text(recipe.read_text(encoding="utf-8").replace(repr(styles[0]), str(styles)), encoding="utf-8")
-    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--license", "CC0-1.0")
+    status, said = run(capsys, "--recipe", str(recipe), "--steps", "1", "--license", "CC0-1.0", "--strength-input")
     assert status == 0, said
     folder = recipe.parent / "runs" / "tiny"
     card = (folder / "tiny.md").read_text(encoding="utf-8")
     assert "| steps | 1 |" in card
     assert "| crop_size | 64 |" in card
     assert "| license | CC0-1.0 |" in card
-    assert "johnson 2 1 bilinear, 2 styles" in card
+    assert "johnson 2 1 bilinear, 2 styles, strength" in card
     assert str(style_picture.parent) not in card
     assert str(photos) not in card
     assert (folder / "tiny.onnx").is_file()
