@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastnst.errors import InputError, OutputError, SettingError, StyleError
+from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
@@ -315,11 +315,6 @@ def test_with_a_screen_it_goes_on(run: Run, tmp_path: Path) -> None:
     result = run(FakeCamera(), record=tmp_path / "file" / "film.mp4", frames=10)
     assert len(result.failures) == 1
     assert result.shown == 10
-
-
-def test_a_recordings_name_that_cannot_be_is_an_error_at_once(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="suffix"):
-        run(FakeCamera(), record=tmp_path / "film.gif")
 
 
 def test_the_controls_to_begin_with(run: Run) -> None:
