@@ -151,14 +151,10 @@ def peak_memory_mb() -> float | None:
 
 
 def check_memory(what: str, resident: int, addresses: int) -> None:
-    """Raise SettingError where there is less memory than the libraries of a command take, before they are loaded.
+    """Raise SettingError where a command's libraries take more memory than there is, before they are loaded.
 
-    Without memory for their threads they would end the process by themselves, and without a line.
-
-    Args:
-        what: the command.
-        resident: bytes of memory that its libraries take.
-        addresses: bytes of addresses, which `ulimit -v` limits, that they take.
+    Without memory for their threads they would end the process by themselves, and without a line. They take so many
+    bytes resident, and so many of addresses, which `ulimit -v` limits.
     """
     limits = [("memory", resident, available_memory())]
     limits += [("addresses (ulimit -v)", addresses, left) for left in _left_of_addresses()]

@@ -64,10 +64,7 @@ def wrapped_file(path: Path) -> Path:
 def wrap_file(path: Path) -> Path:
     """Wrap a network of another form and keep it in the user's cache; gives the file to open.
 
-    One of ours loses the noise in its graph there.
-
-    Raises:
-        StyleError: it has another form still, or does not run.
+    One of ours loses the noise in its graph there. Raises StyleError: it has another form still, or does not run.
     """
     target = wrapped_file(path)
     if not target.is_file():

@@ -77,8 +77,7 @@ def why_not_loaded(accelerator: Accelerator) -> str:
 def prepare(accelerator: Accelerator) -> None:
     """Load what the accelerator needs.
 
-    Raises:
-        UnavailableError: it cannot run here.
+    Raises UnavailableError: it cannot run here.
     """
     if accelerator == "webgpu":
         _prepare_webgpu()
@@ -186,17 +185,10 @@ class DeviceBackend:
         precision: Precision = "float32",
         threads: int | None = None,
     ) -> None:
-        """Open an ONNX file.
+        """Open an ONNX file on an accelerator; `threads` are those of what stays on the CPU.
 
-        Args:
-            path: the file.
-            accelerator: where it is to run.
-            precision: what it computes in.
-            threads: of what stays on the CPU.
-
-        Raises:
-            UnavailableError: the accelerator cannot run here, or ONNX Runtime would leave the work to the CPU.
-            Exception: ONNX Runtime's own.
+        Raises UnavailableError where it cannot run here, or ONNX Runtime would leave the work to the CPU; and ONNX
+        Runtime's own errors.
         """
         prepare(accelerator)
         self.provider: Provider = accelerator
@@ -267,17 +259,10 @@ def named_sizes(inputs: Sequence[Any], feeds: Mapping[str, Array]) -> dict[str, 
 
 
 def left_to_cpu(session: onnxruntime.InferenceSession, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Operators on whole pictures that the CPU got; the arithmetic of shapes is better off there and is not listed.
+    """Kinds of operators on whole pictures that the CPU got, sorted; the arithmetic of shapes is better off there.
 
-    Args:
-        session: an open session.
-        wanted: execution providers that are no CPU.
-
-    Returns:
-        Kinds of operators, sorted; empty also where this ONNX Runtime cannot tell (before 1.24.1).
-
-    Raises:
-        UnavailableError: convolutions are on the CPU, or nothing is on the accelerator.
+    `wanted` are execution providers that are no CPU. Empty also where this ONNX Runtime cannot tell (before 1.24.1).
+    Raises UnavailableError where convolutions are on the CPU, or nothing is on the accelerator.
     """
     placed = placed_operators(session)
     if placed is None:

@@ -153,6 +153,14 @@ def fitted(style: str | None, effects: "Effects", seconds: float, console: Conso
         return with_networks(style, effects, seconds, show)
 
 
+def counting_bar(console: Console, *, time_left: bool = True, **options: Any) -> Progress:
+    """A bar with words, how many of how many are done and the time left; options as Rich's."""
+    left = [TimeRemainingColumn()] if time_left else []
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *left, console=console, **options
+    )
+
+
 def _shown_on(bar: Progress, what: str) -> Callable[[int, int], None]:
     task = bar.add_task(what, total=None, visible=False)
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, validators
 from rich import box
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Printed
 from rich.text import Text
 
-from fastnst.cli.console import Console, Resume, asks_to_resume, fitted
+from fastnst.cli.console import Console, Resume, asks_to_resume, counting_bar, fitted
 from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, on_one_line
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S
@@ -194,7 +193,7 @@ def _measure_photos(
         source = left / CACHE_FILE if size == sizes[0] else None
         return MeasurementCache(output / CACHE_FILE, resume=goes_on, given=given, style=painting, source=source)
 
-    with _progress(console) as progress:
+    with counting_bar(console, transient=True) as progress:
         bar = progress.add_task("photos", total=len(paths) * len(sizes))
         results = measure_sizes(
             networks,
@@ -233,7 +232,7 @@ def _measure_video(
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.research.video_report import add_video, error_table, excess_table  # noqa: PLC0415
 
-    with _progress(console) as progress:
+    with counting_bar(console, transient=True) as progress:
         bar = progress.add_task("frames", total=None)
         rows = add_video(
             report,
@@ -246,11 +245,6 @@ def _measure_video(
         )
     for title, table in {"Steady on video": excess_table(rows), "Warp error": error_table(rows)}.items():
         _print_table(title, table, Console())
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 def _print_table(title: str, table: "Table", console: Console) -> None:
@@ -353,9 +347,8 @@ def _run(
     comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
 ) -> "tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]":
     """The comparisons that were finished, and what ended the work before its time."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     done: list[Comparison] = []
-    with Progress(*columns, console=console, speed_estimate_period=120) as progress:
+    with counting_bar(console, speed_estimate_period=120) as progress:
         total = len(photos) * len(sizes) * comparer.settings.steps
         task = progress.add_task("starting", total=total)
 

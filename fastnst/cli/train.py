@@ -122,7 +122,7 @@ def train(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.training.checkpoint import holds_training, set_aside  # noqa: PLC0415
+    from fastnst.training.checkpoint import holds_training, set_training_aside  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
     from fastnst.training.photographs import list_pictures  # noqa: PLC0415
     from fastnst.training.processes import is_main  # noqa: PLC0415
@@ -146,7 +146,7 @@ def train(
         )
     fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
-    for kept in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
+    for kept in set_training_aside(folder) if resume == "never" and not goes_on and is_main() else ():
         console.print(f"{kept}: kept of the training before")
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _said_when_stopped(folder, console), _progress(console) as bar:

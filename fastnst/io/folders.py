@@ -52,19 +52,12 @@ def find_pictures(
 ) -> list[Found]:
     """List the pictures meant by files, folders (searched to the bottom) and patterns such as `photos/**/*.jpg`.
 
-    Folders and patterns give files with a picture's suffix only, hidden ones left out. A file named outright is listed
-    whatever its name, even if it is not there: reading it says what is wrong. Nothing is listed twice.
+    Folders and patterns give files with a picture's suffix only, hidden ones left out; of a folder first its own,
+    sorted, then those of its sub-folders. A file named outright is listed whatever its name, even if it is not there:
+    reading it says what is wrong. Nothing is listed twice, and nothing in a folder to skip, that of earlier results.
+    `left_out` gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
 
-    Args:
-        paths: what the user gave, in any mixture.
-        skip: a folder whose pictures are not listed when it lies inside a searched folder: earlier results.
-        left_out: gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
-
-    Returns:
-        Found pictures in the order of `paths`; of a folder first its own, sorted, then those of its sub-folders.
-
-    Raises:
-        InputError: a folder or a pattern without a single picture.
+    Raises InputError for a folder or a pattern without a single picture.
     """
     found: dict[str, Found] = {}
     for path, relative in each_picture(paths, skip, left_out):

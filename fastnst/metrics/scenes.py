@@ -36,8 +36,7 @@ _SMALLEST_SIDE = 16
 def read_flow(path: str | Path) -> Flow:
     """Read a Middlebury .flo file; NaN where it says that the flow is unknown.
 
-    Raises:
-        InputError: the file is missing, cut short or no .flo file.
+    Raises InputError: the file is missing, cut short or no .flo file.
     """
     path = Path(path)
     try:
@@ -60,15 +59,10 @@ def still(height: int, width: int) -> Flow:
 
 
 def warp(second: Pixels, flow: Flow) -> tuple[npt.NDArray[np.float32], Mask]:
-    """Bring the second frame back onto the first: sample it, bilinearly, where the flow leads.
+    """Bring the second frame, (H, W, C), back onto the first: sample it, bilinearly, where the flow, (H, W, 2), leads.
 
-    Args:
-        second: (H, W, C), anything by pixel: colors, or the flow back.
-        flow: (H, W, 2), from the first frame to the second.
-
-    Returns:
-        float32 (H, W, C), and the mask of pixels that are known and do not leave the frame; elsewhere the values
-        mean nothing.
+    Returns float32 (H, W, C), and the mask of pixels that are known and do not leave the frame; elsewhere the values
+    mean nothing.
     """
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[:height, :width]
@@ -84,14 +78,10 @@ def warp(second: Pixels, flow: Flow) -> tuple[npt.NDArray[np.float32], Mask]:
 
 
 def find_visible(forward: Flow, backward: Flow) -> Mask:
-    """Pixels of the first frame that are seen in the second one too, and whose flow can be trusted.
+    """Pixels of the first frame that are seen in the second too, and whose flow, (H, W, 2), is to be trusted.
 
     Left out are pixels that leave the frame, pixels that the flow back does not bring home (they are covered), and
     motion boundaries: section 4.2, equations 5 and 6 of Ruder et al. (2016), after Sundaram et al. (2010).
-
-    Args:
-        forward: (H, W, 2), from the first frame to the second.
-        backward: (H, W, 2), from the second frame to the first.
     """
     back, inside = warp(backward, forward)
     with np.errstate(invalid="ignore"):
@@ -108,8 +98,7 @@ def estimate_flow(first: Frame, second: Frame) -> Flow:
 
     Its medium setting, but refined down to single pixels.
 
-    Raises:
-        InputError: frames of different sizes, or too small to search in.
+    Raises InputError: frames of different sizes, or too small to search in.
     """
     if first.shape != second.shape or min(first.shape[:2]) < _SMALLEST_SIDE:
         raise InputError(
@@ -187,8 +176,7 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
     NAME-gt.flo or NAME_flow.flo with NAME-img0 and NAME-img1 (or 1 and 2), flow10.flo with frame10 and frame11. No
     true way back comes with them: what is covered is found with an estimated one.
 
-    Raises:
-        InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
+    Raises InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
     """
     files = sorted(Path(folder).rglob("*.flo"))
     if not files:
@@ -197,15 +185,10 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
 
 
 def read_clip(path: str | Path, *, frames: int, long_side: int) -> Scene:
-    """Read the beginning of a film, or of a folder of frames, and estimate its flow (`estimate_flow`).
+    """Read the first frames of a film, or of a folder in the order of the numbers, and estimate their flow.
 
-    Args:
-        path: a film that OpenCV reads, or a folder of pictures in the order of the numbers in their names.
-        frames: most frames to take.
-        long_side: frames are reduced to this many pixels; smaller ones stay as they are.
-
-    Raises:
-        InputError: it cannot be read, has fewer than two frames, or frames of different sizes.
+    Frames are reduced to `long_side` pixels; smaller ones stay as they are. Raises InputError where it cannot be read,
+    has fewer than two frames, or frames of different sizes.
     """
     path = Path(path)
     source = _folder_frames(path) if path.is_dir() else _film_frames(path)
@@ -317,17 +300,9 @@ MOTIONS = (
 
 
 def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long_side: int) -> Scene:
-    """Let a picture move behind a window and return what is seen, with the exact flow.
+    """Let a picture, uint8 (H, W, 3), move behind a window of so many pixels; what is seen, with the exact flow.
 
-    Args:
-        name: of the picture.
-        picture: uint8 (H, W, 3).
-        motion: from each frame to the next.
-        frames: at least 2.
-        long_side: of the frames, pixels.
-
-    Raises:
-        InputError: the motion leads out of the picture.
+    Raises InputError where the motion from frame to frame leads out of the picture.
     """
     source = resize_long_side(picture, round(long_side / WINDOW))
     source_size = source.shape[:2]
@@ -340,15 +315,7 @@ def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long
 
 
 def noisy_scene(name: str, picture: Frame, *, frames: int, long_side: int, seed: int = 0) -> Scene:
-    """The same picture in each frame, with independent Gaussian noise as a camera's sensor adds it.
-
-    Args:
-        name: of the picture.
-        picture: uint8 (H, W, 3).
-        frames: at least 2.
-        long_side: of the frames, pixels.
-        seed: of the noise.
-    """
+    """The same picture, uint8 (H, W, 3), in each frame, with independent Gaussian noise as of a camera's sensor."""
     clean = resize_long_side(picture, long_side)
     rng = np.random.default_rng(seed)
     noise = (rng.normal(0, NOISE_LEVELS, clean.shape) for _ in range(frames))

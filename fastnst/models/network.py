@@ -198,15 +198,10 @@ class StyleNetwork(nn.Module):
         self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows)) if conditions.strength else None)
 
     def forward(self, image: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
-        """Paint images.
+        """Paint images, (B, 3, H, W) in [0, 1]; the result is about [0, 1] but not clamped.
 
-        Args:
-            image: (B, 3, H, W) in [0, 1].
-            style_weights: shares of the styles, (S,), or each image's, (B, S); None: all alike.
-            strength: (1,), or each image's, (B, 1); None: 1.
-
-        Returns:
-            (B, 3, H, W), about [0, 1] but not clamped.
+        Shares of the styles, (S,), or each image's, (B, S); None: all alike. Strength (1,), or each image's, (B, 1);
+        None: 1.
         """
         shares = self.conditions.shares(style_weights, strength, image.device)
         painted = self.paint(image, shares)
@@ -223,9 +218,8 @@ class StyleNetwork(nn.Module):
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
         """Paint levels of 0 to 255, (B, 3, H, W), in the form that an exported graph weaves last, as uint8.
 
-        Returns:
-            About [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels by
-            row, column and colour, of which the border's are left out, as they are those next to it once more.
+        Returns about [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels
+        by row, column and colour, of which the border's are left out, as they are those next to it once more.
         """
         return 255 * self.paint(levels / 255, shares)
 

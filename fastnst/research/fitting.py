@@ -56,13 +56,10 @@ class Fitter:
     def __init__(
         self, network: CompactFeatures, teacher: VGGFeatures, images: Sequence[Tensor], dtype: torch.dtype | None
     ) -> None:
-        """Sample the teacher's responses.
+        """Sample the responses of VGG with the layers of SHAPES, as convolutions before their rectifiers.
 
-        Args:
-            network: the compact network; its weights are replaced.
-            teacher: VGG with the layers of SHAPES, as convolutions before their rectifiers.
-            images: images (1, 3, H, W) RGB in [0, 1] on the networks' device.
-            dtype: arithmetic of the teacher; None is float32.
+        The compact network's weights are replaced. Images are (1, 3, H, W) RGB in [0, 1] on the networks' device;
+        `dtype` is the arithmetic of the teacher; None is float32.
         """
         self.network, self.teacher = network, teacher
         self.bases: dict[str, Tensor] = {}
@@ -153,11 +150,9 @@ class Fitter:
 
 
 def choose_channels(responses: Tensor, count: int) -> Tensor:
-    """Choose the channels, (count,) numbers, that explain the others best: pivots of a Cholesky factorisation.
+    """Choose `count` channels, or all, that explain the others best: pivots of a Cholesky factorisation.
 
-    Args:
-        responses: (N, C), after the rectifier.
-        count: D, how many; all of them where there are no more.
+    Responses are (N, C), after the rectifier.
     """
     if count >= responses.shape[1]:
         return torch.arange(responses.shape[1], device=responses.device)
@@ -259,18 +254,12 @@ class Refiner:
         dtype: torch.dtype | None,
         seed: int,
     ) -> None:
-        """Measure VGG's principal components and fit the heads to them.
+        """Measure VGG's principal components and fit the heads to them; the compact network is changed.
 
-        Args:
-            network: is changed.
-            teacher: VGG with the convolutions of the network's layers, before their rectifiers.
-            pictures: what is looked at.
-            learning_rate: Adam's at its highest; it falls to 0 along half a cosine.
-            steps: how many there will be.
-            pairs: of near pictures in each; half of them are stages of optimizations.
-            workers: processes that draw pictures, twice.
-            dtype: arithmetic of both networks; None is float32.
-            seed: of all that is drawn.
+        The teacher is VGG with the convolutions of the network's layers, before their rectifiers. Adam's learning rate
+        falls from its highest to 0 along half a cosine over all steps; half of the pairs of near pictures in each are
+        stages of optimizations. So many workers draw pictures, twice. `dtype` is the arithmetic of both networks; None
+        is float32.
         """
         self.network, self.teacher, self.pictures, self.dtype = network, teacher, pictures, dtype
         self.device = next(network.parameters()).device

@@ -68,17 +68,10 @@ class NetworkPainter:
 def open_network(
     style: str | Path, *, name: str | None = None, strength: float | None = None, threads: int | None = None
 ) -> EvaluatedNetwork:
-    """Open a network: an installed style's name or an ONNX file, ours or another project's.
+    """Open a network: an installed style's name or an ONNX file, also another project's, or with a mix: trio@munch.
 
-    Args:
-        style: with a mix for a network of several styles, such as trio@munch; all alike without one.
-        name: what it is called; None: as in `style`, without a folder.
-        strength: None: the full style.
-        threads: on the CPU.
-
-    Raises:
-        StyleError: no such style or file, or a network of another form.
-        SettingError: a mix or a strength that the network does not take.
+    By default it is called as in `style`, without a folder, and stylizes in full. Raises StyleError for no such style
+    or file, or a network of another form; SettingError for a mix or a strength that the network does not take.
     """
     choice = choose_style(style)
     variant = choice.mix if strength is None else f"{choice.mix} strength {strength:g}"
@@ -249,14 +242,10 @@ class Judge:
     def __init__(
         self, style: Frame, metrics: PerceptualMetrics, alexnet: AlexNetMetrics | None, style_size: int = STYLE_SIZE
     ) -> None:
-        """Measure the painting.
+        """Measure the painting for content and style by VGG-19, and the second opinion, where there is one.
 
-        Args:
-            style: style image.
-            metrics: content and style by VGG-19.
-            alexnet: the second opinion; None: left out.
-            style_size: the painting's long side where appearances are compared, pixels: its strokes as large as the
-                network's are meant to be.
+        `style_size` is the painting's long side where appearances are compared, pixels: its strokes as large as the
+        network's are meant to be.
         """
         self._perceptual, self._alexnet = metrics, alexnet
         self._appearance = measure_appearance(resize_long_side(style, style_size))

@@ -3,6 +3,7 @@
 Shapes: B batch, S styles, H and W height and width. Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -385,3 +386,18 @@ def pixel_error(given: Tensor, wanted: Tensor) -> Tensor:
         spread = (other - other.mean((2, 3), keepdim=True)).abs().mean()
         errors.append((one - other).abs().mean() / spread.clamp(min=_LEAST_SPREAD))
     return torch.stack(errors).mean()
+
+
+def losses_of_styles(trained: StyleNetwork, objective: TrainingObjective, photos: Tensor, style: int = 0) -> Tensor:
+    """Loss of each style of a network for one of the objective's, (S,), over photos, (B, 3, H, W)."""
+    strength = [torch.ones(1, device=photos.device)] if trained.conditions.strength else []
+    totals = []
+    for shares in torch.eye(trained.conditions.styles, device=photos.device):
+
+        def paint(image: Tensor, *_: Tensor, shares: Tensor = shares) -> Tensor:
+            painted: Tensor = trained(image, shares, *strength)
+            return painted
+
+        losses = (objective.measure(paint, photo, style)[1] for photo in torch.split(photos, 1))
+        totals.append(math.fsum(each["total"] for each in losses))
+    return torch.tensor(totals)

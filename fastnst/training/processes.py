@@ -171,12 +171,9 @@ def check_step(
 ) -> None:
     """Raise SettingError, naming a batch and a crop that fit, where a step takes more memory than is free.
 
-    Args:
-        settings: the training's, with its largest crops.
-        make_objective: the loss, on the CPU, of style pictures that may be small; asked for where memory may be short.
-        paint: the network.
-        style_pixels: of the largest style picture as it is measured.
-        processes: how many share a batch.
+    The settings have the training's largest crops. `make_objective` makes the loss, on the CPU, of style pictures that
+    may be small; asked for where memory may be short. `style_pixels` are those of the largest style picture as it is
+    measured; so many processes share a batch.
     """
     batch, free = -(-settings.batch_size // processes), available_memory()
     width = int(settings.network_spec["width"])

@@ -4,7 +4,6 @@ shows of that: TensorBoard events, a table of losses, a sheet of stylized held-o
 
 import csv
 import io
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -226,18 +225,14 @@ class Monitor:
     def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self._said = False
-        self._hook = threading.excepthook
         self._writer: SummaryWriter | None = None
         self.start_at(first_step)
 
     def __enter__(self) -> Self:
-        self._hook = threading.excepthook
-        threading.excepthook = self._quiet
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
-        threading.excepthook = self._hook
 
     def start_at(self, step: int) -> None:
         """Write events from after `step` on; those of later steps, which are done again, are dropped."""
@@ -304,11 +299,6 @@ class Monitor:
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
-
-    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread raises the error once more, where `_try` takes it; it needs no traceback of its own."""
-        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
-            self._hook(failed)
 
 
 def _write_sheet(path: Path, sheet: Frame) -> None:

@@ -217,13 +217,9 @@ def plan_budget(
 ) -> BudgetPlan:
     """Choose crop and batch for a time: the settings' own where enough steps fit, else the largest with which they do.
 
-    Args:
-        settings: the training's; their crop is the largest that is chosen, their batch too.
-        left_s: seconds there are, with what comes after the last step.
-        second_per_pixel: what a step takes for each pixel of a content picture.
-        fine_tune_per_pixel: the same of the steps that fine-tune, where those are of another kind.
-        reserve_s: seconds to leave for what comes after the last step.
-        processes: how many share a batch equally.
+    `left_s` are the seconds there are, of which `reserve_s` stay for what comes after the last step. A step takes so
+    many seconds for each pixel of a content picture, and others where it fine-tunes, if those are of another kind. So
+    many processes share a batch equally.
     """
     train_s = max(0.0, left_s - reserve_s)
     smallest, least = min(settings.crop_size, SMALLEST_PLANNED_CROP), LEAST_BATCH[settings.statistics_over]

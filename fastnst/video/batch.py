@@ -81,20 +81,15 @@ def plan_films(
 ) -> BatchPlan:
     """Find the films and give each its output.
 
+    Films are files, folders (searched to the bottom; or numbered pictures, if there are only such), glob patterns,
+    addresses, patterns for numbered pictures such as `frames/%04d.png`, and those of a list, see `places_of`.
+
     One film and an output with a film's suffix, or a pattern for numbered pictures: that one. Otherwise output is a
     folder, or an address: subfolders and names are kept; formats that are not written become .mkv, numbered pictures
     .mp4. For a film that is named outright, a new folder's name has no suffix: film.avi is no folder that anyone means.
 
-    Args:
-        films: files, folders (searched to the bottom; or numbered pictures, if there are only such), glob patterns,
-            addresses, and patterns for numbered pictures such as `frames/%04d.png`.
-        output: a file, a pattern, a folder or an address; it need not exist.
-        listed: names of files that keep their folders, see `places_of`.
-        shard: the part that this process does.
-
-    Raises:
-        InputError: no films.
-        OutputError: two films for one output, a film that would be overwritten, or a suffix that is not written.
+    Raises InputError for no films; OutputError for two films for one output, a film that would be overwritten, or a
+    suffix that is not written.
     """
     output, jobs = str(output), list(_each_job(films, str(output)))
     jobs += [Job(source, _written_name(source, place)) for source, place in places_of(listed)]
@@ -336,16 +331,8 @@ def stylize_in_segments(
     """Stylize a shard's segments of a film, and put it together where all are there.
 
     What is done stays in `.NAME.segments` beside the output until then, with a manifest and claims as any batch has.
-
-    Args:
-        film: what stylizes.
-        plan: of the film.
-        times: from `frame_times`.
-        work_of: turns a workshop into work: here, or over Ray.
-        shard: the part that is done here.
-        on_done: called after each segment.
-
-    Raises OutputError.
+    `times` are from `frame_times`; `work_of` turns a workshop into work: here, or over Ray; `on_done` is called after
+    each segment. Raises OutputError.
     """
     folder = plan.output.with_name(f".{plan.output.name}.segments")
     source, count = str(plan.film.path), math.ceil(len(times) / SEGMENT_FRAMES)

@@ -43,13 +43,10 @@ class JobFolder:
     """
 
     def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool | Literal["force"] = True) -> None:
-        """Describe the job.
+        """Describe the job; identity is all that the painted frames depend on: what another one left behind is dropped.
 
-        Args:
-            output: the file or folder to be made.
-            identity: all that the painted frames depend on; what another identity left behind is dropped.
-            resume: go on from what an earlier run left; with "force" entering raises OutputError where that had
-                another identity.
+        With `resume` it goes on from what an earlier run left; with "force" entering raises OutputError where that had
+        another identity.
         """
         self.output = output
         self.folder = job_folder(output)
@@ -266,18 +263,9 @@ def overlapping(
                 if not write(work(frame)):
                     break
 
-    Order is kept. All that `source` gave before it failed still comes to the block, and what that writes to `sink`.
-
-    Args:
-        source: iterated in its own thread; a generator is also closed there.
-        sink: called in its own thread.
-        depth: items that wait between two stages at most.
-
-    Yields:
-        What was read, and what hands an item to `sink`: False means that it has failed, and the block should end.
-
-    Raises:
-        Exception: what the block or `source` raised, else what `sink` raised.
+    Order is kept. All that `source` gave before it failed still comes to the block, and what that writes to `sink`:
+    False means that it has failed, and the block should end. A generator is closed in its own thread. `depth` items
+    wait between two stages at most. Raises what the block or `source` raised, else what `sink` raised.
     """
     read: Channel[A] = Channel(depth)
     done: Channel[B] = Channel(depth)

@@ -62,12 +62,7 @@ class SizeKeeper:
     """Chooses the size from how long each picture took."""
 
     def __init__(self, fps: float, *, long_side: int | None = None) -> None:
-        """Begin small: the first measurements then let the size grow at once.
-
-        Args:
-            fps: frames a second that are wanted.
-            long_side: paint at this size always; None: adapt.
-        """
+        """Begin small: the first measurements then let the size grow at once; a given long side is always kept."""
         self._budget_ms = 1000 / fps * _BUDGET
         self._long_side = long_side
         self._times: deque[float] = deque(maxlen=_WINDOW)
@@ -186,16 +181,7 @@ class InferenceThread(threading.Thread):
         controls: Controls,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Prepare; `start` begins.
-
-        Args:
-            pipeline: what stylizes, with the network of the style that `controls` name.
-            styles: network files by name, for the controls.
-            shots: where pictures come from.
-            keeper: chooses the size to paint at.
-            controls: what to begin with.
-            clock: seconds.
-        """
+        """Prepare; `start` begins, with controls whose style the pipeline has; network files are known by name."""
         super().__init__(name="inference", daemon=True)
         self.stylized: Newest[StylizedShot] = Newest()
         self.controls = controls

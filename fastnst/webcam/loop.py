@@ -41,20 +41,12 @@ def run_webcam(
 ) -> WebcamResult:
     """Stylize a camera's pictures until the user quits, Ctrl-C, or the end of a film that stands in for the camera.
 
-    Args:
-        styles: network files by name, for the keys.
-        open_pipeline: opens what stylizes, with the network of the style to begin with. Raises FastNSTError.
-        open_camera: opens the camera; again when it was lost. Raises InputError.
-        screen: where to show.
-        settings: what the user asks for.
-        tell: called with a line when something happens: camera lost and found, file written.
-        clock: seconds.
+    Network files are known by name, for the keys. The pipeline is opened with the style to begin with, and the camera
+    again when it was lost; `tell` is called with a line when something happens: camera lost and found, file written.
 
-    Raises:
-        StyleError: the style cannot be loaded.
-        InputError: the camera cannot be opened, or a film not be read on.
-        OutputError: the recording's name cannot be.
-        SettingError: there is no virtual camera, or a strength or a mix that a network does not take.
+    Raises StyleError where the style cannot be loaded; InputError where the camera cannot be opened, or a film not be
+    read on; OutputError where the recording's name cannot be; SettingError for no virtual camera, or a strength or a
+    mix that a network does not take.
     """
     with ExitStack() as stack:
         ending = stack.enter_context(_ending_on_signals())

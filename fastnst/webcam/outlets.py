@@ -164,14 +164,10 @@ class Dashboard:
     def compose(
         self, stylized: StylizedShot | None, now_s: float, *, trouble: str, note: str, recorded_s: float | None
     ) -> Frame:
-        """Lay the words over the picture.
+        """Lay the words over the latest picture, if there is one.
 
-        Args:
-            stylized: the latest picture; None: there is none yet.
-            now_s: the time.
-            trouble: what is wrong with the camera; the picture is then old and shown dark.
-            note: what the inference thread has to say; goes before notices.
-            recorded_s: length of the recording that runs.
+        Trouble is what is wrong with the camera; the picture is then old and shown dark. The inference thread's note
+        goes before notices; `recorded_s` is the length of the recording that runs.
         """
         picture = np.zeros((*_BLANK_SIZE, 3), np.uint8) if stylized is None else stylized.picture
         if stylized is not None and now_s >= self._status_until_s:
@@ -208,8 +204,7 @@ class VirtualCamera:
     def __init__(self, size: tuple[int, int], fps: float) -> None:
         """Open the first free virtual camera of the system.
 
-        Raises:
-            SettingError: the package is missing, or the system has no such device.
+        Raises SettingError: the package is missing, or the system has no such device.
         """
         package = load_package()
         try:
@@ -253,12 +248,9 @@ class Outlets:
     """Files and devices of one run. Methods return a line for the viewer, empty if there is nothing to say."""
 
     def __init__(self, folder: Path, fps: float, tell: Callable[[str], None]) -> None:
-        """Prepare.
+        """Prepare for snapshots and recordings in a folder, of about `fps` pictures a second.
 
-        Args:
-            folder: where snapshots and recordings go.
-            fps: about how many pictures a second will come.
-            tell: called with a line when a file is written or fails.
+        `tell` is called with a line when a file is written or fails.
         """
         self._folder, self._fps, self._tell = folder, fps, tell
         self._recorder: FilmRecorder | None = None
@@ -292,8 +284,7 @@ class Outlets:
     def send(self, picture: Frame, captured_s: float) -> str:
         """Hand a picture on, which must not change any more.
 
-        Raises:
-            SettingError: there is no virtual camera.
+        Raises SettingError: there is no virtual camera.
         """
         size = (picture.shape[0], picture.shape[1])
         if self._wants_virtual:

@@ -191,14 +191,9 @@ def action_of(key: str) -> Action | None:
 
 
 def change_controls(controls: Controls, key: str, styles: int, mixes: int, most: float = 1.0) -> Controls:
-    """Return the controls after a key was pressed; the same where the key has no say in them.
+    """Return the controls after a key, as `Binding.keys` or a digit, was pressed; the same where it has no say in them.
 
-    Args:
-        controls: as they were.
-        key: as `Binding.keys`, or a digit.
-        styles: how many styles are installed.
-        mixes: how many styles the network can mix.
-        most: the largest strength that it takes.
+    So many styles are installed, so many the network can mix; `most` is the largest strength that it takes.
     """
     if key.isdecimal() and 1 <= int(key) <= min(9, styles):
         return _choose(controls, int(key) - 1)
