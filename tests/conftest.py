@@ -21,6 +21,8 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import Frame, read_frame
 from fastnst.models import export
 from fastnst.models.network import StyleNetwork
+from fastnst.report.blocks import png_bytes
+from fastnst.report.report import Theme
 
 # A suite started in the background inherits an ignored Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,6 +62,19 @@ def no_waiting_for_disks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture
+def sketched_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are drawn on their axes, but their files are plain: to set the type takes most of a second."""
+
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes a moment, and few tests draw
+
+    def render(draw: Callable[..., None], theme: Theme, panels: int, size: tuple[float, float]) -> bytes:
+        draw(list(Figure().subplots(1, panels, squeeze=False)[0]), theme)
+        return png_bytes(np.zeros((round(200 * size[1]), round(200 * size[0]), 3), np.uint8))
+
+    monkeypatch.setattr("fastnst.report.report._render", render)
 
 
 def draw_picture(seed: int, size: tuple[int, int]) -> np.ndarray:

@@ -17,14 +17,7 @@ import onnxruntime
 from platformdirs import user_cache_path
 
 from fastnst.backends.contract import OUTPUT, Array, Precision, Provider, UnavailableError
-from fastnst.backends.cpu import (
-    CPU,
-    ProviderEntry,
-    open_session,
-    placed_operators,
-    plugin_devices,
-    register_plugin,
-)
+from fastnst.backends.cpu import CPU, ProviderEntry, open_session, placed_operators, plugin_devices, register_plugin
 from fastnst.machine import has_nvidia_driver, install_line
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]

@@ -95,6 +95,7 @@ MODULES = {
     "doctor": "installed",
     "styles": "installed",
     "coco": "train",
+    "compare": "evaluate",
     "quantize": "export",
     "bench-optimize": "bench",
 }

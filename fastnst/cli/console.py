@@ -24,10 +24,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import (
-    MofNCompleteColumn,
-    TaskProgressColumn,
-)
+from rich.progress import MofNCompleteColumn, TaskProgressColumn
 
 if TYPE_CHECKING:
     from fastnst.batch.run import Attempt
@@ -108,7 +105,7 @@ def fetch_coco(split: str, root: Path | None, console: Console) -> Path:
 
     Raises SettingError for a split that is not known, DownloadError for what goes wrong.
     """
-    from fastnst.training.coco import coco_folder  # noqa: PLC0415
+    from fastnst.training.photographs import coco_folder  # noqa: PLC0415
 
     with Progress(console=console) as bar:
         return coco_folder(split, root, announce=console.print, progress=_shown_on(bar, f"COCO {split}"))
@@ -132,7 +129,7 @@ def fitted(style: str | None, effects: "Effects", seconds: float, console: Conso
 
     What finds faces for a portrait is fetched first. Raises as `with_networks`.
     """
-    from fastnst.inference.looks import yunet  # noqa: PLC0415 - imports numpy
+    from fastnst.inference.effects import yunet  # noqa: PLC0415 - imports numpy
     from fastnst.inference.paintings import with_networks  # noqa: PLC0415 - imports numpy
 
     if effects.look == "portrait" and effects.faces is None:

@@ -49,9 +49,14 @@ from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, fit_long_side, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import STYLE_SIDE, PerceptualLoss, find_references, measure_painting
-from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.terms import StyleTarget
-from fastnst.losses.weights import chosen_network, load_fine_tuning_network, load_loss_network
+from fastnst.losses.weights import (
+    chosen_network,
+    hardware,
+    load_fine_tuning_network,
+    load_loss_network,
+    resolve_precision,
+)
 
 
 def optimize(

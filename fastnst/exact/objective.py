@@ -28,9 +28,9 @@ from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.losses import relative_error
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.precision import autocast
 from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import LossNetwork
+from fastnst.losses.weights import autocast
 
 Blend = Literal["gram", "loss", "image"]
 

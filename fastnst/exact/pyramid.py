@@ -21,7 +21,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import autocast, kept_bytes
+from fastnst.losses.weights import autocast, kept_bytes
 from fastnst.machine import available_memory
 
 # Long side, in pixels, that the smallest level has at least where the number of levels is left open.

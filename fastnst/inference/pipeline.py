@@ -19,9 +19,8 @@ import numpy as np
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
-from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.effects import FACE, LOOKS, PLAIN, Effects, Look, face_weights, find_faces, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
-from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import read_mask
 from fastnst.inference.paintings import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
@@ -34,7 +33,7 @@ from fastnst.io.styles import MIX_SIGN, StyleWeights, installed_styles
 DETAIL_FROM = 1.5
 """Where a picture is so many times as long as what was painted, its detail is painted too."""
 
-DETAIL_SIDE = 2048
+DETAIL_SIDE = 4096
 """Long side, pixels, at which that is painted, at most."""
 
 
@@ -164,12 +163,12 @@ class StylePipeline:
         if self._refine is not None:
             own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
             painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
-        painted = painted if given is photo else add_change(photo, given, painted)
+        laid = painted if given is photo else add_change(photo, given, painted)
         if side >= DETAIL_FROM * max(given.shape[-3:-1]):
-            painted = self._with_painted_detail(
-                painted, given, side, session=session, weights=weights, strength=strength
+            laid = self._with_painted_detail(
+                photo, laid, given, side, session=session, weights=weights, strength=strength
             )
-        return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
+        return laid if session.takes_strength else blend(laid, photo, min(strength, 1.0))
 
     def _prepared(self, session: StyleSession, given: Frame, strength: float) -> tuple[Frame, float | None]:
         """What a network gets: the picture with noise on it, and the strength where it takes one."""
@@ -184,6 +183,7 @@ class StylePipeline:
 
     def _with_painted_detail(
         self,
+        photo: Frame,
         laid: Frame,
         given: Frame,
         side: int,
@@ -195,7 +195,8 @@ class StylePipeline:
         """Paint once more, `side` pixels long, over what was painted at the size of `given` and laid over the photo.
 
         Only what is finer than the first strokes is taken from that: colors and masses, down to twice the pixels of
-        `given`, stay.
+        `given`, stay. Of a larger photo its own finest detail comes on top; what was laid over it the first time was
+        enlarged twice as much, and would show its squares.
         """
         size = fit_long_side((laid.shape[0], laid.shape[1]), side)
         coarse = fit_long_side(size, max(1, max(given.shape[:2]) // 2))
@@ -203,7 +204,7 @@ class StylePipeline:
         noisy, own = self._prepared(session, before, strength)
         again = session(noisy, style_weights=weights, strength=own)
         painted = add_change(again, resample(again, coarse), resample(before, coarse))
-        return painted if before is laid else add_change(laid, before, painted)
+        return painted if before is laid else add_change(photo, resample(photo, size), painted)
 
     def _passes(self, photo: Frame) -> Iterator[tuple[Look, Frame | None]]:
         """What is painted one over the other, with weights (H, W): the whole photo, and a portrait's faces anew."""

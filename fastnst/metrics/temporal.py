@@ -28,8 +28,7 @@ import numpy as np
 
 from fastnst.errors import StyleError
 from fastnst.io.images import Frame
-from fastnst.metrics.flow import Flow, Mask, still, warp
-from fastnst.metrics.scenes import Kind, Scene, moving_scenes, read_clip, read_flow_scenes
+from fastnst.metrics.scenes import Flow, Kind, Mask, Scene, moving_scenes, read_clip, read_flow_scenes, still, warp
 
 Painter: TypeAlias = Callable[[Frame], Frame]
 

@@ -18,7 +18,7 @@ weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +147,29 @@ class ConditionalScale(Conditioned):
     def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return x if self.scale is None or shares is None else x * mixed(self.scale, shares)[..., None, None]
+
+
+class ConditionalAffine(ConditionalScale):
+    """A scale and a shift of each channel for each row; nothing in a plain network.
+
+    Files of version 0.1 have none; there it changes nothing.
+    """
+
+    def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
+        super().__init__(channels, conditions)
+        rows = None if conditions.plain else nn.Parameter(torch.zeros(conditions.rows, channels))
+        self.shift: nn.Parameter | None
+        self.register_parameter("shift", rows)
+
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        scaled = super().forward(x, shares)
+        return scaled if self.shift is None or shares is None else scaled + mixed(self.shift, shares)[..., None, None]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, value in self.named_parameters():
+            state_dict.setdefault(prefix + name, value.detach().clone())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class StyleNetwork(nn.Module):

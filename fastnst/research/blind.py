@@ -21,7 +21,7 @@ from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
 from fastnst.report.report import draw_sheet
 from fastnst.research.evaluate import choose_evenly, read_sized
-from fastnst.research.networks import open_network
+from fastnst.research.judge import open_network
 
 Answer: TypeAlias = Literal["left", "right", "same"]
 

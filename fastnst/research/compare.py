@@ -23,9 +23,8 @@ from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import hardware, resolve_precision
-from fastnst.losses.weights import load_loss_network
-from fastnst.research.networks import EvaluatedNetwork
+from fastnst.losses.weights import hardware, load_loss_network, resolve_precision
+from fastnst.research.judge import EvaluatedNetwork
 from fastnst.research.settings import CompareSettings
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.

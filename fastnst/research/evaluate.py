@@ -16,8 +16,7 @@ from fastnst.io.blending import match_colors
 from fastnst.io.files import append_text, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.report.blocks import Column, Interval, mean_interval
-from fastnst.research.judge import MEDIANS, Judge
-from fastnst.research.networks import EvaluatedNetwork, digest
+from fastnst.research.judge import MEDIANS, EvaluatedNetwork, Judge, digest
 
 CACHE_FILE = "figures.jsonl"
 """Name in the folder of the report."""

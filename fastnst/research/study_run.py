@@ -21,7 +21,7 @@ from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, read_frame, resize_long_side, write_picture
 from fastnst.report.blocks import PictureGrid
 from fastnst.report.report import MARKERS, Theme, draw_plot, draw_sheet, thumbnail, to_json
-from fastnst.research.networks import EvaluatedNetwork, open_network
+from fastnst.research.judge import EvaluatedNetwork, open_network
 from fastnst.research.studies import Cell, StudyPlan, StudyRun
 
 OnStep: TypeAlias = Callable[[int, int, int, int], None]

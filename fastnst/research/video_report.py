@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnst.io.images import Frame, resize_long_side
-from fastnst.metrics.flow import warp
-from fastnst.metrics.scenes import Kind, Scene
+from fastnst.metrics.scenes import Kind, Scene, warp
 from fastnst.metrics.temporal import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
 from fastnst.report.blocks import (
     Block,

@@ -17,10 +17,10 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from fastnst.losses.precision import hardware
+from fastnst.losses.weights import hardware
 from fastnst.training.checkpoint import Resume, check_folder
-from fastnst.training.distributed import is_main, joined, usual_device
 from fastnst.training.failures import Failures, length, spread
+from fastnst.training.processes import is_main, joined, usual_device
 from fastnst.training.results import Saving, TrainResult
 from fastnst.training.run import GRADIENT_CLIPPING, Monitor, TrainingRun, Validation, validate
 from fastnst.training.settings import TrainSettings

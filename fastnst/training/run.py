@@ -24,8 +24,8 @@ from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
 from fastnst.training.checkpoint import CHECKPOINT, TrainState, save_checkpoint, update_ema
 from fastnst.training.data import Batch, ContentImages, Portion, content_batches
-from fastnst.training.distributed import Processes
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, Objective, TrainingObjective
+from fastnst.training.processes import Processes
 from fastnst.training.schedule import Clock, Schedule, ScheduleProgress, StepSchedule, TimeSchedule
 from fastnst.training.settings import TrainSettings, plain
 
@@ -87,6 +87,8 @@ class TrainingRun:
     first_objective: TrainingObjective
     fine_tuning_objective: TrainingObjective
     """What the last part of the training is for, and what judges the held-out pictures; it may be the same."""
+    imitation: ImitationObjective | None
+    """What the first part is for, where there is a teacher."""
     pace: StepSchedule | TimeSchedule
     images: ContentImages
     held_out: list[Tensor]
@@ -96,7 +98,7 @@ class TrainingRun:
     """Which weights the loss network has."""
     began: float
     """The time, by time.monotonic, at which this training would have begun had it never stopped."""
-    per_pixel: dict[TrainingObjective, float]
+    per_pixel: dict[Objective, float]
     """Multiply-adds of an update for each pixel of its pictures, by what it is for."""
     stopwatch: Stopwatch
     clock: Clock = field(init=False)
@@ -123,8 +125,10 @@ class TrainingRun:
         )
 
     @property
-    def objective(self) -> TrainingObjective:
+    def objective(self) -> Objective:
         """What the next step is for."""
+        if self.imitation is not None and self.progress.done < self.settings.imitation_fraction:
+            return self.imitation
         fine_tunes = self.schedule.fine_tunes(self.progress.done)
         return self.fine_tuning_objective if fine_tunes else self.first_objective
 

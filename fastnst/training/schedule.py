@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastnst.models.network import StyleNetwork
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import Objective, TrainingObjective
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings
 
 WARM_UP_STEPS = 50
@@ -251,7 +251,7 @@ def time_steps(network: StyleNetwork, objective: TrainingObjective, images: torc
     return min(took[1:]) / (len(images) * images.shape[2] * images.shape[3])
 
 
-def multiply_adds_per_pixel(network: StyleNetwork, objective: TrainingObjective) -> float:
+def multiply_adds_per_pixel(network: StyleNetwork, objective: Objective) -> float:
     """Multiply-adds of convolutions and matrix products in one update, for each pixel of a content picture.
 
     Of the network and the loss network, forwards and backwards. Counted by torch's own counter on one small picture;

@@ -25,16 +25,21 @@ from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.precision import autocast, resolve_precision
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
+from fastnst.losses.weights import (
+    COMPACT_CHOSEN,
+    autocast,
+    chosen_network,
+    load_fine_tuning_network,
+    load_loss_network,
+    resolve_precision,
+)
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, check_shares, held_out
-from fastnst.training.distributed import Processes
-from fastnst.training.memory import check_step
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, TrainingObjective
+from fastnst.training.processes import Processes, check_step
 from fastnst.training.run import Stopwatch, TrainingRun
 from fastnst.training.schedule import (
     SMALLEST_PLANNED_CROP,
@@ -107,6 +112,9 @@ class Setup:
             self._begin_near(objective)
         pace = self._pace(objective, fine_tuning, began, resume=bool(resume))
         settings, state = self.settings, self.state
+        imitates = teacher is not None and settings.imitation_fraction > 0
+        imitation = ImitationObjective(objective) if imitates else None
+        objectives = {objective, fine_tuning, imitation or objective}
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)
         return TrainingRun(
@@ -118,13 +126,14 @@ class Setup:
             state=state,
             first_objective=objective,
             fine_tuning_objective=fine_tuning,
+            imitation=imitation,
             pace=pace,
             images=ContentImages(self.content, settings.crop_size, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
             style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
-            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in {objective, fine_tuning}},
+            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in objectives},
             stopwatch=self.stopwatch,
         )
 

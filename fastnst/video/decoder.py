@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file
-from fastnst.video.clock import MendedClock
+from fastnst.video.containers import MendedClock
 
 if TYPE_CHECKING:
     AnyPacket: TypeAlias = Packet[Stream]  # generic for type checkers only

@@ -25,10 +25,9 @@ from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Film, FilmFrame, each_field, swaps_sides, turn_back, turn_upright
 from fastnst.video.frame_files import ANIMATED_WEBP, FrameFileWriter, find_frames, read_animation, read_frame_files
-from fastnst.video.job import JobFolder, left_identity
+from fastnst.video.job import JobFolder, left_identity, overlapping
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
-from fastnst.video.stages import overlapping
 from fastnst.video.tracks import Cut
 from fastnst.video.writer import Segment, SegmentedEncoder
 

@@ -13,9 +13,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from fastnst.video.clock import MendedClock
 from fastnst.video.codecs import Transcoder, add_transcoder, encoded_layout, encoder_for
-from fastnst.video.containers import TrackChange, container_language, make_room, sound_description
+from fastnst.video.containers import MendedClock, TrackChange, container_language, make_room, sound_description
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 

@@ -16,10 +16,9 @@ from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.webcam.capture import Camera, Capture
-from fastnst.webcam.dashboard import Dashboard, Meter
 from fastnst.webcam.devices import Screen
 from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
-from fastnst.webcam.outlets import Outlets
+from fastnst.webcam.outlets import Dashboard, Meter, Outlets
 from fastnst.webcam.settings import MIXING, Action, WebcamResult, WebcamSettings, action_of, change_controls
 
 Clock: TypeAlias = Callable[[], float]

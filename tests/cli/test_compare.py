@@ -13,6 +13,8 @@ from fastnst.io.files import sole_writer
 from fastnst.io.images import read_frame
 from fastnst.research import compare as comparing
 
+pytestmark = pytest.mark.usefixtures("sketched_plots")
+
 
 @pytest.fixture
 def options(invert: Path, style_picture: Path, loss_weights: Path, tmp_path: Path) -> list[str]:
@@ -32,27 +34,21 @@ def status_of(arguments: list[str]) -> int:
     return 0
 
 
-def test_compares_photos_at_several_sizes(
+def test_compares_a_photo_at_several_sizes(
     options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    given = [str(photos / "photo0.png"), str(photos / "photo1.png")]
-    assert status_of(["compare", *given, *options, "--size", "40", "48"]) == 0
+    assert status_of(["compare", str(photos / "photo0.png"), *options, "--size", "40", "48"]) == 0
     written = json.loads((tmp_path / "out" / "compare.json").read_text())["comparisons"]
-    assert [(made["photo"], made["size"]) for made in written] == [
-        ("photo0", 40),
-        ("photo0", 48),
-        ("photo1", 40),
-        ("photo1", 48),
-    ]
+    assert [(made["photo"], made["size"]) for made in written] == [("photo0", 40), ("photo0", 48)]
     assert [point["step"] for point in written[0]["exact"]] == [1, 2, 3]
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"compare.html", "compare.md", "loss-40.png", "photo1-48-sheet.png", "photo0-40-exact-3.png"} <= names
+    assert {"compare.html", "compare.md", "loss-40.png", "photo0-48-sheet.png", "photo0-40-exact-3.png"} <= names
     content = read_frame(tmp_path / "out" / "photo0-40-content.png")
     np.testing.assert_array_equal(read_frame(tmp_path / "out" / "photo0-40-fast.png"), 255 - content)
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err.count("after 3 steps") >= 4  # a line for each
-    assert "photo1, 48 px: fast total" in said.err
+    assert said.err.count("after 3 steps") >= 2  # a line for each
+    assert "photo0, 48 px: fast total" in said.err
     assert "the network reaches a total loss of" in said.err
     assert "compare.html" in said.err
 

@@ -22,7 +22,7 @@ from fastnst.research.judge import Judge, Loaded, Photo
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LossSettings, Path | None]]:
+def asked(monkeypatch: pytest.MonkeyPatch, sketched_plots: None) -> list[tuple[LossSettings, Path | None]]:
     calls: list[tuple[LossSettings, Path | None]] = []
 
     def pooled(image: Tensor) -> Features:

@@ -8,6 +8,8 @@ from PIL import Image
 from fastnst.cli import main
 from fastnst.io.files import sole_writer
 
+pytestmark = pytest.mark.usefixtures("sketched_plots")
+
 
 @pytest.fixture
 def arguments(photos: Path, style_picture: Path, loss_weights: Path, tmp_path: Path) -> list[str]:

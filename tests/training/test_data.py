@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 
 from fastnst.errors import InputError, SettingError
 from fastnst.io.decoding import reason
-from fastnst.training.crops import Corruption, Framing, draw_framing, list_pictures, read_square
 from fastnst.training.data import (
     Batch,
     ContentImages,
@@ -26,7 +25,8 @@ from fastnst.training.data import (
     held_out,
     shared,
 )
-from fastnst.training.distributed import Processes
+from fastnst.training.photographs import Corruption, Framing, draw_framing, list_pictures, read_square
+from fastnst.training.processes import Processes
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -219,12 +219,6 @@ def test_framing_differs_between_samples_and_seeds_and_stays_in_range() -> None:
     assert all(1 <= framing.zoom <= 4 and 0 <= framing.across <= 1 for framing in framings)
     assert 150 < sum(framing.mirror for framing in framings) < 250
     assert np.std([framing.zoom for framing in framings]) > 0.05
-
-
-def test_each_epoch_frames_a_file_anew(tmp_path: Path) -> None:
-    noise(48, 60).save(tmp_path / "only.png")
-    dataset = ContentImages(tmp_path, 32, seed=3)
-    assert len({dataset[n].image.numpy().tobytes() for n in range(4)}) == 4
 
 
 def test_another_crop_shows_the_same_part_of_the_same_picture(tmp_path: Path) -> None:

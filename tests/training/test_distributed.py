@@ -20,7 +20,7 @@ from fastnst.cli import main
 from fastnst.models import export
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.distributed import Processes, is_main, joined, store_of_restart, usual_device
+from fastnst.training.processes import Processes, is_main, joined, store_of_restart, usual_device
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not torch.distributed.is_available(), reason="gloo processes are started as on Linux"
@@ -222,35 +222,16 @@ def tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.timeout(4 * LIMIT_S)
 @pytest.mark.slow
-def test_two_processes_give_the_network_of_one_and_survive_being_killed(
+def test_three_processes_share_a_batch_of_four_and_give_the_network_of_one(
     style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
 ) -> None:
-    two, killed = tmp_path / "two", tmp_path / "killed"
-    leader, follower = server.ended(server.start(options(style_picture, loss_weights, photos, two)), 0)
+    run = tmp_path / "run"
+    leader, *followers = server.ended(server.start(options(style_picture, loss_weights, photos, run), count=3), 0)
     assert "Done in" in leader
     assert "Traceback" not in leader
-    assert follower.strip() == ""
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    assert_same(two, one)
-
-    eager = [*options(style_picture, loss_weights, photos, killed), "--checkpoint-every-s=0"]
-    running = server.start(eager)
-    wait_for_checkpoint(killed)
-    for pid, _ in running:
-        os.kill(pid, signal.SIGKILL)
-    assert server.statuses(running) == [-signal.SIGKILL] * 2
-    server.ended(server.start(eager), 0)  # the same command goes on
-    for name, value in tensors(two, "network.").items():
-        torch.testing.assert_close(tensors(killed, "network.")[name], value, rtol=0, atol=0)
-
-
-@pytest.mark.timeout(4 * LIMIT_S)
-@pytest.mark.slow
-def test_three_processes_share_a_batch_of_four(
-    style_picture: Path, loss_weights: Path, photos: Path, tmp_path: Path, one: Path, server: Server
-) -> None:
-    server.ended(server.start(options(style_picture, loss_weights, photos, tmp_path / "run"), count=3), 0)
-    assert_same(tmp_path / "run", one)
+    assert [said.strip() for said in followers] == ["", ""]
+    assert {path.name for path in run.iterdir()} == {path.name for path in one.iterdir()}
+    assert_same(run, one)
 
 
 @contextlib.contextmanager

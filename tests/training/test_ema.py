@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -41,44 +40,24 @@ def test_the_average_is_a_copy_that_learns_nothing() -> None:
 
 @pytest.fixture
 def settings(tiny: TrainSettings) -> TrainSettings:
-    return dataclasses.replace(
-        tiny, steps=5, batch_size=1, style_layers=("relu2_1",), ema_decay=0.8, learning_rate=1e-2, preview_every=250
-    )
+    return dataclasses.replace(tiny, steps=5, batch_size=1, ema_decay=0.8, learning_rate=1e-2, preview_every=250)
 
 
-def test_it_is_what_comes_out_and_survives_a_stop(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_it_is_what_comes_out_and_changes_nothing_in_the_training(
+    settings: TrainSettings, photos: Path, tmp_path: Path
+) -> None:
     whole = engine.run_training(settings, photos, tmp_path / "a")
     saved, _ = read_safetensors(tmp_path / "a" / CHECKPOINT)
     for name, value in whole.network.state_dict().items():
         assert_close(saved[f"ema.{name}"], value, rtol=0, atol=0)
     assert any(not torch.equal(saved[f"network.{name}"], value) for name, value in whole.network.state_dict().items())
 
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 4:
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
-    rest = engine.run_training(settings, photos, tmp_path / "b", resume=True)
-    for name, value in whole.network.state_dict().items():
-        assert_close(rest.network.state_dict()[name], value, rtol=0, atol=0)
-
-
-def test_it_changes_nothing_in_the_training(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    losses: dict[float, list[float]] = {0.0: [], 0.8: []}
-    for decay, seen in losses.items():
-        one = dataclasses.replace(settings, ema_decay=decay)
-        engine.run_training(one, photos, tmp_path / str(decay), on_step=lambda p, s=seen: s.append(p.losses["total"]))
-    assert losses[0.0] == losses[0.8]
+    without = engine.run_training(dataclasses.replace(settings, ema_decay=0.0), photos, tmp_path / "b")
+    for name, value in without.network.state_dict().items():
+        assert_close(saved[f"network.{name}"], value, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_makes_no_sense_is_refused(settings: TrainSettings, decay: float) -> None:
     with pytest.raises(SettingError, match="--ema-decay"):
         dataclasses.replace(settings, ema_decay=decay)
-
-
-def test_copies_are_equal_to_start_with() -> None:
-    network = filled(1.5)
-    for name, value in copy.deepcopy(start_ema(network)).state_dict().items():
-        assert torch.equal(value, network.state_dict()[name])

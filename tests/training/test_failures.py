@@ -2,13 +2,15 @@
 
 import copy
 import dataclasses
+import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from fastnst.errors import DivergedError
@@ -18,7 +20,6 @@ from fastnst.training import engine, failures
 from fastnst.training.checkpoint import TrainState
 from fastnst.training.engine import TrainCallbacks
 from fastnst.training.failures import Flaw, LossGuard, PictureGuard, Rescue, measure_flaws, spread
-from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.run import TrainingRun, Validation
 from fastnst.training.settings import TrainSettings
 
@@ -212,7 +213,13 @@ def plant(monkeypatch: pytest.MonkeyPatch, kind: str, at: int, times: int = 1) -
     [("nan", "the weights are no longer numbers"), ("black", "the pictures are black"), ("loud", "ran away")],
 )
 def test_a_ruined_network_is_left_behind(
-    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: str
+    settings: TrainSettings,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scalars: Callable[..., Any],
+    kind: str,
+    words: str,
 ) -> None:
     if kind == "black":
         monkeypatch.setattr(failures, "RISE", 1e9)  # black pictures also cost much
@@ -230,29 +237,23 @@ def test_a_ruined_network_is_left_behind(
     assert len(seen) > 12  # some steps were made again
     assert all(torch.isfinite(value).all() for value in result.network.state_dict().values())
     assert result.images == len(seen)  # with other pictures
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("train/total")] == list(range(1, 13))
+    assert [step for step, _ in scalars(tmp_path, "train/total")] == list(range(1, 13))
 
 
 @pytest.mark.parametrize("name", ["total", "content"])
 def test_a_loss_that_is_no_number_is_left_behind(
-    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    settings: TrainSettings, photos: Path, tmp_path: Path, on_losses: Callable[..., None], name: str
 ) -> None:
-    judge, calls = TrainingObjective.__call__, [0]
+    calls = itertools.count(1)
 
-    def ruined(
-        objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
-    ) -> tuple[Losses, Tensor]:
-        losses, stylized = judge(objective, paint, images, samples, step)
-        calls[0] += 1
-        if calls[0] == 6:  # the first was to count the arithmetic
+    def ruined(_: object, _images: Tensor, _samples: range, losses: Losses) -> Losses:
+        if next(calls) == 6:  # the first was to count the arithmetic
             nan = torch.tensor(float("nan"))
             losses = Losses(nan, losses.values) if name == "total" else losses.plus(name, nan, 0.0)
             losses.total.requires_grad_()
-        return losses, stylized
+        return losses
 
-    monkeypatch.setattr(TrainingObjective, "__call__", ruined)
+    on_losses(ruined)
     notes: list[str] = []
     engine.run_training(settings, photos, tmp_path, callbacks=TrainCallbacks(on_note=notes.append))
     assert f"Step 5: the {name} loss is nan; going on from step 2 with 0.5 of the learning rate." in notes
@@ -314,19 +315,16 @@ def test_blobs_that_stay_are_said_and_end_no_training(
 
 
 def test_the_learning_rate_stays_halved_after_a_resume(
-    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train_until: Callable[..., None],
+    scalars: Callable[..., Any],
 ) -> None:
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 9:
-            raise RuntimeError("stopped")
-
+    constant = dataclasses.replace(settings, lr_schedule="constant")
     with monkeypatch.context() as patch:
         plant(patch, "nan", at=5)
-        eager = dataclasses.replace(settings, checkpoint_every_s=0.0, lr_schedule="constant")
-        with pytest.raises(RuntimeError, match="stopped"):
-            engine.run_training(eager, photos, tmp_path, callbacks=TrainCallbacks(on_step=stop))
-    engine.run_training(dataclasses.replace(settings, lr_schedule="constant"), photos, tmp_path, resume=True)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    rates = {event.step: event.value for event in events.Scalars("train/learning_rate")}
-    assert rates[12] == pytest.approx(settings.learning_rate / 2)
+        train_until(constant, tmp_path, at=9)
+    engine.run_training(constant, photos, tmp_path, resume=True)
+    assert scalars(tmp_path, "train/learning_rate")[-1] == (12, pytest.approx(settings.learning_rate / 2))

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fastnst.losses.weights import load_fine_tuning_network
 from fastnst.training import engine
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.engine import TrainCallbacks
-from fastnst.training.objective import Paint, TrainingObjective
+from fastnst.training.objective import TrainingObjective
 from fastnst.training.results import TrainResult
 from fastnst.training.run import Validation
 from fastnst.training.settings import TrainSettings
@@ -97,16 +98,10 @@ def test_arithmetic_is_counted_by_who_judges(settings: TrainSettings, photos: Pa
 
 @pytest.mark.parametrize("stopped_at", [3, 6])
 def test_resumed_in_either_part_equals_uninterrupted(
-    settings: TrainSettings, photos: Path, tmp_path: Path, stopped_at: int
+    settings: TrainSettings, photos: Path, tmp_path: Path, train_until: Callable[..., None], stopped_at: int
 ) -> None:
     whole, _ = totals(settings, photos, tmp_path / "whole")
-
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == stopped_at:
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "stopped", on_step=stop)
+    train_until(settings, tmp_path / "stopped", at=stopped_at)
     rest: list[float] = []
     engine.run_training(
         settings, photos, tmp_path / "stopped", resume=True, on_step=lambda p: rest.append(p.losses["total"])
@@ -132,21 +127,22 @@ def test_a_checkpoint_of_before_it_was_there_is_not_polished(
 
 
 def test_of_a_budget_it_is_a_part_of_the_time(
-    settings: TrainSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    on_losses: Callable[..., None],
 ) -> None:
     now, spent = [1000.0], {True: 0.0, False: 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    judge = TrainingObjective.__call__
 
-    def painted(
-        objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
-    ) -> tuple[Losses, Tensor]:
+    def painted(objective: TrainingObjective, _images: Tensor, _samples: range, losses: Losses) -> Losses:
         compact = isinstance(objective.loss.network, CompactFeatures)
         now[0] += 1.0 if compact else 4.0
         spent[compact] += 1.0 if compact else 4.0
-        return judge(objective, paint, images, samples, step)
+        return losses
 
-    monkeypatch.setattr(TrainingObjective, "__call__", painted)
+    on_losses(painted)
     notes: list[str] = []
     callbacks = TrainCallbacks(on_note=notes.append)
     planned = replace(settings, budget="145s", fine_tune_fraction=0.5, batch_size=1, preview_every=10_000)

@@ -25,7 +25,7 @@ from fastnst.training.settings import TrainSettings
 
 @pytest.fixture
 def settings(tiny: TrainSettings) -> TrainSettings:
-    return dataclasses.replace(tiny, style_layers=("relu2_1",))
+    return tiny
 
 
 def steps_in(folder: Path) -> int:

@@ -1,6 +1,8 @@
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.testing import assert_close
 
-from fastnst.errors import CheckpointError, DivergedError, OutputError, SettingError
+from fastnst.errors import CheckpointError, OutputError, SettingError
 from fastnst.io.files import alone_in
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import FURTHER_TERMS
@@ -40,7 +42,7 @@ def test_the_loss_falls(settings: TrainSettings, photos: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_default_loss_falls_and_a_stop_changes_nothing(
-    settings: TrainSettings, photos: Path, tmp_path: Path
+    settings: TrainSettings, photos: Path, tmp_path: Path, train_until: Callable[..., None]
 ) -> None:
     names = ("style_statistic", "style_scales", "statistics_over", "style_weight", *FURTHER_TERMS)
     usual = {name: getattr(TrainSettings(style=settings.style), name) for name in names}
@@ -49,54 +51,21 @@ def test_the_default_loss_falls_and_a_stop_changes_nothing(
     whole = engine.run_training(default, photos, tmp_path / "a", on_step=lambda p: seen.append(p.losses))
     assert {"content", "style", "pattern", "relief", "checkerboard"} < set(seen[0])
     assert sum(losses["total"] for losses in seen[-5:]) < 0.9 * sum(losses["total"] for losses in seen[:5])
-
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 9:
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(dataclasses.replace(default, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    train_until(default, tmp_path / "b", at=9)
     resumed = engine.run_training(default, photos, tmp_path / "b", resume=True)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], value), name
 
 
-def test_resumed_equals_uninterrupted(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    whole: dict[int, float] = {}
-    engine.run_training(settings, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
-
-    def stop_after_two(progress: engine.TrainProgress) -> None:
-        if progress.step == 3:
-            raise RuntimeError("stopped")
-
-    eager = dataclasses.replace(settings, checkpoint_every_s=0.0)
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(eager, photos, tmp_path / "b", on_step=stop_after_two)
-    rest: dict[int, float] = {}
-    engine.run_training(
-        settings, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]})
-    )
-    assert sorted(rest) == [3, 4, 5, 6]
-    assert all(rest[step] == whole[step] for step in rest)
-    for name, value in weights(tmp_path / "a").items():
-        assert_close(weights(tmp_path / "b")[name], value, rtol=0, atol=0)
-
-
 def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
-    settings: TrainSettings, photos: Path, tmp_path: Path
+    settings: TrainSettings, photos: Path, tmp_path: Path, train_until: Callable[..., None]
 ) -> None:
     staged = dataclasses.replace(
         settings, crop_size=96, progressive_resizing=0.5, progressive_crop_size=64, progressive_batch_size=3
     )
     whole: dict[int, float] = {}
     engine.run_training(staged, photos, tmp_path / "a", on_step=lambda p: whole.update({p.step: p.losses["total"]}))
-
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 5:
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(dataclasses.replace(staged, checkpoint_every_s=0.0), photos, tmp_path / "b", on_step=stop)
+    train_until(staged, tmp_path / "b", at=5)
     rest: dict[int, float] = {}
     engine.run_training(
         staged, photos, tmp_path / "b", resume=True, on_step=lambda p: rest.update({p.step: p.losses["total"]})
@@ -107,17 +76,12 @@ def test_resumed_equals_uninterrupted_where_crops_and_batches_change(
         assert json.loads(opened.metadata()["progress"])["images"] == 3 * 3 + 3 * 2
 
 
-def test_a_training_is_not_overwritten(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    settings = dataclasses.replace(settings, steps=1)
-    engine.run_training(settings, photos, tmp_path)
-    with pytest.raises(OutputError, match="--resume"):
-        engine.run_training(settings, photos, tmp_path)
-
-
 def test_resuming_with_another_setting_or_style_is_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     engine.run_training(dataclasses.replace(settings, steps=1), photos, tmp_path)
+    with pytest.raises(OutputError, match="--resume"):
+        engine.run_training(settings, photos, tmp_path)
     with pytest.raises(
         CheckpointError, match="now it is --steps 6 instead of 1; --resume never starts again, --resume"
     ):
@@ -132,14 +96,6 @@ def test_resuming_nothing_is_refused(settings: TrainSettings, photos: Path, tmp_
         engine.run_training(settings, photos, tmp_path, resume=True)
 
 
-def test_a_training_that_cannot_stay_finite_stops_and_says_why(
-    settings: TrainSettings, photos: Path, tmp_path: Path
-) -> None:
-    broken = dataclasses.replace(settings, learning_rate=1e30)
-    with pytest.raises(DivergedError, match=r"step \d: the (weights are no|\w+ loss is (nan|inf)).*after 3 returns"):
-        engine.run_training(broken, photos, tmp_path)
-
-
 def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     engine.run_training(settings, photos, tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -152,17 +108,16 @@ def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: P
     assert (tmp_path / "preview.png").stat().st_size > 0
 
 
-def test_tensorboard_has_every_step_once_after_a_resume(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    def stop(progress: engine.TrainProgress) -> None:
-        if progress.step == 4:  # after the checkpoint of step 3, and with the event of step 4 written
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        engine.run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path, on_step=stop)
+def test_tensorboard_has_every_step_once_after_a_resume(
+    settings: TrainSettings,
+    photos: Path,
+    tmp_path: Path,
+    train_until: Callable[..., None],
+    scalars: Callable[..., Any],
+) -> None:
+    train_until(settings, tmp_path, at=4)  # after the checkpoint of step 3, and with the event of step 4 written
     engine.run_training(settings, photos, tmp_path, resume=True)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in scalars(tmp_path, "train/total")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_training_can_start_from_a_trained_network(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
@@ -183,7 +138,7 @@ def test_the_lattice_penalty_takes_patterns_away(settings: TrainSettings, photos
     for weight in (0.0, 1e4):
         seen: list[float] = []
         strong = dataclasses.replace(
-            settings, steps=20, learning_rate=2e-2, checkerboard_weight=weight, upsampling="nearest"
+            settings, steps=12, learning_rate=3e-2, checkerboard_weight=weight, upsampling="nearest"
         )
         engine.run_training(
             strong, photos, tmp_path / str(weight), on_step=lambda p, s=seen: s.append(p.losses["checkerboard"])

@@ -1,6 +1,7 @@
 """Which pictures a network sees in training, as they come to it: floats in [0, 1], none of those held out."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,19 @@ from torch import Tensor
 from fastnst.losses.perceptual import Losses
 from fastnst.training.data import ContentImages, held_out
 from fastnst.training.engine import run_training
-from fastnst.training.objective import Paint, TrainingObjective
 from fastnst.training.settings import TrainSettings
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> dict[int, Tensor]:
+def seen(on_losses: Callable[..., None]) -> dict[int, Tensor]:
     """The images that losses are computed of in training, by number of the sample; filled as it goes on."""
-    judge, images_by_sample = TrainingObjective.__call__, {}
+    images_by_sample: dict[int, Tensor] = {}
 
-    def watched(
-        objective: TrainingObjective, paint: Paint, images: Tensor, samples: range, step: int = 0
-    ) -> tuple[Losses, Tensor]:
+    def watched(_: object, images: Tensor, samples: range, losses: Losses) -> Losses:
         images_by_sample.update(zip(samples, images.clone(), strict=True))
-        return judge(objective, paint, images, samples, step)
+        return losses
 
-    monkeypatch.setattr(TrainingObjective, "__call__", watched)
+    on_losses(watched)
     return images_by_sample
 
 

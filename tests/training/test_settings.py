@@ -2,16 +2,16 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import save_file
 
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.renamed import RENAMED
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
-from fastnst.training.engine import TrainProgress, run_training
+from fastnst.training.engine import run_training
 from fastnst.training.settings import TrainSettings, with_new_names
 
 
@@ -25,16 +25,12 @@ def test_old_names_become_new_ones() -> None:
     assert with_new_names({"batch": 3, "steps": 9}) == {"batch_size": 3, "steps": 9}
 
 
-def test_a_checkpoint_of_version_0_1_goes_on(tiny: TrainSettings, photos: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_version_0_1_goes_on(
+    tiny: TrainSettings, photos: Path, tmp_path: Path, train_until: Callable[..., None]
+) -> None:
     settings = dataclasses.replace(tiny, ema_decay=0.5)
     run_training(settings, photos, tmp_path / "whole")
-
-    def stop(progress: TrainProgress) -> None:
-        if progress.step == 4:
-            raise RuntimeError("stopped")
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        run_training(dataclasses.replace(settings, checkpoint_every_s=0.0), photos, tmp_path / "old", on_step=stop)
+    train_until(settings, tmp_path / "old", at=4)
     path = tmp_path / "old" / CHECKPOINT
     tensors, metadata = read_safetensors(path)
     old = {new.replace("-", "_"): name.replace("-", "_") for name, new in RENAMED["train"].items()}

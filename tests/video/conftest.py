@@ -1,6 +1,7 @@
 """Clips of a few small frames, made with PyAV, and what is in a clip, read back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -143,6 +144,28 @@ def write_clip(path: Path, recipe: ClipRecipe) -> None:
             packet.pts = packet.dts = 150 * number
             packet.duration = 100
             clip.mux(packet)
+
+
+@contextmanager
+def copying(
+    source: Path, target: Path, change: Callable[[av.Packet], object] | None = None, kind: str = "", **options: Any
+) -> Iterator[av.container.OutputContainer]:
+    """Copy the packets of all tracks, or of those of a kind, after what is done with the new film in the block."""
+    with av.open(str(source)) as reading, av.open(str(target), "w", **options) as writing:
+        chosen = [stream for stream in reading.streams if kind in ("", stream.type)]
+        streams = {stream.index: writing.add_stream_from_template(stream, opaque=True) for stream in chosen}
+        yield writing
+        for packet in reading.demux(chosen):
+            if packet.size:
+                if change is not None:
+                    change(packet)
+                packet.stream = streams[packet.stream_index]
+                writing.mux(packet)
+
+
+@pytest.fixture
+def copy_film() -> Callable[..., Any]:
+    return copying
 
 
 def to_video_frame(frame: np.ndarray, recipe: ClipRecipe) -> av.VideoFrame:

@@ -48,13 +48,15 @@ TAGS = {
 }
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuv420p10le"])
-@pytest.mark.parametrize("tags", TAGS)
+FORMATS = ["yuv420p", "yuv444p", "yuv420p10le"]
+
+
 @pytest.mark.parametrize("name", ["bars.mp4", "bars.mkv"])
-def test_bars(
-    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str, tags: str, pixel_format: str
-) -> None:
+@pytest.mark.parametrize("tags", TAGS)
+def test_bars(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str, tags: str) -> None:
     height, colors = TAGS[tags]
+    # Each container has each format twice.
+    pixel_format = FORMATS[(list(TAGS).index(tags) + name.endswith("mkv")) % 3]
     source = make_clip(
         name, frames=[draw_bars(height)] * 3, colors=colors, pixel_format=pixel_format, options={"crf": "2"}
     )
@@ -86,13 +88,6 @@ def test_bars_without_tags(
     assert np.abs(middles(after.frames[0]) - BARS).max() <= 3
 
 
-def test_inverted_bars(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
-    height, colors = TAGS["bt709"]
-    source = make_clip("bars.mp4", frames=[draw_bars(height)] * 2, colors=colors, options={"crf": "2"})
-    paint(source, tmp_path / "out.mp4", lambda frame: 255 - frame)
-    assert np.abs(middles(read(tmp_path / "out.mp4").frames[0]) - (255 - BARS.astype(int))).max() <= 3
-
-
 @pytest.mark.parametrize(
     ("name", "codec"), [("out.mp4", "hevc"), ("out.webm", "vp9"), ("out.mp4", "av1"), ("out.mov", "prores")]
 )
@@ -103,6 +98,7 @@ def test_bars_in_other_codecs(
     source = make_clip("bars.mp4", frames=[draw_bars(height)] * 2, colors=colors, options={"crf": "2"})
     paint(source, tmp_path / name, codec=codec)
     after = read(tmp_path / name)
+    assert after.codec == codec
     assert np.abs(middles(after.frames[0]) - BARS).max() <= 3
     assert after.colors[:2] == (1, 1)
 

@@ -10,7 +10,7 @@ import av
 import pytest
 from av import Packet
 
-from fastnst.video.clock import MendedClock
+from fastnst.video.containers import MendedClock
 from fastnst.video.film import Span
 from fastnst.video.reader import probe, read_frames
 
@@ -19,7 +19,7 @@ RATE = Fraction(25)
 
 
 @pytest.fixture
-def record(make_clip: Fixture) -> Callable[..., bytes]:
+def record(make_clip: Fixture, copy_film: Fixture) -> Callable[..., bytes]:
     """One recording in a form that may be joined, as bytes; `later` seconds on its clock."""
 
     def make(suffix: str, later: int = 0) -> bytes:
@@ -28,18 +28,16 @@ def record(make_clip: Fixture) -> Callable[..., bytes]:
         path: Path = make_clip(
             f"one{suffix}", codec=codec, rate=RATE, frames=11, sounds=["eng"], sound_codec=sound, options=options
         )
-        if later:
-            moved = path.with_name(f"later{suffix}")
-            with av.open(str(path)) as reading, av.open(str(moved), "w") as writing:
-                streams = [writing.add_stream_from_template(stream, opaque=True) for stream in reading.streams]
-                for packet in reading.demux():
-                    if packet.size:
-                        ticks = round(later / packet.time_base)
-                        packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
-                        packet.stream = streams[packet.stream_index]
-                        writing.mux(packet)
-            path = moved
-        return path.read_bytes()
+        if not later:
+            return path.read_bytes()
+
+        def move(packet: Packet) -> None:
+            ticks = round(later / packet.time_base)
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+
+        with copy_film(path, path.with_name(f"later{suffix}"), move):
+            pass
+        return path.with_name(f"later{suffix}").read_bytes()
 
     return make
 

@@ -156,19 +156,14 @@ def test_grey_film_may_be_painted_in_colours(make_clip: Fixture, paint: Fixture,
     np.testing.assert_allclose(read(tmp_path / "out.mp4").frames[0][24, 32], (200, 20, 20), atol=3)
 
 
-def test_pixel_aspect_and_metadata(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path) -> None:
+def test_pixel_aspect_and_metadata(
+    make_clip: Fixture, copy_film: Fixture, paint: Fixture, read: Fixture, tmp_path: Path
+) -> None:
     told = {"title": "A film", "artist": "Somebody", "com.apple.quicktime.model": "Telephone 7"}
-    options = {"movflags": "use_metadata_tags"}
-    source = tmp_path / "film.mp4"
     plain = make_clip("plain.mp4", frames=3, pixel_aspect=Fraction(4, 3), sounds=["eng"])
-    with av.open(str(plain)) as reading, av.open(str(source), "w", container_options=options) as writing:
-        streams = {stream.index: writing.add_stream_from_template(stream) for stream in reading.streams}
+    with copy_film(plain, tmp_path / "film.mp4", container_options={"movflags": "use_metadata_tags"}) as writing:
         writing.metadata.update(told)
-        for packet in reading.demux():
-            if packet.size:
-                packet.stream = streams[packet.stream_index]
-                writing.mux(packet)
-    paint(source, tmp_path / "out.mp4")
+    paint(tmp_path / "film.mp4", tmp_path / "out.mp4")
     after = read(tmp_path / "out.mp4")
     assert after.pixel_aspect == Fraction(4, 3)
     assert {key: after.metadata.get(key) for key in told} == told
@@ -186,27 +181,20 @@ def test_attachments(make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path
         )
 
 
-def test_cover_art(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+def test_cover_art(make_clip: Fixture, copy_film: Fixture, paint: Fixture, tmp_path: Path) -> None:
     drawn = io.BytesIO()
     Image.new("RGB", (32, 32), (200, 30, 60)).save(drawn, "JPEG")
     jpeg = drawn.getvalue()
     plain = make_clip("plain.mp4", frames=3, sounds=["eng"])
     for name in ("cover.mp4", "cover.mkv"):
-        with av.open(str(plain)) as reading, av.open(str(tmp_path / name), "w") as writing:
-            streams = {stream.index: writing.add_stream_from_template(stream) for stream in reading.streams}
+        with copy_film(plain, tmp_path / name) as writing:
             if name.endswith("mkv"):
                 writing.add_attachment("cover.jpg", "image/jpeg", jpeg)
             else:
-                cover = writing.add_mux_stream("mjpeg", width=32, height=32)
-                cover.disposition = av.stream.Disposition.attached_pic
-            for packet in reading.demux():
-                if packet.size:
-                    packet.stream = streams[packet.stream_index]
-                    writing.mux(packet)
-            if name.endswith("mp4"):
                 picture = av.Packet(jpeg)
                 picture.pts = picture.dts = 0
-                picture.stream, picture.is_keyframe = cover, True
+                picture.stream = writing.add_mux_stream("mjpeg", width=32, height=32)
+                picture.stream.disposition, picture.is_keyframe = av.stream.Disposition.attached_pic, True
                 writing.mux(picture)
         for output in ("out.mp4", "out.mkv"):
             paint(tmp_path / name, tmp_path / output, overwrite=True)
@@ -219,20 +207,14 @@ def test_cover_art(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
 
 
 def test_measurements_that_do_not_fit_are_told_and_left_out(
-    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path
+    make_clip: Fixture, copy_film: Fixture, paint: Fixture, read: Fixture, tmp_path: Path
 ) -> None:
     plain = make_clip("plain.mp4", frames=5, sounds=["eng"])
     source = tmp_path / "drone.ts"
-    with av.open(str(plain)) as reading, av.open(str(source), "w") as writing:
-        streams = {stream.index: writing.add_stream_from_template(stream, opaque=True) for stream in reading.streams}
-        measured = writing.add_data_stream()
-        for packet in reading.demux():
-            if packet.size:
-                packet.stream = streams[packet.stream_index]
-                writing.mux(packet)
+    with copy_film(plain, source) as writing:
         height = av.Packet(b"120 m")
         height.pts = height.dts = 0
-        height.stream, height.time_base = measured, Fraction(1, 90_000)
+        height.stream, height.time_base = writing.add_data_stream(), Fraction(1, 90_000)
         writing.mux(height)
     plan = plan_film(source, tmp_path / "out.mp4")
     assert [track.kind for track in plan.film.tracks] == ["audio", "data"]
@@ -249,15 +231,10 @@ def test_a_track_whose_packets_do_not_fit_is_found_before_work(make_clip: Fixtur
     assert [track.kind for track in plan_film(source, tmp_path / "out.mov").tracks] == ["audio"]
 
 
-def test_time_code_is_made_anew(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+def test_time_code_is_made_anew(make_clip: Fixture, copy_film: Fixture, paint: Fixture, tmp_path: Path) -> None:
     plain = make_clip("plain.mov", frames=3, rate=Fraction(25))
-    with av.open(str(plain)) as reading, av.open(str(tmp_path / "coded.mov"), "w") as writing:
-        stream = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
-        stream.metadata["timecode"] = "01:00:00:00"
-        for packet in reading.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                writing.mux(packet)
+    with copy_film(plain, tmp_path / "coded.mov", kind="video") as writing:
+        writing.streams.video[0].metadata["timecode"] = "01:00:00:00"
     assert plan_film(tmp_path / "coded.mov", tmp_path / "out.mov").notes == ()
     paint(tmp_path / "coded.mov", tmp_path / "out.mov")
     for name in ("coded.mov", "out.mov"):

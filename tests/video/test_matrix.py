@@ -226,14 +226,11 @@ def test_pixel_aspect_and_color_tags(make: Fixture, converted: Fixture, source: 
     assert painted.color_range in {before.color_range, 0, 1}
 
 
-@pytest.mark.parametrize("degrees", [90, 180])
 @pytest.mark.parametrize(("source", "target"), pairs([MP4], TARGETS, quick=4))
-def test_rotation(
-    make: Fixture, converted: Fixture, read: Fixture, source: Source, target: Target, degrees: int
-) -> None:
-    film = make(source, rotation=degrees)
-    assert read(film).rotation % 360 == degrees
-    assert read(converted(film, target)).rotation % 360 == degrees
+def test_rotation(make: Fixture, converted: Fixture, read: Fixture, source: Source, target: Target) -> None:
+    film = make(source, rotation=90)
+    assert read(film).rotation % 360 == 90
+    assert read(converted(film, target)).rotation % 360 == 90
 
 
 @pytest.mark.parametrize(("source", "target"), each_source(SOURCES))

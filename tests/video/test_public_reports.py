@@ -61,15 +61,12 @@ def test_dolby_visions_own_colors_are_refused(make_clip: Fixture, tmp_path: Path
 
 
 @pytest.mark.parametrize(("name", "said"), [("out.mp4", True), ("out.mkv", False)])
-def test_two_views_are_kept_or_said(make_clip: Fixture, paint: Fixture, tmp_path: Path, name: str, said: bool) -> None:
+def test_two_views_are_kept_or_said(
+    make_clip: Fixture, copy_film: Fixture, paint: Fixture, tmp_path: Path, name: str, said: bool
+) -> None:
     plain, source = make_clip("plain.mkv", frames=3, codec="ffv1"), tmp_path / "3d.mkv"
-    with av.open(str(plain)) as reading, av.open(str(source), "w") as writing:
-        pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
-        pictures.metadata["stereo_mode"] = "left_right"
-        for packet in reading.demux(video=0):
-            if packet.size:
-                packet.stream = pictures
-                writing.mux(packet)
+    with copy_film(plain, source) as writing:
+        writing.streams.video[0].metadata["stereo_mode"] = "left_right"
     plan = plan_film(source, tmp_path / name, VideoSettings())
     assert any("marked as 3D" in note for note in plan.notes) == said
     paint(source, tmp_path / name)

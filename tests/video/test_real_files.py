@@ -36,10 +36,10 @@ Fixture = Any
     ],
 )
 def test_sound_that_matroska_holds_as_windows_does_is_copied(
-    make_clip: Fixture, paint: Fixture, read: Fixture, tmp_path: Path, name: str, sound: str
+    make_clip: Fixture, write_wma: Fixture, paint: Fixture, read: Fixture, name: str, sound: str, tmp_path: Path
 ) -> None:
     if sound.startswith("wma"):
-        source = write_wma(make_clip("plain.avi", codec="mpeg4", frames=5), tmp_path / name, sound)
+        source = write_wma(name, sound, frames=5)
     else:
         source = make_clip(name, codec="mpeg4", frames=5, sounds=["eng"], sound_codec=sound)
     paint(source, tmp_path / "out.mkv")
@@ -111,15 +111,10 @@ def test_the_sound_of_flash_films(
         assert np.abs(waves(tmp_path / output)).max() > 0.02
 
 
-def test_channels_that_no_encoder_takes_are_named(make_clip: Fixture, tmp_path: Path) -> None:
+def test_channels_that_no_encoder_takes_are_named(make_clip: Fixture, copy_film: Fixture, tmp_path: Path) -> None:
     silent = make_clip("silent.avi", codec="mpeg4", frames=5)
-    with av.open(str(silent)) as reading, av.open(str(tmp_path / "film.mkv"), "w") as writing:
-        pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
+    with copy_film(silent, tmp_path / "film.mkv") as writing:
         sound = writing.add_stream("pcm_s16le", rate=48_000, layout="hexadecagonal")
-        for packet in reading.demux(video=0):
-            if packet.size:
-                packet.stream = pictures
-                writing.mux(packet)
         tone = av.AudioFrame.from_ndarray(np.zeros((1, 16 * 480), np.int16), format="s16", layout="hexadecagonal")
         tone.sample_rate, tone.pts = 48_000, 0
         writing.mux(sound.encode(tone))
@@ -150,27 +145,26 @@ def test_languages_that_quicktime_cannot_name_are_said(make_clip: Fixture, tmp_p
     assert not any("language" in note for note in plan_film(source, tmp_path / "out.mkv").notes)
 
 
-def write_wma(plain: Path, path: Path, codec: str, late: int = 0) -> Path:
-    with av.open(str(plain)) as reading, av.open(str(path), "w") as writing:
-        pictures = writing.add_stream_from_template(reading.streams.video[0], opaque=True)
-        sound = writing.add_stream(codec, rate=44_100, layout="mono")
-        sound.bit_rate = 64_000
-        for packet in reading.demux(video=0):
-            if packet.size:
-                packet.stream = pictures
-                writing.mux(packet)
-        for block in range(10):
-            wave = np.sin(np.arange(2048) * 0.05 + block)[None].astype(np.float32)
-            tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-            tone.sample_rate, tone.pts, tone.time_base = 44_100, late + block * 2048, Fraction(1, 44_100)
-            writing.mux(sound.encode(tone))
-        writing.mux(sound.encode(None))
-    return path
+@pytest.fixture
+def write_wma(make_clip: Fixture, copy_film: Fixture, tmp_path: Path) -> Fixture:
+    def write(name: str, codec: str, frames: int, late: int = 0) -> Path:
+        with copy_film(make_clip("plain.avi", codec="mpeg4", frames=frames), tmp_path / name) as writing:
+            sound = writing.add_stream(codec, rate=44_100, layout="mono")
+            sound.bit_rate = 64_000
+            for block in range(10):
+                wave = np.sin(np.arange(2048) * 0.05 + block)[None].astype(np.float32)
+                tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+                tone.sample_rate, tone.pts, tone.time_base = 44_100, late + block * 2048, Fraction(1, 44_100)
+                writing.mux(sound.encode(tone))
+            writing.mux(sound.encode(None))
+        return tmp_path / name
+
+    return write
 
 
-def test_sound_that_starts_late_starts_as_late_encoded_anew(make_clip: Fixture, paint: Fixture, tmp_path: Path) -> None:
+def test_sound_that_starts_late_starts_as_late_encoded_anew(write_wma: Fixture, paint: Fixture, tmp_path: Path) -> None:
     # Its stamps are milliseconds; AAC counts samples.
-    source = write_wma(make_clip("plain.avi", codec="mpeg4", frames=20), tmp_path / "a.asf", "wmav2", late=22_050)
+    source = write_wma("a.asf", "wmav2", frames=20, late=22_050)
     paint(source, tmp_path / "out.mp4")
     assert onset_s(tmp_path / "out.mp4") == pytest.approx(onset_s(source), abs=0.01)
 

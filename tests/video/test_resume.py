@@ -57,10 +57,8 @@ class Counter:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_killed_at_80_percent(
-    make_clip: Fixture, paint: Fixture, read: Fixture, invert: Path, tmp_path: Path, name: str
-) -> None:
+def test_killed_at_80_percent(make_clip: Fixture, paint: Fixture, read: Fixture, invert: Path, tmp_path: Path) -> None:
+    name = "film.mkv"  # films that are stopped otherwise are MP4
     source = make_clip(name, frames=FRAMES, sounds=["eng"], options={"preset": "ultrafast"}, gop=50)
     output, unbroken = tmp_path / f"out-{name}", tmp_path / f"unbroken-{name}"
     job = subprocess.Popen(
