@@ -225,7 +225,7 @@ def _noise_nodes(model: ModelProto, planes: str, levels: float, size: tuple[int,
     height, width = size or (TILE, TILE)
     unit = levels / UNITS
     tile = noise_tile()[:height, :width]
-    model.graph.initializer.append(_stored(tile if strength else np.floor(tile * unit + 0.5)))
+    model.graph.initializer.append(stored_noise(tile if strength else np.floor(tile * unit + 0.5)))
     text = _ADD.replace("LEVELS", _SHARE if strength else "levels = Identity (numbers)")
     fits = size is not None and max(size) <= TILE
     text = text.replace("ADDED", "added = Identity (levels)" if fits else _REPEAT)
@@ -242,7 +242,8 @@ def _noise_nodes(model: ModelProto, planes: str, levels: float, size: tuple[int,
     return nodes
 
 
-def _stored(levels: Array) -> TensorProto:
+def stored_noise(levels: Array) -> TensorProto:
+    """Whole levels (H, W) as the graph's tensor of noise, (1, 1, H, W)."""
     small = np.int8 if np.abs(levels).max() <= 127 else np.int16
     return numpy_helper.from_array(levels.astype(small)[None, None], f"{NOISE}:tile")
 

@@ -105,7 +105,8 @@ def export(
     difference += _write_varied(usual, variant, output, to, fp16=fp16, overwrite=overwrite)
     other = "torch" if source.suffix == ".safetensors" else "the usual file"
     adds = f"adds its noise of {variant.noise:g} levels by itself; " if variant.noise else ""
-    console.print(f"{output}: {adds}within {difference} levels of 255 of {other} at 99.9 % of the pixels")
+    near = f"within {difference} levels of 255 of {other} at 99.9 % of the pixels"
+    console.print(f"{output}: {adds}{near if difference else f'the same pixels as {other}'}")
 
 
 _NO_NAME = re.compile(r"[^\w-]+")

@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_help
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
-from fastnst.backends.forms import is_exported, to_planes, to_web, with_noise_inside
+from fastnst.backends.forms import NOISE, is_exported, stored_noise, to_planes, to_web, with_noise_inside
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
 from fastnst.io.noise import with_noise
@@ -240,7 +240,18 @@ def _folded(model: ModelProto) -> ModelProto:
     del folded.opset_import[:]
     folded.opset_import.extend(kept)
     folded.producer_name, folded.graph.name = model.producer_name, model.graph.name
+    _store_noise_small(folded)
     return folded
+
+
+def _store_noise_small(model: ModelProto) -> None:
+    """Keep noise that is a constant by now as whole numbers of one or two bytes."""
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith(f"{NOISE}:") and len(tensor.dims) == 4:
+            name = tensor.name
+            tensor.CopyFrom(stored_noise(numpy_helper.to_array(tensor)[0, 0]))
+            cast = helper.make_node("Cast", [tensor.name], [name], name=f"{NOISE}:numbers", to=TensorProto.FLOAT)
+            model.graph.node.insert(0, cast)
 
 
 def _fixed_size(model: ModelProto) -> tuple[int, int] | None:
