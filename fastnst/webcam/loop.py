@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam.capture import Camera, Capture
 from fastnst.webcam.devices import Screen
 from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
@@ -30,7 +29,7 @@ _REFRESH_S = 0.2
 
 
 def run_webcam(
-    styles: Mapping[str, Path],
+    styles: Mapping[str, StyleChoice],
     open_pipeline: Callable[[], StylePipeline],
     open_camera: Callable[[], Camera],
     screen: Screen,
@@ -61,7 +60,7 @@ def run_webcam(
         keeper = SizeKeeper(settings.fps, long_side=settings.long_side)
         pipeline = stack.enter_context(open_pipeline())
         pipeline.steady(settings.steady)
-        controls = replace(settings.controls, weights=pipeline.weights)
+        controls = settings.controls
         inference = InferenceThread(pipeline, styles, capture.newest, keeper, controls=controls, clock=clock)
         stack.callback(inference.stop)
         inference.start()
