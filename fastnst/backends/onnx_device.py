@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 
 from fastnst.backends.contract import OUTPUT, Array, Precision, Provider, UnavailableError
 from fastnst.backends.cpu import CPU, ProviderEntry, open_session, placed_operators, plugin_devices, register_plugin
-from fastnst.machine import has_nvidia_driver
+from fastnst.machine import has_nvidia_driver, install_line
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]
 
@@ -46,8 +46,8 @@ DEVICE_MEMORY: dict[Accelerator, str] = {"cuda": "cuda", "tensorrt": "cuda"}
 """Where pictures are put for the accelerator, in ONNX Runtime's word. The others fetch them themselves."""
 
 _NOT_BUILT_IN: dict[Accelerator, str] = {
-    "cuda": "this ONNX Runtime was built without CUDA; pip install 'fastnst[gpu]' brings the one with it",
-    "tensorrt": "this ONNX Runtime was built without TensorRT; pip install 'fastnst[gpu]' brings the one with it",
+    "cuda": "this ONNX Runtime was built without CUDA; {install} brings the one with it",
+    "tensorrt": "this ONNX Runtime was built without TensorRT; {install} brings the one with it",
     "coreml": "this ONNX Runtime was built without Core ML, which exists on macOS only",
     "directml": (
         "this ONNX Runtime was built without DirectML; onnxruntime-directml, on Windows, takes an environment of its "
@@ -57,7 +57,7 @@ _NOT_BUILT_IN: dict[Accelerator, str] = {
 }
 
 _NOT_LOADED: dict[Accelerator, str] = {
-    "cuda": "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with pip install 'fastnst[gpu]'",
+    "cuda": "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with {install}",
     "tensorrt": "ONNX Runtime could not load it; its libraries come with pip install tensorrt",
     "coreml": "ONNX Runtime could not load it",
     "directml": "ONNX Runtime could not load it; it needs a GPU with DirectX 12",
@@ -65,9 +65,13 @@ _NOT_LOADED: dict[Accelerator, str] = {
 }
 
 
+def _with_extra(reason: str) -> str:
+    return reason.replace("{install}", install_line("gpu"))
+
+
 def why_not_loaded(accelerator: Accelerator) -> str:
     """The usual reason why a session opens without the accelerator, and what to do."""
-    return _NOT_LOADED[accelerator]
+    return _with_extra(_NOT_LOADED[accelerator])
 
 
 def prepare(accelerator: Accelerator) -> None:
@@ -75,7 +79,7 @@ def prepare(accelerator: Accelerator) -> None:
     if accelerator == "webgpu":
         _prepare_webgpu()
     elif ORT_NAMES[accelerator] not in onnxruntime.get_available_providers():
-        raise UnavailableError(_NOT_BUILT_IN[accelerator])
+        raise UnavailableError(_with_extra(_NOT_BUILT_IN[accelerator]))
     if accelerator in {"cuda", "tensorrt"}:
         _prepare_cuda()
     if accelerator == "tensorrt":

@@ -19,6 +19,7 @@ from typing import Any
 from fastnst.batch.run import Attempt, Outcome, Perform, Task, Work, Workshop, perform
 from fastnst.errors import InputError, MissingPackageError, SettingError
 from fastnst.io.addresses import first_line
+from fastnst.machine import install_line
 
 _AHEAD = 2
 """Tasks that an actor has at a time: one at hand, one that waits."""
@@ -82,7 +83,7 @@ def _connect(address: str) -> Any:
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise MissingPackageError('--ray needs Ray; pip install "fastnst[ray]"') from error
+        raise MissingPackageError(f"--ray needs Ray; {install_line('ray')}") from error
     if ray.is_initialized():
         return ray
     try:

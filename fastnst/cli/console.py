@@ -127,10 +127,13 @@ def fetch_loss_weights(settings: LossSettings, console: Console) -> None:
 def fitted(style: str | None, effects: "Effects", seconds: float, console: Console) -> "tuple[str | None, Effects]":
     """Put networks in the place of the paintings among style and regions; those that are new are fitted, with a bar.
 
-    Raises as `with_networks`.
+    What finds faces for a portrait is fetched first. Raises as `with_networks`.
     """
+    from fastnst.inference.effects import yunet  # noqa: PLC0415 - imports numpy
     from fastnst.inference.paintings import with_networks  # noqa: PLC0415 - imports numpy
 
+    if effects.look == "portrait" and effects.faces is None:
+        yunet(console.print)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks: dict[Path, object] = {}

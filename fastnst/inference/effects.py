@@ -6,6 +6,7 @@ H height, W width. Frames are uint8 (H, W, 3) RGB, weights uint8 (H, W), 255 for
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -54,8 +55,14 @@ _SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 _SIDE, _SURE = 640, 0.7
 
 
-def yunet() -> Path:
+def _silent(*_: object) -> None:
+    """Take news that nobody needs of so small a file."""
+
+
+def yunet(announce: Callable[[str], None] = _silent) -> Path:
     """Return the file of YuNet (Wu et al. 2023, MIT license), OpenCV's network for faces; 230 kB, fetched once.
+
+    `announce` is called with a line before it is fetched.
 
     Raises:
         SettingError: it is not there and cannot be fetched.
@@ -67,6 +74,7 @@ def yunet() -> Path:
     remedy = f"--faces MASK says where faces are, {YUNET_VARIABLE} names the file if you have it"
     if named:
         raise SettingError(f"{path}: no such file; {remedy}")
+    announce(f"--look portrait: fetching YuNet, which finds faces (230 kB, once). Offline: {remedy}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fetch(_URL, path, announce=_silent, progress=_silent, check_room=_silent)
@@ -78,10 +86,6 @@ def yunet() -> Path:
         path.unlink()
         raise SettingError(f"{_URL}: is not the file that was expected; {remedy}")
     return path
-
-
-def _silent(*_: object) -> None:
-    """Take news that nobody needs of so small a file."""
 
 
 @cache

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError
-from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS, is_film
+from fastnst.io.decoding import EXTRA_READERS, is_film
 from fastnst.io.formats import RAW_SUFFIXES
 from fastnst.io.images import WRITE_FORMATS
+from fastnst.machine import install_line
 
 _EXTRA_SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL"}
 _INSTALLED = {kind for kind, module in EXTRA_READERS.items() if importlib.util.find_spec(module) is not None}
@@ -81,7 +82,7 @@ def name_left_out(left_out: Sequence[Path]) -> list[str]:
     lines = []
     for kind in sorted({_kind_of(path) for path in left_out}):
         mine = [path for path in left_out if _kind_of(path) == kind]
-        remedy = "export them as TIFF, PNG or JPEG" if kind == "raw" else EXTRA_HINT.replace("it be", "them be")
+        remedy = "export them as TIFF, PNG or JPEG" if kind == "raw" else f"{install_line('heif')} lets them be read"
         counted = f"1 {kind} file is" if len(mine) == 1 else f"{len(mine)} {kind} files are"
         lines.append(f"{counted} left out, {mine[0]}{'' if len(mine) == 1 else ' first'}; {remedy}")
     return lines

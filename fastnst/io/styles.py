@@ -256,6 +256,18 @@ def choose_style(style: str | Path) -> StyleChoice:
     return StyleChoice(find_style(name), mix)
 
 
+def every_style(first: Path) -> dict[str, StyleChoice]:
+    """All styles that are installed, each by a name that `choose_style` takes; those of one network first."""
+    found: dict[str, StyleChoice] = {}
+    for name, path in sorted(installed_styles().items(), key=lambda entry: (entry[1] != first, entry[0])):
+        within = [style for style in _styles_of(path) if style]
+        if within:
+            found |= {f"{name}{MIX_SIGN}{style}": StyleChoice(path, style) for style in within}
+        else:
+            found[name] = StyleChoice(path)
+    return found
+
+
 def find_network(style: str | Path) -> Path:
     """Find a whole network, as `find_style` does; raises StyleError also for a style within a network."""
     within = _within(str(style))

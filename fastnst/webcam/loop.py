@@ -8,11 +8,10 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.io.styles import StyleChoice
 from fastnst.machine import flag_on_signals
 from fastnst.webcam.capture import Camera, Capture
 from fastnst.webcam.devices import Screen
@@ -29,7 +28,7 @@ _REFRESH_S = 0.2
 
 
 def run_webcam(
-    styles: Mapping[str, Path],
+    styles: Mapping[str, StyleChoice],
     open_pipeline: Callable[[], StylePipeline],
     open_camera: Callable[[], Camera],
     screen: Screen,
@@ -60,7 +59,7 @@ def run_webcam(
         keeper = SizeKeeper(settings.fps, long_side=settings.long_side)
         pipeline = stack.enter_context(open_pipeline())
         pipeline.steady(settings.steady)
-        controls = replace(settings.controls, weights=pipeline.weights)
+        controls = settings.controls
         inference = InferenceThread(pipeline, styles, capture.newest, keeper, controls=controls, clock=clock)
         stack.callback(inference.stop)
         inference.start()

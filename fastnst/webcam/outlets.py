@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fastnst.errors import OutputError, SettingError
 from fastnst.io.blending import resample
 from fastnst.io.images import Frame, Picture, signed, write_picture
+from fastnst.machine import install_line
 from fastnst.webcam.inference_thread import StylizedShot
 from fastnst.webcam.settings import help_lines
 
@@ -239,7 +240,7 @@ def load_package() -> Any:
         return importlib.import_module("pyvirtualcam")
     except ImportError as error:
         raise SettingError(
-            "--virtual-camera needs the package pyvirtualcam: pip install 'fastnst[virtual-camera]'"
+            f"--virtual-camera needs the package pyvirtualcam: {install_line('virtual-camera')}"
         ) from error
 
 

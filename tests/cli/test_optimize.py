@@ -177,13 +177,6 @@ def test_nothing_is_overwritten_unasked(
         (tmp_path / name).unlink()
 
 
-def test_overwrite_replaces(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "out.png").write_bytes(b"mine")
-    assert status_of([*arguments, "--overwrite"]) == 0
-    with Image.open(tmp_path / "out.png") as painted:
-        assert painted.size == (24, 17)
-
-
 def test_the_given_pictures_are_never_overwritten(
     arguments: list[str], photos: Path, style_picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +194,8 @@ def test_the_given_pictures_are_never_overwritten(
         ("-o", "{folder}/out.xyz", "out.xyz: suffix '.xyz'; expected one of .png"),
         ("-o", "{folder}", "expected"),
         ("--json", "{folder}", "is a folder; expected the name of a file"),
+        ("--log-dir", "{folder}/text.jpg", "text.jpg: is a file; expected the name of a folder"),
+        ("--resume", "{folder}/gone", "gone: nothing to resume; expected checkpoint.safetensors"),
         ("--style", "{folder}/gone.jpg", "gone.jpg: no such file"),
         ("--style", "{folder}/text.jpg", "text.jpg: is not a picture"),
         ("--init", "{folder}/gone.jpg", "gone.jpg: no such file"),
@@ -402,32 +397,6 @@ def test_a_photo_is_enlarged_where_that_is_asked_for(arguments: list[str], tmp_p
         assert max(painted.size) == 120
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--resume", "{folder}/gone"], "gone: nothing to resume; expected checkpoint.safetensors"),
-        (["--log-dir", "{folder}/text.jpg"], "text.jpg: is a file; expected the name of a folder"),
-        (
-            ["--pyramid-levels", "9"],
-            "--pyramid-levels 9 by a factor of 2 leaves 0 pixels at the smallest; give fewer",
-        ),
-    ],
-)
-def test_impossible_logs_and_scales(
-    options: list[str], message: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "text.jpg").write_text("")
-    assert status_of([*arguments, *(option.format(folder=tmp_path) for option in options)]) == 1
-    assert message in capsys.readouterr().err.strip().splitlines()[-1]
-
-
-def test_a_pyramid_writes_the_largest(arguments: list[str], tmp_path: Path) -> None:
-    arguments[arguments.index("--size") + 1] = "48"
-    assert status_of([*arguments, "--pyramid-levels", "2", "--save-every", "1"]) == 0
-    with Image.open(tmp_path / "out.png") as painted:
-        assert painted.size == (48, 35)
-
-
 def test_the_memory_is_told_before_the_work(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,15 +405,6 @@ def test_the_memory_is_told_before_the_work(
     told = json.loads((tmp_path / "out.json").read_text())
     assert told["planned_memory_mb"] > 50
     assert told["peak_memory_mb"] is None or told["peak_memory_mb"] > 50
-
-
-def test_too_little_memory_is_one_line(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    refuse_to_work(monkeypatch)
-    assert status_of([*arguments, "--max-memory", "0.01"]) == 1
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.search(r"--size 24 takes about .* GB of memory, 0.01 GB are allowed by --max-memory", last)
 
 
 def test_a_full_disk_does_not_take_the_picture_along(
@@ -489,11 +449,3 @@ def test_a_log_that_cannot_be_kept_does_not_take_the_picture_along(
     assert last.endswith(f"({tmp_path / 'out.png'} holds the best picture until then)")
     with Image.open(tmp_path / "out.png") as painted:
         assert painted.size == (24, 17)
-
-
-def test_an_error_before_the_work_is_one_line(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-    assert status_of([*arguments, "--style", str(tmp_path / "dot.png")]) == 1
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1

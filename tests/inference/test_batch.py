@@ -1,6 +1,5 @@
 """Many pictures: where each result goes, what is refused before any work; a bad one costs only itself."""
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -232,25 +231,6 @@ def test_file_that_came_in_between_is_kept(tmp_path: Path) -> None:
     assert first.read_bytes() == b"somebody else's"
     assert tally.done == 1
     assert not stylize_all(invert_frame, plan, overwrite=True).failed
-
-
-def test_full_disk_gives_the_rest_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, painted = plan_of_two(tmp_path), []
-
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def paint(frame: Frame, /) -> Frame:
-        painted.append(frame)
-        return frame
-
-    monkeypatch.setattr("os.fsync", full)
-    tally = stylize_all(paint, plan)
-    assert len(painted) == 1
-    assert [type(each.outcome.error) for each in tally.failures] == [OutputError]
-    assert "No space left" in str(tally.failures[0].outcome.error)
-    assert tally.not_tried == 1
-    assert not list((tmp_path / "out").glob("[!.]*.png"))
 
 
 def test_output_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -60,16 +60,6 @@ def paint(style: str | None, **settings: object) -> Frame:
         return pipeline(PHOTO)
 
 
-def test_plain(style: Write) -> None:
-    np.testing.assert_array_equal(paint(style(INVERT, "invert")), 255 - PHOTO)
-
-
-def test_strength_of_a_network_without_the_input_is_a_blend(style: Write) -> None:
-    np.testing.assert_allclose(
-        paint(style(INVERT, "invert"), strength=0.25), PHOTO + 0.25 * (255 - 2.0 * PHOTO), atol=1
-    )
-
-
 def test_strength_of_a_network_with_the_input_goes_there(style: Write) -> None:
     np.testing.assert_array_equal(paint(style(STRONG, "strong"), strength=1.5), PHOTO + np.uint8(15))
 
@@ -200,26 +190,6 @@ def test_strokes_of_no_use(stroke: float) -> None:
         Effects(stroke=stroke)
 
 
-def test_more_than_its_full_strength(style: Write) -> None:
-    with pytest.raises(SettingError, match=r"strength 1\.2; expected 0 to 1, this network's full style"):
-        StylePipeline(style(INVERT, "invert"), Effects(strength=1.2), provider="cpu")
-
-
-def test_colors_kept(style: Write) -> None:
-    change = int(PHOTO[3, 4] @ np.array([0.299, 0.587, 0.114]) + 0.5)
-    np.testing.assert_array_equal(
-        paint(style(BLACK, "black"), preserve_color=True)[3, 4], np.maximum(PHOTO[3, 4].astype(int) - change, 0)
-    )
-
-
-def test_a_mask(style: Write, tmp_path: Path) -> None:
-    mask = np.zeros((20, 40), np.uint8)
-    mask[5:9, 7:30] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    expected = np.where(mask[..., None] == 255, 255 - PHOTO, PHOTO)
-    np.testing.assert_array_equal(paint(style(INVERT, "invert"), mask=tmp_path / "mask.png"), expected)
-
-
 def test_a_style_for_each_region(style: Write, halves: Path) -> None:
     regions = (f"red={style(INVERT, 'invert')}", f"blue={style(BLACK, 'black')}")
     painted = paint(None, mask=halves, region=regions)
@@ -264,17 +234,6 @@ def test_strength_and_colors_go_with_regions(style: Write, halves: Path) -> None
     np.testing.assert_array_equal(painted[:, 20:], PHOTO[:, 20:] + np.uint8(5))
     recolored = paint(style(BLACK, "black"), mask=halves, region=("red=photo",), preserve_color=True)
     np.testing.assert_array_equal(recolored[:, :20], PHOTO[:, :20])
-
-
-def test_tiles_take_part(style: Write, tmp_path: Path) -> None:
-    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]>' + INVERT)
-    onnx.save(model, tmp_path / "new.onnx")
-    settings = Effects(strength=0.5)
-    with StylePipeline(str(tmp_path / "new.onnx"), settings, provider="cpu", tile=64) as pipeline:
-        np.testing.assert_allclose(pipeline(PHOTO), 127.5, atol=1)
-        assert pipeline.in_tiles == 1
-        assert (pipeline.style, pipeline.session.tiles.provider) == ("new", "cpu")
-        assert str(pipeline.choice) == "cpu"
 
 
 def test_identity_names_all_that_levels_depend_on(style: Write, mix: str, halves: Path) -> None:

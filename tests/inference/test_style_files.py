@@ -52,14 +52,6 @@ def test_names_that_are_none(folders: tuple[Path, Path], invert: Path, name: str
     assert not folders[1].exists()
 
 
-def test_a_taken_name(folders: tuple[Path, Path], invert: Path, write_network: Any) -> None:
-    add_style(invert)
-    other = write_network(EXTERNAL.split(">", 1)[1], name="other.onnx")
-    with pytest.raises(OutputError, match="invert: is one of your styles already; --name"):
-        add_style(other, "invert")
-    assert add_style(other, "invert", overwrite=True).path.read_bytes() == other.read_bytes()
-
-
 def test_a_bundled_name(folders: tuple[Path, Path], invert: Path) -> None:
     bundled, own = folders
     (bundled / "starry.onnx").write_bytes(invert.read_bytes())
@@ -107,15 +99,6 @@ def test_only_your_own_are_removed(folders: tuple[Path, Path], invert: Path) -> 
     with pytest.raises(StyleError, match=r"no style '\.\./bundled/starry' of your own"):
         remove_style("../bundled/starry")
     assert len(list_styles()) == 2
-
-
-def test_a_bad_file_in_the_folder_is_listed_with_the_reason(folders: tuple[Path, Path], invert: Path) -> None:
-    add_style(invert)
-    (folders[1] / "broken.onnx").write_text("text")
-    broken, good = list_styles()
-    assert broken.error is not None
-    assert "not a readable ONNX network" in broken.error
-    assert good.error is None
 
 
 # The sheet

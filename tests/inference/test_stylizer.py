@@ -181,21 +181,6 @@ def test_embedders_layout(write_network: Any) -> None:
 # Files that are no networks of ours
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network at all", b"\x08\x07\x12\x04junk"])
-def test_malformed_file_is_one_line(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(StyleError, match=r"not a readable ONNX network|is empty") as caught:
-        Stylizer(tmp_path / "a.onnx", provider="cpu")
-    assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_truncated_file(invert: Path) -> None:
-    invert.write_bytes(invert.read_bytes()[:60])
-    with pytest.raises(StyleError, match="not a readable ONNX network"):
-        Stylizer(invert, provider="cpu")
-
-
 def test_network_of_another_project(write_network: Any) -> None:
     graph = "g (float[1, 3, 224, 224] input1) => (float[1, 3, 224, 224] output1) { output1 = Identity(input1) }"
     frame = np.arange(40 * 50 * 3, dtype=np.uint32).reshape(40, 50, 3).astype(np.uint8)
@@ -254,13 +239,6 @@ def test_failure_on_one_size_names_the_size(write_network: Any, capfd: pytest.Ca
 
 
 # Providers: which is taken is tested in test_choosing.py
-
-
-def test_cpu_by_name(invert: Path) -> None:
-    stylizer = Stylizer(invert, provider="cpu", threads=1)
-    assert stylizer.provider == "cpu"
-    assert not stylizer.skipped
-    assert str(stylizer.choice) == "cpu"
 
 
 def test_auto_says_what_was_skipped_and_why(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,21 +219,6 @@ def test_nothing_is_left_of_an_output_that_nothing_came_of(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_name_that_is_taken_at_the_last_moment_is_not_taken_over(
-    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    if not links:
-        monkeypatch.setattr(Path, "hardlink_to", refuse)
-    write_atomically(tmp_path / "a", b"first", overwrite=False)
-    with pytest.raises(OutputError, match="a: already exists; --overwrite replaces it"):
-        write_atomically(tmp_path / "a", b"second", overwrite=False)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"first")]
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -538,19 +538,6 @@ def test_too_long_for_webp_is_said(tmp_path: Path) -> None:
         write_picture(tmp_path / "a.webp", Picture(frame=np.zeros((16_384, 1, 3), np.uint8)))
 
 
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    path = tmp_path / "a.png"
-    path.write_bytes(b"old")
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        write_picture(path, Picture(frame=PIXELS))
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are Unix's")
 def test_write_cut_off_by_the_system(tmp_path: Path) -> None:
     import resource  # noqa: PLC0415 - Unix only

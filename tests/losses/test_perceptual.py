@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from fastnst.errors import SettingError
 from fastnst.losses.perceptual import PerceptualLoss, loss_terms, of_each_image
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.terms import JudgedImages, LossTerm, Positions, StyleReference, StyleTarget
@@ -113,12 +112,6 @@ def test_a_term_without_layers_is_zero(image: Tensor, other: Tensor) -> None:
         terms = judged(image, judged.measure_content(other), judged.measure_style(other))
         assert terms.values[missing].item() == 0
         assert terms.values[kept].item() > 0
-
-
-@pytest.mark.parametrize("layers", [(), ("relu9_9",)])
-def test_network_refuses_unusable_layers(layers: tuple[str, ...]) -> None:
-    with pytest.raises(SettingError):
-        VGGFeatures("vgg19", layers)
 
 
 def test_pictures_have_their_own_styles_and_weights(image: Tensor, other: Tensor) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fastnst.errors import CheckpointError
-from fastnst.inference.stylizer import Stylizer
 from fastnst.models import export
 from fastnst.models.checkpoint import ModelInfo, build_network, load_model, save_model
 from fastnst.models.live import LiveNet
@@ -201,17 +200,6 @@ def test_graph_with_further_inputs_equals_torch(duo: Path) -> None:
         painted.append(result[0].astype(int))
     assert np.abs(painted[0] - painted[1]).mean() > 1
     np.testing.assert_array_equal(painted[3], frame)
-
-
-def test_styles_run_by_name(duo: Path) -> None:
-    frame = np.random.default_rng(2).integers(0, 256, (70, 91, 3), dtype=np.uint8)
-    network, _ = load_model(duo.with_suffix(".safetensors"))
-    with Stylizer(duo, provider="cpu") as stylizer:
-        assert stylizer.style_names == ("munch", "monet")
-        assert stylizer.takes_strength
-        painted = stylizer(frame, style_weights={"monet": 3, "munch": 1}, strength=0.8)
-    expected = stylize_frame(network, frame, style_weights=[0.25, 0.75], strength=0.8)
-    assert np.abs(painted.astype(int) - expected).max() <= 1
 
 
 def test_each_network_of_one_structure_is_exported_with_its_own_weights() -> None:

@@ -57,12 +57,6 @@ def test_a_network_of_another_form(tmp_path: Path) -> None:
         open_network(write(tmp_path / "other.onnx", GREY))
 
 
-def test_a_file_that_is_no_network(tmp_path: Path) -> None:
-    (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(StyleError, match=r"text.onnx: not a readable ONNX network"):
-        open_network(tmp_path / "text.onnx")
-
-
 def test_parameters_are_the_trained_numbers_alone() -> None:
     graph = """
     g (float[N, 3, H, W] image) => (float[N, 2, H2, W2] painted)

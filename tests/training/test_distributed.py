@@ -34,7 +34,7 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
     return [
         *("train", f"--style={style_picture}", f"--content={photos}", f"-o={folder}", f"--steps={STEPS}"),
         *(
-            "--width=8",
+            "--width=2",
             "--blocks=1",
             "--learning-rate=1e-4",
             f"--batch-size={batch}",
@@ -42,7 +42,7 @@ def options(style_picture: Path, loss_weights: Path, photos: Path, folder: Path,
             "--style-size=64",
             "--workers=0",
         ),
-        *("--content-layers=relu2_1", "--style-layers=relu1_1", "--style-layers=relu2_1", "--preview-every=5"),
+        *("--content-layers=relu1_1", "--style-layers=relu1_1", f"--preview-every={STEPS}"),
         *(f"--loss-weights={loss_weights}", "--precision=float32", "--ema-decay=0.9", "--early-export-s=0"),
         # Each picture by itself: statistics over the batch are those of a process's own pictures.
         *(

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastnst.errors import InputError, OutputError, StyleError
-from fastnst.inference.session import StyleSession
+from fastnst.errors import InputError, OutputError
 from fastnst.io.images import read_picture
 from fastnst.video.batch import plan_films
 from fastnst.video.codecs import fitted_quality
@@ -391,12 +390,6 @@ def test_pictures_in_the_format_of_films_are_no_films(tmp_path: Path, head: byte
     with pytest.raises(InputError) as caught:
         read_picture(tmp_path / "IMG_0001.jpg")
     assert "film" not in str(caught.value)
-
-
-def test_a_network_that_is_a_git_lfs_pointer(tmp_path: Path) -> None:
-    (tmp_path / "starry.onnx").write_text("version https://git-lfs.github.com/spec/v1\nsize 1234567\n")
-    with pytest.raises(StyleError, match=r"starry\.onnx: is a Git LFS pointer"):
-        StyleSession(tmp_path / "starry.onnx", provider="cpu")
 
 
 def test_vp9_with_alpha_goes_on_after_a_stop(paint: Fixture, tmp_path: Path) -> None:

@@ -138,11 +138,6 @@ def test_pictures_are_stamped_when_they_arrive() -> None:
     assert shot.captured_s == 8.25
 
 
-def test_a_camera_that_cannot_be_opened_is_an_error_at_once() -> None:
-    with pytest.raises(InputError, match="gone"):
-        Capture(Cameras()).start()
-
-
 def test_unplugged_and_plugged_in_again() -> None:
     gate = threading.Event()
     first, second = ScriptedCamera(1, CameraLostError("unplugged")), ScriptedCamera(2, gate)
@@ -347,12 +342,6 @@ def test_no_film(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a film")
     with pytest.raises(InputError, match=r"text\.mp4"):
         open_film_player(tmp_path / "text.mp4")
-
-
-def test_close_in_the_middle(film: Path) -> None:
-    player = play(film, Clock())
-    player.read()
-    player.close()
 
 
 def test_pixels_come_square_as_from_a_camera(tmp_path: Path) -> None:

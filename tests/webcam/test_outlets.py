@@ -117,12 +117,6 @@ def test_a_relative_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "12:30.mkv").exists()
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
-        FilmRecorder(tmp_path / "file" / "film.mp4", (48, 64), 30)
-
-
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
         raise av.error.OSError(28, "No space left on device")
@@ -222,11 +216,6 @@ def test_a_recording_that_fails_half_way_is_told_once(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_name_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"suffix '\.avi'"):
-        Outlets(tmp_path, 30, print).record_into(tmp_path / "film.avi", overwrite=False)
-
-
 class Package:
     """A stand-in for pyvirtualcam."""
 
@@ -277,5 +266,5 @@ def test_no_virtual_camera_on_the_system(package: Package, tmp_path: Path) -> No
 
 def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyvirtualcam", None)
-    with pytest.raises(SettingError, match=r"pip install 'fastnst\[virtual-camera\]'"):
+    with pytest.raises(SettingError, match=r"pip install .*\[virtual-camera\]"):
         Outlets(tmp_path, 25, print).feed_virtual_camera()
