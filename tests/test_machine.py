@@ -43,16 +43,10 @@ def allow(monkeypatch: pytest.MonkeyPatch, allowed: set[int]) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: allowed, raising=False)
 
 
-def test_the_whole_machine_is_left_to_the_library(processors: Path) -> None:
-    assert default_threads() == 0
-
-
 def test_a_thread_for_each_physical_core_that_is_allowed(processors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_threads() == 0
     allow(monkeypatch, {0, 4, 1})
     assert default_threads() == 2
-
-
-def test_unknown_cores_count_one_each(processors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CPUS", processors / "gone")
     allow(monkeypatch, {0, 4, 1})
     assert default_threads() == 3

@@ -128,15 +128,12 @@ def test_one_that_cannot_be_opened(install: Any) -> None:
         choose("cuda")
 
 
-def test_one_by_name_is_taken_however_slow(install: Any) -> None:
+def test_one_by_name_is_taken_however_slow_and_the_cpu_without_a_try(install: Any) -> None:
     slow = Standin("directml", elapsed_s=9, on_cpu=("Pad", "Resize"))
     install(slow)
     backend, choice = choose("directml")
     assert backend is slow
     assert str(choice) == "directml (Pad, Resize on the CPU)"
-
-
-def test_the_cpu_by_name_tries_nothing_else(install: Any) -> None:
     install(("cuda", AssertionError("was tried")))
     assert choose("cpu")[1] == Choice("cpu")
 

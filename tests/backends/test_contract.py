@@ -15,19 +15,22 @@ STYLIZED = Port("stylized", "uint8", (None, None, None, 3))
 PATH = Path("a.onnx")
 
 
-def test_plain_contract() -> None:
+def test_contracts_by_hand() -> None:
     contract = read_contract(PATH, [FRAME], [STYLIZED], {"style": "wave"})
     assert contract.layout == "nhwc-uint8"
     assert contract.styles is None
     assert not contract.strength
     assert contract.metadata == {"style": "wave"}
-
-
-def test_optional_inputs_in_any_order() -> None:
     weights, strength = Port("style_weights", "float32", (4,)), Port("strength", "float32", (1,))
     contract = read_contract(PATH, [strength, weights, FRAME], [STYLIZED], {"fastnst_format": "2"})
     assert contract.styles == 4
     assert contract.strength
+    assert read_contract(PATH, [FRAME], [STYLIZED], {"style": "wave"}).style_names == ("wave",)
+    contract = read_contract(PATH, [Port("frame", "uint8", (1, 480, 640, 3))], [STYLIZED], {})
+    assert (contract.size, contract.one_at_a_time) == ((480, 640), True)
+    assert read_contract(PATH, [FRAME], [STYLIZED], {}).size is None
+    ports = [Port(name, "float32", (None, 3, None, None)) for name in ("frame", "stylized")]
+    assert read_contract(PATH, ports[:1], ports[1:], {}).layout == "nchw-float"
 
 
 @pytest.mark.parametrize(
@@ -38,21 +41,6 @@ def test_optional_inputs_in_any_order() -> None:
 def test_names_of_styles(written: str, names: tuple[str, ...]) -> None:
     weights = Port("style_weights", "float32", (2,))
     assert read_contract(PATH, [FRAME, weights], [STYLIZED], {"styles": written}).style_names == names
-
-
-def test_name_of_the_only_style() -> None:
-    assert read_contract(PATH, [FRAME], [STYLIZED], {"style": "wave"}).style_names == ("wave",)
-
-
-def test_a_size_alone() -> None:
-    contract = read_contract(PATH, [Port("frame", "uint8", (1, 480, 640, 3))], [STYLIZED], {})
-    assert (contract.size, contract.one_at_a_time) == ((480, 640), True)
-    assert read_contract(PATH, [FRAME], [STYLIZED], {}).size is None
-
-
-def test_embedders_layout() -> None:
-    ports = [Port(name, "float32", (None, 3, None, None)) for name in ("frame", "stylized")]
-    assert read_contract(PATH, ports[:1], ports[1:], {}).layout == "nchw-float"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +112,11 @@ def test_shares_by_hand() -> None:
     assert to_shares(NAMES, {"munch": 3, "van": 1}) == (0.25, 0, 0.75)
     assert to_shares(NAMES, (2, 2, 4)) == (0.25, 0.25, 0.5)
     assert sum(even_weights(3)) == pytest.approx(1)
+    assert to_shares(("a", "b"), {"a": 1e308, "b": 1e308}) == (0.5, 0.5)
+    assert to_shares(("a", "b"), (1.7e308, 0)) == (1, 0)
+    for wrong in ((float("nan"), 1), (float("inf"), 1), (-1e308, 1e308), (1, float("nan")), (0, 0), ()):
+        with pytest.raises(SettingError, match="style weights"):
+            to_shares(("a", "b"), wrong)
 
 
 def test_a_style_by_name_or_beginning() -> None:
@@ -177,11 +170,3 @@ def test_files_whose_names_contain_the_sign(write_network: object, tmp_path: Pat
     file = (tmp_path / "trio@2.onnx").rename(folder / "trio@2.onnx")
     assert choose_style(file) == choose_style(str(file)) == StyleChoice(file)
     assert choose_style(f"{file}@munch") == StyleChoice(file, "munch")
-
-
-def test_weights_whose_sum_is_too_large_to_be_written() -> None:
-    assert to_shares(("a", "b"), {"a": 1e308, "b": 1e308}) == (0.5, 0.5)
-    assert to_shares(("a", "b"), (1.7e308, 0)) == (1, 0)
-    for wrong in ((float("nan"), 1), (float("inf"), 1), (-1e308, 1e308), (1, float("nan")), (0, 0), ()):
-        with pytest.raises(SettingError, match="style weights"):
-            to_shares(("a", "b"), wrong)

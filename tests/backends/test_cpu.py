@@ -30,7 +30,7 @@ g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized, int64[4] size) {
 }"""
 
 
-def test_options_of_a_session(invert: Path) -> None:
+def test_options_of_a_session(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_session(invert, [CPU], 3)
     options = opened.get_session_options()
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
@@ -38,9 +38,6 @@ def test_options_of_a_session(invert: Path) -> None:
     assert options.log_severity_level == 4
     assert not options.enable_mem_pattern
     assert not opened._enable_fallback
-
-
-def test_threads_by_default(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "default_threads", lambda: 5)
     assert open_session(invert, [CPU]).get_session_options().intra_op_num_threads == 5
 

@@ -151,15 +151,12 @@ def test_everything_on_the_cpu_is_found_out(invert: Path) -> None:
         left_to_cpu(open_session(invert, [CPU], 1), ["CUDAExecutionProvider"])
 
 
-def test_paddings_on_the_cpu_are_named_and_arithmetic_of_shapes_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paddings_on_the_cpu_are_named_and_a_convolution_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     placed = {"CUDAExecutionProvider": {"Conv", "Relu"}, "CPUExecutionProvider": {"Shape", "Mod", "Resize", "Pad"}}
     monkeypatch.setattr(onnx_device, "placed_operators", lambda _session: placed)
     assert left_to_cpu(object(), ["CUDAExecutionProvider"]) == ("Pad", "Resize")  # type: ignore[arg-type]
     monkeypatch.setattr(onnx_device, "placed_operators", lambda _session: None)
     assert left_to_cpu(object(), ["CUDAExecutionProvider"]) == ()  # type: ignore[arg-type]
-
-
-def test_a_convolution_on_the_cpu_is_found_out_beside_others_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     placed = {"CUDAExecutionProvider": {"Conv", "Relu"}, "CPUExecutionProvider": {"ConvTranspose", "Shape"}}
     monkeypatch.setattr(onnx_device, "placed_operators", lambda _session: placed)
     with pytest.raises(UnavailableError, match="would leave ConvTranspose to the CPU"):
@@ -192,7 +189,7 @@ def test_named_sizes(write_network: Any, invert: Path) -> None:
 # What each accelerator needs
 
 
-def test_what_onnx_runtime_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_onnx_runtime_was_built_without_and_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     for accelerator, words in (
         ("cuda", re.escape(f"built without CUDA; {install_line('gpu')}")),
@@ -202,9 +199,6 @@ def test_what_onnx_runtime_was_built_without(monkeypatch: pytest.MonkeyPatch) ->
     ):
         with pytest.raises(UnavailableError, match=words):
             prepare(accelerator)  # type: ignore[arg-type]
-
-
-def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(ORT_NAMES.values()))
     monkeypatch.setattr(onnx_device, "has_nvidia_driver", lambda: False)
     with pytest.raises(UnavailableError, match="no NVIDIA driver was found"):

@@ -23,15 +23,12 @@ def options(text: str, title: str) -> list[str]:
     return OPTIONS.findall(text.split(f"╭─ {title} ─")[1].split("╰", maxsplit=1)[0])
 
 
-def test_commands_are_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_are_in_groups_each_in_one(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys)
     assert text.startswith("Usage: fastnst COMMAND")
     assert TITLES.findall(text) == ["Stylize", "Train", "Exact", "Measure", "Manage", "Options"]
     commands = re.findall(r"^│ ([a-z]+)  ", text, re.MULTILINE)
     assert commands == [name for names in cli.GROUPS.values() for name in names]
-
-
-def test_every_command_is_in_one_group() -> None:
     grouped = [name for names in cli.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted([*cli.COMMANDS, "research"])
 

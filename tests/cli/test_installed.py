@@ -33,17 +33,12 @@ def diagnose(monkeypatch: pytest.MonkeyPatch, *findings: Finding, arguments: tup
     return int(caught.value.code or 0)
 
 
-def test_all_is_well(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_doctor_says_and_how_it_ends(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert diagnose(monkeypatch, FINE, ABSENT) == 0
     assert capfd.readouterr().out == (
         "providers\n  ok  cpu\n  --  openvino: not installed [yet]\n        python -m pip install openvino\n"
         "Stylizing and training work; training also needs photos: --content DIR, or fastnst coco fetches some.\n"
     )
-
-
-def test_something_is_wrong_that_painting_does_not_need(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
     assert diagnose(monkeypatch, FINE, *NO_TORCH, WRONG) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[7:] == [
@@ -52,16 +47,10 @@ def test_something_is_wrong_that_painting_does_not_need(
         "        python -m pip install --force-reinstall av",
         "1 thing is wrong: av1. Stylizing works; training needs torch, torchvision: pip install it",
     ]
-
-
-def test_something_needed_is_broken(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert diagnose(monkeypatch, BROKEN, WRONG) == 1
     out = capfd.readouterr().out
     assert "  XX  onnxruntime: not installed\n" in out
     assert out.endswith("2 things are wrong: onnxruntime, av1. No picture can be stylized before that is fixed.\n")
-
-
-def test_json(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert diagnose(monkeypatch, BROKEN, arguments=("--as-json",)) == 1
     read = json.loads(capfd.readouterr().out)
     assert read["works"] is False

@@ -251,14 +251,16 @@ def test_preset_and_what_overrides_it(arguments: list[str], tmp_path: Path) -> N
     assert used["init"] == "noise"
 
 
-def test_unknown_preset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_names_and_a_missing_photo(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status_of([*arguments, "--preset", "cs299"]) == 1
     assert "no preset is called 'cs299'; did you mean 'cs229'?" in capsys.readouterr().err
-
-
-def test_unknown_loss_network(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([*arguments, "--loss-network", "vgg18"]) == 2
     assert 'Choose from: "auto", "vgg19", "vgg19-caffe", "vgg16", "vgg16-caffe", "compact"' in capsys.readouterr().err
+    arguments[1] = str(tmp_path / "gone.jpg")
+    assert status_of(arguments) == 1
+    assert "gone.jpg: no such file" in capsys.readouterr().err
 
 
 def test_several_styles(arguments: list[str], photos: Path, style_picture: Path, tmp_path: Path) -> None:
@@ -332,12 +334,6 @@ def test_impossible_weights_of_styles(weight: str, arguments: list[str], capsys:
     arguments[arguments.index("--style") + 1] += ":" if weight == "left out" else f":{weight}"
     assert status_of(arguments) == 1
     assert f"the weight is {weight}; expected a number from 0 on, e.g. " in capsys.readouterr().err
-
-
-def test_missing_photo(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments[1] = str(tmp_path / "gone.jpg")
-    assert status_of(arguments) == 1
-    assert "gone.jpg: no such file" in capsys.readouterr().err
 
 
 def test_resume_goes_on_after_ctrl_c(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,12 +181,9 @@ def test_a_style_weight_may_be_left_to_the_training(tmp_path: Path, capsys: pyte
     assert "style-weight" in said
 
 
-def test_a_style_that_is_not_there_is_noticed_before_content_is_fetched(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_that_are_not_there_are_one_line(capsys: pytest.CaptureFixture[str], style_picture: Path) -> None:
     status, said = run(capsys, "--style", "missing.jpg")
     assert (status, said) == (1, "fastnst: missing.jpg: no such file")
-
-
-def test_content_that_is_not_there_is_one_line(style_picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = run(capsys, "--style", str(style_picture), "--content", "nowhere")
     assert status == 1
     assert "nowhere: no such folder; --content expects a folder of pictures, val2017 or train2017" in said

@@ -278,7 +278,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def lines(clock: list[float], *steps: tuple[float, FilmProgress]) -> list[str]:
-    file = io.StringIO()
+    file, clock[0] = io.StringIO(), 1000.0
     with film_progress("film.mp4", Console(file=file, highlight=False)) as show:
         for at_s, progress in steps:
             clock[0] = 1000 + at_s
@@ -286,7 +286,7 @@ def lines(clock: list[float], *steps: tuple[float, FilmProgress]) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_a_line_a_minute(clock: list[float]) -> None:
+def test_lines_of_progress(clock: list[float]) -> None:
     shown = lines(
         clock,
         (1, FilmProgress(10, 4000, 0)),
@@ -299,15 +299,9 @@ def test_a_line_a_minute(clock: list[float]) -> None:
         "film.mp4: 600 of 4000 frames, 10.0 fps, 0:05:40 left",
         "film.mp4: 1250 of 4000 frames, 10.0 fps, 0:04:35 left",
     ]
-
-
-def test_frames_of_an_earlier_run_were_not_painted_now(clock: list[float]) -> None:
     assert lines(clock, (60, FilmProgress(2030, 2330, 2000))) == [
         "film.mp4: 2030 of 2330 frames, 0.5 fps, 0:10:00 left"
     ]
-
-
-def test_unknown_length_and_one_that_was_guessed_too_low(clock: list[float]) -> None:
     assert lines(clock, (60, FilmProgress(600, None, 0))) == ["film.mp4: 600 frames, 10.0 fps"]
     assert lines(clock, (120, FilmProgress(600, 500, 0))) == ["film.mp4: 600 of 600 frames, 10.0 fps, 0:00:00 left"]
 

@@ -259,14 +259,8 @@ def test_cameras() -> None:
             "sudo usermod -aG video $USER  # then log in anew",
         ),
     ]
-
-
-def test_no_camera_is_nothing_wrong() -> None:
     assert judge_cameras(Answer()) == [Finding("cameras", "cameras", "absent", "none was found")]
     assert judge_cameras(Answer([{"camera": 1, "error": "gives no picture"}]))[0].status == "absent"
-
-
-def test_a_camera_that_hangs() -> None:
     (found,) = judge_cameras(Answer([], "gave no answer in 20 s"))
     assert (found.status, found.detail) == ("wrong", "looking for cameras gave no answer in 20 s")
 
@@ -290,9 +284,6 @@ def test_codecs() -> None:
         ),
         Finding("codecs", "hardware", "ok", "h264_nvenc"),
     ]
-
-
-def test_an_encoder_that_crashes_costs_only_the_later_ones() -> None:
     found = judge_codecs(Answer([{"encoder": "libx264", "codec": "h264", "error": None}], "crashed (signal 11)"))
     assert found[0] == Finding("codecs", "encoders", "ok", "h264")
     assert found[-1] == Finding("codecs", "encoders", "wrong", "trying them crashed (signal 11)")
@@ -366,9 +357,6 @@ def test_styles() -> None:
             *("styles", "wave", "wrong", "wave.onnx: not readable"), "python -m pip install --force-reinstall fastnst"
         ),
     ]
-
-
-def test_no_styles() -> None:
     (found,) = judge_styles(Answer())
     assert (found.status, found.mend) == ("wrong", "fastnst train --style PAINTING.jpg")
     assert [finding.detail for finding in judge_styles(Answer([], "crashed (signal 11)"))] == [

@@ -39,9 +39,15 @@ def hues(image: Tensor) -> Tensor:
     return torch.einsum("ij,bjhw->bihw", matrix, image)
 
 
-def test_brightness_by_hand() -> None:
+def test_brightness_by_hand_matched_and_of_flat_pictures() -> None:
     image = torch.tensor([1.0, 0.5, 0.0]).view(1, 3, 1, 1)
     assert brightness(image).item() == pytest.approx(0.299 + 0.2935)
+    frame = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
+    reference = np.array([[[90, 90, 90], [110, 110, 110], [90, 90, 90], [110, 110, 110]]], np.uint8)
+    assert match_brightness(frame, reference).tolist() == [[[90] * 3, [110] * 3]]
+    flat, photo = np.full((3, 3, 3), 200, np.uint8), np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    assert (match_brightness(flat, photo) == match_brightness(flat, photo)[0, 0, 0]).all()
+    assert (match_brightness(photo, flat) == 200).all()
 
 
 def test_own_hues_keeps_i_and_q_and_takes_the_brightness() -> None:
@@ -112,18 +118,6 @@ def test_chroma_keeps_the_photos_brightness(settings: OptimizeSettings, photo: F
     assert (brightness(given) - brightness(own)).abs().mean() < 0.01
     assert (hues(given) - hues(own)).abs().mean() > 0.01
     assert result.history[-1].style < result.history[0].style
-
-
-def test_matched_brightness_by_hand() -> None:
-    frame = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
-    reference = np.array([[[90, 90, 90], [110, 110, 110], [90, 90, 90], [110, 110, 110]]], np.uint8)
-    assert match_brightness(frame, reference).tolist() == [[[90] * 3, [110] * 3]]
-
-
-def test_brightness_of_flat_pictures() -> None:
-    flat, photo = np.full((3, 3, 3), 200, np.uint8), np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-    assert (match_brightness(flat, photo) == match_brightness(flat, photo)[0, 0, 0]).all()
-    assert (match_brightness(photo, flat) == 200).all()
 
 
 def test_matched_histograms() -> None:

@@ -56,14 +56,11 @@ def steepness() -> Tensor:
     return torch.logspace(0, 3, 18).view(1, 3, 2, 3)
 
 
-def test_first_lbfgs_step_by_hand() -> None:
+def test_first_and_second_lbfgs_step_by_hand() -> None:
     # Against the gradient, so long that the pixels change by 1 / 255 on average: by 1 and 3 halves of it.
     image, gradient = torch.tensor([0.5, 0.5]), torch.tensor([10.0, -30.0])
     moved = LBFGSDescent().propose(image, 1.0, gradient)
     assert_close(moved, torch.tensor([0.5 - 0.5 / 255, 0.5 + 1.5 / 255]))
-
-
-def test_second_lbfgs_step_finds_a_parabolas_bottom() -> None:
     # In one dimension one pair is the whole curvature: x^2 / 2 - 0.3 x has its bottom at 0.3.
     seen = go(LBFGSDescent(), lambda x: (x.square() / 2 - 0.3 * x).sum(), torch.tensor([0.5]), 3)
     assert_close(seen[1][1], torch.tensor([0.5 - 1 / 255]))
@@ -132,7 +129,7 @@ def test_lbfgs_comes_back_from_a_wall(target: Tensor, steepness: Tensor) -> None
     assert_close(image, target, rtol=0, atol=1e-3)
 
 
-def test_lbfgs_halves_a_step_that_made_the_loss_rise() -> None:
+def test_lbfgs_halves_a_step_that_made_the_loss_rise_by_more_than_noise() -> None:
     descent = LBFGSDescent()
     image = torch.tensor([0.5, 0.5])
     first = descent.propose(image, 1.0, torch.tensor([1.0, 1.0]))
@@ -140,9 +137,6 @@ def test_lbfgs_halves_a_step_that_made_the_loss_rise() -> None:
     assert_close(half, (image + first) / 2)
     quarter = descent.propose(half, 1.2, torch.tensor([1.0, 1.0]))
     assert_close(quarter, image + (first - image) / 4)
-
-
-def test_lbfgs_lives_with_noise_in_the_loss() -> None:
     descent = LBFGSDescent()
     image = torch.tensor([0.5, 0.5])
     first = descent.propose(image, 1.0, torch.tensor([1.0, 1.0]))
@@ -178,10 +172,19 @@ def test_learning_rate_scales_the_steps(start: Tensor, target: Tensor, steepness
         assert_close(long, 2 * short)
 
 
-def test_first_adam_step_is_the_learning_rate_by_sign() -> None:
+def test_adams_steps_by_hand() -> None:
     # Adam's first update is the gradient over its own size, however small: 10 levels of 255.
     moved = AdamDescent().propose(torch.tensor([0.5, 0.5]), 1.0, torch.tensor([1e-7, -3.0]))
     assert_close(moved, torch.tensor([0.5 - 10 / 255, 0.5 + 10 / 255]), rtol=1e-3, atol=0)
+    # Second step, gradients 2 and 0: m = beta1 (1 - beta1) 2 / (1 - beta1^2), v likewise of 4, plus epsilon.
+    image, beta1, beta2, epsilon = torch.tensor([0.5], dtype=torch.float64), 0.6, 0.8, 0.3
+    descent = AdamDescent(0.01, betas=(beta1, beta2), epsilon=epsilon)
+    first = descent.propose(image, 1.0, torch.tensor([2.0], dtype=torch.float64))
+    assert first.item() == pytest.approx(0.5 - 0.01 * 2 / (2 + epsilon))
+    second = descent.propose(first, 1.0, torch.tensor([0.0], dtype=torch.float64))
+    mean = beta1 * (1 - beta1) * 2 / (1 - beta1**2)
+    size = math.sqrt(beta2 * (1 - beta2) * 4 / (1 - beta2**2))
+    assert (first - second).item() == pytest.approx(0.01 * mean / (size + epsilon))
 
 
 def test_adam_equals_torchs(start: Tensor, target: Tensor, steepness: Tensor) -> None:
@@ -224,7 +227,7 @@ def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     assert_close(moved, torch.tensor([0.0, 0.5 - 7 / 15]))
 
 
-def test_adams_learning_rate_falls_linearly_and_stays_at_its_end() -> None:
+def test_adams_learning_rate_falls_linearly_over_the_steps_that_are_given_or_over_all() -> None:
     # A constant gradient makes each of Adam's steps as long as its learning rate.
     image, gradient, rates = torch.tensor([0.9], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64), []
     descent = AdamDescent(0.1, end=0.02, steps=4)
@@ -233,18 +236,13 @@ def test_adams_learning_rate_falls_linearly_and_stays_at_its_end() -> None:
         rates.append((image - moved).item())
         image = moved
     assert rates == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02, 0.02])
-
-
-def test_adams_settings_by_hand() -> None:
-    # Second step, gradients 2 and 0: m = beta1 (1 - beta1) 2 / (1 - beta1^2), v likewise of 4, plus epsilon.
-    image, beta1, beta2, epsilon = torch.tensor([0.5], dtype=torch.float64), 0.6, 0.8, 0.3
-    descent = AdamDescent(0.01, betas=(beta1, beta2), epsilon=epsilon)
-    first = descent.propose(image, 1.0, torch.tensor([2.0], dtype=torch.float64))
-    assert first.item() == pytest.approx(0.5 - 0.01 * 2 / (2 + epsilon))
-    second = descent.propose(first, 1.0, torch.tensor([0.0], dtype=torch.float64))
-    mean = beta1 * (1 - beta1) * 2 / (1 - beta1**2)
-    size = math.sqrt(beta2 * (1 - beta2) * 4 / (1 - beta2**2))
-    assert (first - second).item() == pytest.approx(0.01 * mean / (size + epsilon))
+    # cs229: from 10 to 1 over 1000 steps, of which 400 are done; the second step's rate.
+    image, gradient = torch.full((1, 3, 2, 2), 0.9), torch.ones(1, 3, 2, 2)
+    settings = OptimizeSettings(optimizer="adam", steps=4, learning_rate=0.1, learning_rate_end=0.02)
+    for steps, rate in ((None, 0.08), (10, 0.092)):
+        descent = new_descent(replace(settings, learning_rate_steps=steps))
+        moved = descent.propose(image, 1.0, gradient)
+        assert_close(moved - descent.propose(moved, 1.0, gradient), torch.full_like(image, rate))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
@@ -267,7 +265,7 @@ def test_a_descent_goes_on_bit_for_bit_from_its_state(
         assert torch.equal(ours, theirs)
 
 
-def test_growing_adam_keeps_its_pace() -> None:
+def test_growing_adam() -> None:
     # A slope of the same steepness everywhere, a mean over pixels: four times the pixels, a quarter of the gradient.
     descent = AdamDescent(0.01)
     image = torch.full((1, 3, 4, 4), 0.5)
@@ -276,17 +274,11 @@ def test_growing_adam_keeps_its_pace() -> None:
     descent.grow((8, 8))
     large = torch.full((1, 3, 8, 8), 0.5)
     assert_close(descent.propose(large, 1.0, torch.full_like(large, 0.1)), large - 0.01)
-
-
-def test_growing_adam_bears_edges() -> None:
     # Beside an edge a cubic falls below 0; of a squared gradient that would be no number.
     descent, image = AdamDescent(0.01), torch.full((1, 3, 4, 4), 0.5)
     descent.propose(image, 1.0, torch.eye(4).expand(1, 3, 4, 4) * 100)
     descent.grow((8, 8))
     assert descent.propose(torch.full((1, 3, 8, 8), 0.5), 1.0, torch.zeros(1, 3, 8, 8)).isfinite().all()
-
-
-def test_growing_an_unused_adam_changes_nothing() -> None:
     descent = AdamDescent(0.01)
     descent.grow((8, 8))
     large = torch.full((1, 3, 8, 8), 0.5)
@@ -307,16 +299,6 @@ def test_settings_choose_the_descent() -> None:
     assert lbfgs._pairs.maxlen == 7
     assert lbfgs.learning_rate == 0.5
     assert isinstance(new_descent(OptimizeSettings(optimizer="adam")), AdamDescent)
-
-
-def test_adams_rate_falls_over_the_steps_that_are_given_or_over_all() -> None:
-    # cs229: from 10 to 1 over 1000 steps, of which 400 are done; the second step's rate.
-    image, gradient = torch.full((1, 3, 2, 2), 0.9), torch.ones(1, 3, 2, 2)
-    settings = OptimizeSettings(optimizer="adam", steps=4, learning_rate=0.1, learning_rate_end=0.02)
-    for steps, rate in ((None, 0.08), (10, 0.092)):
-        descent = new_descent(replace(settings, learning_rate_steps=steps))
-        moved = descent.propose(image, 1.0, gradient)
-        assert_close(moved - descent.propose(moved, 1.0, gradient), torch.full_like(image, rate))
 
 
 SIZES = [(12, 16), (11, 9), (8, 13)]
@@ -351,13 +333,10 @@ def test_energies_are_all_of_the_energy(size: tuple[int, int]) -> None:
     assert _energies(values).sum().item() == pytest.approx(values.square().sum().item() * math.prod(size), rel=1e-5)
 
 
-def test_bands_by_hand() -> None:
+def test_bands_and_lengths_by_hand() -> None:
     coarse, fine = _energies(flat_grey((12, 16))), _energies(fine_red_green((12, 16)))
     assert coarse[0, 0] == pytest.approx(coarse.sum().item())
     assert fine[1, BANDS - 1] == pytest.approx(fine.sum().item())
-
-
-def test_lengths_by_hand() -> None:
     # Flat grey: moved by 2, gradient changed by 1. Fine red-green: moved by 1, changed by 1. So the one's steps are to
     # be twice the other's; without bands both would be as long as what changed weighs them: equally, by 3 pixels to 2.
     size = (12, 16)

@@ -153,15 +153,9 @@ def test_every_preset_is_there_and_explains_itself() -> None:
 def test_changes_go_before_the_preset() -> None:
     changed = preset_settings("cs229", steps=7, normalization="paper")
     assert changed == replace(preset_settings("cs229"), steps=7, normalization="paper")
-
-
-def test_other_layers_drop_the_presets_weights_of_layers() -> None:
     changed = preset_settings("johnson2016", style_layers=("relu1_1", "relu2_1"))
     assert changed.style_layer_weights == ()
     assert preset_settings("cs229", style_layers=("relu1_1",)).content_layer_weights == (1,)
-
-
-def test_unknown_preset() -> None:
     with pytest.raises(SettingError, match="no preset is called 'gatys'; did you mean 'gatys2015'"):
         preset_settings("gatys")
 

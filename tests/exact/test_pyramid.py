@@ -40,18 +40,13 @@ def test_levels_by_hand() -> None:
     # Each level is twice as large and gets half the steps.
     assert plan(size=800, pyramid_levels=3, steps=100) == [(200, 100), (400, 50), (800, 25)]
     assert plan(size=512, pyramid_levels=3, pyramid_factor=2**0.5, steps=100) == [(256, 100), (362, 71), (512, 50)]
-
-
-def test_scales_follow_from_the_size() -> None:
     assert plan(size=512) == [(512, 300)]
     assert plan(size=64) == [(64, 300)]
     assert plan(size=1022) == [(1022, 300)]
     assert plan(size=1024) == [(512, 300), (1024, 150)]
     assert plan(size=4096) == [(512, 300), (1024, 150), (2048, 75), (4096, 38)]
-
-
-def test_every_level_has_a_step() -> None:
     assert plan(size=2048, steps=1) == [(512, 1), (1024, 1), (2048, 1)]
+    assert Level(8, 2) == Level(long_side=8, steps=2)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +55,6 @@ def test_every_level_has_a_step() -> None:
 def test_more_scales_than_pixels(changes: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=r"--pyramid-levels \d by a factor of .* pixels at the smallest; give fewer"):
         plan_levels(OptimizeSettings(**changes))
-
-
-def test_levels_are_values() -> None:
-    assert Level(8, 2) == Level(long_side=8, steps=2)
 
 
 def test_enlarging_keeps_a_slope() -> None:
@@ -84,12 +75,14 @@ def test_repainting_lays_the_change_over_the_larger_photo() -> None:
     assert repaint(small + 9, small, photo).max() == 1
 
 
-def test_defaults_are_valid_and_frozen() -> None:
+def test_defaults_are_valid_and_frozen_and_one_weight_is_enough() -> None:
     settings = OptimizeSettings()
     assert settings.optimizer == "lbfgs"
     assert settings.normalization == "balanced"
     with pytest.raises(AttributeError):
         settings.steps = 3
+    OptimizeSettings(content_weight=0.0)
+    OptimizeSettings(style_weight=0.0, init=Path("start.png"), style_size=None)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +113,6 @@ def test_impossible_settings(changes: dict[str, float], message: str) -> None:
         OptimizeSettings(**changes)
 
 
-def test_one_weight_is_enough() -> None:
-    OptimizeSettings(content_weight=0.0)
-    OptimizeSettings(style_weight=0.0, init=Path("start.png"), style_size=None)
-
-
 CPU = torch.device("cpu")
 
 
@@ -142,7 +130,7 @@ def empty_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyramid, "held_bytes", lambda: 0)
 
 
-def test_what_a_step_keeps_grows_with_the_pixels(settings: OptimizeSettings) -> None:
+def test_what_a_step_keeps_grows_with_the_pixels_and_is_less_in_half_precision(settings: OptimizeSettings) -> None:
     loss = PerceptualLoss(load_loss_network(settings)[0], settings)
     footprint = measure_footprint(loss, None, CPU)
     # Channels kept at each pixel, float32: relu1_1 and relu1_2 with 64 each, pool1 with 64/4, relu2_1 with 128/4;
@@ -152,9 +140,6 @@ def test_what_a_step_keeps_grows_with_the_pixels(settings: OptimizeSettings) -> 
     assert 4 * (64 + 64 + 16 + 32) <= kept <= 1.3 * 4 * (64 + 64 + 16 + 32)
     # relu1_1 and relu2_1, and the widest again.
     assert footprint.reference_per_pixel == 4 * (64 + 32 + 64)
-
-
-def test_half_precision_keeps_less(settings: OptimizeSettings) -> None:
     loss = PerceptualLoss(load_loss_network(settings)[0], settings)
     assert measure_footprint(loss, torch.bfloat16, CPU).per_pixel < measure_footprint(loss, None, CPU).per_pixel
 

@@ -37,13 +37,15 @@ def names(masks: list[Frame], count: int | None = None) -> list[str]:
     return [found.name(region) for region in range(len(found.colours))]
 
 
-def test_two_flat_colours() -> None:
+def test_flat_colours_and_single_pixels_are_masks() -> None:
     mask = np.zeros((4, 6, 3), np.uint8)
     mask[:, 4:] = BLUE
     found = find_regions([mask])
     assert names([mask]) == ["#000000", "#0000ff"]
     assert found.labels[0].tolist() == [[0, 0, 0, 0, 1, 1]] * 4
     assert found.share(0, 1) == pytest.approx(1 / 3)
+    assert names([np.full((1, 1, 3), 7, np.uint8)]) == ["#040404"]
+    assert find_regions([np.full((5, 5, 3), 200, np.uint8)]).labels[0].tolist() == [[0] * 5] * 5
 
 
 @pytest.mark.parametrize("quality", [95, 75, 40])
@@ -91,24 +93,16 @@ def test_count_says_how_many() -> None:
         find_regions([mask], 4)
 
 
-def test_a_photo_is_no_mask() -> None:
+def test_photos_and_noise_are_no_masks() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     with pytest.raises(InputError, match="a mask has no area of one color"):
         find_regions([noise])
     squares = np.kron(np.random.default_rng(0).integers(0, 256, (8, 8, 3)), np.ones((10, 10, 1))).astype(np.uint8)
     with pytest.raises(InputError, match=r"the masks have \d+ colors; expected at most 24"):
         find_regions([squares])
-
-
-def test_noise_is_no_mask_beside_one_that_is() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     with pytest.raises(InputError, match="a mask has no area of one color"):
         find_regions([noise, np.zeros((20, 30, 3), np.uint8)])
-
-
-def test_one_colour_and_one_pixel_are_masks_too() -> None:
-    assert names([np.full((1, 1, 3), 7, np.uint8)]) == ["#040404"]
-    assert find_regions([np.full((5, 5, 3), 200, np.uint8)]).labels[0].tolist() == [[0] * 5] * 5
 
 
 def test_large_masks_are_read_smaller() -> None:

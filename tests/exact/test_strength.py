@@ -45,7 +45,7 @@ def test_search_finds_the_weight_of_a_power_law(power: float, start: float) -> N
         assert len(tried) <= 5
 
 
-def test_search_keeps_the_best_where_the_strength_is_out_of_reach() -> None:
+def test_search_keeps_the_best_and_survives_noise_and_nothing_lost() -> None:
     tried: list[float] = []
 
     def lost(weight: float) -> float:
@@ -53,9 +53,6 @@ def test_search_keeps_the_best_where_the_strength_is_out_of_reach() -> None:
         return 0.3 * weight / (weight + 1)
 
     assert search_style_weight(lost, 0.9, 1.0) == max(tried)
-
-
-def test_search_survives_noise_and_nothing_lost() -> None:
     values = iter([0.5, 0.6, 0.0, 0.45])
     assert search_style_weight(lambda weight: next(values), 0.4, 5.0) > 0
 

@@ -73,14 +73,11 @@ def test_impossible_weights(weights: list[float], message: str, frames: list[Fra
         share_out([Style(frames[0], weight) for weight in weights])
 
 
-def test_crop_to_by_hand() -> None:
+def test_crops_and_sizes_by_hand() -> None:
     frame = np.arange(2 * 7).reshape(2, 7)
     assert crop_to(frame, (10, 15)).tolist() == [[2, 3, 4], [9, 10, 11]]
     assert crop_to(frame.T, (1, 1)).tolist() == [[2, 9], [3, 10]]
     assert crop_to(frame, (4, 14)).tolist() == frame.tolist()
-
-
-def test_fitted_size() -> None:
     frame = np.zeros((30, 60, 3))
     assert fitted_size(frame, 20, "keep") == fitted_size(frame, 20, "crop") == (10, 20)
     assert fitted_size(frame, 20, "square") == (20, 20)
@@ -179,9 +176,6 @@ def test_even_mean_is_equally_far_from_two_styles_by_hand() -> None:
     assert_close(mean, torch.tensor([[16 / 3, 8 / 3]]))
     distances = [((mean - value).norm() / value.norm()).item() for value in values]
     assert distances[0] == pytest.approx(distances[1])
-
-
-def test_even_mean_with_a_style_without_energy() -> None:
     values = [torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)]
     styles = [MeasuredStyle(0.5, {0: {"a": (value,)}}) for value in values]
     (target,) = make_targets(styles, {0: None}, "gram", even=True)

@@ -32,17 +32,16 @@ def named(photos: Sequence[str | Path], output: Path) -> list[tuple[Path, Path]]
     return [(Path(job.source), Path(result_of(plan.output, job))) for job in plan.jobs]
 
 
-def test_one_photo_to_one_file(tree: Path, tmp_path: Path) -> None:
+def test_where_one_photo_goes(tree: Path, tmp_path: Path) -> None:
     (found,) = named([tree / "a.jpg"], tmp_path / "new" / "out.png")
     assert found == (tree / "a.jpg", tmp_path / "new" / "out.png")
-
-
-def test_one_photo_to_a_folder(tree: Path, tmp_path: Path) -> None:
     ((_, output),) = named([tree / "a.jpg"], tmp_path / "new")
     assert output == tmp_path / "new" / "a.jpg"
     (tmp_path / "folder.v2.png").mkdir()
     ((_, output),) = named([tree / "a.jpg"], tmp_path / "folder.v2.png")
     assert output == tmp_path / "folder.v2.png" / "a.jpg"
+    ((_, output),) = named([f"{tree}/*.jpg"], tmp_path / "out.png")
+    assert output == tmp_path / "out.png"
 
 
 def test_folder_is_mirrored_and_what_is_not_written_becomes_png(tree: Path, tmp_path: Path) -> None:
@@ -58,17 +57,14 @@ def test_one_file_for_many_is_refused(tree: Path, tmp_path: Path) -> None:
             plan_pictures(given, tmp_path / "out.png")
 
 
-def test_pattern_that_means_one_photo_goes_to_one_file(tree: Path, tmp_path: Path) -> None:
-    ((_, output),) = named([f"{tree}/*.jpg"], tmp_path / "out.png")
-    assert output == tmp_path / "out.png"
-
-
-def test_unknown_suffix_and_a_file_in_place_of_the_folder(tree: Path, tmp_path: Path) -> None:
+def test_unknown_suffix_a_file_in_place_of_the_folder_and_no_photo(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"suffix '\.gif'; expected one of"):
         plan_pictures([tree / "a.jpg"], tmp_path / "out.gif")
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="is a file; expected a folder"):
         plan_pictures([tree], tmp_path / "out")
+    with pytest.raises(OutputError, match="no photos"):
+        plan_pictures([], tmp_path)
 
 
 def test_two_photos_for_one_output(tree: Path, tmp_path: Path) -> None:
@@ -116,11 +112,6 @@ def test_results_inside_the_photos_folder_are_not_painted_again(tree: Path) -> N
     out.mkdir()
     (out / "a.jpg").touch()
     assert [photo for photo, _ in named([tree], out)] == [tree / "a.jpg", tree / "b.GIF", tree / "trip" / "a.png"]
-
-
-def test_nothing_given(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no photos"):
-        plan_pictures([], tmp_path)
 
 
 def invert_frame(frame: Frame, /) -> Frame:

@@ -34,14 +34,11 @@ def quarter(row: int, column: int) -> np.ndarray:
     return weights
 
 
-def test_bright_and_opaque_is_painted(tmp_path: Path) -> None:
+def test_bright_and_opaque_is_painted_and_stretched_to_the_picture(tmp_path: Path) -> None:
     picture = np.array([[[0, 0, 0, 255], [128, 128, 128, 255], [255, 255, 255, 255], [255, 255, 255, 51]]], np.uint8)
     Image.fromarray(picture).save(tmp_path / "mask.png")
     (weights,) = read_mask(tmp_path / "mask.png").weights((1, 4))
     np.testing.assert_array_equal(weights, grey(0, 128, 255, 51))
-
-
-def test_a_mask_is_stretched_to_the_picture() -> None:
     (weights,) = Mask(Path("mask.png"), [grey(0, 255)]).weights((2, 4))
     np.testing.assert_array_equal(weights, [[0, 64, 191, 255]] * 2)
 
@@ -77,6 +74,11 @@ def test_the_first_painting_gets_what_others_and_the_photo_leave() -> None:
     rest, own = mask.weights((1, 4))
     np.testing.assert_array_equal(own, grey(255, 0, 0, 55))
     np.testing.assert_array_equal(rest, grey(0, 0, 255, 200))
+    # Halfway between 0 and 255 both round to 128.
+    rest, first, second = Mask(Path("m"), [grey(255, 0), grey(0, 255)], rest=True).weights((1, 3))
+    assert first[0, 1] == 128
+    assert second[0, 1] == 127
+    assert rest[0, 1] == 0
 
 
 def test_regions_by_color(quarters: Path) -> None:
@@ -84,14 +86,6 @@ def test_regions_by_color(quarters: Path) -> None:
     red, blue = mask.weights((40, 40))
     np.testing.assert_array_equal(red, quarter(0, 0))
     np.testing.assert_array_equal(blue, quarter(1, 0))
-
-
-def test_rounding_never_gives_more_than_there_is() -> None:
-    # Halfway between 0 and 255 both round to 128.
-    rest, first, second = Mask(Path("m"), [grey(255, 0), grey(0, 255)], rest=True).weights((1, 3))
-    assert first[0, 1] == 128
-    assert second[0, 1] == 127
-    assert rest[0, 1] == 0
 
 
 def test_green_is_the_green_that_people_paint_masks_in(quarters: Path) -> None:

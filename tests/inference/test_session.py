@@ -102,11 +102,15 @@ def test_tiles_where_memory_is_short(network: Path, monkeypatch: pytest.MonkeyPa
     assert shares[-1] == pytest.approx(1)
 
 
-def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_and_estimates_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "available_memory", lambda: 10 * 2**30)
     assert pieces.one_piece_limit() == 4 * 2**30
     monkeypatch.setattr(pieces, "available_memory", lambda: 2**30)
     assert pieces.one_piece_limit() == pieces.PROCESS_BYTES + int(0.7 * 2**30)
+    # 10 numbers of 4 bytes times 2.8, and 9 bytes for three copies of the picture.
+    assert pieces.one_piece_bytes(10, 1000) - pieces.PROCESS_BYTES == 121_000
+    # 10 numbers of 2 bytes times 1.25.
+    assert pieces.one_piece_bytes(10, 1000, "openvino", "bfloat16") - pieces.PROCESS_BYTES == 34_000
 
 
 @pytest.mark.parametrize("opset", [18, 17])
@@ -125,13 +129,6 @@ def test_what_finds_no_room_is_refused(opset: int, tmp_path: Path, monkeypatch: 
         free = 2**20
         session(draw(1000, 1010))  # with the memory of the one before
     assert 50 < int(found[1]) < 500
-
-
-def test_estimates_by_hand() -> None:
-    # 10 numbers of 4 bytes times 2.8, and 9 bytes for three copies of the picture.
-    assert pieces.one_piece_bytes(10, 1000) - pieces.PROCESS_BYTES == 121_000
-    # 10 numbers of 2 bytes times 1.25.
-    assert pieces.one_piece_bytes(10, 1000, "openvino", "bfloat16") - pieces.PROCESS_BYTES == 34_000
 
 
 def test_off_and_always(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:

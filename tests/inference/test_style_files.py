@@ -104,7 +104,7 @@ def test_only_your_own_are_removed(folders: tuple[Path, Path], invert: Path) -> 
 # The sheet
 
 
-def test_sheet_by_hand() -> None:
+def test_sheets_by_hand() -> None:
     frames = [np.full((10, 80, 3), level, np.uint8) for level in (0, 100, 200)]
     sheet = draw_contact_sheet(list(zip(("photo", "a", "b"), frames, strict=True)), columns=2)
     # Margins of 24; names 24 high above each picture; 12 between; two columns, two rows.
@@ -114,9 +114,6 @@ def test_sheet_by_hand() -> None:
     assert (sheet[94:104, 24:104] == 200).all()
     assert (sheet[94:104, 116:196] == 255).all()
     assert sheet[24:48, 24:104].min() < 128  # a name
-
-
-def test_wide_and_high_pictures_leave_no_gaps_below_them() -> None:
     frames = [np.full(size, level, np.uint8) for size, level in (((10, 80, 3), 0), ((50, 40, 3), 100))]
     sheet = draw_contact_sheet([("", frame) for frame in frames for _ in range(2)], columns=2)
     assert sheet.shape == (24 + 34 + 12 + 74 + 24, 24 + 80 + 12 + 80 + 24, 3)  # each row as high as its pictures

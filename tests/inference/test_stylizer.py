@@ -35,12 +35,9 @@ def test_size_is_kept(invert: Path, size: tuple[int, int]) -> None:
     assert Stylizer(invert, provider="cpu")(frame).shape == frame.shape
 
 
-def test_batch_is_painted_picture_by_picture(invert: Path) -> None:
+def test_batches_and_views(invert: Path) -> None:
     batch = np.stack([FRAME, FRAME[::-1]])
     np.testing.assert_array_equal(Stylizer(invert, provider="cpu")(batch), 255 - batch)
-
-
-def test_views_need_no_copy_by_the_caller(invert: Path) -> None:
     np.testing.assert_array_equal(
         Stylizer(invert, provider="cpu")(FRAME[::-1, ::2, ::-1]), 255 - FRAME[::-1, ::2, ::-1]
     )
@@ -63,15 +60,12 @@ def test_a_result_owns_its_memory(invert: Path) -> None:
     assert owner.flags.owndata
 
 
-def test_what_the_file_says_of_itself(invert: Path) -> None:
+def test_what_the_file_says_of_itself(invert: Path, write_network: Any) -> None:
     stylizer = Stylizer(invert, provider="cpu")
     assert stylizer.style == "inverted"
     assert stylizer.metadata["licence"] == "MIT"
     assert stylizer.path == invert
     assert stylizer.styles == 1
-
-
-def test_style_is_called_like_its_file_where_it_says_nothing(write_network: Any) -> None:
     assert Stylizer(write_network(name="dots.onnx"), provider="cpu").style == "dots"
 
 
@@ -89,6 +83,11 @@ def test_closed_stylizer_says_so(invert: Path) -> None:
         stylizer(FRAME)
     with pytest.raises(StyleError, match="closed"):
         stylizer(FRAME)
+    with Stylizer(invert, provider="cpu") as stylizer:
+        stream = stylizer.stream([FRAME, FRAME])
+        next(stream)
+    with pytest.raises(StyleError, match="closed"):
+        next(stream)
 
 
 # Networks with more inputs
@@ -140,17 +139,14 @@ def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> Non
     assert Stylizer(write_network(MIX), provider="cpu")(FRAME)[0, 0, 0] == 101  # sqrt(20^2 + 100^2) = 101.98
 
 
-def test_weights_that_do_not_fit(write_network: Any) -> None:
-    stylizer = Stylizer(write_network(MIX), provider="cpu")
+def test_weights_that_do_not_fit(write_network: Any, invert: Path) -> None:
+    stylizer = Stylizer(write_network(MIX, name="mix.onnx"), provider="cpu")
     for weights in ((1, 0, 0), (0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)):
         with pytest.raises(SettingError, match="expected 2 numbers from 0 on, not all 0, for 1, 2"):
             stylizer(FRAME, style_weights=weights)
     for strength in (float("nan"), -0.1, 1.6):
         with pytest.raises(SettingError, match=r"expected 0 \(the photo\) to 1 \(the full style\), 1.5 at most"):
             stylizer(FRAME, strength=strength)
-
-
-def test_weights_for_a_network_of_one_style(invert: Path) -> None:
     with pytest.raises(SettingError, match="knows one style"):
         Stylizer(invert, provider="cpu")(FRAME, style_weights=(1,))
 
@@ -312,11 +308,3 @@ def test_stream_passes_weights_and_strength_on(write_network: Any) -> None:
     stylizer = Stylizer(write_network(MIX), provider="cpu")
     (painted,) = stylizer.stream([FRAME], style_weights=(0, 1), strength=0.5)
     assert painted[0, 0, 0] == 100
-
-
-def test_stream_of_a_closed_stylizer(invert: Path) -> None:
-    with Stylizer(invert, provider="cpu") as stylizer:
-        stream = stylizer.stream([FRAME, FRAME])
-        next(stream)
-    with pytest.raises(StyleError, match="closed"):
-        next(stream)

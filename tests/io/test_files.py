@@ -41,12 +41,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_creates_folders_and_replaces(tmp_path: Path) -> None:
+def test_a_write_creates_folders_replaces_and_takes_the_longest_name(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "result.bin"
     write_atomically(path, b"one")
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(path.parent.iterdir()) == [path]
+    path = tmp_path / ("n" * 251 + ".png")
+    write_atomically(path, b"one")
+    assert path.read_bytes() == b"one"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such permissions")
@@ -63,12 +66,9 @@ def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_atomically(tmp_path / "a" / "result.bin", b"one")
-
-
-def test_the_longest_name_that_fits_can_be_written(tmp_path: Path) -> None:
-    path = tmp_path / ("n" * 251 + ".png")
-    write_atomically(path, b"one")
-    assert path.read_bytes() == b"one"
+    (tmp_path / "run").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"run: cannot be written to \("), alone_in(tmp_path / "run"):
+        pass
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one_never_a_part(tmp_path: Path) -> None:
@@ -150,12 +150,6 @@ def test_a_folder_is_locked_for_others_and_left_clean(tmp_path: Path) -> None:
     assert said == 2 * [f"{folder}: another fastnst is writing there at this moment; choose another"]
     second()
     assert said[2:] == ["in"]
-
-
-def test_a_file_in_place_of_a_folder_to_lock_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "run").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"run: cannot be written to \("), alone_in(tmp_path / "run"):
-        pass
 
 
 def test_only_ordinary_files_up_to_a_size_are_read(tmp_path: Path) -> None:
@@ -252,9 +246,10 @@ def test_json_that_is_no_table(content: str, tmp_path: Path) -> None:
         read_table(tmp_path / "a.json", "remove it", InputError)
 
 
-def test_json_that_is_one(tmp_path: Path) -> None:
+def test_json_and_values_as_they_should_be(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": 1}')
     assert read_table(tmp_path / "a.json", "remove it") == {"a": 1}
+    check_kinds({"step": 3, "seconds": 2, "losses": [1]}, {"step": 0, "seconds": 0.0, "losses": [], "later": ""})
 
 
 @pytest.mark.parametrize(
@@ -274,7 +269,3 @@ def test_json_that_is_one(tmp_path: Path) -> None:
 def test_values_of_another_kind(values: str) -> None:
     with pytest.raises((TypeError, ValueError)):
         check_kinds(json.loads(values), {"step": 0, "seconds": 0.0, "losses": []})
-
-
-def test_values_of_their_kind() -> None:
-    check_kinds({"step": 3, "seconds": 2, "losses": [1]}, {"step": 0, "seconds": 0.0, "losses": [], "later": ""})

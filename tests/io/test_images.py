@@ -115,15 +115,12 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, upright: 
     np.testing.assert_array_equal(read_frame(tmp_path / "b.png"), upright)
 
 
-def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     # 257 is one level of 255; 128 is just short of half of it, 129 just above.
     values = np.array([[0, 128, 129, 257], [32768, 40000, 65406, 65535]])
     png_16_bit(tmp_path / "a.png", values, colour_type=0)
     expected = np.array([[0, 0, 1, 1], [128, 156, 254, 255]], np.uint8)
     np.testing.assert_array_equal(read_frame(tmp_path / "a.png"), np.repeat(expected[..., None], 3, axis=2))
-
-
-def test_16_bit_rgb(tmp_path: Path) -> None:
     png_16_bit(tmp_path / "a.png", PIXELS.astype(np.uint16) * 257, colour_type=2)
     np.testing.assert_array_equal(read_frame(tmp_path / "a.png"), PIXELS)
 
@@ -149,22 +146,19 @@ def test_float_tiff_finds_its_white(tmp_path: Path, values: list[list[float]], l
     np.testing.assert_array_equal(read_frame(tmp_path / "a.tif")[0, :, 2], levels)
 
 
-def test_alpha_stands_beside_the_colours(tmp_path: Path) -> None:
+def test_alpha_stands_beside_colours_and_grey(tmp_path: Path) -> None:
     alpha = np.array([[4, 128, 255], [1, 2, 3]], np.uint8)
     Image.fromarray(np.dstack((PIXELS, alpha))).save(tmp_path / "a.png")
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.frame, PIXELS)
     np.testing.assert_array_equal(picture.alpha, alpha)
-
-
-def test_grey_with_alpha(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[7, 255], [200, 9]]], np.uint8)).save(tmp_path / "a.png")
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.frame, [[[7, 7, 7], [200, 200, 200]]])
     np.testing.assert_array_equal(picture.alpha, [[255, 9]])
 
 
-def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
+def test_palettes(tmp_path: Path) -> None:
     indexed = Image.new("P", (2, 1))
     indexed.putpalette([255, 0, 0, 0, 0, 255])
     indexed.putpixel((1, 0), 1)
@@ -172,9 +166,6 @@ def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.frame, [[[255, 0, 0], [255, 0, 0]]])  # blue is hidden
     np.testing.assert_array_equal(picture.alpha, [[255, 0]])
-
-
-def test_palette_without_transparency_has_no_alpha(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).quantize(6).save(tmp_path / "a.png")
     assert read_picture(tmp_path / "a.png").alpha is None
     assert np.abs(read_frame(tmp_path / "a.png").astype(int) - PIXELS).max() <= 8
@@ -348,11 +339,6 @@ def test_words_for_an_error_are_one_short_line() -> None:
     assert reason(PermissionError(errno.EACCES, "Permission denied")) == "cannot be read (Permission denied)"
 
 
-def test_frame_shows_transparent_parts_as_white(tmp_path: Path) -> None:
-    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_frame(tmp_path / "a.png"), np.full((2, 2, 3), 255))
-
-
 # Files that are no pictures
 
 
@@ -469,10 +455,12 @@ def test_without_alpha_in_the_format_it_lies_over_white(tmp_path: Path, suffix: 
     assert np.abs(picture.frame.astype(int) - 191).max() <= 1  # 255 * (1 - 64 / 255)
 
 
-def test_over_white_by_hand() -> None:
+def test_transparent_parts_lie_over_white(tmp_path: Path) -> None:
     frame = np.array([[[0, 100, 255], [10, 20, 30]]], np.uint8)
     alpha = np.array([[51, 255]], np.uint8)  # a fifth, and all
     np.testing.assert_array_equal(over_white(frame, alpha), [[[204, 224, 255], [10, 20, 30]]])
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.png"), np.full((2, 2, 3), 255))
 
 
 def test_jpeg_keeps_colour_at_full_resolution(tmp_path: Path) -> None:
@@ -557,22 +545,16 @@ def test_write_cut_off_by_the_system(tmp_path: Path) -> None:
 # Sizes
 
 
-def test_fit_long_side_by_hand() -> None:
+def test_sizes_by_hand() -> None:
     assert fit_long_side((480, 640), 320) == (240, 320)
     assert fit_long_side((2000, 7), 100) == (100, 1)  # never nothing
     assert fit_long_side((10, 20), 40) == (20, 40)
-
-
-def test_resize_frame_of_colour_and_alpha() -> None:
     assert resize_frame(PIXELS, (4, 9)).shape == (4, 9, 3)
     assert resize_frame(PIXELS[..., 0], (4, 9)).shape == (4, 9)
     assert resize_frame(PIXELS, (2, 3)) is PIXELS
     assert resize_long_side(PIXELS, 6).shape == (4, 6, 3)
     flat = np.full((8, 8, 3), 77, np.uint8)
     np.testing.assert_array_equal(resize_frame(flat, (3, 5)), np.full((3, 5, 3), 77))
-
-
-def test_resize_long_side_keeps_the_shape() -> None:
     wide = np.full((48, 64, 3), 77, np.uint8)
     assert resize_long_side(wide, 32).shape == (24, 32, 3)
     assert resize_long_side(wide.swapaxes(0, 1), 128).shape == (128, 96, 3)

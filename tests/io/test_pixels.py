@@ -17,11 +17,12 @@ def disc(side: int, hidden: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarra
     return frame, alpha
 
 
-def test_hidden_colors_take_those_beside_them_by_hand() -> None:
+def test_hidden_colors_take_those_beside_them_or_white_by_hand() -> None:
     frame = np.array([[[10, 20, 30], [1, 2, 3], [9, 9, 9]]], np.uint8)
     filled = fill_hidden(frame, np.array([[200, 0, 0]], np.uint8))
     np.testing.assert_array_equal(filled, [[[10, 20, 30]] * 3])
     assert frame[0, 1].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(fill_hidden(np.zeros((3, 2, 3), np.uint8), np.zeros((3, 2), np.uint8)), 255)
 
 
 def test_visible_colors_stay() -> None:
@@ -29,10 +30,6 @@ def test_visible_colors_stay() -> None:
     filled = fill_hidden(frame, alpha)
     np.testing.assert_array_equal(filled, np.full_like(frame, 1) * np.array([255, 220, 0], np.uint8))
     assert fill_hidden(frame, np.full_like(alpha, 1)) is frame
-
-
-def test_nothing_visible_is_white() -> None:
-    np.testing.assert_array_equal(fill_hidden(np.zeros((3, 2, 3), np.uint8), np.zeros((3, 2), np.uint8)), 255)
 
 
 def test_equal_visible_pixels_are_equal_pictures(tmp_path: Path) -> None:

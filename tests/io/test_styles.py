@@ -74,7 +74,7 @@ def test_no_styles_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         find_style("starry")
 
 
-def test_bundled_folder_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_came_with_a_wheel_and_with_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "fastnst"
     package.mkdir()
     monkeypatch.setattr(styles, "__file__", str(package / "io" / "styles.py"))
@@ -84,16 +84,6 @@ def test_bundled_folder_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch
     (package / "weights").mkdir()
     assert styles.bundled_styles_folder() == package / "exports"
     assert styles.bundled_models() == package / "weights"
-
-
-def test_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FASTNST_STYLES", raising=False)
-    assert styles.user_styles_folder().parts[-2:] == ("fastnst", "styles")
-    monkeypatch.setenv("FASTNST_STYLES", "~/mine")
-    assert styles.user_styles_folder() == Path.home() / "mine"
-
-
-def test_sample_picture_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "fastnst"
     monkeypatch.setattr(styles, "__file__", str(package / "io" / "styles.py"))
     assert styles.sample_picture() is None
@@ -101,3 +91,10 @@ def test_sample_picture_of_a_wheel_and_of_a_checkout(tmp_path: Path, monkeypatch
         (place / "data" / "content").mkdir(parents=True)
         (place / "data" / "content" / "harbour.jpg").touch()
         assert styles.sample_picture() == place / "data" / "content" / "harbour.jpg"
+
+
+def test_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTNST_STYLES", raising=False)
+    assert styles.user_styles_folder().parts[-2:] == ("fastnst", "styles")
+    monkeypatch.setenv("FASTNST_STYLES", "~/mine")
+    assert styles.user_styles_folder() == Path.home() / "mine"

@@ -48,21 +48,15 @@ def test_matrices_are_per_image(features: Tensor) -> None:
         assert_close(matrix(features)[1:], matrix(features[1:]))
 
 
-def test_gram_matrix_ignores_where_pixels_are(features: Tensor) -> None:
+def test_gram_matrix_ignores_where_pixels_are_and_how_many(features: Tensor) -> None:
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
     moved = features.flatten(2)[..., order].unflatten(2, (4, 5))
     assert_close(gram_matrix(moved), gram_matrix(features))
-
-
-def test_gram_matrix_ignores_image_size(features: Tensor) -> None:
     assert_close(gram_matrix(features.tile(1, 1, 3, 2)), gram_matrix(features))
 
 
-def test_covariance_ignores_an_added_constant(features: Tensor) -> None:
+def test_gram_matrix_is_covariance_which_ignores_an_added_constant_and_means(features: Tensor) -> None:
     assert_close(covariance_matrix(features + 7), covariance_matrix(features))
-
-
-def test_gram_matrix_is_covariance_and_means(features: Tensor) -> None:
     mean = features.mean(dim=(2, 3))
     assert_close(gram_matrix(features), covariance_matrix(features) + mean[:, :, None] * mean[:, None, :])
 
@@ -76,24 +70,15 @@ def test_relative_error_by_hand() -> None:
     # The reference's energy is 9 + 1 = 10; it serves both images of the batch.
     given = torch.tensor([[1.0, 2.0], [0.0, 5.0]])
     assert_close(relative_error(given, torch.tensor([[3.0, 1.0]])), torch.tensor([0.5, 2.5]))
-
-
-def test_relative_error_divides_each_image_by_its_own_reference() -> None:
     given, reference = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     assert_close(relative_error(given, reference), torch.tensor([1.0, 0.25]))
 
 
-def test_relative_error_is_free_of_scale(features: Tensor) -> None:
+def test_relative_error_is_free_of_scale_one_for_nothing_and_finite_for_a_flat_reference(features: Tensor) -> None:
     reference = features.flip(0)
     assert_close(relative_error(features * 30, reference * 30), relative_error(features, reference))
-
-
-def test_relative_error_of_nothing_is_one_and_of_itself_zero(features: Tensor) -> None:
     assert_close(relative_error(torch.zeros_like(features), features), torch.ones(2, dtype=torch.float64))
     assert relative_error(features, features).tolist() == [0, 0]
-
-
-def test_relative_error_against_a_flat_reference_is_finite() -> None:
     flat = torch.zeros(1, 2, 3, 4)
     assert relative_error(flat, flat).item() == 0
     # A mean square of 1 over epsilon = 1e-8.
@@ -107,15 +92,12 @@ def test_total_variation_by_hand() -> None:
     assert total_variation(image, "squared").tolist() == [4 + 16 + 36 + 4 + 1 + 25 + 1]
 
 
-def test_total_variation_of_a_checkerboard_is_the_number_of_differences() -> None:
+def test_total_variation_of_checkerboards() -> None:
     board = checkerboard(4, 7)
     # 3 channels of 4 * 6 count_differences across and 3 * 7 down.
     assert count_differences(board) == 3 * (24 + 21)
     for kind in ("l1", "squared"):
         assert total_variation(board, kind).tolist() == [135]
-
-
-def test_total_variation_forms_differ_on_half_steps() -> None:
     board = checkerboard(2, 2) / 2
     assert total_variation(board, "l1").tolist() == [3 * 4 * 0.5]
     assert total_variation(board, "squared").tolist() == [3 * 4 * 0.25]
@@ -154,14 +136,11 @@ def test_checkerboard_pattern_by_hand() -> None:
     assert_close(checkerboard_loss(dots, 4), torch.tensor([((225 + 15) / 256 - 2 * 20 * (1.5 / 20) ** 2) / 16]))
 
 
-def test_checkerboard_pattern_leaves_slopes_alone() -> None:
+def test_checkerboard_pattern_is_nothing_for_slopes_and_for_what_does_not_repeat() -> None:
     across = torch.arange(40.0).expand(1, 3, 40, 40) / 100
     down = torch.arange(40.0)[:, None].expand(1, 3, 40, 40) / 50
     for period in (4, 8):
         assert_close(checkerboard_loss(across - down, period), torch.zeros(1), atol=1e-9, rtol=0)
-
-
-def test_checkerboard_pattern_is_nothing_for_what_does_not_repeat() -> None:
     assert_close(checkerboard_loss(torch.full((2, 3, 32, 32), 0.7), 4), torch.zeros(2))
     # Every 5 pixels: within five cells of 4 each place sees each phase once.
     bars = torch.zeros(1, 3, 40, 40)
@@ -169,13 +148,10 @@ def test_checkerboard_pattern_is_nothing_for_what_does_not_repeat() -> None:
     assert_close(checkerboard_loss(bars, 4), torch.zeros(1))
 
 
-def test_self_product_by_hand() -> None:
+def test_self_product_and_its_gradient_by_hand() -> None:
     # Channels a = (1, 2) and b = (3, 4): aa = 5, ab = 11, bb = 25.
     given = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])
     assert_close(self_product(given), torch.tensor([[[5.0, 11.0], [11.0, 25.0]]]))
-
-
-def test_its_gradient_by_hand() -> None:
     # Of the entry (a, b) alone: b's values for a, a's for b.
     given = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], requires_grad=True)
     self_product(given)[0, 0, 1].backward()

@@ -69,14 +69,11 @@ def test_computes_no_deeper_than_asked(image: Tensor) -> None:
     }
 
 
-def test_torchvision_normalization_by_hand() -> None:
+def test_normalizations_by_hand() -> None:
     pixel = torch.tensor([1.0, 0.5, 0.0]).view(1, 3, 1, 1)
     found = constant_network(["conv1_1"])(pixel)["conv1_1"].flatten()[:4]
     # (1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0 - 0.406) / 0.225.
     assert_close(found, torch.tensor([2.248908, 0.196429, -1.804444, -2.248908]))
-
-
-def test_caffe_normalization_by_hand() -> None:
     pixel = torch.tensor([1.0, 0.2, 0.0]).view(1, 3, 1, 1)
     found = constant_network(["conv1_1"], "caffe")(pixel)["conv1_1"].flatten()[:4]
     # 255 - 123.68, 51 - 116.779, 0 - 103.939: red first, not divided.
@@ -115,14 +112,11 @@ def test_leaves_the_image_alone(image: Tensor) -> None:
     assert_close(image, before, rtol=0, atol=0)
 
 
-def test_unknown_layer_names_the_nearest() -> None:
+def test_unknown_layers_name_the_nearest_and_none_is_an_error() -> None:
     with pytest.raises(SettingError, match="vgg16 has no layer 'relu5_4'; did you mean 'relu"):
         VGGFeatures("vgg16", ["relu5_4"])
     with pytest.raises(SettingError, match="vgg19 has no layer 'conv42'; did you mean 'conv4_2'"):
         check_layers("vgg19", ["relu1_1", "conv42"])
-
-
-def test_no_layer_is_an_error() -> None:
     with pytest.raises(SettingError, match="at least one layer"):
         VGGFeatures("vgg19", [])
 
@@ -135,21 +129,15 @@ def test_smallest_side_is_just_enough() -> None:
         network(torch.rand(1, 3, 3, 9))
 
 
-def test_missing_weight_is_named() -> None:
+def test_weights_that_do_not_fit_are_named() -> None:
     network = VGGFeatures("vgg19", ["relu1_2"])
     state = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     with pytest.raises(WeightsError, match=r"features\.2\.weight \(conv1_2\) is missing, expected \(64, 64, 3, 3\)"):
         network.load_torchvision(state)
-
-
-def test_damaged_weight_is_named() -> None:
     state = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.zeros(64)}
     state["features.0.weight"][5, 1, 1, 1] = float("nan")
     with pytest.raises(WeightsError, match=r"features.0.weight \(conv1_1\) has values that are no finite numbers"):
         VGGFeatures("vgg19", ["conv1_1"]).load_torchvision(state)
-
-
-def test_weight_of_another_shape_is_named() -> None:
     network = VGGFeatures("vgg19", ["relu1_1"])
     state = {"features.0.weight": torch.zeros(64, 1, 3, 3), "features.0.bias": torch.zeros(64)}
     with pytest.raises(WeightsError, match=r"features\.0\.weight \(conv1_1\) has shape \(64, 1, 3, 3\)"):

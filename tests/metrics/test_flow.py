@@ -30,20 +30,14 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 # Files
 
 
-def test_read_flow_by_hand(tmp_path: Path) -> None:
+def test_read_flow_by_hand_and_as_opencv_writes_it(tmp_path: Path) -> None:
     # Two columns, one row: the pixels move by (1, -2) and (0.5, 4).
     file = tmp_path / "by_hand.flo"
     file.write_bytes(b"PIEH" + struct.pack("<ii", 2, 1) + struct.pack("<4f", 1, -2, 0.5, 4))
     assert read_flow(file).tolist() == [[[1, -2], [0.5, 4]]]
-
-
-def test_read_flow_reads_what_opencv_writes(tmp_path: Path) -> None:
     flow = np.random.default_rng(0).normal(0, 3, (3, 5, 2)).astype(np.float32)
     cv2.writeOpticalFlow(str(tmp_path / "a.flo"), flow)
     np.testing.assert_array_equal(read_flow(tmp_path / "a.flo"), flow)
-
-
-def test_one_unknown_component_makes_the_pixel_unknown(tmp_path: Path) -> None:
     file = tmp_path / "unknown.flo"
     file.write_bytes(b"PIEH" + struct.pack("<ii", 2, 1) + struct.pack("<4f", 1.6e9, 0, 0.5, 4))
     flow = read_flow(file)
@@ -95,14 +89,11 @@ def test_warp_by_an_integer_shift_is_exact() -> None:
     assert inside.sum() == 18 * 25
 
 
-def test_warp_of_a_still_scene_changes_nothing() -> None:
+def test_warp_leaves_a_still_scene_and_its_arguments_alone_and_what_is_unknown_out() -> None:
     frame = picture(9, 11)
     warped, inside = warp(frame, still(9, 11))
     np.testing.assert_array_equal(warped, frame)
     assert inside.all()
-
-
-def test_warp_leaves_out_what_is_unknown_and_does_not_change_its_arguments() -> None:
     frame, flow = picture(6, 8), still(6, 8)
     flow[2, 3] = np.nan
     kept = frame.copy(), flow.copy()

@@ -57,12 +57,9 @@ def test_figures_by_hand() -> None:
     assert figures.centred == pytest.approx((0.75 + 0) / 2)
 
 
-def test_a_photo_is_no_distance_from_itself() -> None:
+def test_photo_and_style_image_are_no_distance_from_themselves() -> None:
     photo = METRICS.measure(PHOTO)
     assert METRICS.compare(photo, photo, METRICS.measure(STYLE)).content == 0
-
-
-def test_the_style_image_is_no_distance_from_itself() -> None:
     figures = METRICS.compare(METRICS.measure(STYLE), METRICS.measure(PHOTO), METRICS.measure(STYLE))
     assert (figures.style, figures.centred) == (0, 0)
 
@@ -138,13 +135,10 @@ def network() -> AlexNetFeatures:
     return built
 
 
-def test_ssim_of_flat_pictures_by_hand() -> None:
+def test_ssim_by_hand() -> None:
     a, b = np.full((12, 12, 3), 100, np.uint8), np.full((12, 12, 3), 50, np.uint8)
     # No variance: only luminance counts, (2 a b + C1) / (a^2 + b^2 + C1) with C1 = 2.55^2.
     assert ssim(a, b) == pytest.approx((2 * 100 * 50 + 2.55**2) / (100**2 + 50**2 + 2.55**2))
-
-
-def test_ssim_with_itself_is_one() -> None:
     assert ssim(PICTURE, PICTURE) == pytest.approx(1)
 
 
@@ -254,12 +248,9 @@ def test_weights_come_from_a_file_or_the_environment(weights: Path, monkeypatch:
     assert load_alexnet_metrics()[1] == provenance
 
 
-def test_weights_file_that_is_not_there(tmp_path: Path) -> None:
+def test_weights_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none.safetensors: no such file; expected AlexNet and LPIPS"):
         load_alexnet(tmp_path / "none.safetensors")
-
-
-def test_weights_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "text.safetensors"
     path.write_text("no weights")
     with pytest.raises(WeightsError, match=r"text.safetensors: not a readable safetensors file"):

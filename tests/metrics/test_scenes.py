@@ -78,7 +78,7 @@ def test_a_motion_that_leaves_the_picture_is_refused() -> None:
         moving_scene("ramp", ramp(80, 100), Motion("move", shift=(3, 0)), frames=6, long_side=80)
 
 
-def test_noise_has_the_strength_asked_for_and_is_new_in_each_frame() -> None:
+def test_noise_has_the_strength_asked_for_and_is_that_of_its_seed() -> None:
     grey = np.full((60, 80, 3), 128, np.uint8)
     scene = noisy_scene("grey", grey, frames=3, long_side=80)
     # Rounding to whole levels adds 1/12: sqrt(4 + 1/12) = 2.02.
@@ -87,9 +87,6 @@ def test_noise_has_the_strength_asked_for_and_is_new_in_each_frame() -> None:
     assert difference.std() == pytest.approx(2.02 * np.sqrt(2), rel=0.03)
     assert not scene.flows[0].any()
     assert scene.visible[0].all()
-
-
-def test_noise_is_the_same_for_the_same_seed_only() -> None:
     grey = np.full((20, 20, 3), 128, np.uint8)
     first, again = (noisy_scene("grey", grey, frames=2, long_side=20, seed=1) for _ in range(2))
     other = noisy_scene("grey", grey, frames=2, long_side=20, seed=2)

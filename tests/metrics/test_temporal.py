@@ -63,21 +63,15 @@ def test_warp_error_by_hand() -> None:
     second[0, 0, 0], second[0, 1] = 151, 255
     visible = np.array([[True, False]])
     assert warp_error(first, second, still(1, 2), visible) == pytest.approx(0.04 / 3)
-
-
-def test_warp_error_follows_the_flow() -> None:
     # The second frame's (20, 40, 60) come from one pixel to the right; the last pixel leaves the frame.
     first, second = grey(1, 3), grey(1, 3)
     first[0, :, 0], second[0, :, 0] = (20, 40, 60), (99, 20, 40)
     flow = np.full((1, 3, 2), (1, 0), np.float32)
     assert warp_error(first, second, flow, np.ones((1, 3), bool)) == 0
-
-
-def test_an_error_without_pixels_to_compare_is_not_a_number() -> None:
     assert math.isnan(warp_error(grey(2, 2), grey(2, 2), still(2, 2), np.zeros((2, 2), bool)))
 
 
-def test_measure_by_hand() -> None:
+def test_error_and_variance_within_frames_by_hand() -> None:
     # Frames of red 0, 51, 153 and half the pixels 0 in green and blue of the last: steps of 0.2 and 0.4 in one
     # color of three; the variance is 0 in each frame, for each has one color only.
     frames = [grey(2, 2, 0) for _ in range(3)]
@@ -86,9 +80,6 @@ def test_measure_by_hand() -> None:
     error, variance = measure(scene, frames)
     assert error == pytest.approx((0.04 + 0.16) / 2 / 3)
     assert variance == 0
-
-
-def test_the_variance_is_within_frames_by_hand() -> None:
     # Green is 0 and 255 in equal parts: variance 1/4 in one color of three; the other frame is flat.
     striped = grey(2, 2, 0)
     striped[0, :, 1] = 255
@@ -252,21 +243,15 @@ def test_flow_pairs_are_found_by_the_names_of_their_data_sets(tmp_path: Path) ->
         assert scene.visible[0].mean() > 0.7
 
 
-def test_a_flow_without_its_frames_is_named(tmp_path: Path) -> None:
+def test_flows_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no .flo file"):
+        read_flow_scenes(tmp_path)
     write_pair(tmp_path, ("7-img0.png", "7-img2.png", "7-gt.flo"))
     with pytest.raises(InputError, match=r"7-gt.flo: its frames are not beside it"):
         read_flow_scenes(tmp_path)
-
-
-def test_a_flow_of_another_size_is_named(tmp_path: Path) -> None:
     write_pair(tmp_path, ("7-img0.png", "7-img1.png", "7-gt.flo"))
     cv2.writeOpticalFlow(str(tmp_path / "7-gt.flo"), still(40, 61))
     with pytest.raises(InputError, match=r"7-gt.flo: its size"):
-        read_flow_scenes(tmp_path)
-
-
-def test_a_folder_without_flows_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no .flo file"):
         read_flow_scenes(tmp_path)
 
 

@@ -61,7 +61,7 @@ def run(path: Path, frame: np.ndarray) -> np.ndarray:
     return result
 
 
-def test_contract_names_types_and_opset(exported: Path) -> None:
+def test_contract_names_types_opset_and_metadata(exported: Path) -> None:
     graph = onnx.load(exported)
     assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 18)]
     (frame,), (stylized,) = graph.graph.input, graph.graph.output
@@ -71,9 +71,6 @@ def test_contract_names_types_and_opset(exported: Path) -> None:
         assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         assert [dimension.dim_param for dimension in shape] == ["N", "H", "W", ""]
         assert shape[3].dim_value == 3
-
-
-def test_contract_metadata(exported: Path) -> None:
     metadata = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
     assert metadata["fastnst_format"] == "1"
     assert metadata["layout"] == "nhwc-uint8"

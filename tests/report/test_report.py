@@ -151,14 +151,13 @@ def test_markdown_names_the_plots_files(tmp_path: Path) -> None:
     assert "- **yes**: ours beats theirs (style)" in text
 
 
-def test_best_rows_leave_out_baselines_and_columns_without_a_side() -> None:
+def test_best_rows() -> None:
     assert best_rows(TABLE) == [set(), {0}, {0, 1}]
-
-
-def test_no_row_is_best_alone_or_where_all_are_alike() -> None:
     column = Column(title="a", better="lower")
     assert best_rows(Table([column], [Row("only", [1.0])])) == [set()]
     assert best_rows(Table([column], [Row("one", [1.0]), Row("two", [1.0])])) == [set()]
+    rows = [Row("far above", [1.3]), Row("below", [0.81]), Row("above", [1.19]), Row("baseline", [1.0], baseline=True)]
+    assert best_rows(Table([Column(title="contrast", digits=2, better="near 1")], rows)) == [{1, 2}]
 
 
 @pytest.mark.parametrize(
@@ -179,11 +178,6 @@ def test_cells_as_text(cell: float | str | Interval | None, text: str) -> None:
 
 def test_json_has_no_undefined_numbers() -> None:
     assert json.loads(to_json({"a": [math.nan, 1.5], "b": (2,)})) == {"a": [None, 1.5], "b": [2]}
-
-
-def test_best_is_what_lies_nearest_to_one() -> None:
-    rows = [Row("far above", [1.3]), Row("below", [0.81]), Row("above", [1.19]), Row("baseline", [1.0], baseline=True)]
-    assert best_rows(Table([Column(title="contrast", digits=2, better="near 1")], rows)) == [{1, 2}]
 
 
 def test_nothing_that_is_shown_can_be_markup(tmp_path: Path) -> None:
@@ -215,28 +209,19 @@ def test_nothing_that_is_shown_can_be_markup(tmp_path: Path) -> None:
     assert page.count("&lt;i x=") >= 25
 
 
-def test_interval_by_hand() -> None:
+def test_intervals_by_hand() -> None:
     # s = sqrt((1 + 0 + 1) / 2) = 1, t(2) = 4.3027, so the margin is 4.3027 / sqrt(3).
     interval = mean_interval([1.0, 2.0, 3.0])
     assert interval.mean == 2
     assert interval.margin == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
     assert (interval.low, interval.high, interval.count) == (2 - interval.margin, 2 + interval.margin, 3)
-
-
-def test_one_value_has_no_bounds() -> None:
     assert mean_interval([0.5]).margin == math.inf
-
-
-def test_equal_values_leave_no_doubt() -> None:
     assert mean_interval([0.25] * 5).margin == 0
 
 
 def test_paired_interval_sees_a_constant_lead_through_any_spread() -> None:
     interval = paired_interval([1.0, 11.0, 101.0], [2.0, 12.0, 102.0])
     assert (interval.mean, interval.margin) == (-1, 0)
-
-
-def test_paired_interval_wants_as_many() -> None:
     with pytest.raises(ValueError, match="zip"):
         paired_interval([1.0], [1.0, 2.0])
 

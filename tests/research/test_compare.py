@@ -71,15 +71,12 @@ def comparison(totals: dict[int, float], fast: float, step_s: float = 2.0, fast_
 # Figures, by hand
 
 
-def test_the_first_match_is_the_first_step_at_or_below_the_fast_total() -> None:
+def test_first_match_speed_up_and_judged_steps_by_hand() -> None:
     found = comparison({1: 5, 2: 3, 4: 2, 8: 1}, fast=2).matched
     assert found is not None
     assert (found.step, found.elapsed_s) == (4, 8)
     assert comparison({1: 5, 2: 3}, fast=2.9).matched is None
     assert comparison({1: 5, 2: 3}, fast=6).matched == CurvePoint(1, 2.0, losses(5))
-
-
-def test_speed_up_by_hand() -> None:
     made = comparison({1: 5, 100: 1}, fast=2)
     made = dataclasses.replace(made, curve=[made.curve[0], CurvePoint(100, 150.0, losses(1))])
     # 100 steps took 150 s; 300 were not run: 300 times the median step of 2 s.
@@ -87,9 +84,6 @@ def test_speed_up_by_hand() -> None:
     assert made.speed_up(100) == 300
     assert made.exact_s(300) == 600
     assert made.speed_up(300) == 1200
-
-
-def test_at_finds_judged_steps_only() -> None:
     made = comparison({1: 5, 4: 2}, fast=2)
     assert made.at(4) == made.curve[1]
     assert made.at(3) is None

@@ -111,7 +111,7 @@ def test_blend_goes_from_one_style_to_the_next(given: Given) -> None:
         plan_of("blend", replace(given, styles=given.styles[:1]))
 
 
-def test_masks_are_given_or_asked_for(given: Given) -> None:
+def test_masks_are_given_or_asked_for_and_drop_no_photo_unsaid(given: Given) -> None:
     _, cells = plan_of("masks", given).rows[0]
     plain, bare, guarded = (cell.job for cell in cells[-3:])
     assert plain.content_mask is None
@@ -120,19 +120,13 @@ def test_masks_are_given_or_asked_for(given: Given) -> None:
     assert (bare.settings.mask_guard, guarded.settings.mask_guard) == (0.0, given.settings.mask_guard)
     with pytest.raises(InputError, match="bridge, waves: this study wants --content-mask and --style-mask"):
         plan_of("masks", replace(given, photos=[replace(given.photos[0], mask=None)], styles=given.styles[:1]))
-
-
-def test_masks_drop_no_photo_unsaid(given: Given) -> None:
     with pytest.raises(InputError, match=r"as many styles as photos, .* given are 2 photos and 1 styles"):
         plan_of("masks", replace(given, styles=given.styles[:1]))
 
 
-def test_library_wants_a_network(given: Given) -> None:
+def test_library_wants_a_network_and_ends_with_all_styles_in_one_picture(given: Given) -> None:
     with pytest.raises(InputError, match="this study wants --trained-style"):
         STUDIES["library"](given)
-
-
-def test_library_ends_with_all_styles_in_one_picture(given: Given) -> None:
     rows = plan_of("library", given).rows
     assert [label for label, _ in rows[-2:]] == ["bridge, waves + scream", "cat, waves + scream"]
     last = rows[-1][1][-1].job

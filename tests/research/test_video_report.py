@@ -42,7 +42,7 @@ def cell(table: Table, line: int, column: int) -> Interval:
     return found
 
 
-def test_excess_table_by_hand() -> None:
+def test_tables_by_hand_with_the_floor_as_baseline() -> None:
     table = excess_table(ROWS)
     assert [column.title for column in table.columns] == ["clip", "noise"]
     assert [line.label for line in table.rows] == ["a", "b"]
@@ -51,9 +51,6 @@ def test_excess_table_by_hand() -> None:
     assert cell(table, 0, 0).count == 2
     assert cell(table, 1, 0).mean == pytest.approx(0.1)
     assert cell(table, 0, 1).mean == pytest.approx(0.05)
-
-
-def test_error_table_by_hand_with_the_floor_as_baseline() -> None:
     table = error_table(ROWS)
     assert cell(table, 0, 0).mean == pytest.approx(32)
     assert [line.baseline for line in table.rows] == [False, False, True]

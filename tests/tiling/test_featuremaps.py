@@ -62,13 +62,10 @@ def test_bands_above_are_given_back_in_the_last_pass(folder: Path | None) -> Non
         np.testing.assert_array_equal(kept.read(5, 9, 0, 1), values()[:, 5:9, :1])
 
 
-def test_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_file_leaves_nothing_behind_and_needs_its_folder(tmp_path: Path) -> None:
     with FeatureMap(2, EDGES, WIDTH, tmp_path) as kept:
         fill(kept)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot keep what is needed between passes"):
         FeatureMap(2, EDGES, WIDTH, tmp_path / "missing")
 

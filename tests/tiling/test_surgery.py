@@ -42,16 +42,13 @@ def draw(seed: int, height: int = 83, width: int = 121) -> Frame:
     return blocks.repeat(9, 0).repeat(9, 1)[None, :height, :width]
 
 
-def test_moments_by_hand() -> None:
+def test_moments_by_hand_and_far_from_zero() -> None:
     # Channel a: 1, 2, 3, 6 (mean 3, variance 3.5); channel b: 10 four times. Shifts 2 and 9.
     moments = Moments(np.array([2.0, 9.0]))
     moments.add(3, [-1 + 0 + 1, 3], [1 + 0 + 1, 3])
     moments.add(1, [4, 1], [16, 1])
     np.testing.assert_array_equal(moments.mean(), [3, 10])
     np.testing.assert_array_equal(moments.variance(), [3.5, 0])
-
-
-def test_moments_far_from_zero() -> None:
     values = 1e6 + np.random.default_rng(0).normal(0, 1e-3, (2, 500))
     moments = Moments(np.array([1e6]))
     for tile in values:
@@ -159,15 +156,12 @@ SHARE = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[N] part, float[N] whole) => (float[N] share) { share = Div(part, whole) }"""
 
 
-def test_nan_is_an_error_and_no_black_tile() -> None:
+def test_parts_that_fail_or_give_nan_are_errors() -> None:
     part = Part(onnx.parser.parse_model(SHARE))
     feeds = {"part": np.array([3, 0], np.float32), "whole": np.array([4, 5], np.float32)}
     np.testing.assert_array_equal(part.run(feeds)["share"], np.array([0.75, 0], np.float32))
     with pytest.raises(StyleError, match=r"gave numbers that are none \(NaN\) on a part of this picture"):
         part.run(feeds | {"whole": np.zeros(2, np.float32)})
-
-
-def test_a_part_that_fails_says_so_in_one_line() -> None:
     with pytest.raises(InputError, match="a tile failed") as caught:
         Part(onnx.parser.parse_model(SHARE)).run({"part": np.zeros(2, np.float32), "whole": np.zeros(3, np.float32)})
     assert "\n" not in str(caught.value)

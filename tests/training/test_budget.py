@@ -30,35 +30,26 @@ def planned(left_s: float, per_pixel: float = 1e-5, **changes: object) -> Budget
     return plan_budget(settings, left_s, per_pixel, reserve_s=10)
 
 
-def test_plenty_of_time_leaves_crops_and_batch_alone() -> None:
+def test_crops_batches_and_steps_by_hand() -> None:
     # 2 pictures of 256^2 at 1e-5 s a pixel: 1.31 s a step, 600 of them 786 s.
     found = planned(810)
     assert (found.crop, found.batch, found.steps) == (256, 2, 610)
     assert found.step_s == pytest.approx(1.31072)
-
-
-def test_less_time_takes_the_largest_crops_that_leave_600_steps() -> None:
     # 224^2 x 2 is 1.00 s a step: 602 s; 192^2 x 2 is 0.74 s: 443 s.
     assert (planned(620).crop, planned(500).crop) == (224, 192)
     assert planned(500).steps == int(490 / (2 * 192**2 * 1e-5))
-
-
-def test_the_shortest_time_takes_single_small_pictures() -> None:
     found = planned(60)
     assert (found.crop, found.batch) == (128, 1)
     assert "too few" not in found.words("1m")
     assert "too few" in planned(20).words("20s")
+    assert planned(60, crop_size=96).crop == 96
+    assert planned(1e6, crop_size=200).crop == 200
 
 
 def test_where_a_batch_is_compared_it_stays_large_and_steps_are_fewer() -> None:
     # 200 steps of 3 pictures of 192^2 at 1e-5 s a pixel are 221 s, of 128^2 98 s.
     found = [planned(left_s, batch_size=3, statistics_over="batch") for left_s in (240, 110, 60, 12)]
     assert [(plan.crop, plan.batch) for plan in found] == [(192, 3), (128, 3), (128, 2), (128, 2)]
-
-
-def test_crops_are_never_larger_than_asked_for() -> None:
-    assert planned(60, crop_size=96).crop == 96
-    assert planned(1e6, crop_size=200).crop == 200
 
 
 def test_processes_still_share_the_batch() -> None:

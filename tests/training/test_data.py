@@ -108,9 +108,6 @@ def test_read_square_by_hand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(right, levels[:, 32:])
     np.testing.assert_array_equal(middle, levels[:, 16:48])
     np.testing.assert_array_equal(mirrored, levels[:, 16:48][:, ::-1])
-
-
-def test_read_square_zoom_leaves_out_what_is_beside(tmp_path: Path) -> None:
     # Zoom 2: the shorter side is two crops long, so a corner is one quarter of a square picture.
     levels = np.zeros((64, 64, 3), dtype=np.uint8)
     levels[32:, 32:] = 255
@@ -213,12 +210,15 @@ def test_sample_n_is_the_file_that_the_epochs_order_names(tmp_path: Path) -> Non
     assert shown == [*epoch_order(5, 4, 0), *epoch_order(5, 4, 1)]
 
 
-def test_framing_differs_between_samples_and_seeds_and_stays_in_range() -> None:
+def test_framings_differ_stay_in_range_and_leave_two_crops_of_three_as_they_are() -> None:
     framings = [draw_framing(seed, n) for seed in range(2) for n in range(200)]
     assert len(set(framings)) == 400
     assert all(1 <= framing.zoom <= 4 and 0 <= framing.across <= 1 for framing in framings)
     assert 150 < sum(framing.mirror for framing in framings) < 250
     assert np.std([framing.zoom for framing in framings]) > 0.05
+    kinds = [draw_framing(0, n).corruption.kind for n in range(1000)]
+    assert 620 < kinds.count("") < 720
+    assert min(kinds.count(kind) for kind in ("jpeg", "noise", "blur")) > 50
 
 
 def test_another_crop_shows_the_same_part_of_the_same_picture(tmp_path: Path) -> None:
@@ -241,12 +241,6 @@ def test_corrupted_crops_differ_but_show_the_same(photos: Path, kind: str) -> No
     assert 0.2 < np.abs(corrupted - clean).mean() < 30
     again = read_square(path, 64, Framing(corruption=Corruption(kind, amount), noise_seed=3))
     np.testing.assert_array_equal(again, corrupted)
-
-
-def test_two_crops_of_three_are_left_as_they_are() -> None:
-    kinds = [draw_framing(0, n).corruption.kind for n in range(1000)]
-    assert 620 < kinds.count("") < 720
-    assert min(kinds.count(kind) for kind in ("jpeg", "noise", "blur")) > 50
 
 
 def test_a_broken_file_gives_its_place_to_the_next_one(photos: Path) -> None:
@@ -302,15 +296,12 @@ def test_processes_share_the_sequence_of_one(photos: Path) -> None:
     assert torch.equal(torch.cat(shares, dim=1), alone)
 
 
-def test_unequal_shares_of_a_batch_by_hand() -> None:
+def test_unequal_shares_of_a_batch_by_hand_and_none_is_refused() -> None:
     assert [shared(10, 5, rank, 3) for rank in range(3)] == [(10, 2), (12, 2), (14, 1)]
     # The mean of 2, 4 | 6, 8 | 10 is 6; that of the means 3, 7, 10 is not.
     weights = [Processes(rank, 3).weight(share, 5) for rank, share in enumerate((2, 2, 1))]
     assert sum(weight * mean for weight, mean in zip(weights, (3, 7, 10), strict=True)) / 3 == pytest.approx(6)
     assert Processes(0, 2).weight(2, 4) == 1
-
-
-def test_a_batch_that_gives_a_process_no_picture_is_refused() -> None:
     check_shares(3, 3)
     with pytest.raises(SettingError, match="batch size 2: 3 processes train, and each needs a picture; give 3"):
         check_shares(2, 3)

@@ -21,15 +21,12 @@ def filled(value: float) -> TransformNet:
     return network
 
 
-def test_average_by_hand() -> None:
+def test_average_by_hand_is_a_copy_that_learns_nothing() -> None:
     average = start_ema(filled(0.0))
     update_ema(average, filled(1.0), 0.9, step=1)  # early: decay 2 / 11
     assert float(next(average.parameters())[0, 0, 0, 0]) == pytest.approx(9 / 11)
     update_ema(average, filled(2.0), 0.9, step=1000)
     assert float(next(average.parameters())[0, 0, 0, 0]) == pytest.approx(0.9 * 9 / 11 + 0.1 * 2)
-
-
-def test_the_average_is_a_copy_that_learns_nothing() -> None:
     network = filled(3.0)
     average = start_ema(network)
     assert not any(parameter.requires_grad for parameter in average.parameters())

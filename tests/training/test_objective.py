@@ -26,26 +26,24 @@ from fastnst.training.objective import (
 CPU = torch.device("cpu")
 
 
-def test_styles_take_turns() -> None:
+def test_what_networks_are_told_by_hand() -> None:
     told = draw_conditions(Conditions(3), 0, range(4, 9), CPU)
     assert told.styles.tolist() == [1, 2, 0, 1, 2]
     (weights,) = told.inputs
     assert_close(weights, torch.eye(3)[[1, 2, 0, 1, 2]])
     assert told.style_factors is None
-
-
-def test_a_plain_network_is_told_nothing() -> None:
     told = draw_conditions(PLAIN, 0, range(5), CPU)
     assert told.inputs == ()
     assert told.style_factors is None
-
-
-def test_strength_by_hand() -> None:
     told = same_conditions(Conditions(2, strength=True), 1, 1.5, 3, CPU)
     weights, strength = told.inputs
     assert_close(weights, torch.tensor([[0.0, 1.0]] * 3))
     assert_close(strength, torch.full((3, 1), 1.5))
     assert_close(told.style_factors, torch.full((3,), 2.25))
+    for step in range(6):
+        told = draw_step_conditions(Conditions(2, strength=True), 7, step, 3, CPU)
+        assert told.styles.tolist() == [step % 2] * 3
+        assert_close(told.strength, torch.full((3,), draw_strength(7, step)))
 
 
 def test_strengths_are_1_often_enough_and_uniform_otherwise() -> None:
@@ -56,13 +54,6 @@ def test_strengths_are_1_often_enough_and_uniform_otherwise() -> None:
     assert 1.49 < others.max() <= 1.5
     shares, _ = np.histogram(others, bins=5, range=(0, 1.5))
     assert np.abs(shares / len(others) - 0.2).max() < 0.03
-
-
-def test_of_a_step_all_pictures_are_told_the_same() -> None:
-    for step in range(6):
-        told = draw_step_conditions(Conditions(2, strength=True), 7, step, 3, CPU)
-        assert told.styles.tolist() == [step % 2] * 3
-        assert_close(told.strength, torch.full((3,), draw_strength(7, step)))
 
 
 def test_what_a_sample_is_told_depends_on_its_number_alone() -> None:
@@ -89,7 +80,7 @@ def images() -> Tensor:
     return 0.5 + 0.4 * torch.stack(waves).reshape(2, 3, 20, 24)
 
 
-def test_a_shift_by_whole_pixels_by_hand(images: Tensor) -> None:
+def test_motions_by_hand(images: Tensor) -> None:
     shift = moved(Motion("a", shift=(3, 1)), Motion("b", shift=(-2, 0)))
     after = shift(images)
     assert_close(after[0, :, 1:, 3:], images[0, :, :-1, :-3], atol=1e-5, rtol=0)
@@ -99,9 +90,6 @@ def test_a_shift_by_whole_pixels_by_hand(images: Tensor) -> None:
     assert seen.shape == (2, 1, 20, 24)
     assert seen.flatten(1).sum(1).tolist() == [19 * 21, 20 * 22]
     assert seen[0, 0, 1:, 3:].all()
-
-
-def test_a_zoom_keeps_the_middle_and_a_turn_is_clockwise() -> None:
     image = torch.zeros(1, 3, 21, 21)
     image[:, :, 10, 14] = 1  # four to the right of the middle
     turned = moved(Motion("turn", degrees=90), size=(21, 21))(image)

@@ -34,19 +34,13 @@ def rate(step: int, settings: TrainSettings) -> float:
     return Schedule(settings).learning_rate(pace.at(step, Clock()), pace.warm_up)
 
 
-def test_learning_rate_by_hand(settings: TrainSettings) -> None:
+def test_learning_rates_by_hand(settings: TrainSettings) -> None:
     assert rate(0, settings) == pytest.approx(1 / 50)
     assert rate(49, settings) == pytest.approx(1.0)
     assert rate(100, settings) == pytest.approx(0.5)  # half of the 100 steps after the warm-up
     assert 0 < rate(149, settings) < 1e-3
-
-
-def test_a_short_training_warms_up_all_the_way(settings: TrainSettings) -> None:
     short = dataclasses.replace(settings, steps=4)
     assert [rate(step, short) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-
-
-def test_a_constant_learning_rate_has_no_warm_up(settings: TrainSettings) -> None:
     constant = dataclasses.replace(settings, lr_schedule="constant", learning_rate=0.3)
     assert {rate(step, constant) for step in range(150)} == {0.3}
 
@@ -64,7 +58,17 @@ def test_what_is_polished_has_a_course_of_its_own(settings: TrainSettings) -> No
     assert Schedule(polished).fine_tunes(150 / 200)
 
 
-def test_small_crops_come_first(settings: TrainSettings) -> None:
+@pytest.mark.parametrize(("crop", "small"), [(256, 128), (192, 96), (224, 112), (160, 80), (96, 64), (64, 64)])
+def test_the_small_crop_is_half_the_side_in_steps_that_suit_every_network(
+    settings: TrainSettings, crop: int, small: int
+) -> None:
+    first = Schedule(dataclasses.replace(settings, crop_size=crop, progressive_resizing=0.5)).stage(0.0)
+    assert first == Stage(small, settings.batch_size)
+
+
+def test_small_crops_come_first_where_they_are_asked_for(settings: TrainSettings) -> None:
+    schedule = Schedule(settings)
+    assert schedule.stage(0.0) == schedule.stage(0.999) == Stage(settings.crop_size, settings.batch_size)
     settings = dataclasses.replace(
         settings, crop_size=192, batch_size=2, progressive_resizing=0.4, progressive_batch_size=6
     )
@@ -74,48 +78,23 @@ def test_small_crops_come_first(settings: TrainSettings) -> None:
     ] * 6
 
 
-@pytest.mark.parametrize(("crop", "small"), [(256, 128), (192, 96), (224, 112), (160, 80), (96, 64), (64, 64)])
-def test_the_small_crop_is_half_the_side_in_steps_that_suit_every_network(
-    settings: TrainSettings, crop: int, small: int
-) -> None:
-    first = Schedule(dataclasses.replace(settings, crop_size=crop, progressive_resizing=0.5)).stage(0.0)
-    assert first == Stage(small, settings.batch_size)
-
-
-def test_without_small_first_all_steps_are_alike(settings: TrainSettings) -> None:
-    schedule = Schedule(settings)
-    assert schedule.stage(0.0) == schedule.stage(0.999) == Stage(settings.crop_size, settings.batch_size)
-
-
-def test_steps_by_hand() -> None:
+def test_steps_and_time_by_hand() -> None:
     pace = StepSchedule(200)
     assert pace.warm_up == 0.25
     assert pace.at(50, Clock(elapsed_s=1e9)) == ScheduleProgress(0.25, 0.255, 200, finished=False)
     assert pace.at(200, Clock()).finished
-
-
-def test_time_by_hand() -> None:
     # 110 s, of which 10 are kept and 20 had gone before the first step: 80 s of steps.
     pace = TimeSchedule(110, 10)
     assert pace.at(0, Clock(20, 20, 2)) == ScheduleProgress(0.0, 0.025, 40, finished=False)
     half = pace.at(7, Clock(60, 20, 4))  # slower than planned: half the time, and ten more steps
     assert half == ScheduleProgress(0.5, 0.55, 17, finished=False)
-
-
-def test_a_step_that_would_not_fit_is_not_begun() -> None:
     pace = TimeSchedule(110, 10)
     assert not pace.at(5, Clock(96, 20, 4)).finished
     assert pace.at(5, Clock(97, 20, 4)).finished
-
-
-def test_one_step_is_made_however_short_the_time() -> None:
     pace = TimeSchedule(5, 10)
     first = pace.at(0, Clock(7, 7, 2))
     assert (first.finished, first.steps) == (False, 1)
     assert pace.at(1, Clock(9, 7, 2)).finished
-
-
-def test_time_that_was_lost_counts() -> None:
     pace = TimeSchedule(100, 0)
     assert pace.at(3, Clock(250, 0, 1)) == ScheduleProgress(1.0, 1.0, 3, finished=True)
 

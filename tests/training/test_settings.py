@@ -15,13 +15,10 @@ from fastnst.training.engine import run_training
 from fastnst.training.settings import TrainSettings, with_new_names
 
 
-def test_every_new_name_is_a_setting_and_no_old_one() -> None:
+def test_old_names_become_new_ones() -> None:
     names = {field.name.replace("_", "-") for field in dataclasses.fields(TrainSettings)}
     assert set(RENAMED["train"].values()) <= names
     assert not RENAMED["train"].keys() & names
-
-
-def test_old_names_become_new_ones() -> None:
     assert with_new_names({"batch": 3, "steps": 9}) == {"batch_size": 3, "steps": 9}
 
 

@@ -319,10 +319,13 @@ def test_what_is_wrong_with_the_student_is_known_before(live: TrainSettings, pho
     assert not (tmp_path / "out").exists()
 
 
-def test_the_teachers_start_fits_it(tiny: TrainSettings) -> None:
+def test_the_teachers_start_and_budget(tiny: TrainSettings, live: TrainSettings) -> None:
     of = teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
     assert of.init_model == bundled_models() / "gallery.safetensors"
+    of = teacher_of(replace(live, budget="3m"))
+    assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
+    assert teacher_of(live).budget == ""
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:
@@ -338,12 +341,6 @@ def test_a_folder_does_not_hide_a_style_of_the_package(tmp_path: Path, monkeypat
     Path("starry").rmdir()
     Path("starry").write_bytes(b"")
     assert find_model(Path("starry")) == Path("starry")
-
-
-def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
-    of = teacher_of(replace(live, budget="3m"))
-    assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
-    assert teacher_of(live).budget == ""
 
 
 def test_no_teacher_is_trained_by_several_processes(

@@ -164,21 +164,15 @@ def test_opacity_is_kept_or_laid_over_white() -> None:
     assert back.shape == frame.shape
 
 
-def test_pq_by_hand() -> None:
+def test_transfer_functions_by_hand() -> None:
     # SMPTE ST 2084: code 0 is dark, code 1 is 10,000 nits; ITU-R BT.2408 table 1: 203 nits are 58 % PQ.
     np.testing.assert_allclose(pq_to_nits(np.array([0.0, 0.58, 1.0])), [0, 203, 10_000], atol=4)
     light = np.array([0.1, 5, 203, 4000])
     np.testing.assert_allclose(pq_to_nits(nits_to_pq(light)), light, rtol=1e-6)
-
-
-def test_hlg_by_hand() -> None:
     # ITU-R BT.2408 table 1: 203 nits are 75 % HLG on a screen of 1,000 nits; full code is the peak.
     np.testing.assert_allclose(hlg_to_nits(np.full((1, 3), 0.75)), 203, atol=1)
     np.testing.assert_allclose(hlg_to_nits(np.ones((1, 3))), 1000, rtol=1e-3)
     np.testing.assert_allclose(hlg_to_nits(np.zeros((1, 3))), 0)
-
-
-def test_roll_off_keeps_the_dark_and_never_turns_round() -> None:
     light = np.linspace(0, 1200, 500)
     rolled = roll_off(light)
     np.testing.assert_allclose(rolled[light < 80], light[light < 80], rtol=1e-3, atol=1e-3)

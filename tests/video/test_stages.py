@@ -49,9 +49,6 @@ def test_order_is_kept() -> None:
     overlap(range(50), lambda number: number * 10, written.append, depth=3)
     assert written == [number * 10 for number in range(50)]
     assert workers() == []
-
-
-def test_nothing_to_do() -> None:
     overlap([], lambda item: item, lambda item: None)
     assert workers() == []
 
@@ -169,14 +166,11 @@ def test_keyboard_interrupt_stops_all() -> None:
     assert workers() == []
 
 
-def test_channel_tells_the_giver_that_the_taker_has_gone() -> None:
+def test_channels_give_errors_last_and_say_that_the_taker_has_gone() -> None:
     channel: Channel[int] = Channel(1)
     assert channel.put(1)
     threading.Timer(0.05, channel.abandon).start()
     assert not channel.put(2)
-
-
-def test_channel_gives_the_error_after_the_last_item() -> None:
     channel: Channel[int] = Channel(4)
     channel.put(1)
     channel.put(2)

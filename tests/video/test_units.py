@@ -26,16 +26,10 @@ from fastnst.video.writer import Segment, SegmentedEncoder
 ONE = 1 << 16
 
 
-def test_decode_stamps_without_reordering() -> None:
-    assert decode_stamps([0, 10, 25, 30], 30) == [0, 10, 25, 30]
-
-
 def test_decode_stamps_by_hand() -> None:
+    assert decode_stamps([0, 10, 25, 30], 30) == [0, 10, 25, 30]
     # Decoded I P B P B, shown I B P B P: the P at 20 must be there one place before the B at 10 is shown.
     assert decode_stamps([0, 20, 10, 40, 30], 40) == [-10, 0, 10, 20, 30]
-
-
-def test_decode_stamps_two_places_back() -> None:
     # I P B B2 B2, as x264 writes it: B2 at 10 is third in the file after 40 and 20, and first to be shown after 0.
     assert decode_stamps([0, 40, 20, 10, 30], 40) == [-20, -10, 0, 10, 20]
 
@@ -183,14 +177,11 @@ def named(films: Sequence[str | Path], output: Path) -> list[tuple[Path, Path]]:
     return [(Path(job.source), Path(result_of(plan.output, job))) for job in plan.jobs]
 
 
-def test_names_of_one_film(folder: Path, tmp_path: Path) -> None:
+def test_names_of_films(folder: Path, tmp_path: Path) -> None:
     assert named([folder / "b.mp4"], tmp_path / "out.mkv") == [(folder / "b.mp4", tmp_path / "out.mkv")]
     assert named([folder / "b.mp4"], tmp_path / "out") == [(folder / "b.mp4", tmp_path / "out" / "b.mp4")]
     pattern = tmp_path / "out" / "%04d.png"
     assert named([folder / "b.mp4"], pattern) == [(folder / "b.mp4", pattern)]
-
-
-def test_names_of_a_folder(folder: Path, tmp_path: Path) -> None:
     jobs = named([folder], tmp_path / "out")
     assert {str(film.relative_to(folder)): str(output.relative_to(tmp_path / "out")) for film, output in jobs} == {
         "a.mkv": "a.mkv",
@@ -199,9 +190,6 @@ def test_names_of_a_folder(folder: Path, tmp_path: Path) -> None:
     }
     inside = named([folder], folder / "deep")  # earlier results are not films to paint
     assert [film.name for film, _ in inside] == ["a.mkv", "b.mp4"]
-
-
-def test_names_of_a_pattern_and_of_pictures(folder: Path, tmp_path: Path) -> None:
     jobs = named([str(folder / "*.mp4"), folder / "frames"], tmp_path / "out")
     assert [output.name for _, output in jobs] == ["b.mp4", "frames.mp4"]
     assert named([folder / "frames" / "%d.png"], tmp_path / "out")[0][1].name == "frames.mp4"

@@ -143,15 +143,12 @@ def test_a_film_with_its_sound(port: int, results: Path, tmp_path: Path) -> None
         assert sum(1 for _ in film.decode(video=0)) == 6
 
 
-def test_styles_are_named_not_pathed(port: int, tmp_path: Path) -> None:
+def test_styles_qualities_and_kinds_that_are_none(port: int, tmp_path: Path) -> None:
     with connect(port) as connection:
         upload = ask(connection, {"do": "upload", "name": "a.png", "size": 1})["upload"]
         ask(connection, {"do": "part", "upload": upload}, b"x")
         request = {"do": "start", "kind": "picture", "upload": upload, "style": str(tmp_path / "evil.onnx")}
         assert ask(connection, request)["error"].startswith("no style")
-
-
-def test_qualities_and_kinds_that_are_none(port: int) -> None:
     with connect(port) as connection:
         upload = ask(connection, {"do": "upload", "name": "a.png", "size": 1})["upload"]
         ask(connection, {"do": "part", "upload": upload}, b"x")

@@ -17,21 +17,18 @@ from fastnst.webcam.capture import HUNG_S, SILENT_S, CameraLostError, Capture, N
 from fastnst.webcam.films import FilmPlayer, open_film_player
 
 
-def test_the_newest_item_wins() -> None:
+def test_the_newest_item_wins_and_is_waited_for() -> None:
     slot: Newest[int] = Newest()
     for item in (1, 2, 3):
         slot.put(item)
     assert slot.take(0) == 3
     assert slot.take(0) is None
-
-
-def test_a_taker_waits_for_an_item() -> None:
     slot: Newest[str] = Newest()
     threading.Timer(0.05, slot.put, ["late"]).start()
     assert slot.take(10) == "late"
 
 
-def test_the_last_item_comes_before_the_end() -> None:
+def test_the_last_item_comes_before_the_end_and_before_an_error() -> None:
     slot: Newest[int] = Newest()
     slot.put(7)
     slot.close()
@@ -39,9 +36,6 @@ def test_the_last_item_comes_before_the_end() -> None:
     assert slot.take(0) == 7
     assert slot.ended
     assert slot.take(0) is None
-
-
-def test_an_error_comes_after_the_last_item() -> None:
     slot: Newest[int] = Newest()
     slot.put(7)
     slot.close(ValueError("broken"))

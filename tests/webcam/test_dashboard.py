@@ -35,8 +35,10 @@ def test_places(place: str, rows: tuple[int, int]) -> None:
     assert changed.max() < rows[1]
 
 
-def test_nothing_to_say_changes_nothing() -> None:
+def test_words_alone_change_the_picture() -> None:
     np.testing.assert_array_equal(write_on(GREY, [Panel((), "top"), Panel(("",), "bottom")]), GREY)
+    assert (write_on(GREY, [Panel(("12 ms",), "top")]) != write_on(GREY, [Panel(("88 ms",), "top")])).any()
+    assert (dim(GREY) == 33).all()
 
 
 @pytest.mark.parametrize("size", [(96, 160), (16, 16), (9, 300), (300, 9), (1, 1)])
@@ -47,14 +49,6 @@ def test_small_pictures_hold_what_they_can(size: tuple[int, int]) -> None:
         *size,
         3,
     )
-
-
-def test_other_words_look_different() -> None:
-    assert (write_on(GREY, [Panel(("12 ms",), "top")]) != write_on(GREY, [Panel(("88 ms",), "top")])).any()
-
-
-def test_dim() -> None:
-    assert (dim(GREY) == 33).all()
 
 
 def test_frame_rate_and_latency_by_hand() -> None:
@@ -74,9 +68,6 @@ def test_only_the_last_two_seconds_count() -> None:
         meter.note(10 + number / 20 - 0.01, 10 + number / 20)
     assert meter.fps(14.95) == pytest.approx(20)
     assert meter.latency_ms() == pytest.approx(10)
-
-
-def test_the_frame_rate_falls_when_nothing_comes() -> None:
     meter = Meter()
     for number in range(11):
         meter.note(number / 10, number / 10)
@@ -91,9 +82,6 @@ def test_shares_of_all_latencies() -> None:
         meter.note(0, number / 1000)
     assert meter.latency_share_ms(0.5) == pytest.approx(50)
     assert meter.latency_share_ms(0.95) == pytest.approx(95)
-
-
-def test_before_the_first_picture() -> None:
     meter = Meter()
     assert (meter.fps(1), meter.latency_ms(), meter.latency_share_ms(0.5), meter.shown) == (0, 0, 0, 0)
 

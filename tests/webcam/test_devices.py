@@ -121,13 +121,10 @@ def test_damaged_pictures_are_passed_over() -> None:
     assert camera.read().shape == (2, 4, 3)
 
 
-def test_only_damaged_pictures_mean_that_the_camera_is_lost() -> None:
+def test_unplugged_and_damaged_for_long_are_lost() -> None:
     camera = open_camera(CameraSettings(), capture=Devices(Device(BLUE_LEFT, *[None] * 100)))
     with pytest.raises(CameraLostError):
         camera.read()
-
-
-def test_unplugged() -> None:
     camera = open_camera(CameraSettings(), capture=Devices(Device(BLUE_LEFT)))
     with pytest.raises(CameraLostError, match="camera 0"):
         camera.read()

@@ -55,9 +55,16 @@ def test_styles(keys: str, style: int) -> None:
     assert controls.style == style
 
 
-def test_arrows() -> None:
+def test_arrows_and_switches() -> None:
     assert change_controls(Controls(), "right", 3, 1).style == 1
     assert change_controls(Controls(), "left", 3, 1).style == 2
+    assert change_controls(Controls(), "c", 1, 1).preserve_color
+    assert not change_controls(Controls(preserve_color=True), "C", 1, 1).preserve_color
+    assert change_controls(Controls(), "o", 1, 1).split
+    for key in ("x", "q", "escape", "s", "r", "f", "h", "?", "i", ""):
+        assert change_controls(Controls(), key, 3, 3) == Controls()
+    assert change_controls(Controls(mix=1.5), "n", 2, 3).mix is None
+    assert change_controls(Controls(mix=1.5), "1", 2, 3).mix == 1.5
 
 
 def test_strength_stays_between_nothing_and_full() -> None:
@@ -98,22 +105,6 @@ def test_mixing() -> None:
     assert even.shares(names, own) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
     assert change_controls(even, ".", 1, mixes=3).shares(names, own) == (1, 0, 0)
     assert change_controls(even, "n", 2, mixes=3).shares(names, own) == (0, 1, 0)
-
-
-def test_another_style_is_not_mixed_as_the_one_before() -> None:
-    assert change_controls(Controls(mix=1.5), "n", 2, 3).mix is None
-    assert change_controls(Controls(mix=1.5), "1", 2, 3).mix == 1.5
-
-
-def test_switches() -> None:
-    assert change_controls(Controls(), "c", 1, 1).preserve_color
-    assert not change_controls(Controls(preserve_color=True), "C", 1, 1).preserve_color
-    assert change_controls(Controls(), "o", 1, 1).split
-
-
-def test_other_keys_change_no_look() -> None:
-    for key in ("x", "q", "escape", "s", "r", "f", "h", "?", "i", ""):
-        assert change_controls(Controls(), key, 3, 3) == Controls()
 
 
 def test_no_key_has_two_meanings() -> None:
