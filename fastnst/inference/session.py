@@ -244,7 +244,7 @@ class StyleSession:
             return words
         return (
             f"{words}: larger pictures are painted in pieces of {size[1]}x{size[0]}, whose colors and strokes do not "
-            f"quite match; --size {min(size)} paints in one piece"
+            f"quite match; stylize --size {min(size)} paints in one piece"
         )
 
     def check(self, style_weights: StyleWeights | None, strength: float | None) -> None:
