@@ -319,10 +319,13 @@ def test_what_is_wrong_with_the_student_is_known_before(live: TrainSettings, pho
     assert not (tmp_path / "out").exists()
 
 
-def test_the_teachers_start_and_budget(tiny: TrainSettings, live: TrainSettings) -> None:
+def test_the_teachers_size_and_start(tiny: TrainSettings) -> None:
     of = teacher_of(TrainSettings(style=tiny.style, network="live"))
     assert new_state(of, CPU).network.width == 16
     assert of.init_model == bundled_models() / "gallery.safetensors"
+
+
+def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
     of = teacher_of(replace(live, budget="3m"))
     assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
     assert teacher_of(live).budget == ""
