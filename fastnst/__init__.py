@@ -4,7 +4,7 @@ from fastnst import Stylizer, read_frame
 painted = Stylizer("starry")(read_frame("photo.jpg"))
 
 Names are imported when they are first used: painting needs no torch, and `fastnst --help` needs neither. `train` and
-`optimize` need the extra `train`: pip install "fastnst[train]".
+`optimize` need the extra `train`: pip install ".[train]" in a checkout.
 """
 
 import os

@@ -4,15 +4,18 @@ Of fastnst's extras stylizing needs none.
 """
 
 import ctypes
+import json
 import math
 import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import psutil
 
@@ -148,14 +151,10 @@ def peak_memory_mb() -> float | None:
 
 
 def check_memory(what: str, resident: int, addresses: int) -> None:
-    """Raise SettingError where there is less memory than the libraries of a command take, before they are loaded.
+    """Raise SettingError where a command's libraries take more memory than there is, before they are loaded.
 
-    Without memory for their threads they would end the process by themselves, and without a line.
-
-    Args:
-        what: the command.
-        resident: bytes of memory that its libraries take.
-        addresses: bytes of addresses, which `ulimit -v` limits, that they take.
+    Without memory for their threads they would end the process by themselves, and without a line. They take so many
+    bytes resident, and so many of addresses, which `ulimit -v` limits.
     """
     limits = [("memory", resident, available_memory())]
     limits += [("addresses (ulimit -v)", addresses, left) for left in _left_of_addresses()]
@@ -220,8 +219,27 @@ def _files(folder: Path) -> int:
 TRAINING_PACKAGES = ("torch", "torchvision", "onnxscript", "tensorboard", "matplotlib")
 """What the extra `train` of pyproject.toml brings: for training, the exact method and everything that measures."""
 
-INSTALL_TRAINING = 'pip install "fastnst[train]"'
-"""What brings them, also where fastnst was installed from a checkout."""
+
+def install_line(extra: str) -> str:
+    """The command that brings an extra to this installation: from the checkout that it came from, if from one."""
+    place, editable = _installed_from()
+    if place is None:
+        return f'pip install "fastnst[{extra}]"'
+    return f'pip install {"-e " if editable else ""}"{place}[{extra}]"'
+
+
+def _installed_from() -> tuple[str | None, bool]:
+    """The folder that fastnst was installed from, "." where it is the working folder; and whether it is editable."""
+    try:
+        said = json.loads(distribution("fastnst").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return None, False
+    address = urlsplit(str(said.get("url", "")))
+    folder = Path(url2pathname(address.path))
+    if address.scheme != "file" or not (folder / "pyproject.toml").is_file():
+        return None, False
+    place = "." if folder.resolve() == Path.cwd().resolve() else str(folder)
+    return place, bool(said.get("dir_info", {}).get("editable"))
 
 
 def installed_version() -> str:
@@ -241,5 +259,5 @@ def check_training_installed(what: str) -> None:
     """Raise MissingPackageError, which says what `what` lacks and what brings it, where a package is not installed."""
     if missing := missing_for_training():
         raise MissingPackageError(
-            f"{what} needs what is not installed for training: {', '.join(missing)}; {INSTALL_TRAINING}"
+            f"{what} needs what is not installed for training: {', '.join(missing)}; {install_line('train')}"
         )

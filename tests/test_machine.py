@@ -12,7 +12,7 @@ import pytest
 
 from fastnst import cli, machine
 from fastnst.errors import FastNSTError, MissingPackageError, SettingError
-from fastnst.machine import check_threads, default_threads, describe_machine, peak_memory_mb
+from fastnst.machine import check_threads, default_threads, describe_machine, install_line, peak_memory_mb
 
 
 def test_machine_in_words() -> None:
@@ -188,6 +188,38 @@ def test_no_work_begins_without_memory_for_the_libraries(monkeypatch: pytest.Mon
 
 # Packages for training
 
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (None, 'pip install "fastnst[train]"'),
+        ({"url": "file://{folder}", "dir_info": {}}, 'pip install "{folder}[train]"'),
+        ({"url": "file://{folder}", "dir_info": {"editable": True}}, 'pip install -e "{folder}[train]"'),
+        ({"url": "file:///gone", "dir_info": {}}, 'pip install "fastnst[train]"'),
+        ({"url": "file://{here}", "dir_info": {}}, 'pip install ".[train]"'),
+    ],
+)
+def test_pip_is_told_where_fastnst_came_from(
+    said: dict[str, object] | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, here = tmp_path / "folder", tmp_path / "here"
+    for each in (folder, here):
+        each.mkdir()
+        (each / "pyproject.toml").touch()
+    monkeypatch.chdir(here)
+
+    def filled(text: str) -> str:
+        return text.replace("{folder}", str(folder)).replace("{here}", str(here))
+
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            assert name == "direct_url.json"
+            return None if said is None else filled(json.dumps(said))
+
+    monkeypatch.setattr(machine, "distribution", lambda _name: Installed())
+    assert install_line("train") == filled(line)
+
+
 # Python finds none of them, as if they were not installed.
 WITHOUT = """
 import sys
@@ -213,20 +245,27 @@ def test_the_table_is_the_extra_of_the_project() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train --style a.jpg", "optimize a.jpg --style b.jpg -o c.png", "export a", "compare", "quantize a", "evaluate"]
+    [
+        "train --style a.jpg",
+        "optimize a.jpg --style b.jpg -o c.png",
+        "export a.safetensors",
+        "compare",
+        "quantize a",
+        "evaluate",
+    ]
     + [f"research {name}" for name in cli.RESEARCH],
 )
 def test_what_brings_the_packages_is_said_before_anything_else(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(machine, "missing_for_training", lambda: ["torch", "torchvision"])
+    monkeypatch.setattr(machine, "TRAINING_PACKAGES", ("no_torch", "no_torchvision"))
     with pytest.raises(SystemExit, match="1"):
         cli.main(command.split())
-    name = " ".join(command.split()[: 2 if command.startswith("research") else 1])
+    name = " ".join(command.split()[: 2 if command.startswith(("research", "export")) else 1])
     assert capfd.readouterr() == (
         "",
-        f"fastnst: fastnst {name} needs what is not installed for training: torch, torchvision; "
-        'pip install "fastnst[train]"\n',
+        f"fastnst: fastnst {name} needs what is not installed for training: no_torch, no_torchvision; "
+        f"{install_line('train')}\n",
     )
 
 

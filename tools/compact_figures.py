@@ -25,9 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastnst.io.images import read_frame, resize_frame, resize_long_side
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import autocast, hardware, resolve_precision
 from fastnst.losses.settings import LossNetworkName, LossSettings
-from fastnst.losses.weights import load_loss_network
+from fastnst.losses.weights import autocast, hardware, load_loss_network, resolve_precision
 from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics, load_perceptual_metrics
 
 STYLE_WEIGHT = 5.0

@@ -20,7 +20,7 @@ import { fitLongSide, longSide } from "./size.js";
 
 /** Detail is painted where a picture is so many times as long as what was painted, */
 const DETAIL_FROM = 1.5;
-/** and at this long side at most. */
+/** and at this long side at most: half of what `stylize` takes, which paints in tiles where memory is short. */
 const DETAIL_SIDE = 2048;
 
 /**
@@ -40,7 +40,7 @@ export async function paintLarge(painter, job, full) {
   const given = reduced(photo, full, less);
   const laid = withChange(photo, full, given, await paint(given, less), less);
   const side = Math.min(DETAIL_SIDE, longSide(full));
-  const painted = full.detail && side >= DETAIL_FROM * longSide(less) ? await withDetail(paint, laid, full, less, side) : laid;
+  const painted = full.detail && side >= DETAIL_FROM * longSide(less) ? await withDetail(paint, photo, laid, full, less, side) : laid;
   if (job.keepColors) keepColors(painted, photo);
   pen.putImageData(new ImageData(painted, full.width, full.height), 0, 0);
   const picture = pen.canvas.transferToImageBitmap();
@@ -52,18 +52,19 @@ export async function paintLarge(painter, job, full) {
  * Paint once more over what was painted smaller and laid over the photo; only what is finer than the first strokes is
  * taken from that.
  * @param {(pixels: Pixels, size: Size) => Promise<Pixels>} paint
+ * @param {Pixels} photo
  * @param {Pixels} laid
- * @param {Size} full its size
+ * @param {Size} full their size
  * @param {Size} less what was painted at first
  * @param {number} side long side to paint at now
  */
-async function withDetail(paint, laid, full, less, side) {
+async function withDetail(paint, photo, laid, full, less, side) {
   const size = fitLongSide(full, side);
   const coarse = fitLongSide(size, Math.floor(longSide(less) / 2));
   const before = reduced(laid, full, size);
   const again = await paint(before, size);
   const painted = withChange(again, size, reduced(again, size, coarse), reduced(before, size, coarse), coarse);
-  return withChange(laid, full, before, painted, size);
+  return before === laid ? painted : withChange(photo, full, reduced(photo, full, size), painted, size);
 }
 
 /**

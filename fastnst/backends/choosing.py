@@ -77,16 +77,10 @@ class NetworkFile:
 def choose_backend(
     network: NetworkFile, cpu: Backend, expected: Array, provider: ProviderChoice = "auto"
 ) -> tuple[Backend, Choice]:
-    """Open a network where the user wants it, or where it runs fastest.
+    """Open a network, which `cpu` has open already, where the user wants it, or where it runs fastest.
 
-    Args:
-        network: the file.
-        cpu: the same, open in ONNX Runtime on the CPU.
-        expected: what that makes of `test_picture()`.
-        provider: auto tries all that this system can have, but for TensorRT, which takes minutes to start.
-
-    Raises:
-        SettingError: a provider asked for by name that cannot run here.
+    `expected` is what `cpu` makes of `test_picture()`. auto tries all that this system can have, but for TensorRT,
+    which takes minutes to start. Raises SettingError for a provider asked for by name that cannot run here.
     """
     if provider == "auto":
         return _choose_fastest(network, cpu, expected)
@@ -104,8 +98,7 @@ def choose_backend(
 def open_backend(network: NetworkFile, provider: Provider, expected: Array) -> Backend:
     """Open a network elsewhere than on the CPU, in the fastest precision whose test picture is like the CPU's.
 
-    Raises:
-        UnavailableError: it does not run there, or runs and comes out differently.
+    Raises UnavailableError: it does not run there, or runs and comes out differently.
     """
     likeness = -math.inf
     for backend in _opened(network, provider):

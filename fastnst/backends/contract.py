@@ -147,8 +147,7 @@ class Contract:
 def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], metadata: Mapping[str, str]) -> Contract:
     """Check the inputs, outputs and metadata of a network file against the contract.
 
-    Raises:
-        StyleError: they do not fit; says what was found and what was expected.
+    Raises StyleError: they do not fit; says what was found and what was expected.
     """
     known = {key: _printable(metadata[key]) for key in _METADATA if key in metadata}
     _check_format(path, known.get("fastnst_format", str(FORMAT)))

@@ -49,14 +49,9 @@ class OnnxBackend:
     on_cpu: tuple[str, ...] = ()
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        """Open an ONNX file.
+        """Open an ONNX file, with a thread for each physical core that may be used where none are given.
 
-        Args:
-            path: the file.
-            threads: None: one for each physical core that may be used.
-
-        Raises:
-            Exception: ONNX Runtime's own, for a file that it cannot read.
+        Raises ONNX Runtime's own errors for a file that it cannot read.
         """
         self._session = open_session(path, [CPU], threads)
         self.inputs = tuple(_port(node) for node in self._session.get_inputs())
@@ -65,14 +60,9 @@ class OnnxBackend:
         self._largest = 0
 
     def run(self, feeds: Mapping[str, Array], *, limit_s: float = math.inf) -> Array:
-        """Compute the output from the named inputs.
+        """Compute the output from the named inputs; given up, between two operators, after `limit_s` seconds.
 
-        Args:
-            feeds: inputs by name.
-            limit_s: seconds after which it is given up, between two operators.
-
-        Raises:
-            Exception: ONNX Runtime's own.
+        Raises ONNX Runtime's own errors.
         """
         size = max(array.size for array in feeds.values())
         options, self._largest = onnxruntime.RunOptions(), max(size, self._largest)
@@ -149,14 +139,8 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX file in ONNX Runtime, which neither prints nor goes on with another provider.
 
-    Args:
-        path: the file.
-        providers: what may compute, in this order.
-        threads: on the CPU; None: one for each physical core that may be used.
-        sizes: open sizes of the inputs, by name (N, H, W), that are fixed for this session.
-
-    Raises:
-        Exception: ONNX Runtime's own.
+    What may compute stands in order. Threads on the CPU: None is one for each physical core that may be used. `sizes`
+    are open sizes of the inputs, by name (N, H, W), that are fixed for this session. Raises ONNX Runtime's own errors.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
@@ -235,15 +219,10 @@ class OpenVinoBackend:
     on_cpu: tuple[str, ...] = ()
 
     def __init__(self, path: Path, *, precision: Precision = "float32", threads: int | None = None) -> None:
-        """Open an ONNX file.
+        """Open an ONNX file to compute in a precision; inputs and output are as in the file.
 
-        Args:
-            path: the file.
-            precision: what it computes in; inputs and output are as in the file.
-            threads: None: one for each physical core that may be used.
-
-        Raises:
-            UnavailableError: the package is not installed, or cannot read this network.
+        Threads: None is one for each physical core that may be used. Raises UnavailableError where the package is not
+        installed or cannot read this network.
         """
         core = _core()
         settings: dict[str, object] = {

@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array, first_line
+from fastnst.backends.forms import without_noise
 from fastnst.backends.wrapping import (
     BYTES,
     MULTIPLES,
@@ -63,8 +64,7 @@ def wrapped_file(path: Path) -> Path:
 def wrap_file(path: Path) -> Path:
     """Wrap a network of another form and keep it in the user's cache; gives the file to open.
 
-    Raises:
-        StyleError: it has another form still, or does not run.
+    One of ours loses the noise in its graph there. Raises StyleError: it has another form still, or does not run.
     """
     target = wrapped_file(path)
     if not target.is_file():
@@ -72,7 +72,7 @@ def wrap_file(path: Path) -> Path:
             model = onnx.load(path)
         except Exception as error:  # protobuf's own, or of weights in other files
             raise StyleError(f"{path}: not a readable ONNX network ({first_line(error)})") from error
-        wrapped = wrap(path, model)
+        wrapped = wrap(path, model) if without_noise(model) is model else without_noise(model)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, wrapped.SerializeToString())
     return target

@@ -17,15 +17,8 @@ import onnxruntime
 from platformdirs import user_cache_path
 
 from fastnst.backends.contract import OUTPUT, Array, Precision, Provider, UnavailableError
-from fastnst.backends.cpu import (
-    CPU,
-    ProviderEntry,
-    open_session,
-    placed_operators,
-    plugin_devices,
-    register_plugin,
-)
-from fastnst.machine import has_nvidia_driver
+from fastnst.backends.cpu import CPU, ProviderEntry, open_session, placed_operators, plugin_devices, register_plugin
+from fastnst.machine import has_nvidia_driver, install_line
 
 Accelerator: TypeAlias = Literal["cuda", "tensorrt", "coreml", "directml", "webgpu"]
 
@@ -53,8 +46,8 @@ DEVICE_MEMORY: dict[Accelerator, str] = {"cuda": "cuda", "tensorrt": "cuda"}
 """Where pictures are put for the accelerator, in ONNX Runtime's word. The others fetch them themselves."""
 
 _NOT_BUILT_IN: dict[Accelerator, str] = {
-    "cuda": "this ONNX Runtime was built without CUDA; pip install 'fastnst[gpu]' brings the one with it",
-    "tensorrt": "this ONNX Runtime was built without TensorRT; pip install 'fastnst[gpu]' brings the one with it",
+    "cuda": "this ONNX Runtime was built without CUDA; {install} brings the one with it",
+    "tensorrt": "this ONNX Runtime was built without TensorRT; {install} brings the one with it",
     "coreml": "this ONNX Runtime was built without Core ML, which exists on macOS only",
     "directml": (
         "this ONNX Runtime was built without DirectML; onnxruntime-directml, on Windows, takes an environment of its "
@@ -64,7 +57,7 @@ _NOT_BUILT_IN: dict[Accelerator, str] = {
 }
 
 _NOT_LOADED: dict[Accelerator, str] = {
-    "cuda": "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with pip install 'fastnst[gpu]'",
+    "cuda": "ONNX Runtime could not load it; its CUDA and cuDNN libraries come with {install}",
     "tensorrt": "ONNX Runtime could not load it; its libraries come with pip install tensorrt",
     "coreml": "ONNX Runtime could not load it",
     "directml": "ONNX Runtime could not load it; it needs a GPU with DirectX 12",
@@ -72,21 +65,24 @@ _NOT_LOADED: dict[Accelerator, str] = {
 }
 
 
+def _with_extra(reason: str) -> str:
+    return reason.replace("{install}", install_line("gpu"))
+
+
 def why_not_loaded(accelerator: Accelerator) -> str:
     """The usual reason why a session opens without the accelerator, and what to do."""
-    return _NOT_LOADED[accelerator]
+    return _with_extra(_NOT_LOADED[accelerator])
 
 
 def prepare(accelerator: Accelerator) -> None:
     """Load what the accelerator needs.
 
-    Raises:
-        UnavailableError: it cannot run here.
+    Raises UnavailableError: it cannot run here.
     """
     if accelerator == "webgpu":
         _prepare_webgpu()
     elif ORT_NAMES[accelerator] not in onnxruntime.get_available_providers():
-        raise UnavailableError(_NOT_BUILT_IN[accelerator])
+        raise UnavailableError(_with_extra(_NOT_BUILT_IN[accelerator]))
     if accelerator in {"cuda", "tensorrt"}:
         _prepare_cuda()
     if accelerator == "tensorrt":
@@ -189,17 +185,10 @@ class DeviceBackend:
         precision: Precision = "float32",
         threads: int | None = None,
     ) -> None:
-        """Open an ONNX file.
+        """Open an ONNX file on an accelerator; `threads` are those of what stays on the CPU.
 
-        Args:
-            path: the file.
-            accelerator: where it is to run.
-            precision: what it computes in.
-            threads: of what stays on the CPU.
-
-        Raises:
-            UnavailableError: the accelerator cannot run here, or ONNX Runtime would leave the work to the CPU.
-            Exception: ONNX Runtime's own.
+        Raises UnavailableError where it cannot run here, or ONNX Runtime would leave the work to the CPU; and ONNX
+        Runtime's own errors.
         """
         prepare(accelerator)
         self.provider: Provider = accelerator
@@ -270,17 +259,10 @@ def named_sizes(inputs: Sequence[Any], feeds: Mapping[str, Array]) -> dict[str, 
 
 
 def left_to_cpu(session: onnxruntime.InferenceSession, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Operators on whole pictures that the CPU got; the arithmetic of shapes is better off there and is not listed.
+    """Kinds of operators on whole pictures that the CPU got, sorted; the arithmetic of shapes is better off there.
 
-    Args:
-        session: an open session.
-        wanted: execution providers that are no CPU.
-
-    Returns:
-        Kinds of operators, sorted; empty also where this ONNX Runtime cannot tell (before 1.24.1).
-
-    Raises:
-        UnavailableError: convolutions are on the CPU, or nothing is on the accelerator.
+    `wanted` are execution providers that are no CPU. Empty also where this ONNX Runtime cannot tell (before 1.24.1).
+    Raises UnavailableError where convolutions are on the CPU, or nothing is on the accelerator.
     """
     placed = placed_operators(session)
     if placed is None:

@@ -69,9 +69,13 @@ def open_on_cpu(path: Path, threads: int | None) -> OnnxBackend:
 
 
 def open_any(path: Path, threads: int | None) -> tuple[Path, OnnxBackend]:
-    """Open a network file as `open_on_cpu`; one of another project is wrapped first. Gives the file that is open."""
+    """Open a network file as `open_on_cpu`; gives the file that is open.
+
+    One of another project is wrapped first, and noise in a graph taken out, as the caller adds it.
+    """
     cpu = open_on_cpu(path, threads)
-    if any(port.name == "frame" for port in cpu.inputs) and any(port.name == "stylized" for port in cpu.outputs):
+    ours = any(port.name == "frame" for port in cpu.inputs) and any(port.name == "stylized" for port in cpu.outputs)
+    if ours and "noise_in_graph" not in cpu.metadata:
         return path, cpu
     from fastnst.backends.foreign import wrap_file  # noqa: PLC0415 - imports onnx, for these files only
 

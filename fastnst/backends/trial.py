@@ -41,13 +41,8 @@ _CODE = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from fastnst.backends 
 def try_network(path: Path, *, limit_s: float | None = None, memory: int | None = None) -> None:
     """Open a network file and run it on small pictures, elsewhere.
 
-    Args:
-        path: the file.
-        limit_s: seconds that it may take; None: by the size of the file.
-        memory: bytes that it may take; None: by the size of the file.
-
-    Raises:
-        StyleError: it is no network of ours, does not run, or takes too long or too much memory.
+    The seconds and the bytes of memory that it may take go by the size of the file where they are not given. Raises
+    StyleError where it is no network of ours, does not run, or takes too long or too much memory.
     """
     size = _size_with_data(path)
     limit_s = _LIMIT_S + size * _MORE_S_PER_BYTE if limit_s is None else limit_s

@@ -203,17 +203,10 @@ def _is_fixed(name: str) -> bool:
 def settle_jobs(
     found: Iterable[Job], output: str, *, what: str, shard: Shard = WHOLE, alone: bool = False
 ) -> BatchPlan:
-    """Settle what a batch does: the jobs of a shard, each source once.
+    """Settle what a batch does: the jobs of a shard, each source once, with results below a folder or an address.
 
-    Args:
-        found: all jobs.
-        output: the folder or address that names of results are below.
-        what: what the sources are, for messages: photos, films.
-        shard: the part that is wanted.
-        alone: it is one result, with a name that the user chose.
-
-    Raises:
-        OutputError: two sources for one result, or a result that is one of the sources.
+    `what` the sources are, photos or films, is for messages; `alone`: it is one result, with a name that the user
+    chose. Raises OutputError for two sources of one result, or a result that is one of the sources.
     """
     jobs, sources, results = JobList(), array("q"), array("q")
     real_folder = lru_cache(maxsize=4096)(_real_folder)  # of this call: the working folder may change

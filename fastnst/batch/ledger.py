@@ -60,14 +60,10 @@ class Ledger:
         shard: Shard = WHOLE,
         overwrite: bool = False,
     ) -> None:
-        """Read the manifest.
+        """Read the manifest below a folder or an address.
 
-        Args:
-            output: folder or address.
-            settings: all that results depend on beside their sources.
-            total: jobs of all shards.
-            shard: this process's part, for the record.
-            overwrite: do anew what was done before this began.
+        `settings` are all that results depend on beside their sources, `total` counts the jobs of all shards, `shard`
+        is this process's part, for the record. With `overwrite` what was done before this began is done anew.
         """
         self.storage = open_storage(output)
         self._settings, self._overwrite, self._began = settings_key(settings), overwrite, time.time()

@@ -160,10 +160,8 @@ def read_records(
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Lines and what they say; a line that is no record, such as half a one after a crash, is passed over.
 
-    Args:
-        storage: of the output folder.
-        bytes_read: where to begin in each file; brought forward.
-        containing: only lines with these bytes are looked at.
+    `bytes_read` says where to begin in each file and is brought forward; only lines that contain some bytes are looked
+    at.
     """
     bytes_read = {} if bytes_read is None else bytes_read
     for name in record_files(storage):

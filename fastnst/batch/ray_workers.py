@@ -19,6 +19,7 @@ from typing import Any
 from fastnst.batch.run import Attempt, Outcome, Perform, Task, Work, Workshop, perform
 from fastnst.errors import InputError, MissingPackageError, SettingError
 from fastnst.io.addresses import first_line
+from fastnst.machine import install_line
 
 _AHEAD = 2
 """Tasks that an actor has at a time: one at hand, one that waits."""
@@ -50,15 +51,12 @@ class RayWorker:
 
 
 def work_on_ray(workshop: Workshop, address: str, *, workers: int | None, threads: int | None) -> Work:
-    """Do tasks on a Ray cluster.
+    """Do tasks on a Ray cluster at an address as --ray takes it: local, auto, or ray://host:port.
 
-    Args:
-        workshop: what each actor opens. Its style must be installed on each node, or lie on a disk that all share.
-        address: as --ray takes it: local, auto, or ray://host:port.
-        workers: actors; None: one a GPU, or where there is none one for each `threads` of the cluster's CPUs.
-        threads: CPUs that an actor has to itself; None: one.
-
-    Raises MissingPackageError without Ray, SettingError where no such cluster can be reached.
+    Each actor opens the workshop, whose style must be installed on each node, or lie on a disk that all share, and has
+    so many `threads`, by default one, to itself. Workers: None is one a GPU, or where there is none one for each
+    `threads` of the cluster's CPUs. Raises MissingPackageError without Ray, SettingError where no such cluster can be
+    reached.
     """
     ray = _connect(address)
     cluster = ray.cluster_resources()
@@ -85,7 +83,7 @@ def _connect(address: str) -> Any:
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise MissingPackageError('--ray needs Ray; pip install "fastnst[ray]"') from error
+        raise MissingPackageError(f"--ray needs Ray; {install_line('ray')}") from error
     if ray.is_initialized():
         return ray
     try:

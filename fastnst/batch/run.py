@@ -179,14 +179,9 @@ class BatchRun:
     ) -> None:
         """Read what is done. A result that stands alone is recorded nowhere.
 
-        Args:
-            plan: from `settle_jobs`.
-            settings: all that results depend on beside their sources.
-            work: does the tasks.
-            overwrite: do anew what is there.
-            on_skip: called now and then with the number of jobs so far that were done before.
-
-        Raises OutputError where nothing can be written, or a result that stands alone is there already.
+        `settings` are all that results depend on beside their sources; with `overwrite` what is there is done anew;
+        `on_skip` is called now and then with the number of jobs so far that were done before. Raises OutputError where
+        nothing can be written, or a result that stands alone is there already.
         """
         self._plan, self._work, self._overwrite, self._on_skip = plan, work, overwrite, on_skip
         self.tally = BatchTally()

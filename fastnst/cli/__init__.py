@@ -95,15 +95,16 @@ MODULES = {
     "doctor": "installed",
     "styles": "installed",
     "coco": "train",
+    "compare": "evaluate",
     "quantize": "export",
     "bench-optimize": "bench",
 }
 """Where a command is that has no module of its name; those below `research` are in research.py."""
 
-NEED_TRAINING = ("train", "optimize", "export", "compare", "quantize", "evaluate", "research")
+NEED_TRAINING = ("train", "optimize", "compare", "quantize", "evaluate", "research")
 """Commands that need what the extra `train` brings."""
 
-NEED_MEMORY = {"stylize": (60, 620), "video": (60, 620), "webcam": (60, 620), "bench": (60, 620)}
+NEED_MEMORY = {"stylize": (60, 620), "video": (60, 620), "webcam": (60, 620), "bench": (60, 620), "export": (60, 620)}
 """Megabytes of memory and of addresses that the libraries of a command take, measured with the smallest pictures."""
 
 NEED_MEMORY |= dict.fromkeys(NEED_TRAINING, (420, 3200))

@@ -239,7 +239,7 @@ def bench_optimize(
     pairs = [PicturePair(one, other) for one, other in zip(photo, style, strict=True)]
     with sole_writer(output, folder=True):
         curves = _run(pairs, contenders, output, settings, baseline_steps)
-        write_atomically(output / "bench.json", as_json(curves, _plain(settings)).encode(errors="backslashreplace"))
+        write_atomically(output / "bench.json", as_json(curves, asdict(settings)).encode(errors="backslashreplace"))
         plot = loss_plot(curves)
         write_atomically(output / "loss-against-seconds.png", plot.light)
         write_atomically(output / "loss-against-seconds-dark.png", plot.dark)
@@ -321,7 +321,3 @@ def _judge(settings: OptimizeSettings) -> LossNetworkName:
 
 def _word(start: str) -> str:
     return start.removeprefix("fast:") if start.startswith("fast:") else Path(start).stem
-
-
-def _plain(settings: OptimizeSettings) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}

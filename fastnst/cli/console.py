@@ -24,10 +24,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import (
-    MofNCompleteColumn,
-    TaskProgressColumn,
-)
+from rich.progress import MofNCompleteColumn, TaskProgressColumn
 
 if TYPE_CHECKING:
     from fastnst.batch.run import Attempt
@@ -108,7 +105,7 @@ def fetch_coco(split: str, root: Path | None, console: Console) -> Path:
 
     Raises SettingError for a split that is not known, DownloadError for what goes wrong.
     """
-    from fastnst.training.coco import coco_folder  # noqa: PLC0415
+    from fastnst.training.photographs import coco_folder  # noqa: PLC0415
 
     with Progress(console=console) as bar:
         return coco_folder(split, root, announce=console.print, progress=_shown_on(bar, f"COCO {split}"))
@@ -130,10 +127,13 @@ def fetch_loss_weights(settings: LossSettings, console: Console) -> None:
 def fitted(style: str | None, effects: "Effects", seconds: float, console: Console) -> "tuple[str | None, Effects]":
     """Put networks in the place of the paintings among style and regions; those that are new are fitted, with a bar.
 
-    Raises as `with_networks`.
+    What finds faces for a portrait is fetched first. Raises as `with_networks`.
     """
+    from fastnst.inference.effects import yunet  # noqa: PLC0415 - imports numpy
     from fastnst.inference.paintings import with_networks  # noqa: PLC0415 - imports numpy
 
+    if effects.look == "portrait" and effects.faces is None:
+        yunet(console.print)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks: dict[Path, object] = {}
@@ -151,6 +151,14 @@ def fitted(style: str | None, effects: "Effects", seconds: float, console: Conso
             bar.update(tasks[painting], completed=share)  # type: ignore[arg-type]
 
         return with_networks(style, effects, seconds, show)
+
+
+def counting_bar(console: Console, *, time_left: bool = True, **options: Any) -> Progress:
+    """A bar with words, how many of how many are done and the time left; options as Rich's."""
+    left = [TimeRemainingColumn()] if time_left else []
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *left, console=console, **options
+    )
 
 
 def _shown_on(bar: Progress, what: str) -> Callable[[int, int], None]:

@@ -1,4 +1,6 @@
-"""`fastnst evaluate`: how good trained styles are, in figures and pictures."""
+"""`fastnst evaluate` and `fastnst compare`: how good trained styles are, in figures and pictures, and beside the exact
+method.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -6,22 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 from rich.table import Table as Printed
 from rich.text import Text
 
-from fastnst.cli.console import Console, Resume, asks_to_resume
-from fastnst.errors import InputError, OutputError, SettingError, on_one_line
+from fastnst.cli.console import Console, Resume, asks_to_resume, counting_bar, fitted
+from fastnst.errors import FastNSTError, InputError, OutputError, SettingError, on_one_line
+from fastnst.inference.effects import PLAIN
+from fastnst.inference.paintings import FIT_S
 from fastnst.io.files import sole_writer
+from fastnst.io.folders import find_pictures
+from fastnst.io.images import Frame, read_frame
+from fastnst.io.styles import is_painting
 from fastnst.losses.settings import LossSettings, VGGName
+from fastnst.research.settings import CompareSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastnst.report.blocks import Table
     from fastnst.report.report import Report
-    from fastnst.research.judge import Loaded
-    from fastnst.research.networks import EvaluatedNetwork
+    from fastnst.research.compare import Comparer, Comparison
+    from fastnst.research.judge import EvaluatedNetwork, Loaded
 
 POSITIVE = validators.Number(gte=1)
 SIZE = validators.Number(gte=64)
@@ -106,8 +114,7 @@ def evaluate(
     from fastnst.io.folders import find_pictures, name_left_out  # noqa: PLC0415
     from fastnst.report.report import Report  # noqa: PLC0415
     from fastnst.research.evaluate import choose_evenly  # noqa: PLC0415
-    from fastnst.research.judge import load_measures  # noqa: PLC0415
-    from fastnst.research.networks import open_networks  # noqa: PLC0415
+    from fastnst.research.judge import load_measures, open_networks  # noqa: PLC0415
 
     console = Console(stderr=True)
     left_out: list[Path] = []
@@ -186,7 +193,7 @@ def _measure_photos(
         source = left / CACHE_FILE if size == sizes[0] else None
         return MeasurementCache(output / CACHE_FILE, resume=goes_on, given=given, style=painting, source=source)
 
-    with _progress(console) as progress:
+    with counting_bar(console, transient=True) as progress:
         bar = progress.add_task("photos", total=len(paths) * len(sizes))
         results = measure_sizes(
             networks,
@@ -225,7 +232,7 @@ def _measure_video(
     from fastnst.io.images import read_frame  # noqa: PLC0415
     from fastnst.research.video_report import add_video, error_table, excess_table  # noqa: PLC0415
 
-    with _progress(console) as progress:
+    with counting_bar(console, transient=True) as progress:
         bar = progress.add_task("frames", total=None)
         rows = add_video(
             report,
@@ -238,11 +245,6 @@ def _measure_video(
         )
     for title, table in {"Steady on video": excess_table(rows), "Warp error": error_table(rows)}.items():
         _print_table(title, table, Console())
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 def _print_table(title: str, table: "Table", console: Console) -> None:
@@ -267,3 +269,109 @@ def _print_table(title: str, table: "Table", console: Console) -> None:
         ]
         printed.add_row(on_one_line(row.label), *marked, style="dim" if row.baseline else None)
     console.print(printed)
+
+
+DEFAULTS = CompareSettings()
+SIZES = Parameter(consume_multiple=True, negative="", validator=validators.Number(gte=32))
+
+
+def compare(
+    photos: Annotated[list[str], Parameter(name="PHOTO", negative="")],
+    /,
+    *,
+    style: str,
+    style_image: Path | None = None,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    size: Annotated[tuple[int, ...], SIZES] = (512,),
+    settings: Annotated[CompareSettings, Parameter(name="*")] = DEFAULTS,
+) -> None:
+    """Compare a trained network with the exact method: the same loss, the same photos, the same size.
+
+    Writes a report (compare.html, .md, .json), plots, every picture and labelled sheets. After Ctrl-C
+    or an error the report is on what was done until then.
+
+    Parameters
+    ----------
+    photos:
+        Pictures, folders or patterns like 'photos/*.jpg'.
+    style:
+        Style: the name of an installed one, an .onnx file, or a painting (.jpg .png), to which a network is fitted the
+        first time; trio@munch is one style of a network that knows several.
+    style_image:
+        The painting that the style was trained on; not needed where --style is one.
+    output:
+        Output: a folder for the report; files of an earlier one are replaced.
+    size:
+        Longest side, pixels: 256 512 1024 are those of Johnson's table 1. Smaller photos are enlarged to it, so that
+        all are compared at the same size.
+    """
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; expected a folder for the report")
+    if style_image is None:
+        if not is_painting(style):
+            raise SettingError(f"--style-image is missing; expected the painting that {style} was trained on")
+        style_image = Path(style)
+    pictures = _read(photos)
+    painting = read_frame(style_image)
+    console = Console(stderr=True)
+    style = fitted(style, PLAIN, FIT_S, console)[0] or style
+    # torch takes a second to import: only now that the options are known to be right.
+    from fastnst.research.compare import Comparer  # noqa: PLC0415
+    from fastnst.research.compare_report import compare_report, write_comparison  # noqa: PLC0415
+    from fastnst.research.judge import open_network  # noqa: PLC0415
+
+    comparer = Comparer(open_network(style), painting, settings)
+    with sole_writer(output, folder=True):
+        done, stopped = _run(comparer, pictures, list(dict.fromkeys(size)), console)
+        report = compare_report(comparer, style_image.name, done) if done else None
+        files = [] if report is None else write_comparison(report, comparer.style, done, output)
+    if report is not None:
+        console.print(report.summary)
+        console.print(f"{files[0]}: the report, and {len(files) - 1} more files beside it")
+    if stopped is not None:
+        raise stopped
+
+
+def _read(photos: list[str]) -> list[tuple[str, Frame]]:
+    """Name and frame of each photo; the names serve in file names and must differ."""
+    pictures: dict[str, Frame] = {}
+    for found in find_pictures(photos):
+        name = on_one_line(found.path.stem)
+        if name in pictures:
+            raise InputError(f"{found.path}: another photo is called {name} too; rename one, the report tells by name")
+        pictures[name] = read_frame(found.path)
+    return list(pictures.items())
+
+
+def _run(
+    comparer: "Comparer", photos: list[tuple[str, Frame]], sizes: list[int], console: Console
+) -> "tuple[list[Comparison], KeyboardInterrupt | FastNSTError | None]":
+    """The comparisons that were finished, and what ended the work before its time."""
+    done: list[Comparison] = []
+    with counting_bar(console, speed_estimate_period=120) as progress:
+        total = len(photos) * len(sizes) * comparer.settings.steps
+        task = progress.add_task("starting", total=total)
+
+        def show(name: str, size: int, step: int, steps: int) -> None:
+            progress.update(
+                task,
+                completed=len(done) * steps + step,
+                description=escape(on_one_line(f"{name} at {size} px, exact steps")),
+            )
+
+        try:
+            for comparison in comparer.run(photos, sizes, show):
+                done.append(comparison)
+                console.print(_said(comparison))
+        except (KeyboardInterrupt, FastNSTError) as stopped:
+            return done, stopped
+    return done, None
+
+
+def _said(comparison: "Comparison") -> str:
+    found, last = comparison.matched, comparison.curve[-1]
+    match = f"matched at step {found.step}" if found else "never matched"
+    return (
+        f"{comparison.photo}, {comparison.size} px: fast total {comparison.fast_losses.total:.3f}, {match}; "
+        f"exact {last.losses.total:.3f} after {last.step} steps"
+    )

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,9 +13,11 @@ from fastnst.cli.console import Console
 from fastnst.errors import InputError, OutputError, SettingError, StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.files import write_atomically
-from fastnst.io.styles import find_network
+from fastnst.io.noise import MAX_LEVELS
+from fastnst.io.styles import choose_style, find_network, is_painting
 from fastnst.losses.settings import LossSettings, VGGName
-from fastnst.models.variants import Range, Target
+from fastnst.machine import check_training_installed, missing_for_training
+from fastnst.models.variants import Layout, Range, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,21 +33,25 @@ def export(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
-    layout: Literal["nhwc-uint8", "nchw-float", "web"] = "nhwc-uint8",
+    layout: Layout = "nhwc-uint8",
     value_range: Annotated[Range, Parameter(name="--range")] = "0..255",
     fp16: Annotated[bool, Parameter(negative="")] = False,
     frame_size: str | None = None,
+    input_noise: float | Literal["auto"] = "auto",
     to: Target = "onnx",
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Turn a style into a file for other programs: ONNX for pictures of any size, or another form.
 
-    Before it is written, a trained network's file is compared with torch at three odd sizes, another form with it.
+    It is run before it is written, and compared with torch where it is made of a trained network, otherwise with the
+    style's usual file. Only trained networks, and files for phones, need the extra train.
 
     Parameters
     ----------
     model:
         Name of a style, a trained network (the .safetensors file that a training ends with), or a style's .onnx file.
+        Of a network of several, one style (the_scream) or a mix (gallery@the_scream:2,udnie:1) becomes a file without
+        an input for styles.
     output:
         Output: an ONNX file, or .xml for OpenVINO, .mlpackage for Core ML, .tflite for LiteRT; by default beside the
         trained network, or under the style's name here.
@@ -59,21 +66,28 @@ def export(
     frame_size:
         Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want,
         and as Core ML and LiteRT need.
+    input_noise:
+        Smooth noise that the file adds to its input by itself, levels of 255: by default what the network was trained
+        with, as fastnst adds it. 0 leaves it to the program that runs the file.
     to:
         Program that the file is for: openvino, coreml (iOS, macOS) or litert (Android); each has an extra of its name.
     overwrite:
         Replace files that already exist.
     """
-    from fastnst.models.variants import Variant, save_openvino  # noqa: PLC0415 - imports onnx
+    from fastnst.models.variants import Variant  # noqa: PLC0415 - imports onnx
 
     size = None if frame_size is None else _read_size(frame_size)
-    variant = Variant(planes=layout == "nchw-float", range=value_range, fp16=fp16 and to == "onnx", size=size)
-    if layout == "web" and (variant != Variant() or fp16 or to != "onnx"):
+    variant = Variant(layout, value_range, fp16 and to == "onnx", size)
+    if layout == "web" and (variant != Variant("web") or fp16 or to != "onnx"):
         raise SettingError("--layout web stands alone; leave out --range, --fp16, --frame-size and --to")
-    suffix, source = _SUFFIXES[to], _source(model)
-    if to in {"coreml", "litert"}:
-        _check_mobile(to, source, variant, layout)
-    beside = source if str(source) == model else Path(source.name)
+    if input_noise != "auto" and not 0 <= input_noise <= MAX_LEVELS:
+        raise SettingError(f"--input-noise is {input_noise:g}; expected auto, or 0 to {MAX_LEVELS:g} levels")
+    suffix = _SUFFIXES[to]
+    source, mix = _source(model, mobile=to in _MOBILE)
+    variant = replace(variant, mix=mix)
+    if to in _MOBILE:
+        _check_mobile(to, source, variant)
+    beside = source if str(source) == model else Path(f"{_NO_NAME.sub('_', mix)}.onnx" if mix else source.name)
     output = output or beside.with_suffix(suffix)
     if output.suffix.lower() != suffix:  # with which the model itself is never overwritten, either
         raise OutputError(f"{output}: is no name of an {_FORMATS[to]} file; let it end in {suffix}")
@@ -82,33 +96,30 @@ def export(
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: already exists; choose another name by -o or add --overwrite")
     console = Console(stderr=True)
-    if to in {"coreml", "litert"} and size is not None:
+    if to in _MOBILE and size is not None:
         console.print(f"Converting for {_FORMATS[to]}; this can take a minute.")
-        console.print(_to_mobile(to, source, output, size, fp16=fp16, overwrite=overwrite))
+        console.print(_to_mobile(to, source, output, size, input_noise, fp16=fp16, overwrite=overwrite))
         return
-    if to == "onnx" and source.suffix == ".safetensors" and variant == Variant(planes=variant.planes):
-        from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
-
-        difference = export_model(source, output, layout, overwrite=overwrite)
-        console.print(f"{output}: within {difference} levels of 255 of torch")
-        return
-    varied, difference = _varied(source, variant, web=layout == "web")
-    if to == "openvino":
-        difference = max(difference, save_openvino(varied, output, fp16=fp16))
-    else:
-        write_atomically(output, varied.SerializeToString(), overwrite=overwrite)
-    console.print(f"{output}: within {difference} levels of 255 of the usual file at 99.9 % of the pixels")
+    usual, difference = _usual(source)
+    variant = replace(variant, noise=_noise_of(usual) if input_noise == "auto" else input_noise)
+    difference += _write_varied(usual, variant, output, to, fp16=fp16, overwrite=overwrite)
+    other = "torch" if source.suffix == ".safetensors" else "the usual file"
+    adds = f"adds its noise of {variant.noise:g} levels by itself; " if variant.noise else ""
+    near = f"within {difference} levels of 255 of {other} at 99.9 % of the pixels"
+    console.print(f"{output}: {adds}{near if difference else f'the same pixels as {other}'}")
 
 
+_NO_NAME = re.compile(r"[^\w-]+")
+_MOBILE = ("coreml", "litert")
 _FORMATS = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML", "litert": "LiteRT"}
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "litert": ".tflite"}
 
 
-def _check_mobile(to: Target, source: Path, variant: "Variant", layout: str) -> None:
+def _check_mobile(to: Target, source: Path, variant: "Variant") -> None:
     """Raise SettingError or InputError for what the converters for phones do not take."""
     if variant.size is None:
         raise SettingError(f"--to {to} makes a file for pictures of one size: add --frame-size, such as 640x480")
-    if layout != "nhwc-uint8":
+    if variant.layout != "nhwc-uint8":
         raise SettingError(f"--to {to} takes pictures as they are; leave out --layout and --range")
     if source.suffix != ".safetensors":
         raise InputError(
@@ -116,46 +127,84 @@ def _check_mobile(to: Target, source: Path, variant: "Variant", layout: str) -> 
         )
 
 
-def _to_mobile(to: Target, source: Path, output: Path, size: tuple[int, int], *, fp16: bool, overwrite: bool) -> str:
+def _to_mobile(
+    to: Target,
+    source: Path,
+    output: Path,
+    size: tuple[int, int],
+    noise: "float | Literal['auto']",
+    *,
+    fp16: bool,
+    overwrite: bool,
+) -> str:
     """Write a file for phones; returns the line of result."""
+    from fastnst.models.checkpoint import load_model  # noqa: PLC0415 - imports torch
     from fastnst.models.mobile import save_coreml, save_litert  # noqa: PLC0415 - imports torch
 
+    levels = load_model(source)[1].input_noise if noise == "auto" else noise
     if to == "litert":
         if fp16:
             raise SettingError("--to litert writes float32; leave out --fp16: LiteRT on a GPU halves it by itself")
-        difference: int | None = save_litert(source, output, size, overwrite=overwrite)
+        difference: int | None = save_litert(source, output, size, noise=levels, overwrite=overwrite)
     else:
-        difference = save_coreml(source, output, size, fp16=fp16, overwrite=overwrite)
+        difference = save_coreml(source, output, size, noise=levels, fp16=fp16, overwrite=overwrite)
     if difference is None:
         return f"{output}: its description was read back; it was not run, as Core ML runs on macOS and iOS only"
     return f"{output}: within {difference} levels of 255 of torch at 99.9 % of the pixels"
 
 
-def _source(model: str) -> Path:
-    """The trained network, or else the ONNX file, that a style's name or a path stands for."""
+def _source(model: str, *, mobile: bool) -> tuple[Path, str]:
+    """The ONNX file that a name or a path stands for, and a mix; for phones, or where none is, the trained network.
+
+    A trained network has no mix: what is exported of it takes the styles' shares.
+    """
+    given = Path(model)
+    if not mobile and given.suffix != ".safetensors" and not is_painting(given):
+        try:
+            choice = choose_style(model)
+        except StyleError:
+            if missing_for_training():
+                raise
+        else:
+            return choice.path, choice.mix
+    check_training_installed(f"fastnst export {model}")
     from fastnst.models.checkpoint import find_model  # noqa: PLC0415 - imports torch
 
-    found = find_model(Path(model))
-    return found if found.suffix == ".safetensors" else find_network(model)
+    found = find_model(given)
+    return (found if found.suffix == ".safetensors" else find_network(model)), ""
 
 
-def _varied(source: Path, variant: "Variant", *, web: bool) -> "tuple[ModelProto, int]":
-    """A style in another form, and how far that is from the usual file."""
-    from fastnst.backends.wrapping import to_web  # noqa: PLC0415 - imports onnx
-    from fastnst.models.variants import difference, load_onnx, vary  # noqa: PLC0415 - imports onnx
+def _usual(source: Path) -> "tuple[ModelProto, int]":
+    """The usual file of a style, and how far it is from torch where it had to be made of a trained network."""
+    from fastnst.models.variants import load_onnx  # noqa: PLC0415 - imports onnx
 
-    if source.suffix == ".safetensors":
-        from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
-
-        with tempfile.TemporaryDirectory() as folder:
-            usual = Path(folder) / f"{source.stem}.onnx"
-            export_model(source, usual)
-            model = load_onnx(usual)
-    else:
+    if source.suffix != ".safetensors":
         with StyleSession(source, provider="cpu") as session:
-            model = load_onnx(session.opened)
-    varied = to_web(model) if web else vary(model, variant)
-    return varied, difference(model, varied, variant)
+            return load_onnx(session.opened), 0
+    from fastnst.models.export import export_model  # noqa: PLC0415 - imports torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        usual = Path(folder) / f"{source.stem}.onnx"
+        difference = export_model(source, usual)
+        return load_onnx(usual), difference
+
+
+def _noise_of(usual: "ModelProto") -> float:
+    return float(next((entry.value for entry in usual.metadata_props if entry.key == "input_noise"), 0))
+
+
+def _write_varied(
+    usual: "ModelProto", variant: "Variant", output: Path, to: Target, *, fp16: bool, overwrite: bool
+) -> int:
+    """Write a style in another form; returns how far that is from the usual file."""
+    from fastnst.models.variants import difference, save_openvino, vary  # noqa: PLC0415 - imports onnx
+
+    varied = vary(usual, variant)
+    found = difference(usual, varied, variant)
+    if to == "openvino":
+        return max(found, save_openvino(varied, output, fp16=fp16))
+    write_atomically(output, varied.SerializeToString(), overwrite=overwrite)
+    return found
 
 
 def _read_size(text: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import is_painting
+from fastnst.machine import TRAINING_PACKAGES
 
 if TYPE_CHECKING:
     from fastnst.diagnosis.examine import Diagnosis
@@ -61,12 +62,18 @@ def _show_report(report: "Diagnosis") -> None:
 
 
 def _summary(report: "Diagnosis") -> str:
+    """What works, and what training lacks; before it what is wrong."""
+    lacking = [finding for finding in report.findings if finding.name in TRAINING_PACKAGES and finding.status != "ok"]
+    if not report.works:
+        last = "No picture can be stylized before that is fixed."
+    elif lacking:
+        last = f"Stylizing works; training needs {', '.join(each.name for each in lacking)}: {lacking[0].mend}"
+    else:
+        last = "Stylizing and training work; training also needs photos: --content DIR, or fastnst coco fetches some."
     if not report.wrong:
-        return "All is well."
+        return last
     things = "1 thing is" if len(report.wrong) == 1 else f"{len(report.wrong)} things are"
-    names = ", ".join(finding.name for finding in report.wrong)
-    last = "pictures can be stylized" if report.works else "no picture can be stylized before that is fixed"
-    return f"{things} wrong ({names}); {last}."
+    return f"{things} wrong: {', '.join(finding.name for finding in report.wrong)}. {last}"
 
 
 styles = App(name="styles", help="List the installed styles; add or remove your own.")

@@ -1,20 +1,20 @@
 """`fastnst research`: studies of the exact method, the compact loss network, judging pictures without names."""
 
 import time
-from itertools import count, cycle, islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, ArgumentCollection, Parameter, validators
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from fastnst.cli.console import Console, Resume, asks_to_resume, content_folder
+from fastnst.cli.console import Console, Resume, asks_to_resume, content_folder, counting_bar
 from fastnst.cli.optimize import fill_from_preset, with_network
 from fastnst.cli.train import fill_settings
 from fastnst.errors import InputError, OutputError, on_one_line
 from fastnst.exact.presets import PresetName
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.io.files import alone_in, check_folder_for_results, sole_writer
+from fastnst.io.files import alone_in, check_folder_for_results, set_aside, sole_writer
 from fastnst.io.images import Frame, read_frame
 from fastnst.research.settings import DistillSettings
 from fastnst.research.studies import PRESET_OF, STUDIES, Given, Named, StudyName
@@ -86,8 +86,7 @@ def study(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.research.study_run import run_study  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with sole_writer(output, folder=True), Progress(*columns, console=console, speed_estimate_period=120) as bar:
+    with sole_writer(output, folder=True), counting_bar(console, speed_estimate_period=120) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(number: int, runs: int, step: int, steps: int) -> None:
@@ -152,22 +151,15 @@ def distill(
         check_same(folder, settings, force=isinstance(resume, Path))
         console.print(f"{folder}: going on with the distillation that it holds")
     content = content_folder(settings.content, console)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with alone_in(folder):
         if not goes_on and (folder / CHECKPOINT).is_file():
-            console.print(f"{_set_aside(folder / CHECKPOINT)}: kept of the distillation before")
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            console.print(f"{set_aside(folder / CHECKPOINT)}: kept of the distillation before")
+        with counting_bar(console, time_left=False, disable=not console.is_terminal) as bar:
             show = _show(bar, settings)
             result = run(settings, content, folder, resume=goes_on, on_progress=show)
         weights = finish(result, settings, folder)
     console.print(f"Done in {time.strftime('%H:%M:%S', time.gmtime(result.elapsed_s))}. Judge pictures by it:")
     console.print(f"  fastnst optimize photo.jpg ... --loss-network compact --loss-weights {weights}")
-
-
-def _set_aside(path: Path) -> Path:
-    """Give a file a name of its own beside the one it had."""
-    places = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
-    return path.rename(next(place for place in places if not place.exists()))
 
 
 def _show(bar: Progress, settings: DistillSettings) -> "loop.Callback":
@@ -254,8 +246,7 @@ def blind(
     paths = [found.path for found in find_pictures(photos, skip=output)]
     contenders = open_contender(first), open_contender(second)
     key = key or output.with_name(f"{output.name}-key.json")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with counting_bar(console, time_left=False, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("sheets", total=min(pairs or len(paths), len(paths)))
         written = write_sheets(
             contenders,

@@ -122,10 +122,10 @@ def train(
     # torch takes a second to import: only now that the options are known to be right.
     from fastnst.io.files import check_folder_for_results  # noqa: PLC0415
     from fastnst.io.images import read_frame  # noqa: PLC0415
-    from fastnst.training.checkpoint import holds_training, set_aside  # noqa: PLC0415
-    from fastnst.training.crops import list_pictures  # noqa: PLC0415
-    from fastnst.training.distributed import is_main  # noqa: PLC0415
+    from fastnst.training.checkpoint import holds_training, set_training_aside  # noqa: PLC0415
     from fastnst.training.engine import TrainCallbacks  # noqa: PLC0415
+    from fastnst.training.photographs import list_pictures  # noqa: PLC0415
+    from fastnst.training.processes import is_main  # noqa: PLC0415
     from fastnst.training.train import check_teacher  # noqa: PLC0415
     from fastnst.training.train import train as run  # noqa: PLC0415
 
@@ -146,7 +146,7 @@ def train(
         )
     fetch_loss_weights(settings, console)
     began += time.monotonic() - fetching
-    for kept in set_aside(folder) if resume == "never" and not goes_on and is_main() else ():
+    for kept in set_training_aside(folder) if resume == "never" and not goes_on and is_main() else ():
         console.print(f"{kept}: kept of the training before")
     console.print(f"Training {settings.style_name} in {folder}; watch it with: tensorboard --logdir {folder}")
     with _said_when_stopped(folder, console), _progress(console) as bar:
@@ -194,7 +194,8 @@ def _show(bar: Progress, budget_s: float | None, began: float) -> "engine.OnStep
 
     def show(progress: "engine.TrainProgress") -> None:
         losses = progress.losses
-        line = f"content {losses['content']:.3f} style {losses['style']:.3f} {progress.images_per_s:.1f} images/s"
+        named = [f"{name} {losses[name]:.3f}" for name in ("content", "style", "imitation") if name in losses]
+        line = f"{' '.join(named)} {progress.images_per_s:.1f} images/s"
         steps = f"{progress.step} steps" if budget_s else f"{progress.step}/{progress.steps}"
         done, now = max(progress.done, progress.step / progress.steps), time.monotonic()
         rest_s = (now - started) * (1 - done) / max(done, 1e-6)

@@ -194,7 +194,7 @@ def _in_segments(
     """Stylize a shard's segments of one film; False where it is not to be cut into segments."""
     from fastnst.batch.jobs import result_of  # noqa: PLC0415
     from fastnst.io.addresses import is_address  # noqa: PLC0415
-    from fastnst.video.segments import plan_segments, stylize_in_segments  # noqa: PLC0415
+    from fastnst.video.batch import plan_segments, stylize_in_segments  # noqa: PLC0415
 
     (job,) = plan.jobs
     output = result_of(plan.output, job)

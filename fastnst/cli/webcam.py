@@ -17,7 +17,16 @@ from fastnst.cli.console import Console, fitted
 from fastnst.errors import OutputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.paintings import FIT_S
-from fastnst.io.styles import choose_style, installed_styles, live_style, network_of_style, user_styles_folder
+from fastnst.io.styles import (
+    MIX_SIGN,
+    StyleChoice,
+    choose_style,
+    every_style,
+    installed_styles,
+    live_style,
+    network_of_style,
+    user_styles_folder,
+)
 from fastnst.losses.settings import LOOK
 
 if TYPE_CHECKING:
@@ -163,14 +172,14 @@ def _first_style(effects: Effects) -> str:
     return network_of_style(style) if effects.mix else style
 
 
-def _styles(style: str) -> tuple[dict[str, Path], int]:
+def _styles(style: str) -> tuple[dict[str, StyleChoice], int]:
     """All styles that keys can choose, by name, and the place of the one to begin with."""
-    styles = installed_styles()
     choice = choose_style(style)
-    if choice.path in styles.values():
-        return styles, list(styles.values()).index(choice.path)
-    name = choice.path.stem if choice.path.stem not in styles else str(choice.path)
-    return {name: choice.path, **styles}, 0
+    styles = every_style(choice.path)
+    if choice in styles.values():
+        return styles, list(styles.values()).index(choice)
+    name = choice.path.stem + (f"{MIX_SIGN}{choice.mix}" if choice.mix else "")
+    return {name if name not in styles else str(choice.path): choice, **styles}, 0
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from fastnst.backends.contract import Provider
 from fastnst.diagnosis.probes import LATE, Answer, probe
-from fastnst.machine import TRAINING_PACKAGES, has_nvidia_driver
+from fastnst.machine import TRAINING_PACKAGES, has_nvidia_driver, install_line
 
 Area: TypeAlias = Literal["versions", "providers", "cameras", "codecs", "weights", "styles"]
 Status: TypeAlias = Literal["ok", "absent", "wrong", "broken"]
@@ -79,8 +79,8 @@ class Package:
     without: Status
     """How bad it is where it is not installed, or does not load; where it need not be there, only the latter is bad."""
 
-    install: str = ""
-    """What pip is to install instead of the distribution alone."""
+    extra: str = ""
+    """Extra of fastnst that brings it with what else is needed; empty: pip installs the distribution alone."""
 
     @property
     def asked(self) -> str:
@@ -110,7 +110,7 @@ PACKAGES = (
         "wrong",
     ),
     Package("onnx", ("onnx",), "large pictures and networks of others", "wrong"),
-    *(Package(name, (name,), "training", "absent", '"fastnst[train]"') for name in TRAINING_PACKAGES),
+    *(Package(name, (name,), "training", "absent", "train") for name in TRAINING_PACKAGES),
 )
 
 
@@ -150,7 +150,7 @@ def _judge(package: Package, found: Mapping[str, str], imported: Answer) -> Find
         return Finding("versions", name, "ok", detail)
     if not found:
         detail = f"not installed; for {package.purpose}"
-        return Finding("versions", name, package.without, detail, f"{PIP} install {package.install or name}")
+        return Finding("versions", name, package.without, detail, _install(package.extra) or f"{PIP} install {name}")
     status: Status = "wrong" if package.without == "absent" else package.without
     if error.startswith(LATE):
         detail = f"{found[name]} {error}, maybe because this computer is busy; for {package.purpose}"
@@ -169,6 +169,10 @@ def _judge_gpu(found: Mapping[str, str], imported: Answer) -> list[Finding]:
     gpu, cpu = found["onnxruntime-gpu"], found["onnxruntime"]
     detail = f"onnxruntime {cpu} was installed over onnxruntime-gpu {gpu}; NVIDIA's GPU is not used"
     return [Finding("versions", "onnxruntime", "wrong", detail, _again(f"onnxruntime-gpu=={gpu}"))]
+
+
+def _install(extra: str) -> str:
+    return f"python -m {install_line(extra)}" if extra else ""
 
 
 def _again(distribution: str) -> str:
@@ -229,7 +233,7 @@ def _judge_failure(provider: Provider, error: str, runtime: str, driver: bool) -
 
 
 def _judge_cuda(error: str, runtime: str) -> tuple[Status, str]:
-    install = f'{PIP} install "fastnst[gpu]"'
+    install = _install("gpu")
     if runtime == "onnxruntime":
         return "absent", install  # as `pip install fastnst` leaves it
     if runtime == "onnxruntime-gpu":

@@ -7,7 +7,6 @@ that order, (1, H, W, 3): so nothing is copied on the way, and what is read has 
 import dataclasses
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -243,29 +242,19 @@ class Logbook:
     """
 
     def __init__(self, folder: Path, run: OptimizationRun, asked: dict[str, Any], every: int) -> None:
-        """Take what is noted, and where.
+        """Note a run in a folder, with what was `asked`, which is compared on resuming.
 
-        Args:
-            folder: where everything goes.
-            run: what is noted.
-            asked: kept in the checkpoint, to be compared on resuming.
-            every: steps between two pictures and checkpoints; 0 leaves both to the end.
+        Pictures and checkpoints are written `every` so many steps; 0 leaves both to the end.
         """
         self.folder = folder
         self._run, self._asked, self._every = run, asked, every
-        self._hook = threading.excepthook
 
     def __enter__(self) -> Self:
         """Open the folder, which is made where it is missing; raises OutputError where the system refuses."""
         done = len(self._run.trace.history)
-        self._hook, threading.excepthook = threading.excepthook, self._quiet
-        try:
-            with self._events():
-                # Events of an earlier run from here on are dropped: steps that are done again, or all of them.
-                self._writer = SummaryWriter(str(self.folder), purge_step=done + 1)
-        except OutputError:
-            threading.excepthook = self._hook
-            raise
+        with self._events():
+            # Events of an earlier run from here on are dropped: steps that are done again, or all of them.
+            self._writer = SummaryWriter(str(self.folder), purge_step=done + 1)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -274,11 +263,8 @@ class Logbook:
             if self._run.trace.history and not self._run.torn and not isinstance(error, OutputError):
                 self.keep()
         finally:
-            try:
-                with self._events():
-                    self._writer.close()
-            finally:
-                threading.excepthook = self._hook
+            with self._events():
+                self._writer.close()
 
     def note(self, progress: OptimizeProgress) -> None:
         """Take a step in; raises OutputError where the system refuses."""
@@ -300,11 +286,6 @@ class Logbook:
         save_checkpoint(self.folder / CHECKPOINT, self._run, self._asked)
         with self._events():
             self._writer.flush()
-
-    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread raises the error once more, where `_events` takes it; it needs no traceback."""
-        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
-            self._hook(failed)
 
     @contextmanager
     def _events(self) -> Iterator[None]:

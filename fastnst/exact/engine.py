@@ -47,11 +47,16 @@ from fastnst.exact.style import Styles
 from fastnst.io.blending import add_change
 from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, fit_long_side, resize_frame
-from fastnst.io.tensors import to_frame, to_image
+from fastnst.io.tensors import quiet_tensorboard, to_frame, to_image
 from fastnst.losses.perceptual import STYLE_SIDE, PerceptualLoss, find_references, measure_painting
-from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.terms import StyleTarget
-from fastnst.losses.weights import chosen_network, load_fine_tuning_network, load_loss_network
+from fastnst.losses.weights import (
+    chosen_network,
+    hardware,
+    load_fine_tuning_network,
+    load_loss_network,
+    resolve_precision,
+)
 
 
 def optimize(
@@ -119,6 +124,7 @@ def optimize(
                 if resume:
                     run = resumed(log_dir, asked, run, device)
                     check_sizes(log_dir, run, work.subject.size)
+                stack.enter_context(quiet_tensorboard())
                 logbook = stack.enter_context(Logbook(log_dir, run, asked, settings.save_every))
                 callback = _both(logbook.note, callback)
             while run.level < len(run.levels):
@@ -300,14 +306,9 @@ class PictureRefiner:
     and what changes is enlarged and added."""
 
     def __init__(self, steps: int, painting: Frame | None = None) -> None:
-        """Load the compact loss network.
+        """Load the compact loss network, for so many steps of L-BFGS a picture; WeightsError where it is missing.
 
-        Args:
-            steps: of L-BFGS, for each picture.
-            painting: of the style; None: what is known of the network's own.
-
-        Raises:
-            WeightsError: the network is missing.
+        Without a painting the style is what is known of the network's own.
         """
         self.on_progress: Callable[[float], None] | None = None
         """Called with the share of the steps that is done of a picture."""
@@ -321,18 +322,10 @@ class PictureRefiner:
     def __call__(
         self, given: Frame, painted: Frame, network: Path, styles: Mapping[str, float], strength: float = 1.0
     ) -> Frame:
-        """Refine a picture.
+        """Refine what a network, by its file, painted of the photo as it got it, with shares of its styles by name.
 
-        Args:
-            given: the photo as the network got it.
-            painted: what the network painted of it.
-            network: its file.
-            styles: share of each of its styles, by name.
-            strength: how strongly it painted: the weight of style is multiplied by its square.
-
-        Raises:
-            StyleError: the painting of a style is not known.
-            DivergedError: the loss is no finite number.
+        The weight of style is multiplied by the square of the strength. Raises StyleError where the painting of a style
+        is not known, DivergedError for a loss that is no finite number.
         """
         reference = self._reference or find_references(network, styles)
         weighed = replace(self._settings, style_weight=self._settings.style_weight * strength**2)

@@ -28,9 +28,9 @@ from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.losses import relative_error
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.precision import autocast
 from fastnst.losses.terms import Positions, StyleReference, StyleTarget
 from fastnst.losses.vgg import LossNetwork
+from fastnst.losses.weights import autocast
 
 Blend = Literal["gram", "loss", "image"]
 
@@ -47,16 +47,10 @@ class PixelObjective:
         *,
         color: ColorChoice = "style",
     ) -> None:
-        """Measure the references.
+        """Measure the references: content image, (1, 3, H, W), and style image of any size, or targets measured before.
 
-        Args:
-            loss: the perceptual loss.
-            content: content image, (1, 3, H, W).
-            style: style image, (1, 3, H, W) of any size, or targets that were measured beforehand.
-            dtype: arithmetic of the loss network in `evaluate`; None is float32.
-            color: whose colours the image gets.
-
-        Raises InputError for an image that the loss network is too deep for.
+        `dtype` is the arithmetic of the loss network in `evaluate`; None is float32. Raises InputError for an image
+        that the loss network is too deep for.
         """
         self.loss, self.dtype = loss, dtype
         self.check_size(loss.network, "photo", (content.shape[2], content.shape[3]), "--size", "a larger --size")
@@ -97,14 +91,9 @@ class PixelObjective:
 
     @staticmethod
     def check_size(network: LossNetwork, what: str, size: tuple[int, int], decided_by: str, remedy: str) -> None:
-        """Raise InputError for a picture that the network is too deep for.
+        """Raise InputError for a picture, `what` in words, that the network is too deep for.
 
-        Args:
-            network: the loss network.
-            what: the picture, in words.
-            size: its (height, width), pixels.
-            decided_by: what it was resized to.
-            remedy: what to give instead.
+        Its size is (height, width) in pixels, which something decided; the remedy is what to give instead.
         """
         height, width = size
         if min(height, width) < network.smallest_side:
@@ -120,14 +109,9 @@ class Subject:
     def __init__(
         self, content: Frame, styles: Styles, settings: OptimizeSettings, content_mask: Frame | None = None
     ) -> None:
-        """Take the pictures; they are not changed.
+        """Take photo, uint8 (H, W, 3) RGB, its regions, each in its own colour, and style pictures; none is changed.
 
-        Args:
-            content: the photo, uint8 (H, W, 3) RGB.
-            styles: one or several style pictures, as frames or as Style with weight and mask.
-            settings: how they are brought together: size, style_size, stroke, fit, style_blend, regions ...
-            content_mask: the photo's regions, each painted in a colour of its own.
-
+        The settings say how they are brought together: size, style_size, stroke, aspect, style_blend, regions ...
         Raises InputError for what is no picture and for masks that do not fit, SettingError for impossible weights.
         """
         self.settings = settings
@@ -297,11 +281,9 @@ def make_targets(
 ) -> list[StyleTarget]:
     """Targets of each region of the photo: each region counts 1/K, as in eq. 6 of cs229.
 
-    Args:
-        styles: what was measured of each; their weights are shared out anew among those that have a region.
-        positions: the photo's regions by number; None is all of it.
-        blend: by losses, a target a style; else one target of averaged statistics.
-        even: the statistics are weighed so that each style's share is relative to its energy.
+    The weights of the styles are shared out anew among those that have a region. `positions` are the photo's regions by
+    number; None is all of it. A blend by losses has a target a style; else there is one of averaged statistics, which
+    `even` weighs so that each style's share is relative to its energy.
     """
     found = {region: [style for style in styles if region in style.regions] for region in positions}
     regions = [region for region, having in found.items() if having]

@@ -37,6 +37,17 @@ class Preset:
     """Where fastnst does otherwise than the document."""
 
 
+_GATYS: Mapping[str, Any] = {
+    "loss_network": "vgg19-caffe",
+    "pool": "average",
+    "normalization": "paper",
+    "content_layers": ("relu4_2",),
+    "style_layers": GATYS_LAYERS,
+    "content_weight": 1e-3,
+    "style_weight": 1.0,
+}
+"""Of Gatys et al. (2015), as two documents repeat them."""
+
 _CLAMPED = "pixels are kept within 0..255 after every step, on which the document is silent"
 _UNIFORM = "the noise is uniform over all colors; its distribution is not stated"
 
@@ -110,13 +121,7 @@ PRESETS: Mapping[PresetName, Preset] = {
     "e4040": Preset(
         "Sinha, Balabolu and Raghavan, A Neural Algorithm of Artistic Style: An Investigation (E4040)",
         {
-            "loss_network": "vgg19-caffe",
-            "pool": "average",
-            "normalization": "paper",
-            "content_layers": ("relu4_2",),
-            "style_layers": GATYS_LAYERS,
-            "content_weight": 1e-3,
-            "style_weight": 1.0,
+            **_GATYS,
             "tv_weight": 1.0,
             "tv_kind": "l1",
             "optimizer": "adam",
@@ -141,13 +146,7 @@ PRESETS: Mapping[PresetName, Preset] = {
     "gatys2015": Preset(
         "Chao, Perez and Chen, Neural Style Transfer, workshop on Gatys et al. (2015)",
         {
-            "loss_network": "vgg19-caffe",
-            "pool": "average",
-            "normalization": "paper",
-            "content_layers": ("relu4_2",),
-            "style_layers": GATYS_LAYERS,
-            "content_weight": 1e-3,
-            "style_weight": 1.0,
+            **_GATYS,
             "tv_weight": 0.0,
             "optimizer": "lbfgs",
             "steps": 500,

@@ -21,7 +21,7 @@ from fastnst.exact.settings import OptimizeSettings
 from fastnst.io.images import read_frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import autocast, kept_bytes
+from fastnst.losses.weights import autocast, kept_bytes
 from fastnst.machine import available_memory
 
 # Long side, in pixels, that the smallest level has at least where the number of levels is left open.
@@ -160,13 +160,7 @@ class Footprint:
 
 
 def measure_footprint(loss: PerceptualLoss, dtype: torch.dtype | None, device: torch.device) -> Footprint:
-    """Find out what a step keeps, on two small pictures.
-
-    Args:
-        loss: what is minimised, with its network.
-        dtype: arithmetic of the network; None is float32.
-        device: where it computes.
-    """
+    """Find out what a step keeps, on two small pictures; `dtype` is the arithmetic of the network, None is float32."""
     smallest = loss.network.smallest_side
     sides = [max(_SMALL, smallest), max(_LESS_SMALL, 2 * smallest)]
     generator = torch.Generator().manual_seed(0)
@@ -232,13 +226,8 @@ def plan_memory(
 ) -> MemoryPlan:
     """Fit an optimisation into memory: lbfgs remembers fewer steps where there is not enough for all.
 
-    Args:
-        footprint: of a step.
-        settings: size, optimizer, history, and `max_memory` if it is limited.
-        pixels_at: pixels of the photo and of the largest style picture at each --size.
-        device: whose memory it is.
-
-    Raises SettingError, naming the nearest size that would fit, where it cannot be.
+    `pixels_at` gives the pixels of the photo and of the largest style picture at each --size. Raises SettingError,
+    naming the nearest size that would fit, where it cannot be.
     """
     limit = available(device) if settings.max_memory is None else int(settings.max_memory * _GIGABYTE)
 

@@ -66,16 +66,12 @@ class Regions:
 
 
 def find_regions(masks: Sequence[Frame], count: int | None = None) -> Regions:
-    """Find the regions of all masks together by K-means on their colours (as cs229, section 4, does).
+    """Find the regions of masks, uint8 (H, W, 3) RGB of any sizes, by K-means on colours (as cs229, section 4, does).
 
     Only pixels that look like their neighbours vote and are labelled by their colour; pixels of edges and specks belong
-    to the nearest region. So an edge between black and white does not fall to a grey region.
-
-    Args:
-        masks: uint8 (H, W, 3) RGB each, of any sizes; larger ones are read at `LONGEST_SIDE`.
-        count: K; None counts the colours that cover `SMALLEST_SHARE` of a mask or more.
-
-    Raises InputError for a mask without flat colours, or with too many.
+    to the nearest region. So an edge between black and white does not fall to a grey region. Masks are read at
+    `LONGEST_SIDE` at most. `count` is K; None counts the colours that cover `SMALLEST_SHARE` of a mask or more. Raises
+    InputError for a mask without flat colours, or with too many.
     """
     small = [_shrink(mask) for mask in masks]
     flat = [_is_flat(mask) for mask in small]
@@ -325,17 +321,14 @@ def region_positions(
 ) -> list[dict[str, Tensor]]:
     """Find the positions of each region at each layer, counted row by row, (n,); a layer without any is left out.
 
-    A deep position sees a wide field: near a border also the neighbours of its region, whose style would leak in.
-    So it takes part only where its region fills `guard` or more of that field, weighted as the field is: for a stack of
-    3 x 3 convolutions it is bell-shaped, the repeated mean over 3 x 3 positions (Luo et al. 2016, "Understanding the
+    A deep position sees a wide field: near a border also the neighbours of its region, whose style would leak in. So it
+    takes part only where its region fills `guard` or more of that field, weighted as the field is: for a stack of 3 x 3
+    convolutions it is bell-shaped, the repeated mean over 3 x 3 positions (Luo et al. 2016, "Understanding the
     effective receptive field"). Gatys et al. (2017, "Controlling perceptual factors", section 4.2) erode for the same
     reason; the form is ours.
 
-    Args:
-        labels: region of each pixel, (H, W).
-        regions: how many there are.
-        sizes: (h, w) of each layer.
-        guard: smallest share, 0 to 1. At 0 each position belongs to the region that covers most of it.
+    `labels` has the region of each pixel, (H, W); `sizes` are (h, w) of each layer; at a guard of 0 each position
+    belongs to the region that covers most of it.
     """
     pixels = one_hot(torch.from_numpy(labels), regions).permute(2, 0, 1)[None].float()
     found: list[dict[str, Tensor]] = [{} for _ in range(regions)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastnst.errors import SettingError
-from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings, check_fine_tuning
+from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossSettings, check_fine_tuning, option_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,16 +132,16 @@ class OptimizeSettings(LossSettings):
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
-                raise SettingError(f"{_option(name)} is {value}; expected at least {bound}")
+                raise SettingError(f"{option_of(name)} is {value}; expected at least {bound}")
         for name in ("learning_rate", "learning_rate_end", "stroke", "adam_epsilon", "max_memory"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise SettingError(f"{_option(name)} is {value}; expected a number above 0")
+                raise SettingError(f"{option_of(name)} is {value}; expected a number above 0")
         if self.content_target is not None and not 0 < self.content_target <= 1:
             raise SettingError(f"--content-target is {self.content_target}; expected a number above 0, up to 1")
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
+                raise SettingError(f"{option_of(name)} is {getattr(self, name)}; expected a number from 0 to below 1")
         if not 1 < self.pyramid_factor < math.inf:
             raise SettingError(f"--pyramid-factor is {self.pyramid_factor}; expected a number above 1")
         if not 0 <= self.mask_guard <= 1:
@@ -162,12 +162,8 @@ class OptimizeSettings(LossSettings):
     def _check_weights(self) -> None:
         for name in ("content_weight", "style_weight", "tv_weight"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
+                raise SettingError(f"{option_of(name)} is {getattr(self, name)}; expected 0 or more")
         if self.content_weight == self.style_weight == self.tv_weight == 0:
             raise SettingError(
                 "all weights are 0: nothing is left to optimize; give --content-weight or --style-weight"
             )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

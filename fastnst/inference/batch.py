@@ -42,21 +42,14 @@ def plan_pictures(
     shard: Shard = WHOLE,
     left_out: list[Path] | None = None,
 ) -> BatchPlan:
-    """Find the photos and give each its output file.
+    """Find the photos, as `find_pictures` and `places_of` do, and give each its output file.
 
-    One photo and an output with a picture's suffix: that file. Otherwise output is a folder, or an address:
-    subfolders, names and formats are kept; formats that are not written become .png.
+    One photo and an output with a picture's suffix: that file. Otherwise output is a folder, or an address: subfolders,
+    names and formats are kept; formats that are not written become .png. `left_out` gets the pictures in folders of a
+    kind that is not read here, see `name_left_out`.
 
-    Args:
-        photos: files, folders, patterns and addresses; see `find_pictures`.
-        output: a file, a folder or an address; it need not exist.
-        listed: names of files that keep their folders, see `places_of`.
-        shard: the part that this process does.
-        left_out: gets the pictures in folders of a kind that is not read here, see `name_left_out`.
-
-    Raises:
-        InputError: a folder, a pattern or an address without a picture.
-        OutputError: no photos, two photos for one file, or a photo that would be overwritten.
+    Raises InputError for a folder, a pattern or an address without a picture; OutputError for no photos, two photos for
+    one file, or a photo that would be overwritten.
     """
     output = str(output)
     if not photos and not listed:
@@ -159,13 +152,10 @@ def stylize_file(
     size: int | None = None,
     describe: Callable[[tuple[int, int]], str] = lambda _size: "stylized",
 ) -> tuple[str, ...]:
-    """Stylize a picture file; transparency, color profile and EXIF block of the photo stay.
+    """Stylize a picture file by a StylePipeline, or anything that turns a frame into another of the same size.
 
-    Args:
-        stylize: a StylePipeline, or anything that turns a frame into another of the same size.
-        task: the photo, and where the result goes.
-        size: longest side in pixels; larger photos are reduced to it, smaller ones are never enlarged.
-        describe: says how a photo of a size is stylized; written into the output's EXIF block.
+    Transparency, color profile and EXIF block of the photo stay. Photos with a longer side than `size` pixels are
+    reduced to it. What `describe` says of a photo of a size, (height, width), is written into the output's EXIF block.
 
     Returns what a user should know of how the file was read, each to stand behind its name. Raises InputError,
     OutputError, StyleError.

@@ -31,14 +31,10 @@ class Mask:
         rest: bool = False,
         feather: float = 0.0,
     ) -> None:
-        """Take over weights, all of one size, whose sum is at most 255.
+        """Take over weights, one for each painting, all of one size, whose sum is at most 255.
 
-        Args:
-            path: of the mask, for messages.
-            weights: one for each painting.
-            bare: where the photo stays.
-            rest: before these paintings comes one more, which gets what they and the photo leave.
-            feather: standard deviation of the blur of borders, pixels of the picture.
+        Where a mask is `bare` the photo stays. With `rest` one more painting comes before these, which gets what they
+        and the photo leave. `feather` is the standard deviation of the blur of borders, pixels of the picture.
         """
         self.path = path
         self._weights, self._bare, self._rest, self._feather = list(weights), bare, rest, feather
@@ -55,8 +51,7 @@ class Mask:
     def weights(self, size: tuple[int, int]) -> tuple[Frame, ...]:
         """Weights for a picture of `size`, one for each painting; kept for the next picture of the same size.
 
-        Raises:
-            InputError: the picture has another shape than the mask.
+        Raises InputError: the picture has another shape than the mask.
         """
         fitted = self._fitted
         if not fitted or fitted[0].shape != size:
@@ -93,8 +88,7 @@ class Mask:
 def read_mask(path: Path, *, feather: float = 0.0) -> Mask:
     """Read a mask for one painting: it gets as much as the mask is bright and opaque.
 
-    Raises:
-        InputError: no picture that can be read.
+    Raises InputError: no picture that can be read.
     """
     picture = read_picture(path)
     weights = np.array(Image.fromarray(picture.frame).convert("L"))
@@ -123,15 +117,9 @@ _SHOWN = 6
 def read_regions(path: Path, paintings: Mapping[str, int | None], *, rest: bool = False, feather: float = 0.0) -> Mask:
     """Read a map of regions. Each pixel belongs to the colour of the map that it is nearest to.
 
-    Args:
-        path: the map.
-        paintings: number of the painting, from 0, by colour (red, '#ff0000'); None for the photo.
-        rest: before them comes one more painting, which gets all other colours; without it they are the photo's.
-        feather: as for a `Mask`.
-
-    Raises:
-        InputError: no picture that can be read, or one without such a colour.
-        SettingError: a colour that is none.
+    `paintings` has the number of the painting, from 0, by colour (red, '#ff0000'); None for the photo. With `rest` one
+    more painting comes before them, which gets all other colours; without it they are the photo's. Raises InputError
+    for what is no picture, or one without such a colour, SettingError for a colour that is none.
     """
     wanted = {color: _parse(color) for color in paintings}
     frame = read_frame(path)

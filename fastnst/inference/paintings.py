@@ -30,17 +30,12 @@ Report: TypeAlias = Callable[[Path, float], None]
 def network_of(painting: Path, seconds: float = FIT_S, report: Report = lambda _painting, _share: None) -> Path:
     """Return the ONNX file of a network for a painting, which is fitted first where that was not done before.
 
-    Args:
-        painting: a picture file.
-        seconds: to fit for, at most; 0: a mixture of the styles that the gallery knows, the nearest ones most.
-        report: called with the share that is done.
+    It takes `seconds` at most; 0: a mixture of the styles that the gallery knows, the nearest ones most. `report` is
+    called with the share that is done.
 
-    Raises:
-        InputError: no picture, or one too small or of one color.
-        StyleError: no such file.
-        SettingError: seconds that are none.
-        MissingPackageError: it has to be fitted, and the extra `train` is missing.
-        OutputError: the cache cannot be written.
+    Raises InputError for a picture that is none, too small or of one color; StyleError for no such file; SettingError
+    for seconds that are none; MissingPackageError where it has to be fitted, and the extra `train` is missing;
+    OutputError where the cache cannot be written.
     """
     if not 0 <= seconds <= _LONGEST_S:
         raise SettingError(f"--fit is {seconds:g}; expected seconds from 0 to {_LONGEST_S:g}")
@@ -108,9 +103,7 @@ class Refinement:
     def open(self) -> Refine | None:
         """Load what refines, if anything is to be refined.
 
-        Raises:
-            MissingPackageError: the extra `train` is missing.
-            InputError: the painting cannot be read.
+        Raises MissingPackageError: the extra `train` is missing; InputError: the painting cannot be read.
         """
         if not self.steps:
             return None

@@ -19,9 +19,8 @@ import numpy as np
 
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
-from fastnst.inference.effects import PLAIN, Effects, read_effects
+from fastnst.inference.effects import FACE, LOOKS, PLAIN, Effects, Look, face_weights, find_faces, read_effects
 from fastnst.inference.layers import Layer, look_in_words, shares_by_name
-from fastnst.inference.looks import FACE, LOOKS, Look, face_weights, find_faces
 from fastnst.inference.masks import read_mask
 from fastnst.inference.paintings import NONE, Refine, Refinement
 from fastnst.inference.session import StyleSession, TileChoice
@@ -34,7 +33,7 @@ from fastnst.io.styles import MIX_SIGN, StyleWeights, installed_styles
 DETAIL_FROM = 1.5
 """Where a picture is so many times as long as what was painted, its detail is painted too."""
 
-DETAIL_SIDE = 2048
+DETAIL_SIDE = 4096
 """Long side, pixels, at which that is painted, at most."""
 
 
@@ -54,20 +53,14 @@ class StylePipeline:
     ) -> None:
         """Open the networks and read the mask.
 
-        Args:
-            style: name of an installed style, or an ONNX file, also with a mix: trio@munch; None: regions alone.
-            effects: strength, mix, colors, mask, regions.
-            provider: what computes; auto takes the fastest that really runs here.
-            threads: on the CPU; None: one for each physical core that may be used.
-            tile: when to paint in tiles, see `TilePolicy`.
-            refine: goes on with what the networks painted, at the size that they painted at.
-            open_session: opens a network file, with the options of a `StyleSession`.
+        A style is the name of an installed one, or an ONNX file, also with a mix: trio@munch; None: regions alone.
+        Threads on the CPU: None is one for each physical core that may be used. `refine` goes on with what the networks
+        painted, at the size that they painted at; `open_session` opens a network file, with the options of a
+        `StyleSession`.
 
-        Raises:
-            StyleError: no such style, a file that is no network of ours, or one that knows no tiles.
-            InputError: the mask cannot be read, or lacks a region.
-            SettingError: no style at all; a provider that cannot run here; a strength or a mix that a network does not
-                take.
+        Raises StyleError for no such style, a file that is no network of ours, or one that knows no tiles; InputError
+        for a mask that cannot be read or lacks a region; SettingError for no style at all, a provider that cannot run
+        here, or a strength or a mix that a network does not take.
         """
         self.on = partial(
             StylePipeline, style, effects, threads=threads, tile=tile, refine=refine, open_session=open_session
@@ -104,22 +97,14 @@ class StylePipeline:
         strength: float | None = None,
         preserve_color: bool | None = None,
     ) -> Frame:
-        """Stylize a photo.
+        """Stylize a photo, which stays unchanged, to a frame of its size; without steadying also a batch, (N, H, W, 3).
 
-        Args:
-            photo: not changed. Without steadying also a batch, (N, H, W, 3).
-            size: at which the networks paint at most; None: as large as the stroke says. Photo and painting meet at the
-                photo's own size, so that its detail stays.
-            style_weights: for the first network instead of its mix.
-            strength: instead of that of the effects; networks without such an input give at most 1.
-            preserve_color: instead of that of the effects.
+        The networks paint at `size` at most; None: as large as the stroke says. Photo and painting meet at the photo's
+        own size, so that its detail stays. `style_weights` are for the first network instead of its mix; strength and
+        preserve_color instead of those of the effects; networks without such an input give a strength of at most 1.
 
-        Returns:
-            A frame of the photo's size.
-
-        Raises:
-            InputError: another type or shape, a mask of another shape, or a photo too large for the memory.
-            SettingError: weights or a strength that a network does not take.
+        Raises InputError for another type or shape, a mask of another shape, or a photo too large for the memory;
+        SettingError for weights or a strength that a network does not take.
         """
         each = partial(self, size=size, style_weights=style_weights, strength=strength, preserve_color=preserve_color)
         if photo.ndim == 4 and (self._blends or self.painted_size(photo.shape[1:3], size) != photo.shape[1:3]):
@@ -164,12 +149,12 @@ class StylePipeline:
         if self._refine is not None:
             own = min(strength, MAX_STRENGTH) if session.takes_strength else 1.0
             painted = self._refine(given, painted, session.path, shares_by_name(session, weights), own)
-        painted = painted if given is photo else add_change(photo, given, painted)
+        laid = painted if given is photo else add_change(photo, given, painted)
         if side >= DETAIL_FROM * max(given.shape[-3:-1]):
-            painted = self._with_painted_detail(
-                painted, given, side, session=session, weights=weights, strength=strength
+            laid = self._with_painted_detail(
+                photo, laid, given, side, session=session, weights=weights, strength=strength
             )
-        return painted if session.takes_strength else blend(painted, photo, min(strength, 1.0))
+        return laid if session.takes_strength else blend(laid, photo, min(strength, 1.0))
 
     def _prepared(self, session: StyleSession, given: Frame, strength: float) -> tuple[Frame, float | None]:
         """What a network gets: the picture with noise on it, and the strength where it takes one."""
@@ -184,6 +169,7 @@ class StylePipeline:
 
     def _with_painted_detail(
         self,
+        photo: Frame,
         laid: Frame,
         given: Frame,
         side: int,
@@ -195,7 +181,8 @@ class StylePipeline:
         """Paint once more, `side` pixels long, over what was painted at the size of `given` and laid over the photo.
 
         Only what is finer than the first strokes is taken from that: colors and masses, down to twice the pixels of
-        `given`, stay.
+        `given`, stay. Of a larger photo its own finest detail comes on top; what was laid over it the first time was
+        enlarged twice as much, and would show its squares.
         """
         size = fit_long_side((laid.shape[0], laid.shape[1]), side)
         coarse = fit_long_side(size, max(1, max(given.shape[:2]) // 2))
@@ -203,7 +190,7 @@ class StylePipeline:
         noisy, own = self._prepared(session, before, strength)
         again = session(noisy, style_weights=weights, strength=own)
         painted = add_change(again, resample(again, coarse), resample(before, coarse))
-        return painted if before is laid else add_change(laid, before, painted)
+        return painted if before is laid else add_change(photo, resample(photo, size), painted)
 
     def _passes(self, photo: Frame) -> Iterator[tuple[Look, Frame | None]]:
         """What is painted one over the other, with weights (H, W): the whole photo, and a portrait's faces anew."""
@@ -219,8 +206,7 @@ class StylePipeline:
 
         It runs where the one before did, if it can: trying all providers again takes seconds.
 
-        Raises:
-            StyleError, SettingError: it cannot be opened; the one before stays.
+        Raises StyleError, SettingError: it cannot be opened; the one before stays.
         """
         before, session = self.session, self._session_of(path)
         self._layers[0] = Layer(session, None)
@@ -230,15 +216,7 @@ class StylePipeline:
             self._steadier.past = None
 
     def steady(self, hold: float, past: Past | None = None) -> None:
-        """From now on, hold each frame to the one before.
-
-        Args:
-            hold: share of the frame before in what only moves or stands still, 0 (each frame for itself) to 0.95.
-            past: the frame before the next one; None: there is none.
-
-        Raises:
-            SettingError: another share.
-        """
+        """From now on, hold each frame to the one before, or `past`, as a `Steadier` does; 0: each for itself."""
         self._steadier = Steadier(hold, past) if hold else None
 
     @property

@@ -58,18 +58,10 @@ class TilePolicy:
     def __init__(
         self, path: Path, choice: Choice, *, asked: ProviderChoice, tile: TileChoice, threads: int | None
     ) -> None:
-        """Prepare.
+        """Prepare: `choice` runs the file in one piece; cpu and cuda paint tiles, and where auto chose another, cpu.
 
-        Args:
-            path: the network file.
-            choice: what runs it in one piece; cpu and cuda paint tiles, and where auto has chosen another, cpu does.
-            asked: what the user asked for.
-            tile: as for a `Stylizer`.
-            threads: on the CPU; None: all processors.
-
-        Raises:
-            StyleError: with a number, a network that knows no tiles.
-            SettingError: with a number, a provider without tiles, or a tile too small.
+        With a number for `tile`, raises StyleError for a network that knows no tiles, SettingError for a provider
+        without tiles, or a tile too small.
         """
         self.pictures = 0
         """How many were stylized in tiles."""
@@ -166,17 +158,11 @@ class StyleSession:
         tile: TileChoice = "off",
         prefer: Provider | None = None,
     ) -> None:
-        """Open a network file.
+        """Open an exported ONNX file; provider, threads and tile as for a `Stylizer`.
 
-        Args:
-            path: an exported ONNX file.
-            provider, threads, tile: as for a `Stylizer`.
-            prefer: what runs another network already: auto takes it where it runs this one too, for trying all takes
-                seconds.
-
-        Raises:
-            StyleError: a file that is no network of ours; with a number for `tile`, one that knows no tiles.
-            SettingError: a provider asked for by name that cannot run here; with a number, one without tiles.
+        `prefer` is what runs another network already: auto takes it where it runs this one too, for trying all takes
+        seconds. Raises StyleError for a file that is no network of ours, SettingError for a provider asked for by name
+        that cannot run here; with a number for `tile`, either where it cannot be painted in tiles.
         """
         check_threads(threads)
         self.path = path

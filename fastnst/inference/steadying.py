@@ -69,14 +69,9 @@ class Steadier:
     """Holds one film steady; call it with its frames in order."""
 
     def __init__(self, hold: float, past: Past | None = None) -> None:
-        """Prepare.
+        """Hold a share of the frame before, 0 to 0.95, in what has not changed; goes on from `past`, if there is one.
 
-        Args:
-            hold: share of the frame before in what has not changed, 0 to 0.95.
-            past: to go on from there; None: with the first frame.
-
-        Raises:
-            SettingError: another share, or OpenCV cannot be loaded.
+        Raises SettingError for another share, or where OpenCV cannot be loaded.
         """
         check_steady(hold)
         load_opencv()
@@ -92,12 +87,7 @@ class Steadier:
         self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def __call__(self, photo: Frame, painted: Frame) -> Frame:
-        """Hold a painted frame to the one before; gives a new frame.
-
-        Args:
-            photo: the unpainted frame.
-            painted: what was painted of it, of the same size.
-        """
+        """Hold what was painted of a photo, of the same size, to the frame before; gives a new frame."""
         past, steady = self.past, painted
         if past is not None and past.photo.shape == photo.shape and min(photo.shape[:2]) >= _SMALLEST_SIDE:
             steady = self._hold_to(past, photo, painted)

@@ -69,17 +69,11 @@ def read_style(name: str, path: Path) -> StyleFile:
 
 
 def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -> StyleFile:
-    """Copy a network file into the user's folder, after a check that it is one of ours and paints.
+    """Copy an .onnx file into the user's folder, after a check that it is one of ours and paints.
 
-    Args:
-        file: an .onnx file.
-        name: what the style is called from now on; None: like the file.
-        overwrite: replace the user's style of that name, or take the place of a bundled one.
-
-    Raises:
-        StyleError: no such file, or none of ours.
-        SettingError: a name that is no name.
-        OutputError: the name is taken, or the folder cannot be written.
+    The style is called like the file, or `name`. With `overwrite` it replaces the user's style of that name, or takes
+    the place of a bundled one. Raises StyleError for no such file or none of ours, SettingError for a name that is no
+    name, OutputError where the name is taken or the folder cannot be written.
     """
     path = find_style(file) if Path(file).suffix.lower() == ".onnx" else _refuse(file)
     name = path.stem if name is None else name
@@ -100,9 +94,7 @@ def add_style(file: Path, name: str | None = None, *, overwrite: bool = False) -
 def remove_style(name: str) -> Path:
     """Delete a style from the user's folder, or one that was fitted to a painting; return the file that was deleted.
 
-    Raises:
-        StyleError: no such style, or one that comes with fastnst.
-        OutputError: the file cannot be deleted.
+    Raises StyleError: no such style, or one that comes with fastnst; OutputError: the file cannot be deleted.
     """
     styles = installed_styles()
     folders = (user_styles_folder(), fitted_styles_folder())
@@ -122,11 +114,9 @@ def remove_style(name: str) -> Path:
 
 
 def draw_contact_sheet(pictures: Sequence[tuple[str, Frame]], columns: int = 4) -> Frame:
-    """Draw pictures on white, in rows, each under its name; a row is as high as its highest picture.
+    """Draw pictures, uint8 (H, W, 3) RGB, on white, in rows of `columns` at most, each under its name.
 
-    Args:
-        pictures: names and frames, uint8 (H, W, 3) RGB; columns are as wide as the widest.
-        columns: pictures in a row, at most.
+    Columns are as wide as the widest picture, a row as high as its highest.
     """
     columns = min(columns, len(pictures))
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]

@@ -33,8 +33,7 @@ _ENVIRONMENT = {
 def load_opencv() -> None:
     """Import OpenCV, quick to open cameras and to notice one that stalls; the user's own settings stay.
 
-    Raises:
-        SettingError: it cannot be imported, for want of a system library.
+    Raises SettingError: it cannot be imported, for want of a system library.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -103,12 +102,9 @@ def blend(painted: Frame, photo: Frame, strength: float) -> Frame:
 
 
 def add_change(photo: Frame, given: Frame, painted: Frame) -> Frame:
-    """Lay a painting of another size over the photo: what painting changed is resized and added, so detail stays.
+    """Lay a painting over the photo, (H, W, 3): what painting changed is resized and added, so detail stays.
 
-    Args:
-        photo: (H, W, 3).
-        given: the photo as it was painted, (h, w, 3).
-        painted: what was painted of that, (h, w, 3).
+    `painted`, (h, w, 3), was painted of `given`, the photo at that size.
     """
     change = np.subtract(painted, given, dtype=np.int16)
     laid = enlarge_change(change, (photo.shape[0], photo.shape[1]))
@@ -154,12 +150,7 @@ def keep_colors(painted: Frame, photo: Frame) -> Frame:
 
 
 def combine(photo: Frame, layers: Sequence[tuple[Frame, Frame]]) -> Frame:
-    """Put paintings together, each by its weights; what they leave of 255 is the photo.
-
-    Args:
-        photo: what was painted.
-        layers: paintings with their weights, whose sum is at most 255 everywhere.
-    """
+    """Put paintings together by their weights, whose sum is at most 255 everywhere; what they leave is the photo."""
     combined = np.empty(photo.shape, np.uint8)
     for band in _bands(len(photo)):
         left = np.full(photo[band].shape[:2], 255, np.uint16)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fastnst.errors import InputError
-from fastnst.machine import available_memory
+from fastnst.machine import available_memory, install_line
 
 if TYPE_CHECKING:
     from fastnst.io.formats import PngHeader
@@ -41,7 +41,6 @@ _JXL_STARTS = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 EXTRA_READERS = {"HEIC": "pillow_heif", "JPEG XL": "pillow_jxl"}
 """Formats that Pillow reads with another package, and the package's module."""
 
-EXTRA_HINT = "pip install 'fastnst[heif]' lets it be read"
 # Who and when. Not carried on: the orientation (already applied), the thumbnail (it shows the photo as it was), sizes
 # (they may change) and the place.
 _EXIF_KEPT = (
@@ -167,7 +166,9 @@ def load_extra_reader(path: Path) -> None:
     try:
         reader = importlib.import_module(EXTRA_READERS[kind])
     except ImportError as error:
-        raise InputError(f"{path}: is {kind}, which is not read without another package; {EXTRA_HINT}") from error
+        raise InputError(
+            f"{path}: is {kind}, which is not read without another package; {install_line('heif')} lets it be read"
+        ) from error
     if kind == "HEIC":
         reader.register_heif_opener()
 

@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,11 @@ _known: dict[Path, dict[Path, _State | None]] = {}
 
 @contextlib.contextmanager
 def sole_writer(output: Path, *, folder: bool) -> Iterator[None]:
-    """Have an output that may replace an earlier one to oneself while the block runs.
+    """Have an output, a file or a folder, that may replace an earlier one to oneself while the block runs.
 
     Another fastnst with the same output is refused. What somebody else writes there meanwhile, for a folder right in
-    it, `atomic_path` does not replace. Missing folders are made, and the last is removed if nothing comes of it.
-
-    Args:
-        output: a file, or a folder.
-        folder: it is one; it need not exist.
-
-    Raises OutputError.
+    it, `atomic_path` does not replace. Missing folders are made, and the last is removed if nothing comes of it. Raises
+    OutputError.
     """
     lock = output / LOCK if folder else output.with_name(f".{output.name}{LOCK}")
     with hold(lock, f"{output}: another fastnst is writing it at this moment; choose another name"):
@@ -336,3 +332,9 @@ def check_kinds(values: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} is {value!r:.40}")
         if isinstance(value, int | float) and not (isfinite(value) and value >= 0):
             raise ValueError(f"{name} is {value}")
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file or a folder a name of its own beside the one it had; raises OSError."""
+    places = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
+    return path.rename(next(place for place in places if not place.exists()))

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastnst.errors import InputError
-from fastnst.io.decoding import EXTRA_HINT, EXTRA_READERS, is_film
+from fastnst.io.decoding import EXTRA_READERS, is_film
 from fastnst.io.formats import RAW_SUFFIXES
 from fastnst.io.images import WRITE_FORMATS
+from fastnst.machine import install_line
 
 _EXTRA_SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL"}
 _INSTALLED = {kind for kind, module in EXTRA_READERS.items() if importlib.util.find_spec(module) is not None}
@@ -51,19 +52,12 @@ def find_pictures(
 ) -> list[Found]:
     """List the pictures meant by files, folders (searched to the bottom) and patterns such as `photos/**/*.jpg`.
 
-    Folders and patterns give files with a picture's suffix only, hidden ones left out. A file named outright is listed
-    whatever its name, even if it is not there: reading it says what is wrong. Nothing is listed twice.
+    Folders and patterns give files with a picture's suffix only, hidden ones left out; of a folder first its own,
+    sorted, then those of its sub-folders. A file named outright is listed whatever its name, even if it is not there:
+    reading it says what is wrong. Nothing is listed twice, and nothing in a folder to skip, that of earlier results.
+    `left_out` gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
 
-    Args:
-        paths: what the user gave, in any mixture.
-        skip: a folder whose pictures are not listed when it lies inside a searched folder: earlier results.
-        left_out: gets the pictures in folders that are of a kind that is not read here, see `name_left_out`.
-
-    Returns:
-        Found pictures in the order of `paths`; of a folder first its own, sorted, then those of its sub-folders.
-
-    Raises:
-        InputError: a folder or a pattern without a single picture.
+    Raises InputError for a folder or a pattern without a single picture.
     """
     found: dict[str, Found] = {}
     for path, relative in each_picture(paths, skip, left_out):
@@ -88,7 +82,7 @@ def name_left_out(left_out: Sequence[Path]) -> list[str]:
     lines = []
     for kind in sorted({_kind_of(path) for path in left_out}):
         mine = [path for path in left_out if _kind_of(path) == kind]
-        remedy = "export them as TIFF, PNG or JPEG" if kind == "raw" else EXTRA_HINT.replace("it be", "them be")
+        remedy = "export them as TIFF, PNG or JPEG" if kind == "raw" else f"{install_line('heif')} lets them be read"
         counted = f"1 {kind} file is" if len(mine) == 1 else f"{len(mine)} {kind} files are"
         lines.append(f"{counted} left out, {mine[0]}{'' if len(mine) == 1 else ' first'}; {remedy}")
     return lines

@@ -80,8 +80,8 @@ def without_damaged_additions(path: Path) -> tuple[io.BytesIO, str] | None:
 
     That is every addition with a wrong checksum, and all texts: Pillow refuses those of more than a megabyte.
 
-    Returns:
-        The file without them, and their names; None for another kind of file, or where there is nothing to leave out.
+    Returns the file without them, and their names; None for another kind of file, or where there is nothing to leave
+    out.
     """
     content = path.read_bytes()
     if not content.startswith(SIGNATURE):
@@ -103,11 +103,8 @@ def without_damaged_additions(path: Path) -> tuple[io.BytesIO, str] | None:
 def sixteen_bits(source: Source, picture: Image.Image) -> npt.NDArray[np.uint16] | None:
     """All bits of a picture of 16 bits a channel, uint16 (H, W, 3 or 4); None where Pillow keeps no low halves.
 
-    Pillow decodes such colors to 8 bits: once more by the other half of each sample, and nothing is lost.
-
-    Args:
-        source: the file, or what is in it.
-        picture: the same, opened by Pillow and decoded.
+    Pillow, which opened and decoded the same source, decodes such colors to 8 bits: once more by the other half of each
+    sample, and nothing is lost.
     """
     with Image.open(source) as again:
         tile = again.tile[0]
@@ -163,13 +160,9 @@ def check_not_raw(path: Path) -> None:
 def open_deep_tiff(path: Path) -> Image.Image | None:
     """Read the first page of a TIFF file whose samples Pillow would get wrong, scaled to 8 bits.
 
-    Returns:
-        A decoded picture of mode L, LA, RGB or RGBA with what the file carries beside it; None for files that are not
-        TIFF, and those that Pillow reads right.
-
-    Raises:
-        InputError: a raw photograph, a preview, or a layout that is not read.
-        Exception: tifffile's own, for a damaged file.
+    Returns a decoded picture of mode L, LA, RGB or RGBA with what the file carries beside it; None for files that are
+    not TIFF, and those that Pillow reads right. Raises InputError: a raw photograph, a preview, or a layout that is not
+    read; Exception: tifffile's own, for a damaged file.
     """
     with path.open("rb") as file:
         if file.read(4) not in _MAGIC:

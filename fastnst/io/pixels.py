@@ -28,15 +28,10 @@ _SQUARE = 8
 
 
 def to_rgb_and_alpha(picture: Image.Image, profile: bytes | None) -> tuple[Levels, Levels | None, bytes | None]:
-    """Convert a decoded picture.
+    """Convert a decoded picture of any mode that Pillow reads, with the ICC profile found in its file.
 
-    Args:
-        picture: any mode that Pillow reads.
-        profile: the ICC profile found in its file.
-
-    Returns:
-        frame (H, W, 3); alpha (H, W) or None where the picture has none; and the profile, which is None
-        where the colours went through it to sRGB (CMYK, grey, Lab) or where it does not describe RGB.
+    Returns frame (H, W, 3); alpha (H, W) or None where the picture has none; and the profile, which is None where the
+    colours went through it to sRGB (CMYK, grey, Lab) or where it does not describe RGB.
     """
     if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
         grey = _grey_levels(picture)

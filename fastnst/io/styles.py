@@ -125,8 +125,7 @@ def is_painting(style: str | Path) -> bool:
 def fitted_name(painting: Path, seconds: float) -> str:
     """What the style is called that is fitted to a painting, by what both are made of: sunflowers-1f3a9c02-50s.
 
-    Raises:
-        InputError: the picture cannot be read.
+    Raises InputError: the picture cannot be read.
     """
     digest = hashlib.sha256()
     for path in (painting, bundled_models() / f"{FOUNDATION}.safetensors"):
@@ -247,9 +246,7 @@ def choose_style(style: str | Path) -> StyleChoice:
 
     A name that no installed file has may be that of one style in a network of several: munch.
 
-    Raises:
-        StyleError: no such style, or one that several networks know.
-        SettingError: a mix that is none.
+    Raises StyleError: no such style, or one that several networks know; SettingError: a mix that is none.
     """
     name, sign, mix = str(style).rpartition(MIX_SIGN)
     # Files and folders may be called so, too.
@@ -257,6 +254,18 @@ def choose_style(style: str | Path) -> StyleChoice:
         return _within(str(style)) or StyleChoice(_find(style))
     read_mix(mix)
     return StyleChoice(find_style(name), mix)
+
+
+def every_style(first: Path) -> dict[str, StyleChoice]:
+    """All styles that are installed, each by a name that `choose_style` takes; those of one network first."""
+    found: dict[str, StyleChoice] = {}
+    for name, path in sorted(installed_styles().items(), key=lambda entry: (entry[1] != first, entry[0])):
+        within = [style for style in _styles_of(path) if style]
+        if within:
+            found |= {f"{name}{MIX_SIGN}{style}": StyleChoice(path, style) for style in within}
+        else:
+            found[name] = StyleChoice(path)
+    return found
 
 
 def find_network(style: str | Path) -> Path:

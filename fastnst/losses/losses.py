@@ -139,13 +139,8 @@ def style_loss(
 ) -> Tensor:
     """Style loss of one layer: statistics averaged over positions, (B, ...), (B or 1, ...) -> (B,).
 
-    Args:
-        formula: whose.
-        given: statistic of the images.
-        reference: statistic of the style picture.
-        channels: N, channels of the layer.
-        positions: M, positions of the layer that `given` was averaged over.
-        region: the statistics are of one region of several, not of the whole pictures.
+    N channels, and M positions that `given` was averaged over. With `region` the statistics are of one region of
+    several, not of the whole pictures.
     """
     if formula == "balanced":
         return relative_error(given, reference)

@@ -78,16 +78,11 @@ class PerceptualLoss:
         features: Features | None = None,
         together: bool = False,
     ) -> Losses:
-        """Loss of images against their content and style references.
+        """Loss of images, (B, 3, H, W) in [0, 1], against their content references, and one of style, or one each.
 
-        Args:
-            image: (B, 3, H, W) in [0, 1].
-            content: reference of each image.
-            style: reference of all images, or one whose first axis is B long, of each its own.
-            style_factors: (B,), what the weights of style are multiplied by for each image; None: 1.
-            features: those of the images where they are known already.
-            together: take what is compared with the style over all images as if they were one; then `style` is one
-                reference, of all of them.
+        `style_factors`, (B,), multiply the weights of style for each image; None: 1. `features` are those of the images
+        where they are known already. `together` takes what is compared with the style over all images as if they were
+        one; then `style` is one reference, of all of them.
         """
         # As they come: the losses bring them to float32 themselves, where it is cheapest.
         features = self.network(image) if features is None else features

@@ -24,6 +24,11 @@ RESEARCH = Parameter(group=Group("Research", sort_key=4))
 """Groups that the help of a command shows settings in; those without one stand before them."""
 
 
+def option_of(name: str) -> str:
+    """What a setting is called on the command line and in its documentation."""
+    return f"--{name.replace('_', '-')}"
+
+
 def check_fine_tuning(option: str, part: float, weights: Path | None, loss_network: LossNetworkChoice) -> None:
     """Raise SettingError for a fine-tuning by VGG-19, of some steps or a part of them, that does not fit the rest.
 

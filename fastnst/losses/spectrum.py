@@ -128,14 +128,12 @@ def oriented_shares(image: Tensor) -> Tensor:
 def pattern_loss(image: Tensor, allowed: Tensor, painting: Tensor) -> Tensor:
     """Energy in one direction and period beyond its allowed share of its ring, over the painting's energy there.
 
-    Feed-forward networks meet the energy of fine detail in the cheapest way, by one grating over the whole picture;
-    Liu et al. (2016, "Texture synthesis through convolutional neural networks and spectrum constraints") constrain the
+    Feed-forward networks meet the energy of fine detail in the cheapest way, by one grating over the whole picture; Liu
+    et al. (2016, "Texture synthesis through convolutional neural networks and spectrum constraints") constrain the
     whole spectrum instead.
 
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-        allowed: shares that are no pattern, (B, 3, rings, sectors): those of the photo, of the painting, or 1.
-        painting: the painting's energy in each ring, (B or 1, 3, rings, 1).
+    Image (B, 3, H, W) in [0, 1]; shares that are no pattern, (B, 3, rings, sectors): those of the photo, of the
+    painting, or 1; the painting's energy in each ring, (B or 1, 3, rings, 1).
     """
     energies, rings = oriented_energies(image)
     beyond = (energies - TOLERANCE * allowed * rings).relu() / (painting + _EPSILON)
@@ -207,10 +205,8 @@ def color_loss(moments: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], wh
     A loss network hardly sees color: most energy of its first layers is that of light and dark edges, so that networks
     trained by it alone are grey. Here each direction of color counts as much as that from black to white.
 
-    Args:
-        moments: mean and covariance, (B, 3) and (B, 3, 3).
-        wanted: the painting's, (B or 1, 3) and (B or 1, 3, 3).
-        whitened: `whitening` of the painting's covariance, (B or 1, 3, 3).
+    Mean and covariance, (B, 3) and (B, 3, 3); those wanted, the painting's, (B or 1, 3) and (B or 1, 3, 3); `whitening`
+    of the painting's covariance, (B or 1, 3, 3).
     """
     shifted = (whitened @ (moments[0] - wanted[0])[..., None]).square().mean((-1, -2))
     spread = whitened @ (moments[1] - wanted[1]) @ whitened.mT

@@ -111,10 +111,8 @@ class PerceptualMetrics:
 def load_perceptual_metrics(settings: LossSettings) -> tuple[PerceptualMetrics, str]:
     """Build the metrics of docs/research/metrics.md on VGG, and say which weights they have.
 
-    Args:
-        settings: `loss_network` and `loss_weights` choose the weights; layers and pooling are the metrics' own.
-
-    Raises WeightsError where no weights can be had.
+    `loss_network` and `loss_weights` choose the weights; layers and pooling are the metrics' own. Raises WeightsError
+    where no weights can be had.
     """
     fixed = replace(settings, content_layers=(CONTENT_LAYER,), style_layers=STYLE_LAYERS, pool="average")
     network, provenance = load_loss_network(fixed)
@@ -208,10 +206,8 @@ class AlexNetFeatures(nn.Module):
 def load_alexnet(file: Path | None = None) -> tuple[AlexNetFeatures, str]:
     """Build AlexNet with LPIPS' heads, and say which weights it has.
 
-    Args:
-        file: .safetensors with both; None takes the file that FASTNST_LPIPS_WEIGHTS names, else the downloads.
-
-    Raises WeightsError where no weights can be had or they do not fit.
+    They come from a .safetensors file with both, by default the one that FASTNST_LPIPS_WEIGHTS names, else the
+    downloads. Raises WeightsError where no weights can be had or they do not fit.
     """
     if file is None and os.environ.get(ENVIRONMENT_VARIABLE):
         file = Path(os.environ[ENVIRONMENT_VARIABLE])

@@ -1,8 +1,8 @@
 """Scenes: a few frames, and where everything in one frame is in the next; true, estimated, or of a moved picture.
 
-H height, W width in pixels. Frames are uint8 (H, W, 3) RGB, flows float32 (H, W, 2), masks bool (H, W): see
-`fastnst.metrics.flow`. Coordinates are (x, y) = (column, row) of pixel centres. An affine map is float64 (2, 3):
-(x, y, 1) -> (x, y).
+H height, W width in pixels. Frames are uint8 (H, W, 3) RGB. A flow is float32 (H, W, 2): what is at column x, row y of
+the first frame is at x + flow[y, x, 0], y + flow[y, x, 1] of the second one; NaN where it is unknown. A mask is bool
+(H, W). Coordinates are (x, y) = (column, row) of pixel centres. An affine map is float64 (2, 3): (x, y, 1) -> (x, y).
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,7 +21,100 @@ from PIL import Image
 from fastnst.errors import InputError
 from fastnst.io.folders import READ_SUFFIXES
 from fastnst.io.images import Frame, read_frame, resize_long_side
-from fastnst.metrics.flow import Flow, Mask, estimate_flow, find_visible, read_flow, still, warp
+
+Flow: TypeAlias = npt.NDArray[np.float32]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+# The number that .flo files begin with; its bytes spell PIEH (Baker et al. 2011, Middlebury's flow-code).
+_TAG = np.float32(202021.25)
+# Middlebury's flow-code: larger components mean that the flow is unknown there.
+_LARGEST = 1e9
+_SMALLEST_SIDE = 16
+
+
+def read_flow(path: str | Path) -> Flow:
+    """Read a Middlebury .flo file; NaN where it says that the flow is unknown.
+
+    Raises InputError: the file is missing, cut short or no .flo file.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; expected a .flo file") from error
+    if content[:4] != _TAG.tobytes() or len(content) < 12:
+        raise InputError(f"{path}: not an optical flow in Middlebury's .flo form")
+    width, height = (int(side) for side in np.frombuffer(content, "<i4", count=2, offset=4))
+    if width < 1 or height < 1 or len(content) != 12 + 8 * width * height:
+        raise InputError(f"{path}: says {width}x{height} but has {len(content)} bytes; it is damaged or cut short")
+    flow = np.frombuffer(content, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
+    flow[(~(np.abs(flow) < _LARGEST)).any(axis=2)] = np.nan
+    return flow
+
+
+def still(height: int, width: int) -> Flow:
+    """The flow of a scene in which nothing moves."""
+    return np.zeros((height, width, 2), np.float32)
+
+
+def warp(second: Pixels, flow: Flow) -> tuple[npt.NDArray[np.float32], Mask]:
+    """Bring the second frame, (H, W, C), back onto the first: sample it, bilinearly, where the flow, (H, W, 2), leads.
+
+    Returns float32 (H, W, C), and the mask of pixels that are known and do not leave the frame; elsewhere the values
+    mean nothing.
+    """
+    height, width = flow.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    inside: Mask = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)  # no comparison holds for NaN
+    x, y = np.where(inside, x, 0), np.where(inside, y, 0)
+    left, top = x.astype(np.intp), y.astype(np.intp)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = ((x - left)[..., None]).astype(np.float32), ((y - top)[..., None]).astype(np.float32)
+    upper = second[top, left] * (1 - across) + second[top, right] * across
+    lower = second[bottom, left] * (1 - across) + second[bottom, right] * across
+    return (upper * (1 - down) + lower * down).astype(np.float32), inside
+
+
+def find_visible(forward: Flow, backward: Flow) -> Mask:
+    """Pixels of the first frame that are seen in the second too, and whose flow, (H, W, 2), is to be trusted.
+
+    Left out are pixels that leave the frame, pixels that the flow back does not bring home (they are covered), and
+    motion boundaries: section 4.2, equations 5 and 6 of Ruder et al. (2016), after Sundaram et al. (2010).
+    """
+    back, inside = warp(backward, forward)
+    with np.errstate(invalid="ignore"):
+        there, here = np.square(forward).sum(axis=2), np.square(back).sum(axis=2)
+        returns = np.square(forward + back).sum(axis=2) <= 0.01 * (there + here) + 0.5
+        slopes = sum(np.square(slope).sum(axis=2) for slope in np.gradient(forward, axis=(0, 1)))
+        smooth = slopes <= 0.01 * there + 0.002
+    visible: Mask = inside & returns & smooth
+    return visible
+
+
+def estimate_flow(first: Frame, second: Frame) -> Flow:
+    """Estimate the flow between two frames, uint8 (H, W, 3), by dense inverse search (Kroeger et al. 2016; OpenCV).
+
+    Its medium setting, but refined down to single pixels.
+
+    Raises InputError: frames of different sizes, or too small to search in.
+    """
+    if first.shape != second.shape or min(first.shape[:2]) < _SMALLEST_SIDE:
+        raise InputError(
+            f"frames of {_size(first)} and {_size(second)}; an optical flow takes two of one size, "
+            f"at least {_SMALLEST_SIDE} px a side"
+        )
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+    flow: Flow = search.calc(*grey, None)  # OpenCV's type hints do not know that None means no first guess
+    return flow
+
+
+def _size(frame: Frame) -> str:
+    return f"{frame.shape[1]}x{frame.shape[0]}"
+
 
 Affine: TypeAlias = npt.NDArray[np.float64]
 
@@ -83,8 +176,7 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
     NAME-gt.flo or NAME_flow.flo with NAME-img0 and NAME-img1 (or 1 and 2), flow10.flo with frame10 and frame11. No
     true way back comes with them: what is covered is found with an estimated one.
 
-    Raises:
-        InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
+    Raises InputError: no .flo file, a file that cannot be read, or frames that are missing or of another size.
     """
     files = sorted(Path(folder).rglob("*.flo"))
     if not files:
@@ -93,15 +185,10 @@ def read_flow_scenes(folder: str | Path) -> list[Scene]:
 
 
 def read_clip(path: str | Path, *, frames: int, long_side: int) -> Scene:
-    """Read the beginning of a film, or of a folder of frames, and estimate its flow (`estimate_flow`).
+    """Read the first frames of a film, or of a folder in the order of the numbers, and estimate their flow.
 
-    Args:
-        path: a film that OpenCV reads, or a folder of pictures in the order of the numbers in their names.
-        frames: most frames to take.
-        long_side: frames are reduced to this many pixels; smaller ones stay as they are.
-
-    Raises:
-        InputError: it cannot be read, has fewer than two frames, or frames of different sizes.
+    Frames are reduced to `long_side` pixels; smaller ones stay as they are. Raises InputError where it cannot be read,
+    has fewer than two frames, or frames of different sizes.
     """
     path = Path(path)
     source = _folder_frames(path) if path.is_dir() else _film_frames(path)
@@ -213,17 +300,9 @@ MOTIONS = (
 
 
 def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long_side: int) -> Scene:
-    """Let a picture move behind a window and return what is seen, with the exact flow.
+    """Let a picture, uint8 (H, W, 3), move behind a window of so many pixels; what is seen, with the exact flow.
 
-    Args:
-        name: of the picture.
-        picture: uint8 (H, W, 3).
-        motion: from each frame to the next.
-        frames: at least 2.
-        long_side: of the frames, pixels.
-
-    Raises:
-        InputError: the motion leads out of the picture.
+    Raises InputError where the motion from frame to frame leads out of the picture.
     """
     source = resize_long_side(picture, round(long_side / WINDOW))
     source_size = source.shape[:2]
@@ -236,15 +315,7 @@ def moving_scene(name: str, picture: Frame, motion: Motion, *, frames: int, long
 
 
 def noisy_scene(name: str, picture: Frame, *, frames: int, long_side: int, seed: int = 0) -> Scene:
-    """The same picture in each frame, with independent Gaussian noise as a camera's sensor adds it.
-
-    Args:
-        name: of the picture.
-        picture: uint8 (H, W, 3).
-        frames: at least 2.
-        long_side: of the frames, pixels.
-        seed: of the noise.
-    """
+    """The same picture, uint8 (H, W, 3), in each frame, with independent Gaussian noise as of a camera's sensor."""
     clean = resize_long_side(picture, long_side)
     rng = np.random.default_rng(seed)
     noise = (rng.normal(0, NOISE_LEVELS, clean.shape) for _ in range(frames))

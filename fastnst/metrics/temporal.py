@@ -28,8 +28,7 @@ import numpy as np
 
 from fastnst.errors import StyleError
 from fastnst.io.images import Frame
-from fastnst.metrics.flow import Flow, Mask, still, warp
-from fastnst.metrics.scenes import Kind, Scene, moving_scenes, read_clip, read_flow_scenes
+from fastnst.metrics.scenes import Flow, Kind, Mask, Scene, moving_scenes, read_clip, read_flow_scenes, still, warp
 
 Painter: TypeAlias = Callable[[Frame], Frame]
 
@@ -83,14 +82,10 @@ def gather_scenes(
 ) -> list[Scene]:
     """Collect scenes: pairs with true flow, clips, and pictures that are moved and stand still with sensor noise.
 
-    Args:
-        paths: folders that hold .flo files anywhere, folders of a clip's frames, and films.
-        pictures: names and frames, uint8 (H, W, 3).
-        frames: most frames of a clip, and of each synthetic motion at most 4.
-        long_side: of the frames, pixels; smaller clips stay as they are, pairs with true flow always do.
-
-    Raises:
-        InputError: a path that is none of these or cannot be read.
+    Paths are folders that hold .flo files anywhere, folders of a clip's frames, and films; pictures have names, and are
+    uint8 (H, W, 3). A clip has `frames` frames at most, a synthetic motion no more than 4. Smaller clips than
+    `long_side` pixels stay as they are, pairs with true flow always do. Raises InputError for a path that is none of
+    these or cannot be read.
     """
     scenes: list[Scene] = []
     for path in map(Path, paths):
@@ -106,18 +101,11 @@ def evaluate_video(
     scenes: Sequence[Scene],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Steadiness]:
-    """Paint every frame of every scene with every network and measure how steady it is.
+    """Paint every frame of every scene with every network, by name, and measure how steady it is.
 
     Clips give a second row, static camera, where at least a quarter of their pixels stand still: what those pixels
-    change without any warping, which is flicker.
-
-    Args:
-        networks: what paints a frame, uint8 (H, W, 3), by name.
-        scenes: from `fastnst.metrics.scenes`.
-        progress: called after each painted frame with the frames painted so far and all frames.
-
-    Raises:
-        StyleError: a network that changes the size of a frame.
+    change without any warping, which is flicker. `progress` is called after each painted frame with the frames painted
+    so far and all frames. Raises StyleError for a network that changes the size of a frame.
     """
     total, done, rows = len(networks) * sum(len(scene.frames) for scene in scenes), 0, []
     for scene in scenes:
@@ -147,13 +135,9 @@ def measure(scene: Scene, frames: Sequence[Frame]) -> tuple[float, float]:
 
 
 def warp_error(first: Frame, second: Frame, flow: Flow, visible: Mask) -> float:
-    """Mean squared difference, colors in 0..1, between a frame and the next one brought back along the flow.
+    """Mean squared difference, colors in 0..1, between a frame and the next one brought back along the flow, (H, W, 2).
 
-    Args:
-        first: uint8 (H, W, 3).
-        second: uint8 (H, W, 3).
-        flow: (H, W, 2), from the first to the second.
-        visible: (H, W), the pixels to compare; the error is not a number where there is none.
+    Visible pixels, (H, W), are compared; the error is not a number where there is none.
     """
     warped, inside = warp(second, flow)
     seen = visible & inside

@@ -231,7 +231,7 @@ def init_from(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if name in tables:
-                begun = _begun(network, trained, state.get(name), rows)
+                begun = _begun(network, trained, name, rows)
                 value.copy_(begun if value.ndim > 1 else begun[0])
             elif name != "kept":
                 value.copy_(state[name])
@@ -270,10 +270,11 @@ def _rows(network: StyleNetwork, trained: StyleNetwork, styles: Sequence[int] | 
     return rows
 
 
-def _begun(network: StyleNetwork, trained: StyleNetwork, old: Tensor | None, rows: list[int] | None) -> Tensor:
-    """A table to begin with, (R, C); a scale that a plain network does not have is 1."""
+def _begun(network: StyleNetwork, trained: StyleNetwork, name: str, rows: list[int] | None) -> Tensor:
+    """A table to begin with, (R, C); of what a plain network does not have, scales are 1 and shifts 0."""
+    old = trained.state_dict().get(name)
     if old is None:
-        return network.conditions.ones(1)
+        return network.conditions.ones(1) * (not name.endswith(".shift"))
     old = old.reshape(-1, old.shape[-1])
     if rows is None:
         begun = old[: trained.conditions.styles].mean(dim=0).expand(network.conditions.styles, -1)

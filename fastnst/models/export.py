@@ -9,7 +9,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,14 +19,13 @@ from onnx import ModelProto, compose, numpy_helper, parser, version_converter
 from torch import Tensor
 
 from fastnst.backends.contract import PIXEL_SHUFFLE
-from fastnst.backends.wrapping import to_web
+from fastnst.backends.forms import to_planes, to_web
 from fastnst.errors import CheckpointError
 from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame
 from fastnst.models.checkpoint import ModelInfo, in_words, load_model
 from fastnst.models.network import SMALLEST_SIDE, StyleNetwork, stylize_frame
-
-Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float", "web"]
+from fastnst.models.variants import Layout
 
 # From opset 19 on, ONNX Runtime's CUDA provider leaves Pad and Resize to the CPU in many releases.
 OPSET = 18
@@ -41,8 +40,11 @@ _HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
 
 # What is missing to 64 pixels a side, and to a multiple of the stride, is added below and to the right; in float32, as
 # ONNX Runtime's CUDA provider leaves a Pad of uint8 to the CPU.
-_PAD = f"""
-    size = Shape <start = {{first}}, end = {{last}}> (frame)
+_BEFORE = f"""
+prepare (uint8[N, H, W, 3] frame) => (float[N, 3, PH, PW] levels, int64[2] size) {{{{
+    turned = Transpose <perm = [0, 3, 1, 2]> (frame)
+    planes = Cast <to = 1> (turned)
+    size = Shape <start = 1, end = 3> (frame)
     smallest = Constant <value = int64[2] {{{{{SMALLEST_SIDE}, {SMALLEST_SIDE}}}}}> ()
     stride = Constant <value = int64[2] {{{{{{stride}}, {{stride}}}}}}> ()
     large = Max (size, smallest)
@@ -55,52 +57,34 @@ _PAD = f"""
     reflect_pads = Concat <axis = 0> (nothing, rest)
     extended = Pad <mode = "edge"> (planes, edge_pads)
     levels = Pad <mode = "reflect"> (extended, reflect_pads)
-"""
-
-_BEFORE: dict[Layout, str] = {
-    "nhwc-uint8": """
-prepare (uint8[N, H, W, 3] frame) => (float[N, 3, PH, PW] levels, int64[2] size) {
-    turned = Transpose <perm = [0, 3, 1, 2]> (frame)
-    planes = Cast <to = 1> (turned)
-    PAD
-}""",
-    "nchw-float": """
-prepare (float[N, 3, H, W] frame) => (float[N, 3, PH, PW] levels, int64[2] size) {
-    planes = Identity (frame)
-    PAD
-}""",
-}
+}}}}"""
 
 _CROP = """
     origin = Constant <value = int64[2] {0, 0}> ()
-    axes = Constant <value = int64[2] {AXES}> ()
+    axes = Constant <value = int64[2] {1, 2}> ()
     cropped = Slice (painted, origin, size, axes)
     stylized = Identity (cropped)
 """
 
-_TO_FLOAT = """
+# QuantizeLinear would do all three in one pass, but OpenVINO 2026.4 takes 5 levels off where two reshapes follow it.
+_TO_UINT8 = """
     zero = Constant <value = float {0}> ()
     full = Constant <value = float {255}> ()
     clipped = Clip (raw, zero, full)
-"""
-
-# QuantizeLinear would do all three in one pass, but OpenVINO 2026.4 takes 5 levels off where two reshapes follow it.
-_TO_UINT8 = f"""
-    {_TO_FLOAT}
     rounded = Round (clipped)
     whole = Cast <to = 2> (rounded)
 """
 
-# With phases, the channels of a place are pixels: row, column, colour. They are put in order as uint8 and by moves of
-# whole rows as far as can be; the border repeats what is next to it.
-_AFTER: dict[tuple[Layout, int], str] = {
-    ("nhwc-uint8", 1): f"""
+# Keyed by phases. With them, the channels of a place are pixels: row, column, color. They are put in order as uint8 and
+# by moves of whole rows as far as can be; the border repeats what is next to it.
+_AFTER = {
+    1: f"""
 finish (float[N, 3, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
     {_TO_UINT8}
     painted = Transpose <perm = [0, 2, 3, 1]> (whole)
-    {_CROP.replace("AXES", "1, 2")}
+    {_CROP}
 }}""",
-    ("nhwc-uint8", 2): f"""
+    2: f"""
 finish (float[N, 12, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized) {{
     {_TO_UINT8}
     height = Shape <start = 2, end = 3> (raw)
@@ -129,21 +113,7 @@ finish (float[N, 12, PH, PW] raw, int64[2] size) => (uint8[N, H, W, 3] stylized)
     left = Slice (tall, begin, second, two)
     right = Slice (tall, any, end, two)
     painted = Concat <axis = 2> (left, tall, right)
-    {_CROP.replace("AXES", "1, 2")}
-}}""",
-    ("nchw-float", 1): f"""
-finish (float[N, 3, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
-    {_TO_FLOAT}
-    painted = Identity (clipped)
-    {_CROP.replace("AXES", "2, 3")}
-}}""",
-    ("nchw-float", 2): f"""
-finish (float[N, 12, PH, PW] raw, int64[2] size) => (float[N, 3, H, W] stylized) {{
-    {_TO_FLOAT}
-    inner = DepthToSpace <blocksize = 2> (clipped)
-    border = Constant <value = int64[8] {{0, 0, 1, 1, 0, 0, 1, 1}}> ()
-    painted = Pad <mode = "edge"> (inner, border)
-    {_CROP.replace("AXES", "2, 3")}
+    {_CROP}
 }}""",
 }
 
@@ -189,7 +159,7 @@ def export_like(template: Path, network: StyleNetwork, info: ModelInfo) -> Model
         held[name].CopyFrom(numpy_helper.from_array(value, name))
     del model.metadata_props[:]
     model.graph.name = info.style
-    onnx.helper.set_model_props(model, metadata(network, info, "nhwc-uint8"))
+    onnx.helper.set_model_props(model, metadata(network, info))
     return model
 
 
@@ -210,14 +180,13 @@ def _set_upsampling(model: ModelProto, upsampling: str) -> None:
 
 def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8") -> ModelProto:
     """Put a network's graph between what prepares its input and what finishes its output."""
-    if layout == "web":
-        return to_web(to_onnx(network, info))
+    if layout != "nhwc-uint8":
+        usual = to_onnx(network, info)
+        return to_web(usual) if layout == "web" else to_planes(usual)
     own, network = network, network.for_export()
     core = _core(network)
-    first, last = (1, 3) if layout == "nhwc-uint8" else (2, 4)
-    pad = _PAD.format(first=first, last=last, stride=network.stride)
-    prepare = parser.parse_model(_HEADER + _BEFORE[layout].replace("PAD", pad))
-    finish = parser.parse_model(_HEADER + _AFTER[layout, phases_of(network)])
+    prepare = parser.parse_model(_HEADER + _BEFORE.format(stride=network.stride))
+    finish = parser.parse_model(_HEADER + _AFTER[phases_of(network)])
     for part, prefix in ((prepare, "before_"), (finish, "after_")):
         compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False, inplace=True)
     _name_weave(finish)
@@ -226,7 +195,7 @@ def to_onnx(network: StyleNetwork, info: ModelInfo, layout: Layout = "nhwc-uint8
     del whole.opset_import[1:]  # merging repeats the entry
     whole.producer_name = "fastnst"
     whole.graph.name = info.style
-    onnx.helper.set_model_props(whole, metadata(own, info, layout))
+    onnx.helper.set_model_props(whole, metadata(own, info))
     onnx.checker.check_model(whole, full_check=True)
     return whole
 
@@ -235,20 +204,19 @@ def _name_weave(finish: ModelProto) -> None:
     """Name the nodes that make a picture of phases: tiling/surgery.py knows them by that."""
     nodes = finish.graph.node
     made = [node.output[0] for node in nodes]
-    first = next((name for name in ("after_height", "after_inner") if name in made), None)
-    if first is not None:
-        for node in nodes[made.index(first) : made.index("after_painted") + 1]:
+    if "after_height" in made:
+        for node in nodes[made.index("after_height") : made.index("after_painted") + 1]:
             node.name = f"{PIXEL_SHUFFLE}:{node.output[0]}"
 
 
-def metadata(network: StyleNetwork, info: ModelInfo, layout: Layout) -> dict[str, str]:
-    """What an exported file says of itself."""
+def metadata(network: StyleNetwork, info: ModelInfo) -> dict[str, str]:
+    """What an exported file of the layout nhwc-uint8 says of itself."""
     weights = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         weights.update(name.encode() + value.detach().half().cpu().numpy().tobytes())
     return {
         "fastnst_format": CONTRACT_VERSION if network.conditions.plain else CONDITIONAL_VERSION,
-        "layout": layout,
+        "layout": "nhwc-uint8",
         "style": info.style,
         **({"styles": ",".join(info.styles)} if info.styles else {}),
         **({"input_noise": f"{info.input_noise:g}"} if info.input_noise else {}),

@@ -6,8 +6,9 @@ the way back the features of the way down are added, which carry small forms pas
 one transposed convolution, whose kernel is twice its stride, so that all pixels get the same number of terms. It is
 exported as what it amounts to, a convolution of 2 x 2 whose channels are the four pixels between four places: ONNX
 Runtime takes a third of the time for it. But for the residual blocks nothing is normalised; in a network of several
-styles, what is added on the way back has scales of its own for each. Channels come in multiples of 16, the blocks that
-ONNX Runtime's kernels for processors compute.
+styles, what is added on the way back has scales of its own for each, and what comes from the blocks has scales and
+shifts at a quarter of the size, so that each style has colors of its own. Channels come in multiples of 16, the blocks
+that ONNX Runtime's kernels for processors compute.
 All padding inside is by reflection: with zeros, the blocks painted a frame along the picture's border.
 """
 
@@ -20,6 +21,7 @@ from fastnst.models.network import (
     MEAN,
     PLAIN,
     Chain,
+    ConditionalAffine,
     ConditionalInstanceNorm2d,
     ConditionalScale,
     Conditioned,
@@ -74,6 +76,8 @@ class LiveNet(StyleNetwork):
         self.last: nn.ConvTranspose2d | nn.Conv2d = nn.ConvTranspose2d(_HALF, 3, 4, stride=2)
         self.beside_eighths = ConditionalScale(quarter, conditions)
         self.beside_quarters = ConditionalScale(_HALF, conditions)
+        self.toned_at_quarters = ConditionalAffine(quarter, conditions)
+        self.toned_from_quarters = ConditionalAffine(_HALF, conditions)
         _begin_alike(self.last)
 
     def paint(self, image: Tensor, shares: Tensor | None) -> Tensor:
@@ -91,8 +95,9 @@ class LiveNet(StyleNetwork):
         quarter = F.relu(self.to_quarters(half))
         eighth = self.body(F.relu(self.norm(self.to_eighths(quarter), shares)), shares)
         quarter = F.relu(_doubled(self.from_eighths(eighth)) + self.beside_eighths(quarter, shares))
-        quarter = F.relu(self.at_quarters(quarter))
-        return F.relu(_doubled(self.from_quarters(quarter)) + self.beside_quarters(half, shares))
+        quarter = F.relu(self.toned_at_quarters(self.at_quarters(quarter), shares))
+        quarter = self.toned_from_quarters(self.from_quarters(quarter), shares)
+        return F.relu(_doubled(quarter) + self.beside_quarters(half, shares))
 
 
 class _FoldedLiveNet(LiveNet):

@@ -23,8 +23,11 @@ from torch.nn import functional as F
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array, first_line
+from fastnst.backends.forms import NOISE_KEY
 from fastnst.errors import MissingPackageError, OutputError, StyleError
 from fastnst.io.files import write_atomically
+from fastnst.io.noise import tiled_noise, with_noise
+from fastnst.machine import install_line
 from fastnst.models.checkpoint import ModelInfo, load_model
 from fastnst.models.export import NetworkCore, metadata, phases_of
 from fastnst.models.network import (
@@ -43,8 +46,10 @@ Size = tuple[int, int]
 class FixedSizeNetwork(nn.Module):
     """A network for pictures of one (height, width), of levels in 0..255, extended and cropped as in the ONNX file."""
 
-    def __init__(self, network: StyleNetwork, size: Size) -> None:
+    def __init__(self, network: StyleNetwork, size: Size, noise: float = 0.0) -> None:
         super().__init__()
+        self.noise: Tensor | None
+        self.register_buffer("noise", torch.from_numpy(noise * tiled_noise(size)) if noise else None)
         self.network = copy.deepcopy(network).for_export()
         for name, part in list(self.network.named_modules()):
             if isinstance(part, ConditionalInstanceNorm2d) and not network.conditions.plain:
@@ -58,6 +63,9 @@ class FixedSizeNetwork(nn.Module):
 
     def forward(self, levels: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
         """Levels (1, 3, H, W) in [0, 255] to stylized levels of the same shape, clamped and not rounded."""
+        if self.noise is not None:
+            noise = self.noise if strength is None else self.noise * strength.clamp(0, 1)
+            levels = (levels + torch.floor(noise + 0.5)).clamp(0, 255)
         for mode, (below, right) in (("replicate", self.missing), ("reflect", self.rest)):
             levels = F.pad(levels, (0, right, 0, below), mode=mode) if below or right else levels
         raw: Tensor = self.core(levels, style_weights, strength)
@@ -93,8 +101,11 @@ class _FixedFrames(nn.Module):
         return {"stylized": stylized.round().to(torch.uint8).permute(0, 2, 3, 1)}
 
 
-def save_litert(model: Path, output: Path, size: Size, *, overwrite: bool) -> int:
+def save_litert(model: Path, output: Path, size: Size, *, noise: float = 0.0, overwrite: bool) -> int:
     """Write a trained network for LiteRT, after it was run by its interpreter: uint8 (1, H, W, 3) in and out.
+
+    `noise`: what it adds to its input, levels of 255.
+
 
     Returns how far it is from torch, in levels of 255, at 99.9 % of the pixels. Raises MissingPackageError without
     LiteRT, StyleError where it cannot convert the network or gives something else, OutputError.
@@ -103,7 +114,7 @@ def save_litert(model: Path, output: Path, size: Size, *, overwrite: bool) -> in
     with _converting("litert"):
         litert_torch, interpreters = _import("litert_torch", "litert"), _import("ai_edge_litert.interpreter", "litert")
         frames, conditions = draw_picture(size), _conditions(network)
-        whole = _FixedFrames(FixedSizeNetwork(network, size).eval())
+        whole = _FixedFrames(FixedSizeNetwork(network, size, noise).eval())
         feeds = {"frame": torch.from_numpy(frames), **conditions}
         converted = litert_torch.convert(whole, sample_kwargs=feeds)
         with tempfile.TemporaryDirectory() as folder:
@@ -112,12 +123,14 @@ def save_litert(model: Path, output: Path, size: Size, *, overwrite: bool) -> in
             content = made.read_bytes()
         run = interpreters.Interpreter(model_content=content).get_signature_runner()
         painted = run(**{name: value.numpy() for name, value in feeds.items()})["stylized"]
-    found = compare(_by_torch(network, frames, conditions), np.asarray(painted).astype(np.float32))
+    found = compare(_by_torch(network, frames, conditions, noise), np.asarray(painted).astype(np.float32))
     write_atomically(output, content, overwrite=overwrite)
     return found
 
 
-def save_coreml(model: Path, output: Path, size: Size, *, fp16: bool, overwrite: bool) -> int | None:
+def save_coreml(
+    model: Path, output: Path, size: Size, *, noise: float = 0.0, fp16: bool, overwrite: bool
+) -> int | None:
     """Write a trained network for Core ML, a folder NAME.mlpackage: RGB images in and out, iOS 16 or macOS 13.
 
     On macOS it is run first and compared as by `save_litert`; elsewhere nothing runs Core ML, its description alone is
@@ -130,7 +143,7 @@ def save_coreml(model: Path, output: Path, size: Size, *, fp16: bool, overwrite:
         planes = torch.from_numpy(frames).permute(0, 3, 1, 2).float().contiguous()
         trace: Any = torch.jit.trace  # has no types
         with torch.no_grad():
-            traced = trace(FixedSizeNetwork(network, size).eval(), (planes, *conditions.values()))
+            traced = trace(FixedSizeNetwork(network, size, noise).eval(), (planes, *conditions.values()))
         colors = {"color_layout": tools.colorlayout.RGB}
         more = [tools.TensorType(name=name, shape=value.shape) for name, value in conditions.items()]
         converted = tools.convert(
@@ -141,9 +154,9 @@ def save_coreml(model: Path, output: Path, size: Size, *, fp16: bool, overwrite:
             minimum_deployment_target=tools.target.iOS16,
             compute_precision=tools.precision.FLOAT16 if fp16 else tools.precision.FLOAT32,
         )
-        _describe(converted, network, info)
+        _describe(converted, network, info, noise)
         painted = _by_coreml(tools, converted, frames, conditions)
-        found = None if painted is None else compare(_by_torch(network, frames, conditions), painted)
+        found = None if painted is None else compare(_by_torch(network, frames, conditions, noise), painted)
         with _folder_for(output, overwrite=overwrite) as made:
             converted.save(os.fspath(made))
             _check_description(tools.utils.load_spec(os.fspath(made)), size, conditions)
@@ -167,22 +180,26 @@ def _conditions(network: StyleNetwork) -> dict[str, Tensor]:
     return given
 
 
-def _by_torch(network: StyleNetwork, frames: Array, conditions: dict[str, Tensor]) -> Array:
-    """What torch paints of frames with the usual padding, as levels (1, H, W, 3)."""
+def _by_torch(network: StyleNetwork, frames: Array, conditions: dict[str, Tensor], noise: float) -> Array:
+    """What torch paints of frames, with noise and the usual padding, as levels (1, H, W, 3)."""
     weights, strength = conditions.get("style_weights"), conditions.get("strength")
     painted = stylize_frame(
         network,
-        frames[0],
+        with_noise(frames[0], noise * (1.0 if strength is None else float(strength))),
         style_weights=None if weights is None else weights.tolist(),
         strength=None if strength is None else float(strength),
     )
     return painted[None].astype(np.float32)
 
 
-def _describe(converted: Any, network: StyleNetwork, info: ModelInfo) -> None:
+def _describe(converted: Any, network: StyleNetwork, info: ModelInfo, noise: float) -> None:
     converted.short_description = f"{info.style}: neural style transfer"
     converted.author, converted.license = "fastnst", info.license
-    converted.user_defined_metadata.update(metadata(network, info, "nhwc-uint8") | {"layout": "image"})
+    said = metadata(network, info) | {"layout": "image"}
+    if noise:
+        said.pop("input_noise", None)
+        said[NOISE_KEY] = f"{noise:g}"
+    converted.user_defined_metadata.update(said)
 
 
 def _by_coreml(tools: Any, converted: Any, frames: Array, conditions: dict[str, Tensor]) -> Array | None:
@@ -227,9 +244,7 @@ def _import(module: str, target: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"--to {target} needs {_PACKAGES[target]}: pip install 'fastnst[{target}]'"
-        ) from error
+        raise MissingPackageError(f"--to {target} needs {_PACKAGES[target]}: {install_line(target)}") from error
 
 
 @contextlib.contextmanager

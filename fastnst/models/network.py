@@ -18,7 +18,7 @@ weights (S,) and strength (1,), or each picture's own, (B, S) and (B, 1).
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,29 @@ class ConditionalScale(Conditioned):
         return x if self.scale is None or shares is None else x * mixed(self.scale, shares)[..., None, None]
 
 
+class ConditionalAffine(ConditionalScale):
+    """A scale and a shift of each channel for each row; nothing in a plain network.
+
+    Files of version 0.1 have none; there it changes nothing.
+    """
+
+    def __init__(self, channels: int, conditions: Conditions = PLAIN) -> None:
+        super().__init__(channels, conditions)
+        rows = None if conditions.plain else nn.Parameter(torch.zeros(conditions.rows, channels))
+        self.shift: nn.Parameter | None
+        self.register_parameter("shift", rows)
+
+    def forward(self, x: Tensor, shares: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        scaled = super().forward(x, shares)
+        return scaled if self.shift is None or shares is None else scaled + mixed(self.shift, shares)[..., None, None]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, value in self.named_parameters():
+            state_dict.setdefault(prefix + name, value.detach().clone())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
 class StyleNetwork(nn.Module):
     """Image to stylized image of the same size, whose height and width must be multiples of `stride`.
 
@@ -175,15 +198,10 @@ class StyleNetwork(nn.Module):
         self.register_parameter("kept", nn.Parameter(torch.zeros(conditions.rows)) if conditions.strength else None)
 
     def forward(self, image: Tensor, style_weights: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
-        """Paint images.
+        """Paint images, (B, 3, H, W) in [0, 1]; the result is about [0, 1] but not clamped.
 
-        Args:
-            image: (B, 3, H, W) in [0, 1].
-            style_weights: shares of the styles, (S,), or each image's, (B, S); None: all alike.
-            strength: (1,), or each image's, (B, 1); None: 1.
-
-        Returns:
-            (B, 3, H, W), about [0, 1] but not clamped.
+        Shares of the styles, (S,), or each image's, (B, S); None: all alike. Strength (1,), or each image's, (B, 1);
+        None: 1.
         """
         shares = self.conditions.shares(style_weights, strength, image.device)
         painted = self.paint(image, shares)
@@ -200,9 +218,8 @@ class StyleNetwork(nn.Module):
     def paint_phases(self, levels: Tensor, shares: Tensor | None) -> Tensor:
         """Paint levels of 0 to 255, (B, 3, H, W), in the form that an exported graph weaves last, as uint8.
 
-        Returns:
-            About [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels by
-            row, column and colour, of which the border's are left out, as they are those next to it once more.
+        Returns about [0, 255], not clamped. With `phases` 1 (B, 3, H, W); with 2 (B, 12, H / 2 - 1, W / 2 - 1): pixels
+        by row, column and colour, of which the border's are left out, as they are those next to it once more.
         """
         return 255 * self.paint(levels / 255, shares)
 

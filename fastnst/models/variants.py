@@ -8,19 +8,25 @@ Each is run back and compared with the network that it is made of before it is w
 import os
 import tempfile
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto, TensorProto, compose, helper, parser
+from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper, parser
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
+from fastnst.backends.forms import NOISE, is_exported, stored_noise, to_planes, to_web, with_noise_inside
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
+from fastnst.io.noise import with_noise
+from fastnst.io.styles import MIX_SIGN, read_mix, to_shares
+from fastnst.machine import install_line
 
+Layout: TypeAlias = Literal["nhwc-uint8", "nchw-float", "web"]
 Range: TypeAlias = Literal["0..255", "0..1"]
 Target: TypeAlias = Literal["onnx", "openvino", "coreml", "litert"]
 
@@ -54,8 +60,8 @@ scale (float[N, 3, H, W] given) => (float[N, 3, H, W] made) {{
 class Variant:
     """How a file is to differ from the usual one."""
 
-    planes: bool = False
-    """float32 (N, 3, H, W) in and out instead of uint8 (N, H, W, 3)."""
+    layout: Layout = "nhwc-uint8"
+    """nchw-float and web: float32 (N, 3, H, W) in and out instead of uint8 (N, H, W, 3)."""
 
     range: Range = "0..255"
     """What the floats of planes stand for."""
@@ -66,28 +72,60 @@ class Variant:
     size: tuple[int, int] | None = None
     """The only (height, width) that it takes; None: any."""
 
+    mix: str = ""
+    """The only style or mix that it paints, as `fastnst.io.styles.read_mix` takes it; empty: all, by an input."""
+
+    noise: float = 0.0
+    """Noise that the graph adds to its input, levels of 255 (`fastnst.io.noise`)."""
+
     def __post_init__(self) -> None:
-        if self.range != "0..255" and not self.planes:
+        if self.range != "0..255" and self.layout != "nchw-float":
             raise SettingError(f"--range {self.range} goes with --layout nchw-float; frames of uint8 are 0..255")
 
 
 def vary(model: ModelProto, variant: Variant) -> ModelProto:
     """A network of the contract in another form; `model` is not changed. Raises StyleError where that cannot be."""
-    varied = ModelProto()
-    varied.CopyFrom(model)
-    if variant.planes and _kind(varied) == TensorProto.UINT8:
-        varied = _in_planes(varied)
+    model = _with_mix(model, variant.mix) if variant.mix else model
+    varied = _in_layout(model, variant.layout)
+    if variant.noise:
+        varied = with_noise_inside(varied, variant.noise, variant.size)
+    said = {entry.key: entry.value for entry in varied.metadata_props} | {"layout": variant.layout}
     if variant.range == "0..1":
-        varied = _in_unit_range(varied)
+        varied, said["range"] = _in_unit_range(varied), variant.range
     if variant.size is not None:
         _fix_size(varied, variant.size)
+        varied = _folded(varied)
     if variant.fp16:
         varied = _in_half_precision(varied)
-    said = {entry.key: entry.value for entry in model.metadata_props}
-    said |= {"layout": "nchw-float" if variant.planes else said.get("layout", "nhwc-uint8")}
-    said |= {"range": variant.range} if variant.range != "0..255" else {}
     helper.set_model_props(varied, said)
     return varied
+
+
+def _with_mix(model: ModelProto, mix: str) -> ModelProto:
+    """A copy that paints in one mix of its styles: the input with their shares becomes a constant."""
+    mixed = ModelProto()
+    mixed.CopyFrom(model)
+    ports = [port for port in mixed.graph.input if port.name != "style_weights"]
+    if len(ports) == len(mixed.graph.input):
+        raise StyleError(f"the network has one style; leave out {MIX_SIGN}{mix}")
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    shares = np.array(to_shares(said.pop("styles").split(","), read_mix(mix)), np.float32)
+    del mixed.graph.input[:]
+    mixed.graph.input.extend(ports)
+    mixed.graph.initializer.append(numpy_helper.from_array(shares, "style_weights"))
+    helper.set_model_props(mixed, said | {"style": mix})
+    return mixed
+
+
+def _in_layout(model: ModelProto, layout: Layout) -> ModelProto:
+    """A copy that takes and gives planes, if it is to; other projects' networks keep rounding theirs."""
+    if layout == "web":
+        return to_web(model)
+    if layout == "nchw-float" and is_exported(model):
+        return to_planes(model)
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    return _in_planes(copied) if layout == "nchw-float" and _kind(copied) == TensorProto.UINT8 else copied
 
 
 def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
@@ -96,8 +134,9 @@ def difference(model: ModelProto, varied: ModelProto, variant: Variant) -> int:
     Raises StyleError where the varied one does not run, or gives something else.
     """
     frames = draw_picture(variant.size or (120, 160))
-    one, other = _levels(model, frames), _levels(varied, frames, variant.range)
-    return compare(one, other)
+    noisy = with_noise(frames, variant.noise)
+    usual = _with_mix(model, variant.mix) if variant.mix else model
+    return compare(_levels(usual, noisy), _levels(varied, frames, variant.range))
 
 
 def compare(one: Array, other: Array) -> int:
@@ -118,7 +157,7 @@ def save_openvino(model: ModelProto, output: Path, *, fp16: bool) -> int:
     try:
         import openvino  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise MissingPackageError("--to openvino needs OpenVINO: pip install 'fastnst[openvino]'") from error
+        raise MissingPackageError(f"--to openvino needs OpenVINO: {install_line('openvino')}") from error
     frames = draw_picture(_fixed_size(model) or (120, 160))
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "network.onnx", Path(folder) / "network.xml"
@@ -187,6 +226,34 @@ def _fix_size(model: ModelProto, size: tuple[int, int]) -> None:
     del model.graph.value_info[:]
 
 
+def _folded(model: ModelProto) -> ModelProto:
+    """The same with all computed that one size leaves constant: few operators remain, which OpenCV 4 knows, too."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = os.path.join(folder, "folded.onnx")  # noqa: PTH118 - it takes a str
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        folded = load_onnx(Path(options.optimized_model_filepath))
+    used = {node.domain for node in folded.graph.node}
+    kept = [entry for entry in folded.opset_import if entry.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(kept)
+    folded.producer_name, folded.graph.name = model.producer_name, model.graph.name
+    _store_noise_small(folded)
+    return folded
+
+
+def _store_noise_small(model: ModelProto) -> None:
+    """Keep noise that is a constant by now as whole numbers of one or two bytes."""
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith(f"{NOISE}:") and len(tensor.dims) == 4:
+            name = tensor.name
+            tensor.CopyFrom(stored_noise(numpy_helper.to_array(tensor)[0, 0]))
+            cast = helper.make_node("Cast", [tensor.name], [name], name=f"{NOISE}:numbers", to=TensorProto.FLOAT)
+            model.graph.node.insert(0, cast)
+
+
 def _fixed_size(model: ModelProto) -> tuple[int, int] | None:
     shape = next(port.type.tensor_type.shape.dim for port in model.graph.input if port.name == "frame")
     sizes = [each.dim_value for each in shape][1:3] if _kind(model) == TensorProto.UINT8 else [0, 0]
@@ -200,13 +267,21 @@ def _in_half_precision(model: ModelProto) -> ModelProto:
     # Sums over a whole picture leave the range of half precision.
     kept = ["InstanceNormalization", "ReduceMean", "ReduceSum", "Resize", "Pow", "Sqrt", "Reciprocal"]
     converted: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
-    nodes, made = list(converted.graph.node), set[str]()
+    # It casts some values twice, under the same name, and puts casts behind what takes their values.
+    nodes = {node.output[0]: node for node in converted.graph.node}
     del converted.graph.node[:]
-    for node in nodes:
-        if not made & set(node.output):  # it casts some values twice, under the same name
-            converted.graph.node.append(node)
-        made |= set(node.output)
+    converted.graph.node.extend(_sorted(nodes))
+    onnx.checker.check_model(converted)
     return converted
+
+
+def _sorted(nodes: dict[str, NodeProto]) -> list[NodeProto]:
+    """Nodes by their first output, each after those whose values it takes."""
+    makers = {name: first for first, node in nodes.items() for name in node.output}
+    order = TopologicalSorter(
+        {first: [makers[name] for name in node.input if name in makers] for first, node in nodes.items()}
+    )
+    return [nodes[first] for first in order.static_order()]
 
 
 def _feeds(model: ModelProto, frames: Array, value_range: Range = "0..255") -> dict[str, Array]:

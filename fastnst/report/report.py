@@ -199,14 +199,10 @@ def draw_plot(
     panels: int = 1,
     size: tuple[float, float] = (7.2, 4.2),
 ) -> Plot:
-    """Draw a plot for light and dark pages.
+    """Draw a plot for light and dark pages; `draw` gets the panels' axes, left to right, and the theme.
 
-    Args:
-        name: of its files.
-        draw: called with the panels' axes, left to right, and the theme; draws data, labels and legend.
-        caption: one sentence for below the plot.
-        panels: axes side by side.
-        size: width and height in inches of 100 pixels; PNGs have twice as many, for dense screens and print.
+    It draws data, labels and legend. The size is width and height in inches of 100 pixels; PNGs have twice as many, for
+    dense screens and print.
     """
     return Plot(name, _render(draw, LIGHT, panels, size), _render(draw, DARK, panels, size), caption)
 
@@ -249,6 +245,14 @@ def _style(theme: Theme) -> Any:
         "font.family": "DejaVu Sans",
         "lines.linewidth": 1.8,
     }
+
+
+def scale_log(axes: "Axes") -> None:
+    """Logarithmic axes, with plain numbers also between the powers of ten of the upright one."""
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.yaxis.set_minor_formatter, axes.yaxis.set_major_formatter, axes.xaxis.set_major_formatter):
+        axis("{x:g}")
+    axes.tick_params(axis="y", which="minor", labelsize=7)
 
 
 _GAP, _MARGIN, _TEXT, _NOTE = 8, 24, 15, 12

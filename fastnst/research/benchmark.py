@@ -121,13 +121,10 @@ def run_benchmark(
 ) -> Benchmark:
     """Time all cases. Those of one size take turns (A B A B), so that what else the computer does strikes all alike.
 
-    Args:
-        cases: what to time; the first of each size is what the others are compared with.
-        runs: runs of each that count.
-        threads: threads on the CPU; None: one for each physical core that may be used.
-        on_run: called after each run, `(runs + warm_up) * len(cases)` times, for failed cases at once.
-        warm_up: runs of each before.
-        open_case: opens a case, given with the threads and the file for its picture; by default `CaseProcess`.
+    The first case of each size is what the others are compared with. Of each, `runs` count, after `warm_up` others;
+    threads on the CPU: None is one for each physical core that may be used. `on_run` is called after each run, `(runs +
+    warm_up) * len(cases)` times, for failed cases at once. `open_case` opens a case, given with the threads and the
+    file for its picture; by default `CaseProcess`.
     """
     check_threads(threads)
     machine = describe_machine()

@@ -21,7 +21,7 @@ from fastnst.metrics.perceptual import STYLE_SIZE
 from fastnst.report.blocks import PictureGrid, share_interval
 from fastnst.report.report import draw_sheet
 from fastnst.research.evaluate import choose_evenly, read_sized
-from fastnst.research.networks import open_network
+from fastnst.research.judge import open_network
 
 Answer: TypeAlias = Literal["left", "right", "same"]
 
@@ -135,23 +135,15 @@ def write_sheets(
     seed: int | None = None,
     on_sheet: Callable[[int], None] = lambda _number: None,
 ) -> Key:
-    """Write numbered sheets, 001.png and on, and the key.
+    """Write numbered sheets, 001.png and on, into a folder without files, and the key outside of it.
 
-    Args:
-        contenders: their names must differ.
-        painting: style image.
-        photos: files; those that a folder has no picture for are left out.
-        folder: for the sheets; must not hold files.
-        key_file: for the key, outside that folder.
-        size: long side of the photos, pixels.
-        pairs: sheets at most, spread evenly over the photos.
-        seed: of the order and of the sides; None: drawn, and written into the key.
-        on_sheet: called after each sheet with its number.
+    Photos that a contender has no picture for are left out; the others have a long side of `size` pixels. There are
+    `pairs` sheets at most, spread evenly over the photos. The seed of the order and of the sides is drawn where it is
+    None, and written into the key. `on_sheet` is called after each sheet with its number.
 
-    Raises:
-        SettingError: contenders of one name, or the key inside the folder.
-        InputError: a picture cannot be read, or no photo is left.
-        OutputError: the folder holds files, the key already exists, or either cannot be written.
+    Raises SettingError for contenders of one name, or the key inside the folder; InputError where a picture cannot be
+    read, or no photo is left; OutputError where the folder holds files, the key already exists, or either cannot be
+    written.
     """
     first, second = contenders
     if first.name == second.name:

@@ -23,9 +23,8 @@ from fastnst.exact.result import OptimizeProgress, Trace
 from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import hardware, resolve_precision
-from fastnst.losses.weights import load_loss_network
-from fastnst.research.networks import EvaluatedNetwork
+from fastnst.losses.weights import hardware, load_loss_network, resolve_precision
+from fastnst.research.judge import EvaluatedNetwork
 from fastnst.research.settings import CompareSettings
 
 # Runs of the fast network: some to warm up, then at least so many, and more while they take no longer than a second.
@@ -124,12 +123,7 @@ class Comparer:
     """Compares one network with the exact method for one style image; loads the loss network once."""
 
     def __init__(self, network: EvaluatedNetwork, style: Frame, settings: CompareSettings) -> None:
-        """Prepare the loss.
-
-        Args:
-            network: the fast network.
-            style: the style image it was trained with, uint8 (H, W, 3).
-            settings: the loss it was trained with.
+        """Prepare the loss that a network was trained with, on the same style image, uint8 (H, W, 3).
 
         Raises WeightsError where the loss network's weights cannot be had.
         """
@@ -138,7 +132,7 @@ class Comparer:
         self.dtype = resolve_precision(settings.precision, self.device)
         loss_network, self.loss_weights = load_loss_network(settings, self.device)
         self._loss = PerceptualLoss(loss_network, settings)
-        self.style = _fitted(style, settings.style_size)
+        self.style = resize_long_side(style, settings.style_size)
         """The style image at the size that it is measured at."""
 
     @property
@@ -162,10 +156,8 @@ class Comparer:
     ) -> Iterator[Comparison]:
         """Compare photo by photo and size by size, each when it is asked for.
 
-        Raises:
-            InputError: a picture too small for the loss network.
-            DivergedError: a loss that is no finite number.
-            KeyboardInterrupt: Ctrl-C; what was yielded before is whole.
+        Raises InputError: a picture too small for the loss network; DivergedError: a loss that is no finite number;
+        KeyboardInterrupt: Ctrl-C; what was yielded before is whole.
         """
         for name, photo in photos:
             for size in sizes:
@@ -173,7 +165,7 @@ class Comparer:
 
     def compare(self, name: str, photo: Frame, size: int, on_step: OnStep | None = None) -> Comparison:
         """Paint one photo both ways at a long side of `size` pixels; errors as `run`."""
-        content = _fitted(photo, size)
+        content = resize_long_side(photo, size)
         image = to_image(content).to(self.device)
         objective = PixelObjective(self._loss, image, to_image(self.style).to(self.device), self.dtype)
         fast, fast_s = time_painting(self.network.paint, content)
@@ -243,7 +235,3 @@ def time_painting(paint: Callable[[Frame], Frame], frame: Frame) -> tuple[Frame,
         painted = paint(frame)
         seconds.append(time.perf_counter() - started)
     return painted, median(seconds)
-
-
-def _fitted(frame: Frame, long_side: int) -> Frame:
-    return resize_long_side(frame, long_side)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnst.io.images import Frame, Picture, resize_frame, write_picture
 from fastnst.report.blocks import Cell, Column, Facts, Heading, PictureGrid, Plot, Row, Table, Text, mean_interval
-from fastnst.report.report import Report, Theme, crop_detail, draw_plot, draw_sheet
+from fastnst.report.report import Report, Theme, crop_detail, draw_plot, draw_sheet, scale_log
 from fastnst.research.compare import TABLE_STEPS, Comparer, Comparison, CurvePoint, Judged, shown_steps
 
 if TYPE_CHECKING:
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def compare_report(comparer: Comparer, style_name: str, comparisons: Sequence[Comparison]) -> Report:
-    """Build the report on one network and at least one comparison.
-
-    Args:
-        comparer: what made them.
-        style_name: of the style image's file.
-        comparisons: in the order of photos and sizes.
-    """
+    """Build the report on at least one comparison, in the order of photos and sizes, and what made them."""
     report = Report(f"{comparer.network.name}: the fast network beside the exact method", summary(comparisons))
     report.add(Facts(facts(comparer, style_name, comparisons)))
     if not comparer.same_hardware:
@@ -285,22 +279,15 @@ def _draw_panel(
         found = comparison.matched
         if found is not None:
             axes.plot([place(found)], [found.losses.total], "o", color=color, markersize=6)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=7)
+    scale_log(axes)
     axes.grid(which="minor", axis="y", alpha=0.12, color=theme.muted)
 
 
 def picture_grid(comparison: Comparison, style: Frame, cell: int = CELL_WIDTH) -> PictureGrid:
     """Content, style, fast and exact pictures of one photo, whole and below that a crop where there is most detail.
 
-    Args:
-        comparison: the photo, painted both ways.
-        style: the style image at the size it was used at, so that the crops show strokes of one scale.
-        cell: width of the pictures.
+    The style image has the size it was used at, so that the crops show strokes of one scale; `cell` is the width of the
+    pictures.
     """
     painted = [comparison.content, comparison.fast, *comparison.exact.values()]
     height, width = (max(1, round(side * _CROP)) for side in comparison.content.shape[:2])

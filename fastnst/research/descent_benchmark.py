@@ -31,7 +31,7 @@ from fastnst.losses.settings import LossSettings
 from fastnst.losses.weights import load_loss_network
 from fastnst.machine import describe_machine
 from fastnst.report.blocks import Plot
-from fastnst.report.report import MARKERS, Theme, draw_plot
+from fastnst.report.report import MARKERS, Theme, draw_plot, scale_log, to_json
 from fastnst.research.descent_worker import picture_file
 
 if TYPE_CHECKING:
@@ -93,13 +93,9 @@ class DescentBenchmark:
     def __init__(
         self, folder: Path, settings: OptimizeSettings, *, baseline_steps: int = 500, work: "Work | None" = None
     ) -> None:
-        """Take where results are kept and what is minimised.
+        """Take the folder of curves, pictures and the report, and loss, size and loss network of all contenders.
 
-        Args:
-            folder: for curves, pictures and the report.
-            settings: loss, size and loss network of all contenders; total variation has no weight.
-            baseline_steps: evaluations of the baseline.
-            work: does a job; by default `work_in_process`.
+        Total variation has no weight. `work` does a job; by default `work_in_process`.
         """
         self._work = work or work_in_process
         self.folder, self.settings, self.baseline_steps = folder, settings, baseline_steps
@@ -111,15 +107,10 @@ class DescentBenchmark:
         changes: Mapping[str, Any],
         on_step: Callable[[int], None] | None = None,
     ) -> Curve:
-        """A contender's curve on a pair: the one kept from before, or a new one.
+        """The curve of "baseline", or of a contender with changes of the settings: kept from before, or a new one.
 
-        Args:
-            pair: the pictures.
-            contender: "baseline", or any name for fastnst with the settings changed.
-            changes: fields of OptimizeSettings that differ from the benchmark's.
-            on_step: called with the number of each kept step.
-
-        Raises InputError where a kept curve belongs to something else, FastNSTError for what goes wrong on the way.
+        `on_step` is called with the number of each kept step. Raises InputError where a kept curve belongs to something
+        else, FastNSTError for what goes wrong on the way.
         """
         steps = self.steps_of(contender, changes)
         wanted = _plain(asdict(self.settings) | dict(changes))
@@ -260,7 +251,7 @@ def as_json(curves: Sequence[Curve], settings: Mapping[str, Any]) -> str:
         "mean_ratio": mean_ratios(table),
         "curves": [asdict(curve) for curve in curves],
     }
-    return json.dumps(content, indent=1) + "\n"
+    return to_json(content)
 
 
 def loss_plot(curves: Sequence[Curve]) -> Plot:
@@ -274,13 +265,8 @@ def loss_plot(curves: Sequence[Curve]) -> Plot:
                 if (curve.photo, curve.style) == pair:
                     _draw_curve(panel, curve, contenders.index(curve.contender), theme)
             panel.set_title(f"{pair[0]}, {pair[1]}", fontsize=9)
-            panel.set_xscale("log")
-            panel.set_yscale("log")
             panel.set_xlabel("seconds")
-            panel.yaxis.set_minor_formatter("{x:g}")
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.tick_params(axis="y", which="minor", labelsize=7)
+            scale_log(panel)
         axes[0].set_ylabel("loss, judged by VGG-19")
         axes[0].legend(fontsize=8)
 

@@ -19,15 +19,13 @@ from torch import Tensor
 from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import check_kinds, parse_table, reading, write_atomically
 from fastnst.losses.compact import LAYERS, SHAPES, CompactFeatures, CompactInfo, load_compact, save_compact
-from fastnst.losses.precision import hardware, resolve_precision
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import VGGFeatures
-from fastnst.losses.weights import find_weights
+from fastnst.losses.weights import find_weights, hardware, resolve_precision
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.renamed import with_current_names
 from fastnst.research.distill_pictures import Pictures, draw_descent
-from fastnst.research.fitting import Fit, Fitter
-from fastnst.research.refining import Missed, Refiner
+from fastnst.research.fitting import Fit, Fitter, Missed, Refiner
 from fastnst.research.settings import DistillSettings
 
 CHECKPOINT = "checkpoint.safetensors"

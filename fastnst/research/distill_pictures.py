@@ -28,11 +28,11 @@ from fastnst.errors import InputError
 from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss
-from fastnst.losses.precision import autocast
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import LossNetwork
-from fastnst.training.crops import Framing, list_pictures, read_square
+from fastnst.losses.weights import autocast
 from fastnst.training.data import start_worker, worker_context
+from fastnst.training.photographs import Framing, list_pictures, read_square
 
 _TRIES = 50
 _PHOTO_ZOOM, _PAINTING_ZOOM = 1.4, 4.5  # most that a crop shows less than the whole shorter side

@@ -16,8 +16,7 @@ from fastnst.io.blending import match_colors
 from fastnst.io.files import append_text, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.report.blocks import Column, Interval, mean_interval
-from fastnst.research.judge import MEDIANS, Judge
-from fastnst.research.networks import EvaluatedNetwork, digest
+from fastnst.research.judge import MEDIANS, EvaluatedNetwork, Judge, digest
 
 CACHE_FILE = "figures.jsonl"
 """Name in the folder of the report."""
@@ -29,16 +28,10 @@ class MeasurementCache:
     def __init__(
         self, file: Path, *, resume: bool, given: Mapping[str, str], style: Frame, source: Path | None = None
     ) -> None:
-        """Open the file.
+        """Open a file that is written line by line; with `resume` it takes over what `source`, or itself, holds.
 
-        Args:
-            file: is written line by line.
-            resume: take over what it holds; otherwise it is begun anew.
-            given: what else the figures depend on: weights, sizes.
-            style: style image, uint8 (H, W, 3).
-            source: the file that is taken over; by default `file`.
-
-        Raises OutputError.
+        `given` is what the figures depend on besides the style image, uint8 (H, W, 3): weights, sizes. Raises
+        OutputError.
         """
         self._file = file
         self._given = digest(json.dumps(dict(given), sort_keys=True), str(style.shape), style.tobytes())
@@ -109,14 +102,9 @@ class Rows:
         size: int,
         cache: MeasurementCache | None = None,
     ) -> None:
-        """Prepare the rows.
+        """Prepare rows for networks of different names, as `evaluate` has them.
 
-        Args:
-            networks: their names must differ.
-            style: style image, for the photo in its colors.
-            judge: measures against the same style image.
-            size: long side that photos are scaled to, pixels.
-            cache: figures of an earlier run with the same size, judge and style image, and where new ones are written.
+        The cache has the figures of an earlier run with the same size, judge and style image, and gets the new ones.
         """
         self._style, self._judge, self._size, self._cache = style, judge, size, cache
         self._painters = {network.name: network.paint for network in networks}
@@ -247,21 +235,12 @@ def evaluate(
     cache: MeasurementCache | None = None,
     on_photo: Callable[[Path], None] = lambda _path: None,
 ) -> Evaluation:
-    """Measure networks and the two rows to beat over photos; Ctrl-C ends it with the photos done until then.
+    """Measure networks of different names and the two rows to beat; Ctrl-C ends it with the photos done until then.
 
-    Args:
-        networks: to compare; their names must differ.
-        style: style image, for the photo in its colors.
-        photos: picture files; one that cannot be used is skipped.
-        judge: measures against the same style image.
-        size: long side that photos are scaled to, pixels.
-        samples: photos whose pictures are kept, the first ones.
-        cache: figures of an earlier run, taken over, and where new ones are written.
-        on_photo: called after each photo, skipped or not.
-
-    Raises:
-        InputError: not a single photo could be used.
-        KeyboardInterrupt: Ctrl-C before the first photo was done.
+    The judge measures against the same style image, which is also that for the photo in its colors. Photos are scaled
+    to a long side of `size` pixels; one that cannot be used is skipped; pictures of the first `samples` are kept.
+    `on_photo` is called after each, skipped or not. Raises InputError where not a single photo could be used,
+    KeyboardInterrupt before the first was done.
     """
     result = Evaluation(judge.measures, size, [Evaluated(network.name, network.parameters) for network in networks])
     result.rows += [Evaluated(PLAIN, None), Evaluated(MATCHED, None)]

@@ -71,15 +71,9 @@ THRESHOLDS = Thresholds()
 def check_gate(
     means: Mapping[str, float], matched: Mapping[str, float], thresholds: Thresholds = THRESHOLDS
 ) -> list[str]:
-    """Compare a style's means with the thresholds.
+    """Compare a style's means, by measure, and those of the photo with the painting's colors with the thresholds.
 
-    Args:
-        means: by measure, of the style's network.
-        matched: the same of the photo with the painting's colors.
-        thresholds: the limits.
-
-    Returns:
-        One sentence for each threshold that is missed, with both numbers; empty for a style that may be shipped.
+    Returns one sentence for each threshold that is missed, with both numbers; none for a style that may be shipped.
     """
     limits = {name: getattr(thresholds, name) for name in ("style", "border", "grid", "blobs")}
     limits["centred"] = thresholds.centred_share * matched["centred"]
@@ -203,13 +197,9 @@ CROP = (176, 256)
 
 
 def summarize(results: Sequence[Evaluation], *, style: Frame, style_name: str, facts: Mapping[str, str]) -> Report:
-    """Build the report of an evaluation.
+    """Build the report of an evaluation at one size or at several, of which the first one's figures lead.
 
-    Args:
-        results: what was measured, at one size or at several; the first one's figures lead.
-        style: style image.
-        style_name: its name for titles.
-        facts: what was measured with what: weights, sizes.
+    `facts` say what was measured with what: weights, sizes.
     """
     first = results[0]
     count, photos = len(first.networks), len(first.photos)

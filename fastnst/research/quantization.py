@@ -60,14 +60,9 @@ def condition_inputs(model: ModelProto, n: int) -> dict[str, np.ndarray]:
 
 
 def quantize(path: Path, frames: Iterable[Frame]) -> ModelProto:
-    """Quantize an exported network's convolutions.
+    """Quantize the convolutions of a float32 file that `fastnst` exported, by the activations on some tens of photos.
 
-    Args:
-        path: ONNX file that `fastnst` exported, float32.
-        frames: photos to read the ranges of activations from, some tens of them.
-
-    Raises:
-        StyleError: no file of ours, or one that is quantized already.
+    Raises StyleError for no file of ours, or one that is quantized already.
     """
     check_style_file(path)
     try:

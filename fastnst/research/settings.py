@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from fastnst.errors import SettingError
 from fastnst.exact.settings import OptimizeSettings
-from fastnst.losses.settings import LOOK, LOSS, RESEARCH, SCHEDULE, LossNetworkChoice, LossSettings, Precision, VGGName
+from fastnst.losses.settings import (
+    LOOK,
+    LOSS,
+    RESEARCH,
+    SCHEDULE,
+    LossNetworkChoice,
+    LossSettings,
+    Precision,
+    VGGName,
+    option_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,21 +116,17 @@ class DistillSettings:
     def __post_init__(self) -> None:
         for name in ("rounds", "images_per_round"):
             if getattr(self, name) < 1:
-                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected at least 1")
+                raise SettingError(f"{option_of(name)} is {getattr(self, name)}; expected at least 1")
         if self.refine_pairs < 2:
             raise SettingError(f"--refine-pairs is {self.refine_pairs}; expected at least 2")
         for name in ("descents", "seed", "refine_steps", "workers"):
             if getattr(self, name) < 0:
-                raise SettingError(f"{_option(name)} is {getattr(self, name)}; expected 0 or more")
+                raise SettingError(f"{option_of(name)} is {getattr(self, name)}; expected 0 or more")
         for name in ("crop_size", "refine_crop_size"):
             side = getattr(self, name)
             if side % 16 or side < 32:
-                raise SettingError(f"{_option(name)} is {side}; expected a multiple of 16 from 32 pixels on")
+                raise SettingError(f"{option_of(name)} is {side}; expected a multiple of 16 from 32 pixels on")
         if not 0 < self.refine_rate < 1:
             raise SettingError(f"--refine-rate is {self.refine_rate}; expected a number between 0 and 1, e.g. 0.0003")
         if not self.loss_network.startswith("vgg19"):
             raise SettingError(f"--loss-network {self.loss_network}: the compact network stands in for a VGG-19")
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -21,7 +21,7 @@ from fastnst.io.files import write_atomically
 from fastnst.io.images import Frame, Picture, read_frame, resize_long_side, write_picture
 from fastnst.report.blocks import PictureGrid
 from fastnst.report.report import MARKERS, Theme, draw_plot, draw_sheet, thumbnail, to_json
-from fastnst.research.networks import EvaluatedNetwork, open_network
+from fastnst.research.judge import EvaluatedNetwork, open_network
 from fastnst.research.studies import Cell, StudyPlan, StudyRun
 
 OnStep: TypeAlias = Callable[[int, int, int, int], None]
@@ -42,18 +42,9 @@ class StudyCache:
 def run_study(plan: StudyPlan, folder: Path, *, size: int, on_step: OnStep | None = None) -> list[Path]:
     """Paint what is not painted yet, and write sheet.png, curves.png and study.json; the runs are kept in runs/.
 
-    Args:
-        plan: what is shown.
-        folder: where to; made if need be.
-        size: long side of a picture on the sheet, pixels.
-        on_step: told after each step.
-
-    Returns:
-        The files written.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the runs that were done are kept.
-        Errors of `optimize` and OutputError.
+    Pictures on the sheet have a long side of `size` pixels; `on_step` is told after each step. Returns the files
+    written. Raises KeyboardInterrupt at Ctrl-C, where the runs that were done are kept, the errors of `optimize`, and
+    OutputError.
     """
     runs = _runs(plan)
     _check_folder(folder / "runs")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnst.io.images import Frame, resize_long_side
-from fastnst.metrics.flow import warp
-from fastnst.metrics.scenes import Kind, Scene
+from fastnst.metrics.scenes import Kind, Scene, warp
 from fastnst.metrics.temporal import UNPAINTED, Painter, Steadiness, evaluate_video, gather_scenes
 from fastnst.report.blocks import (
     Block,
@@ -58,16 +57,7 @@ def add_video(
 ) -> list[Steadiness]:
     """Measure how steady networks are and add the section, and the figures under `video` in the JSON, to a report.
 
-    Args:
-        report: to add to.
-        networks: what paints a frame, uint8 (H, W, 3), by name.
-        paths: folders with true flow, clips and films; see `gather_scenes`.
-        pictures: names and frames to move, and to let stand still with sensor noise.
-        frames: most frames of a clip.
-        long_side: of the frames, pixels.
-        progress: called after each painted frame with the frames painted so far and all frames.
-
-    Raises InputError and StyleError as `gather_scenes` and `evaluate_video` do.
+    Arguments and errors are those of `gather_scenes` and `evaluate_video`.
     """
     scenes = gather_scenes(paths, pictures, frames=frames, long_side=long_side)
     rows = evaluate_video(networks, scenes, progress)
@@ -79,13 +69,7 @@ def add_video(
 def video_blocks(
     rows: Sequence[Steadiness], scenes: Sequence[Scene] = (), networks: Mapping[str, Painter] | None = None
 ) -> list[Block]:
-    """The section of a report on steadiness; with scenes and networks also pictures of their first change each.
-
-    Args:
-        rows: what `evaluate_video` returned.
-        scenes: those to show.
-        networks: what paints them again, by name.
-    """
+    """The section of a report on steadiness; with scenes, and networks by name, pictures of their first changes."""
     kinds = kinds_of(rows)
     grids = [example_grid(scene, networks) for scene in scenes] if networks else []
     return [

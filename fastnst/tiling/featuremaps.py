@@ -53,16 +53,10 @@ class FeatureMap:
     """One value over the whole picture, written and read band by band from the top."""
 
     def __init__(self, channels: int, edges: Sequence[int], width: int, folder: Path | None = None) -> None:
-        """Make an empty map.
+        """Make an empty map of C channels, W wide; `edges` are the row where each band starts, and how many there are.
 
-        Args:
-            channels: C.
-            edges: row at which each band starts, and the number of rows at the end.
-            width: W.
-            folder: where the bands are kept in a file without a name; None: in memory.
-
-        Raises:
-            OutputError: no file can be made there.
+        The bands are kept in a file without a name in a folder; None: in memory. Raises OutputError where no file can
+        be made.
         """
         self._channels, self._edges, self._width = channels, list(edges), width
         self._bands: dict[int, Half] = {}
@@ -80,8 +74,7 @@ class FeatureMap:
     def close_band(self, band: int) -> None:
         """A band is complete: it goes into the file, if there is one.
 
-        Raises:
-            OutputError: the disk is full.
+        Raises OutputError: the disk is full.
         """
         if self._file is not None:
             left = self._bands.pop(band).data.cast("B")

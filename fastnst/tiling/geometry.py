@@ -56,8 +56,7 @@ Extents: TypeAlias = dict[str, tuple[Extent, Extent]]
 def walk(nodes: Sequence[NodeProto], known: Mapping[str, tuple[Extent, Extent]], surroundings: Surroundings) -> Extents:
     """Extents, of rows and of columns, of all pixel values that `nodes` compute from those in `known`.
 
-    Raises:
-        StyleError: an operator that cannot run on tiles, or that is used in a way that cannot.
+    Raises StyleError: an operator that cannot run on tiles, or that is used in a way that cannot.
     """
     extents: Extents = dict(known)
     for node in nodes:

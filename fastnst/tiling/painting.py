@@ -37,12 +37,9 @@ def pass_graph(
 ) -> ModelProto:
     """Build the graph of a pass.
 
-    Args:
-        network: the network.
-        each: the pass.
-        measured: mean and variance, (C,), of the sources of all normalisations in the pass.
-        shifts: numbers that were taken off the maps it reads, (C,); those it measures have the input `shift:NAME`.
-        fixed: values that do not depend on the frame.
+    `measured` are mean and variance, (C,), of the sources of all normalisations in the pass; `shifts` the numbers that
+    were taken off the maps it reads, (C,); those it measures have the input `shift:NAME`. `fixed` are values that do
+    not depend on the frame.
     """
     make = _Maker(network, dict(fixed))
     measures = {norm.source for norm in each.norms}
@@ -192,16 +189,7 @@ class Painting:
         surface: Surface,
         fixed: Mapping[str, Array],
     ) -> None:
-        """Prepare.
-
-        Args:
-            network: what paints.
-            plan: in which passes.
-            frame: prepared, (H', W', 3).
-            grid: its tiles.
-            surface: where it is painted.
-            fixed: values that do not depend on the frame.
-        """
+        """Prepare to paint a frame, (H', W', 3), in the plan's passes; `fixed` are values that do not depend on it."""
         self._network, self._plan, self._frame, self._grid = network, plan, frame, grid
         self._surface, self._fixed = surface, fixed
         self._maps: dict[str, FeatureMap] = {}
@@ -216,12 +204,9 @@ class Painting:
         self._maps.clear()
 
     def run_pass(self, number: int, stylized: Frame | None, on_band: Callable[[float], None]) -> None:
-        """Run a pass over all tiles.
+        """Run a pass over all tiles; the one that paints fills `stylized`, (H, W, 3).
 
-        Args:
-            number: which.
-            stylized: (H, W, 3), filled by the pass that paints.
-            on_band: called after each band with its share of the picture.
+        `on_band` is called after each band with its share of the picture.
         """
         each = self._plan.passes[number]
         kept_shifts = {name: shift for name, shift in self._shifts.items() if name in each.reads}

@@ -35,11 +35,7 @@ _HELD: dict[Provider, float] = {"cpu": 2.8, "openvino": 1.25}
 def one_piece_bytes(numbers: float, pixels: int, provider: Provider = "cpu", precision: Precision = "float32") -> int:
     """Estimate from above the resident memory that painting in one piece takes; on accelerators, their memory's too.
 
-    Args:
-        numbers: per pixel that the graph holds at its fullest moment.
-        pixels: of the picture.
-        provider: what computes.
-        precision: in which form.
+    `numbers` are those per pixel that the graph holds at its fullest moment.
     """
     each = _HELD.get(provider, _HELD["cpu"]) * (4 if precision == "float32" else 2)
     return PROCESS_BYTES + round(pixels * (numbers * each + FRAMES * 3))
@@ -61,11 +57,9 @@ def one_piece_limit() -> int:
 
 
 def one_piece_excess(needed: int, long_side: int) -> str | None:
-    """Say what is wrong where there is less memory than painting in one piece takes; None where there is enough.
+    """Say what is wrong where there is less memory than `one_piece_bytes`; None where there is enough.
 
-    Args:
-        needed: bytes by `one_piece_bytes`.
-        long_side: of the picture, in pixels; the words name one that fits.
+    The words name a long side, pixels, that fits.
     """
     free = available_memory()
     work = needed - PROCESS_BYTES
@@ -86,15 +80,9 @@ _GRID = 8
 
 
 def paint_in_pieces(paint: Callable[[Frame], Frame], frame: Frame, size: tuple[int, int]) -> Frame:
-    """Paint a picture of any size.
+    """Paint a picture of any size by a network for frames of one size, (height, width), into a frame of its own size.
 
-    Args:
-        paint: turns a frame of the size below into a painted one.
-        frame: not changed; where it is smaller than a piece, its borders are mirrored.
-        size: (height, width) of a piece.
-
-    Returns:
-        A frame of the given one's size.
+    Where it is smaller than a piece, its borders are mirrored.
     """
     height, width = frame.shape[:2]
     missing = [

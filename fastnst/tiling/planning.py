@@ -64,12 +64,7 @@ class Passes:
     """The passes of one network, for any choice of maps to keep."""
 
     def __init__(self, network: Tileable, levels: Sequence[tuple[Norm, ...]]) -> None:
-        """Prepare.
-
-        Args:
-            network: what is to be painted.
-            levels: normalisations to measure, level by level.
-        """
+        """Prepare; `levels` are the normalisations to measure, level by level."""
         self._network = network
         self._norms = [*levels, ()]
         # Reading a protobuf's fields is slow, and planning does it thousands of times.
@@ -193,16 +188,10 @@ class TilingPlan:
 
 
 def make_plan(network: Tileable, pixels: int, room: float, disk: float) -> TilingPlan:
-    """Find a cheap plan.
+    """Find a cheap plan for so many pixels: the cheapest that changing one choice at a time, or two, finds.
 
-    Args:
-        network: what is to be painted.
-        pixels: of the picture.
-        room: bytes of memory for maps.
-        disk: bytes of disk for maps that find no room in memory.
-
-    Returns:
-        The cheapest plan that changing one choice at a time, or two, finds. It keeps nothing where there is no room.
+    `room` and `disk` are bytes of memory for maps, and of disk for those that find no room there; without any it keeps
+    nothing.
     """
     passes = Passes(network, norm_levels(network))
     candidates = passes.candidates()

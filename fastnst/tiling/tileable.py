@@ -41,15 +41,9 @@ class Part:
     """A part of a network, opened to run; several threads may run it at once."""
 
     def __init__(self, model: ModelProto, provider: TileProvider = "cpu", threads: int = 1) -> None:
-        """Open a part.
+        """Open the graph of a part, with so many threads on the CPU for each call of `run`.
 
-        Args:
-            model: its graph.
-            provider: what computes.
-            threads: on the CPU, for each call of `run`.
-
-        Raises:
-            SettingError: the provider cannot run here.
+        Raises SettingError where the provider cannot run here.
         """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
@@ -67,9 +61,8 @@ class Part:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Compute all outputs, by name.
 
-        Raises:
-            InputError: ONNX Runtime failed: memory ran out, most likely.
-            StyleError: it gave NaN, which would end as a black picture.
+        Raises InputError: ONNX Runtime failed: memory ran out, most likely; StyleError: it gave NaN, which would end as
+        a black picture.
         """
         try:
             values = self._session.run(self._outputs, dict(feeds))
@@ -125,8 +118,7 @@ class Tileable:
     def load(cls, path: Path) -> Self:
         """Read a network.
 
-        Raises:
-            StyleError: not a network of fastnst, or one with an operator that cannot run on tiles.
+        Raises StyleError: not a network of fastnst, or one with an operator that cannot run on tiles.
         """
         graph = load_graph(path)
         contract = _read_contract(graph)
@@ -146,8 +138,7 @@ class Tileable:
     def prepare(self, frame: Frame) -> Frame:
         """Extend a frame (H, W, 3) below and to the right, as the file does by itself; itself where nothing is missing.
 
-        Raises:
-            StyleError: the file does not make the sides multiples of the network's stride.
+        Raises StyleError: the file does not make the sides multiples of the network's stride.
         """
         prepared = _prepare(self.graph, self.contract, frame)
         if any(side % cell for side, cell in zip(prepared.shape[:2], self.cell, strict=True)):

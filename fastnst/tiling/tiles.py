@@ -60,21 +60,12 @@ class TiledStylizer:
         provider: TileProvider = "cpu",
         threads: int | None = None,
     ) -> None:
-        """Read a network.
+        """Read an exported ONNX file; the picture does not depend on `tile`, the largest side of one in pixels.
 
-        Args:
-            path: an exported ONNX file.
-            tile: largest side of a tile in pixels; the picture does not depend on it.
-            max_memory: bytes of resident memory to stay below; what finds no room goes to disk or is computed again.
-                None: 3 GB, or less where less is left.
-            folder: where temporary files go; None: the system's folder for them.
-            provider: what computes.
-            threads: on the CPU; None: all processors.
-
-        Raises:
-            StyleError: not a network of fastnst, or one that cannot be painted in tiles.
-            SettingError: a tile or a memory too small.
-            OutputError: the folder is not there.
+        `max_memory` are bytes of resident memory to stay below; what finds no room goes to disk, into a folder, by
+        default the system's for such files, or is computed again. None: 3 GB, or less where less is left. Threads on
+        the CPU: None is all processors. Raises StyleError for no network of fastnst, or one that cannot be painted in
+        tiles; SettingError for a tile or a memory too small; OutputError where the folder is not there.
         """
         if tile < SMALLEST_TILE:
             raise SettingError(f"tile {tile}; expected at least {SMALLEST_TILE} pixels")
@@ -95,21 +86,13 @@ class TiledStylizer:
         strength: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Frame:
-        """Paint one picture.
+        """Paint one picture, uint8 (H, W, 3) RGB, which is not changed, into another of its shape.
 
-        Args:
-            frame: uint8 (H, W, 3) RGB; not changed.
-            style_weights: as for a `Stylizer`.
-            strength: 0 leaves the photo, 1 is the full style; up to 1.5 where the network has this input. None: 1.
-            on_progress: called with the share that is done, rising to 1.
+        Style weights are as for a `Stylizer`; strength 0 leaves the photo, 1 is the full style; up to 1.5 where the
+        network has this input; None: 1. `on_progress` is called with the share that is done, rising to 1.
 
-        Returns:
-            uint8 of the same shape.
-
-        Raises:
-            InputError: another type or shape.
-            SettingError: a value that the network does not take, or too little memory.
-            OutputError: temporary files cannot be written.
+        Raises InputError for another type or shape; SettingError for a value that the network does not take, or too
+        little memory; OutputError where temporary files cannot be written.
         """
         single = self._single(frame)
         stylized = np.empty_like(single)

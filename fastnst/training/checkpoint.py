@@ -5,7 +5,6 @@ The file is replaced in one go: a killed run leaves the last good one.
 
 import copy
 import dataclasses
-import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, OutputError
-from fastnst.io.files import check_kinds, parse_table, read_table, reading, write_atomically
+from fastnst.io.files import check_kinds, parse_table, read_table, reading, set_aside, write_atomically
+from fastnst.losses.settings import option_of
 from fastnst.models.checkpoint import (
     ModelInfo,
     build_network,
@@ -29,7 +29,7 @@ from fastnst.models.checkpoint import (
     styles_of_names,
 )
 from fastnst.models.network import StyleNetwork
-from fastnst.training.settings import TrainSettings, of_their_time, option_of, plain, with_new_names
+from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
 
 
 @dataclass
@@ -225,17 +225,12 @@ def holds_training(folder: Path) -> bool:
     return (folder / CHECKPOINT).is_file() or (folder / TEACHER / WAITING).is_file()
 
 
-def set_aside(folder: Path) -> list[Path]:
+def set_training_aside(folder: Path) -> list[Path]:
     """Give what a later run would go on with, checkpoint and teacher, names of their own; returns these.
 
     Raises OSError.
     """
-    moved = []
-    for path in (folder / CHECKPOINT, folder / TEACHER):
-        if path.exists():
-            places = (path.with_stem(f"{path.stem}-before-{number}") for number in itertools.count(1))
-            moved.append(path.rename(next(place for place in places if not place.exists())))
-    return moved
+    return [set_aside(path) for path in (folder / CHECKPOINT, folder / TEACHER) if path.exists()]
 
 
 def check_folder(folder: Path, *, resume: Resume) -> None:

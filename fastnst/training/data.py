@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastnst.errors import InputError, SettingError
 from fastnst.io.images import Frame
-from fastnst.training.crops import Framing, Skipped, draw_framing, first_usable, list_pictures
+from fastnst.training.photographs import Framing, Skipped, draw_framing, first_usable, list_pictures
 
 HELD_OUT_SHARE = 20
 """Pictures are held out of training only where there are this many times more."""

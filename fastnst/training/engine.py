@@ -17,10 +17,11 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from fastnst.losses.precision import hardware
+from fastnst.io.tensors import quiet_tensorboard
+from fastnst.losses.weights import hardware
 from fastnst.training.checkpoint import Resume, check_folder
-from fastnst.training.distributed import is_main, joined, usual_device
 from fastnst.training.failures import Failures, length, spread
+from fastnst.training.processes import is_main, joined, usual_device
 from fastnst.training.results import Saving, TrainResult
 from fastnst.training.run import GRADIENT_CLIPPING, Monitor, TrainingRun, Validation, validate
 from fastnst.training.settings import TrainSettings
@@ -169,7 +170,7 @@ def run_training(
         run = setup.run(began, resume=resume)
         with deferred_interrupt() as interrupt:
             if processes.is_main:
-                with Monitor(folder, run.state.step, callbacks.on_note) as monitor:
+                with quiet_tensorboard(), Monitor(folder, run.state.step, callbacks.on_note) as monitor:
                     train_network(run, callbacks, interrupt, monitor)
             else:
                 train_network(run, callbacks, interrupt, None)

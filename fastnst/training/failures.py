@@ -18,7 +18,7 @@ from fastnst.errors import DivergedError
 from fastnst.io.images import Frame
 from fastnst.metrics.artifacts import PERIODS, blob_share, border_excess, grid_energy
 from fastnst.training.checkpoint import TrainState
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import Objective
 from fastnst.training.run import Monitor, TrainingRun, Validation
 
 RISE = 3.0
@@ -65,7 +65,8 @@ class LossGuard:
 
     def fault(self, values: Mapping[str, float]) -> str | None:
         """What is wrong with a step, given its losses and `spread`, in words; None where all is well."""
-        for name in ("content", "style", "total_variation", "total", *values):
+        first = [name for name in ("content", "style", "total_variation", "total") if name in values]
+        for name in (*first, *values):
             if not math.isfinite(values[name]):
                 return f"the {name.replace('_', ' ')} loss is {values[name]}"
         self._steps += 1
@@ -222,7 +223,7 @@ class Failures:
             words = "the weights are no longer numbers"
         return None if words is None else Failure(words, grave=True)
 
-    def note_good_step(self, objective: TrainingObjective) -> None:
+    def note_good_step(self, objective: Objective) -> None:
         """Keep the state where it is time to; `objective` is what the step was for."""
         if self.run.objective is not objective:  # another loss network judges from now on: its figures are others
             self.losses = LossGuard()

@@ -3,6 +3,7 @@
 Shapes: B batch, S styles, H and W height and width. Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,9 +18,9 @@ from fastnst.io.noise import smooth_noise, tiled_noise
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import checkerboard_loss, relative_error
 from fastnst.losses.perceptual import Losses, PerceptualLoss, of_each_image
-from fastnst.losses.precision import autocast
 from fastnst.losses.terms import StyleReference
 from fastnst.losses.vgg import Features
+from fastnst.losses.weights import autocast
 from fastnst.metrics.scenes import Motion
 from fastnst.models.checkpoint import conditions_of
 from fastnst.models.network import STRENGTHS, Conditions, StyleNetwork
@@ -244,7 +245,7 @@ class TrainingObjective:
         else:
             conditions = draw_conditions(self.conditions, settings.seed, samples, self.device)
         with autocast(self.device, self.dtype):
-            noise = self._noise(images, samples, conditions)
+            noise = self.noise(images, samples, conditions)
             noisy = (images + noise).clamp(0, 1)
             stylized = paint(noisy, *conditions.inputs)
             self.lap("network")
@@ -264,7 +265,7 @@ class TrainingObjective:
             )
             if self.teacher is not None:
                 losses = losses.plus(
-                    "distillation", self._distillation(features, noisy, conditions), settings.teacher_weight
+                    "distillation", self._distillation(stylized, features, noisy, conditions), settings.teacher_weight
                 )
             self.lap("loss")
             if settings.temporal_weight:
@@ -287,7 +288,7 @@ class TrainingObjective:
             losses = self.loss(stylized, content, self._styles_of(conditions))
             return stylized, losses.floats()
 
-    def _noise(self, images: Tensor, samples: range, conditions: BatchConditions) -> Tensor:
+    def noise(self, images: Tensor, samples: range, conditions: BatchConditions) -> Tensor:
         """What is added to each of the images for the network, (B, 1, H, W): less where it paints less strongly."""
         levels, size = self.settings.input_noise, (images.shape[2], images.shape[3])
         if not levels:
@@ -295,14 +296,23 @@ class TrainingObjective:
         noise = torch.stack([draw_input_noise(self.settings.seed, n, size, levels) for n in samples])
         return noise.to(images.device) * conditions.strength.clamp(max=1)[:, None, None, None]
 
-    def _distillation(self, features: Features, images: Tensor, conditions: BatchConditions) -> Tensor:
-        """Relative squared error to the features of the teacher's pictures, a mean over layers and batch."""
+    def taught(self, images: Tensor, conditions: BatchConditions) -> Tensor:
+        """The teacher's pictures, (B, 3, H, W)."""
         assert self.teacher is not None
         with torch.no_grad():
-            wanted = self.loss.network(self.teacher(images, *conditions.inputs).clamp(0, 1))
+            pictures: Tensor = self.teacher(images, *conditions.inputs)
+            return pictures.clamp(0, 1)
+
+    def _distillation(
+        self, stylized: Tensor, features: Features, images: Tensor, conditions: BatchConditions
+    ) -> Tensor:
+        """Error to the teacher's pictures: of pixels, and of features relative and squared, a mean over the layers."""
+        pictures = self.taught(images, conditions)
+        with torch.no_grad():
+            wanted = self.loss.network(pictures)
         with torch.autocast(self.device.type, enabled=False):
             errors = [relative_error(features[layer].float(), wanted[layer].float()) for layer in features]
-            return torch.stack(errors).mean()
+            return torch.stack(errors).mean() + pixel_error(stylized, pictures)
 
     def _styles_of(self, conditions: BatchConditions) -> StyleReference:
         return self.styles if self.conditions.styles == 1 else of_each_image(self.styles, conditions.styles)
@@ -330,3 +340,64 @@ class TrainingObjective:
         after = after.contiguous(memory_format=torch.channels_last)
         errors = temporal_loss(stylized[part], paint(after, *conditions[part].inputs), moved)
         return EVERY * errors.sum() / len(samples)
+
+
+class ImitationObjective:
+    """What a network with a teacher learns first: the teacher's pictures, pixel by pixel.
+
+    No loss network takes part, so it sees three times as many pictures in the same time, and learns colors and masses
+    from them; strokes that it cannot place exactly come out soft, and are learnt after that, from the perceptual loss.
+    """
+
+    def __init__(self, perceptual: TrainingObjective) -> None:
+        """Take the conditions, the noise and the teacher of what is learnt after that."""
+        self.perceptual = perceptual
+
+    def __call__(self, paint: Paint, images: Tensor, samples: range, step: int = 0) -> tuple[Losses, Tensor]:
+        """As `TrainingObjective.__call__`; the styles take turns from picture to picture."""
+        del step
+        rest = self.perceptual
+        conditions = draw_conditions(rest.conditions, rest.settings.seed, samples, rest.device)
+        with autocast(rest.device, rest.dtype):
+            noisy = (images + rest.noise(images, samples, conditions)).clamp(0, 1)
+            stylized = paint(noisy, *conditions.inputs)
+            rest.lap("network")
+            error = pixel_error(stylized, rest.taught(noisy, conditions))
+            rest.lap("loss")
+        return Losses(error, {"imitation": error}), stylized
+
+
+Objective: TypeAlias = TrainingObjective | ImitationObjective
+
+
+_LEAST_SPREAD = 0.01
+"""Keeps pictures of one color from dividing by zero."""
+
+
+def pixel_error(given: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference of pictures, (B, 3, H, W), as they are and averaged over 2, 4 and 8 pixels each way.
+
+    Each relative to how far what is wanted is from its own mean: 1 is what a picture of one color has.
+    """
+    given, wanted = given.float(), wanted.float()
+    errors = []
+    for pixels in (1, 2, 4, 8):
+        one, other = (F.avg_pool2d(images, pixels) if pixels > 1 else images for images in (given, wanted))
+        spread = (other - other.mean((2, 3), keepdim=True)).abs().mean()
+        errors.append((one - other).abs().mean() / spread.clamp(min=_LEAST_SPREAD))
+    return torch.stack(errors).mean()
+
+
+def losses_of_styles(trained: StyleNetwork, objective: TrainingObjective, photos: Tensor, style: int = 0) -> Tensor:
+    """Loss of each style of a network for one of the objective's, (S,), over photos, (B, 3, H, W)."""
+    strength = [torch.ones(1, device=photos.device)] if trained.conditions.strength else []
+    totals = []
+    for shares in torch.eye(trained.conditions.styles, device=photos.device):
+
+        def paint(image: Tensor, *_: Tensor, shares: Tensor = shares) -> Tensor:
+            painted: Tensor = trained(image, shares, *strength)
+            return painted
+
+        losses = (objective.measure(paint, photo, style)[1] for photo in torch.split(photos, 1))
+        totals.append(math.fsum(each["total"] for each in losses))
+    return torch.tensor(totals)

@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from fastnst.errors import InputError
 from fastnst.io.files import write_atomically
@@ -27,7 +26,7 @@ from fastnst.models.checkpoint import ModelInfo, build_network, init_from, load_
 from fastnst.models.export import export_like
 from fastnst.models.network import ConditionalInstanceNorm2d, StyleNetwork
 from fastnst.training.data import ContentImages, held_out
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import TrainingObjective, losses_of_styles
 from fastnst.training.settings import TrainSettings
 
 Report: TypeAlias = Callable[[float], None]
@@ -55,16 +54,9 @@ _FLAT = 2.0
 def fit_painting(painting: Path, name: str, target: Path, seconds: float, report: Report = lambda _: None) -> None:
     """Fit the gallery to a painting; write `target` (.onnx) and its weights beside it (.safetensors).
 
-    Args:
-        painting: a picture file.
-        name: what the style is called.
-        target: the ONNX file.
-        seconds: to take at most, all told; 0: a mixture of the gallery's styles, the nearest ones most.
-        report: called with the share that is done.
-
-    Raises:
-        InputError: no picture, or one too small or of one color.
-        OutputError: the files cannot be written.
+    It takes `seconds` at most, all told; 0: a mixture of the gallery's styles, the nearest ones most. `report` is
+    called with the share that is done. Raises InputError for no picture, or one too small or of one color; OutputError
+    where the files cannot be written.
     """
     began = time.monotonic()
     frame = _checked(painting, read_frame(painting))
@@ -79,7 +71,8 @@ def fit_painting(painting: Path, name: str, target: Path, seconds: float, report
         device=torch.device("cpu"),
         dtype=None,
     )
-    totals = losses_of_styles(trained, objective)
+    photos = held_out(sample_pictures(), PHOTOS, PHOTO_SIDE).images.float() / 255
+    totals = losses_of_styles(trained, objective, photos)
     network = build_network(size_of(known.network))
     steps = 0
     if seconds:
@@ -102,20 +95,6 @@ def fit_painting(painting: Path, name: str, target: Path, seconds: float, report
     model = export_like(bundled_styles_folder() / "starry.onnx", network, info)
     write_atomically(target, model.SerializeToString())
     report(1.0)
-
-
-def losses_of_styles(trained: StyleNetwork, objective: TrainingObjective) -> Tensor:
-    """Loss of each of a network's styles for the objective's painting, (S,), over a few sample pictures."""
-    photos = held_out(sample_pictures(), PHOTOS, PHOTO_SIDE).images.float() / 255
-    totals = []
-    for shares in one_hot(torch.arange(trained.conditions.styles)).float():
-
-        def paint(image: Tensor, shares: Tensor = shares) -> Tensor:
-            painted: Tensor = trained(image, shares if trained.conditions.styles > 1 else None)
-            return painted
-
-        totals.append(math.fsum(objective.measure(paint, one)[1]["total"] for one in torch.split(photos, 1)))
-    return torch.tensor(totals)
 
 
 def _settings(painting: Path, known: ModelInfo) -> TrainSettings:

@@ -186,12 +186,7 @@ def model_info(
 ) -> ModelInfo:
     """Describe a network: its style, its form, and how it came about in one sentence.
 
-    Args:
-        settings: the training's.
-        steps: updates done.
-        images: content pictures seen.
-        loss_weights: which weights the loss network had.
-        training: further facts: losses, seconds and hardware.
+    It saw so many content pictures. `training` has further facts: losses, seconds and hardware.
     """
     # The settings' count of steps is not that of a training with a budget, or of one that still goes on.
     used = {key: value for key, value in plain(settings).items() if key not in PRIVATE} | {"steps": steps}

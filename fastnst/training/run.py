@@ -4,7 +4,6 @@ shows of that: TensorBoard events, a table of losses, a sheet of stylized held-o
 
 import csv
 import io
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,8 +23,8 @@ from fastnst.io.images import Frame
 from fastnst.io.tensors import to_frame
 from fastnst.training.checkpoint import CHECKPOINT, TrainState, save_checkpoint, update_ema
 from fastnst.training.data import Batch, ContentImages, Portion, content_batches
-from fastnst.training.distributed import Processes
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, Objective, TrainingObjective
+from fastnst.training.processes import Processes
 from fastnst.training.schedule import Clock, Schedule, ScheduleProgress, StepSchedule, TimeSchedule
 from fastnst.training.settings import TrainSettings, plain
 
@@ -87,6 +86,8 @@ class TrainingRun:
     first_objective: TrainingObjective
     fine_tuning_objective: TrainingObjective
     """What the last part of the training is for, and what judges the held-out pictures; it may be the same."""
+    imitation: ImitationObjective | None
+    """What the first part is for, where there is a teacher."""
     pace: StepSchedule | TimeSchedule
     images: ContentImages
     held_out: list[Tensor]
@@ -96,7 +97,7 @@ class TrainingRun:
     """Which weights the loss network has."""
     began: float
     """The time, by time.monotonic, at which this training would have begun had it never stopped."""
-    per_pixel: dict[TrainingObjective, float]
+    per_pixel: dict[Objective, float]
     """Multiply-adds of an update for each pixel of its pictures, by what it is for."""
     stopwatch: Stopwatch
     clock: Clock = field(init=False)
@@ -123,8 +124,10 @@ class TrainingRun:
         )
 
     @property
-    def objective(self) -> TrainingObjective:
+    def objective(self) -> Objective:
         """What the next step is for."""
+        if self.imitation is not None and self.progress.done < self.settings.imitation_fraction:
+            return self.imitation
         fine_tunes = self.schedule.fine_tunes(self.progress.done)
         return self.fine_tuning_objective if fine_tunes else self.first_objective
 
@@ -222,18 +225,14 @@ class Monitor:
     def __init__(self, folder: Path, first_step: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self._said = False
-        self._hook = threading.excepthook
         self._writer: SummaryWriter | None = None
         self.start_at(first_step)
 
     def __enter__(self) -> Self:
-        self._hook = threading.excepthook
-        threading.excepthook = self._quiet
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
-        threading.excepthook = self._hook
 
     def start_at(self, step: int) -> None:
         """Write events from after `step` on; those of later steps, which are done again, are dropped."""
@@ -300,11 +299,6 @@ class Monitor:
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
-
-    def _quiet(self, failed: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread raises the error once more, where `_try` takes it; it needs no traceback of its own."""
-        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__name__ == "_AsyncWriterThread"):
-            self._hook(failed)
 
 
 def _write_sheet(path: Path, sheet: Frame) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastnst.models.network import StyleNetwork
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import Objective, TrainingObjective
 from fastnst.training.settings import SMALLEST_CROP, TrainSettings
 
 WARM_UP_STEPS = 50
@@ -217,13 +217,9 @@ def plan_budget(
 ) -> BudgetPlan:
     """Choose crop and batch for a time: the settings' own where enough steps fit, else the largest with which they do.
 
-    Args:
-        settings: the training's; their crop is the largest that is chosen, their batch too.
-        left_s: seconds there are, with what comes after the last step.
-        second_per_pixel: what a step takes for each pixel of a content picture.
-        fine_tune_per_pixel: the same of the steps that fine-tune, where those are of another kind.
-        reserve_s: seconds to leave for what comes after the last step.
-        processes: how many share a batch equally.
+    `left_s` are the seconds there are, of which `reserve_s` stay for what comes after the last step. A step takes so
+    many seconds for each pixel of a content picture, and others where it fine-tunes, if those are of another kind. So
+    many processes share a batch equally.
     """
     train_s = max(0.0, left_s - reserve_s)
     smallest, least = min(settings.crop_size, SMALLEST_PLANNED_CROP), LEAST_BATCH[settings.statistics_over]
@@ -251,7 +247,7 @@ def time_steps(network: StyleNetwork, objective: TrainingObjective, images: torc
     return min(took[1:]) / (len(images) * images.shape[2] * images.shape[3])
 
 
-def multiply_adds_per_pixel(network: StyleNetwork, objective: TrainingObjective) -> float:
+def multiply_adds_per_pixel(network: StyleNetwork, objective: Objective) -> float:
     """Multiply-adds of convolutions and matrix products in one update, for each pixel of a content picture.
 
     Of the network and the loss network, forwards and backwards. Counted by torch's own counter on one small picture;

@@ -20,6 +20,7 @@ from fastnst.losses.settings import (
     LossSettings,
     StyleStatistic,
     check_fine_tuning,
+    option_of,
 )
 from fastnst.models import Upsampling
 from fastnst.renamed import with_current_names
@@ -86,30 +87,15 @@ class TrainSettings(LossSettings):
     """What style compares: each channel's mean and the channels' covariance, or what else `fastnst optimize` has
     (gram: Gatys et al., Johnson et al.)."""
 
-    style_scales: Annotated[tuple[int, ...], LOSS] = (1,)
-    """Scales at which style is compared: pixels, each way, that the picture and the painting are averaged over first.
-    1 sees strokes, larger ones masses. With several, relu1_1 at scale 1 counts a tenth: its fine color noise is what
-    networks meet by stripes."""
-
     statistics_over: Annotated[Literal["image", "batch"], LOSS] = "batch"
     """What style statistics are taken over: each picture, or all pictures of a batch as if they were one, so that not
     each must have all that the painting has. A batch is then of one style; several processes take their own pictures
     each."""
 
     color_weight: Annotated[float, LOSS] = 0.2
-    """Weight of the difference in how far colors spread, in every direction of color alike, as a part of the style
-    weight."""
-
     detail_weight: Annotated[float, LOSS] = 0.1
-    """Weight of the difference in how strong the finest detail, of about 2 pixels, is, as a part of the style
-    weight."""
-
     pattern_weight: Annotated[float, LOSS] = 0.15
-    """Weight of the penalty on gratings that neither the photo nor the painting has, as a part of the style weight."""
-
     relief_weight: Annotated[float, LOSS] = 3.0
-    """Weight of the penalty on detail that is the photo embossed, lit from one side, as a part of the style weight."""
-
     content_target: Annotated[float, LOOK] = 0.6
     """Content loss to aim at, 0 to 1: where --style-weight is auto, it is found for it. Less, and more of the photo
     stays."""
@@ -166,7 +152,11 @@ class TrainSettings(LossSettings):
     pictures without --init-from, else none."""
 
     teacher_weight: Annotated[float, LOSS] = 2.0
-    """Weight of the difference to the teacher's pictures, as the loss network sees it."""
+    """Weight of the difference to the teacher's pictures, pixel by pixel and as the loss network sees it."""
+
+    imitation_fraction: Annotated[float, LOSS] = 0.5
+    """Fraction of the training, 0 to 1, at its beginning in which a network with a teacher learns the teacher's
+    pictures pixel by pixel alone, three times as many in the same time; without a teacher it plays no part."""
 
     checkerboard_weight: Annotated[float, LOSS] = 1000.0
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
@@ -284,6 +274,10 @@ class TrainSettings(LossSettings):
     def _check_teacher(self) -> None:
         if not 0 <= self.teacher_weight < math.inf:
             raise SettingError(f"--teacher-weight is {self.teacher_weight}; expected 0 or a weight above, e.g. 2")
+        if not 0 <= self.imitation_fraction <= 1:
+            raise SettingError(
+                f"--imitation-fraction is {self.imitation_fraction}; expected a part of the training, 0 to 1"
+            )
 
     def _check_fine_tuning(self) -> None:
         if not 0 <= self.fine_tune_fraction <= 1:
@@ -329,11 +323,6 @@ def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     network = {"width": 32 if kind == "johnson" else width, "blocks": blocks, "upsampling": "nearest"}
     loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
     return {"init_from": "none", "input_noise": 0.0, **network, **loss} | with_new_names(saved)
-
-
-def option_of(name: str) -> str:
-    """What a setting is called on the command line and in its documentation."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:

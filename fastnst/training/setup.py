@@ -13,28 +13,31 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import fsum
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from fastnst.errors import CheckpointError, SettingError
 from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
-from fastnst.losses.precision import autocast, resolve_precision
 from fastnst.losses.vgg import LossNetwork
-from fastnst.losses.weights import COMPACT_CHOSEN, chosen_network, load_fine_tuning_network, load_loss_network
+from fastnst.losses.weights import (
+    COMPACT_CHOSEN,
+    autocast,
+    chosen_network,
+    load_fine_tuning_network,
+    load_loss_network,
+    resolve_precision,
+)
 from fastnst.models.checkpoint import find_model, init_from, load_model, must_be_found
 from fastnst.models.network import StyleNetwork
 from fastnst.training.checkpoint import CHECKPOINT, Resume, new_state, resume_from, start_ema
 from fastnst.training.data import ContentImages, check_shares, held_out
-from fastnst.training.distributed import Processes
-from fastnst.training.memory import check_step
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, TrainingObjective, losses_of_styles
+from fastnst.training.processes import Processes, check_step
 from fastnst.training.run import Stopwatch, TrainingRun
 from fastnst.training.schedule import (
     SMALLEST_PLANNED_CROP,
@@ -107,6 +110,9 @@ class Setup:
             self._begin_near(objective)
         pace = self._pace(objective, fine_tuning, began, resume=bool(resume))
         settings, state = self.settings, self.state
+        imitates = teacher is not None and settings.imitation_fraction > 0
+        imitation = ImitationObjective(objective) if imitates else None
+        objectives = {objective, fine_tuning, imitation or objective}
         held = held_out(self.content, HELD_OUT_COUNT, settings.crop_size)
         state.skipped |= dict(held.skipped)
         return TrainingRun(
@@ -118,13 +124,14 @@ class Setup:
             state=state,
             first_objective=objective,
             fine_tuning_objective=fine_tuning,
+            imitation=imitation,
             pace=pace,
             images=ContentImages(self.content, settings.crop_size, settings.seed, exclude=held.names),
             held_out=list(torch.split(held.images.to(self.device).float() / 255, 1)),
             style_sha256=digest(self.styles),
             loss_weights=self.loss_weights,
             began=began,
-            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in {objective, fine_tuning}},
+            per_pixel={each: multiply_adds_per_pixel(state.network, each) for each in objectives},
             stopwatch=self.stopwatch,
         )
 
@@ -185,7 +192,8 @@ class Setup:
             if name in info.styles:
                 rows.append(info.styles.index(name))
                 continue
-            (found,) = self.processes.broadcast([float(nearest_style(trained, objective, number, photos))])
+            totals = losses_of_styles(trained, objective, photos, number)
+            (found,) = self.processes.broadcast([float(totals.argmin())])
             rows.append(int(found))
             self.say(f"{name} starts from {info.styles[rows[-1]]}, the nearest style in {info.style}.")
         init_from(state.network, trained, rows)
@@ -233,21 +241,6 @@ class Setup:
         return held_out(self.content, count, size).images.to(self.device).float() / 255
 
 
-def nearest_style(trained: StyleNetwork, objective: TrainingObjective, style: int, photos: Tensor) -> int:
-    """The number of the network's style with the least loss for one of the objective's, over photos, (B, 3, H, W)."""
-    count = trained.conditions.styles
-    strength = [torch.ones(1, device=photos.device)] if trained.conditions.strength else []
-    totals = []
-    for shares in one_hot(torch.arange(count, device=photos.device)).float():
-
-        def paint(image: Tensor, *_: Tensor, shares: Tensor = shares) -> Tensor:
-            painted: Tensor = trained(image, shares, *strength)
-            return painted
-
-        totals.append(fsum(objective.measure(paint, photo, style)[1]["total"] for photo in torch.split(photos, 1)))
-    return min(range(count), key=totals.__getitem__)
-
-
 def _described(network: StyleNetwork) -> str:
     styles, strength = network.conditions.styles, network.conditions.strength
     return f"{styles} style{'' if styles == 1 else 's'} and {'a' if strength else 'no'} strength input"
@@ -279,12 +272,9 @@ def find_style_weight(
 ) -> float:
     """Find the style weight with which a network should end at the settings' content goal.
 
-    Args:
-        network: the loss network.
-        settings: the training's; their own style weight plays no part.
-        styles: style pictures, each uint8 (H, W, 3); of several, the geometric mean of their weights is taken.
-        images: some photographs, (B, 3, H, W), on the device that computes.
-        dtype: arithmetic of the loss network under autocast; None is float32.
+    The settings' own style weight plays no part. Of several style pictures, each uint8 (H, W, 3), the geometric mean of
+    their weights is taken. Images are some photographs, (B, 3, H, W), on the device that computes; `dtype` is the
+    arithmetic of the loss network under autocast; None is float32.
 
     Raises SettingError for losses that are not relative to the photo's own energy, or without layers.
     """

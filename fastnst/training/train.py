@@ -16,8 +16,8 @@ from fastnst.errors import InputError, OutputError, SettingError
 from fastnst.io.files import alone_in, write_atomically
 from fastnst.models.checkpoint import find_model, load_model
 from fastnst.training.checkpoint import CHECKPOINT, TEACHER, WAITING, Resume, new_state, saved_settings
-from fastnst.training.distributed import is_main, started_by_torchrun
 from fastnst.training.engine import TrainCallbacks, run_training
+from fastnst.training.processes import is_main, started_by_torchrun
 from fastnst.training.results import TrainedFiles, TrainResult, finish
 from fastnst.training.settings import TrainSettings, plain
 

@@ -92,18 +92,10 @@ class Assembly:
 def assemble(
     assembly: Assembly, segments: Sequence[Segment], target: Path, output: Path, damage: FilmDamage | None = None
 ) -> None:
-    """Write the film. Packets of sound and the like that are too damaged for the file format are left out.
+    """Write the film to `target`; its name will be `output`, for messages.
 
-    Args:
-        assembly: what goes into it.
-        segments: its pictures.
-        target: the file to write, not yet under its own name.
-        output: the name it will have, for messages.
-        damage: where to count what is left out.
-
-    Raises:
-        OutputError: no space, or a file format that refuses what it is given.
-        InputError: the source is gone.
+    Packets of sound and the like that are too damaged for the file format are left out, and counted. Raises OutputError
+    for no space, or a file format that refuses what it is given; InputError where the source is gone.
     """
     encoding, start = assembly.encoding, round(assembly.cut.shift_s / assembly.encoding.time_base)
     exact = _counts_milliseconds(assembly.source) and encoding.container in {"mp4", "mov"}
@@ -238,18 +230,11 @@ def _errors(output: Path) -> Iterator[None]:
 def stamp_frames(
     segments: Sequence[Segment], time_base: Fraction, rate: Fraction, *, start: int, whole: Film | None, exact: bool
 ) -> tuple[list[Stamp], Fraction]:
-    """Stamp the frames for the finished film.
+    """Stamp the frames for the finished film, which starts at a tick of the encoder's time base.
 
-    Args:
-        segments: the frames.
-        time_base: seconds a tick of the encoder.
-        rate: frames a second of the source.
-        start: tick at which the film starts.
-        whole: the source, if all of its frames are there; None: a part of it.
-        exact: turn times that were rounded to milliseconds into a steady rate, if that is what they stand for.
-
-    Returns:
-        The stamps, in the order in which frames are decoded, and the time base in which they count.
+    `rate` is the source's, frames a second; `whole` the source, if all of its frames are there. `exact` turns times
+    that were rounded to milliseconds into a steady rate, if that is what they stand for. Returns the stamps, in the
+    order in which frames are decoded, and the time base in which they count.
     """
     shown = [pts - start for segment in segments for pts in segment.pts]
     durations = [ticks for segment in segments for ticks in segment.durations]
@@ -267,14 +252,10 @@ def stamp_frames(
 
 
 def decode_stamps(shown: Sequence[int], length: int) -> list[int]:
-    """Find when each frame must be decoded so that all are there when they are shown.
+    """Find when each frame must be decoded so that all are there when they are shown, ticks, in the order of decoding.
 
-    Args:
-        shown: when the frames are shown, ticks, in the order in which they are decoded.
-        length: ticks from when the first is decoded to when the last is; MP4 files tell their mean rate by it.
-
-    Returns:
-        Rising ticks, none after the frame's own: the times of showing, moved back by as few frames as will do.
+    `length` are the ticks from when the first is decoded to when the last is; MP4 files tell their mean rate by it.
+    Returns rising ticks, none after the frame's own: the times of showing, moved back by as few frames as will do.
     """
     ordered = sorted(shown)
     rank = {pts: place for place, pts in enumerate(ordered)}
@@ -289,17 +270,9 @@ def decode_stamps(shown: Sequence[int], length: int) -> list[int]:
 
 
 def steady_grid(shown: Sequence[int], time_base: Fraction, rate: Fraction) -> list[int] | None:
-    """Count frames in steps of a steady rate, if that is what their times stand for.
+    """Count frames in steps of a steady rate, if that is what their times, ticks in any order, stand for; else None.
 
-    Matroska counts in milliseconds: 29.97 frames a second can be stored there only rounded.
-
-    Args:
-        shown: when frames are shown, ticks of `time_base`, in any order.
-        time_base: seconds a tick.
-        rate: frames a second.
-
-    Returns:
-        The times in steps of 1 / rate, or None where the times are no steady rate's, rounded to whole ticks.
+    Matroska counts in milliseconds: 29.97 frames a second can be stored there only rounded, to whole ticks.
     """
     steps = [pts * time_base * rate for pts in shown]
     rounded = [round(step) for step in steps]

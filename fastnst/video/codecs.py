@@ -66,8 +66,7 @@ FIXED_QUALITY = frozenset({"ffv1", "gif", "prores_ks"})
 def find_encoder(name: str) -> str:
     """Return FFmpeg's name for a codec's everyday name; names of FFmpeg's encoders are given back.
 
-    Raises:
-        SettingError: there is no such encoder.
+    Raises SettingError: there is no such encoder.
     """
     encoder = CODECS.get(name, name)
     try:
@@ -80,11 +79,9 @@ def find_encoder(name: str) -> str:
 
 
 def fitted_quality(name: str, bits_per_pixel: float | None) -> int | None:
-    """The default quality of an encoder, lower for a source that is compressed hard itself: it has little to keep.
+    """The default quality of an encoder, by FFmpeg's name, lower for a source that is known to be compressed hard.
 
-    Args:
-        name: FFmpeg's name of the encoder.
-        bits_per_pixel: of the source; None: not known.
+    Such a source has little to keep.
     """
     quality = _QUALITY.get(name)
     if quality is None or not bits_per_pixel:
@@ -96,8 +93,7 @@ def fitted_quality(name: str, bits_per_pixel: float | None) -> int | None:
 def encoder_options(name: str, quality: int | None, preset: str | None) -> dict[str, str]:
     """Return an encoder's own options for a quality and a speed; None: the defaults.
 
-    Raises:
-        SettingError: values that it does not take.
+    Raises SettingError: values that it does not take.
     """
     quality = _checked_quality(name, quality)
     makers: dict[str, Callable[[], dict[str, str]]] = {

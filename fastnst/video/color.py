@@ -26,12 +26,7 @@ class ToneMapper:
     """Turns PQ or HLG pictures into BT.709 ones."""
 
     def __init__(self, transfer: int, size: tuple[int, int]) -> None:
-        """Build the table.
-
-        Args:
-            transfer: 16 PQ or 18 HLG.
-            size: height and width of the pictures, pixels.
-        """
+        """Build the table for a transfer, 16 PQ or 18 HLG, and pictures of (height, width) pixels."""
         self.transfer = transfer
         self._graph = Graph()
         source = self._graph.add_buffer(
@@ -87,14 +82,9 @@ def has_alpha(pixel_format: str) -> bool:
 
 
 def read_colors(tagged: Any, pixel_format: str, lines: int) -> Colors:
-    """Say how the numbers of a film stand for colours.
+    """Say how the numbers of a decoded frame, or of a codec context, stand for colours.
 
     What its tags leave open is taken as players take it: BT.709 from 720 lines up, else BT.601; limited range.
-
-    Args:
-        tagged: a decoded frame or a codec context.
-        pixel_format: FFmpeg's word for its format.
-        lines: height in pixels.
     """
     primaries, transfer = int(tagged.color_primaries), int(tagged.color_trc)
     if VideoFormat(pixel_format).is_rgb:
@@ -128,8 +118,7 @@ class ToRgb:
 
         PQ and HLG are tone-mapped to BT.709.
 
-        Raises:
-            InputError: a matrix that cannot be converted.
+        Raises InputError: a matrix that cannot be converted.
         """
         colors = read_colors(decoded, decoded.format.name, decoded.height)
         if colors.transfer in _HDR_TRANSFERS:
@@ -154,12 +143,7 @@ class FromRgb:
     """Turns painted frames into what an encoder takes."""
 
     def __init__(self, pixel_format: str, colors: Colors) -> None:
-        """Prepare.
-
-        Args:
-            pixel_format: FFmpeg's word for the form to give.
-            colors: how the numbers are to stand for colours.
-        """
+        """Prepare to give a pixel format, in FFmpeg's word, whose numbers are to stand for colours so."""
         self._format, self._colors = pixel_format, colors
         self._keeps_alpha = has_alpha(pixel_format)
         self._reformatter = VideoReformatter()

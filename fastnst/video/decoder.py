@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from fastnst.errors import InputError
 from fastnst.io.decoding import check_file
-from fastnst.video.clock import MendedClock
+from fastnst.video.containers import MendedClock
 
 if TYPE_CHECKING:
     AnyPacket: TypeAlias = Packet[Stream]  # generic for type checkers only
@@ -208,14 +208,9 @@ class FilmDecoder:
         damage: FilmDamage,
         wanted: int | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare; with `tolerate` it goes on after damage, counting it, and otherwise raises DamagedError.
 
-        Args:
-            container: from `open_film`.
-            stream: from `main_video`.
-            tolerate: go on after damage, counting it; otherwise it raises DamagedError.
-            damage: where to count.
-            wanted: damage before this tick does not matter.
+        Damage before the tick `wanted` does not matter.
         """
         self._container, self._stream = container, stream
         self._tolerate, self._damage, self._wanted = tolerate, damage, wanted

@@ -88,16 +88,9 @@ def complete(encoding: Encoding, source_format: str, wanted_format: str | None) 
     """Fill in quality, options and pixel format; the picture's size and form are kept as far as the encoder can.
 
     Each candidate is tried out on one frame that is encoded and decoded again, so that a missing device or an encoder
-    that trims pictures is found now, not after hours.
-
-    Args:
-        encoding: all but `options` and a final `pixel_format`.
-        source_format: pixel format of the source.
-        wanted_format: pixel format that the user asked for.
-
-    Raises:
-        SettingError: settings that the encoder does not take.
-        OutputError: it cannot encode such pictures.
+    that trims pictures is found now, not after hours. Pixel formats are the source's, and the one that the user asked
+    for. Raises SettingError for settings that the encoder does not take, OutputError where it cannot encode such
+    pictures.
     """
     encoding = replace(encoding, options=encoder_options(encoding.encoder, encoding.quality, encoding.preset))
     height, width = encoding.size

@@ -39,8 +39,7 @@ def is_pattern(path: Path) -> bool:
 def find_frames(source: Path) -> list[Path]:
     """List the frames of a folder or a pattern by their numbers: 2.png comes before 10.png.
 
-    Raises:
-        InputError: there are none.
+    Raises InputError: there are none.
     """
     if source.is_dir():
         found = [path for path in source.iterdir() if path.suffix.lower() in READ_SUFFIXES and path.name[0] != "."]
@@ -92,13 +91,7 @@ class FrameFileWriter:
     """Writes frames as picture files into a job's folder, and gives them their names when all are there."""
 
     def __init__(self, job: JobFolder, pattern: Path, words: str) -> None:
-        """Count what an earlier run left.
-
-        Args:
-            job: for the files while they are few.
-            pattern: their names in the end, such as `frames/%04d.png`.
-            words: how they are stylized, for their EXIF blocks.
-        """
+        """Count what an earlier run left of files such as `frames/%04d.png`, whose EXIF blocks hold the words."""
         format_of(pattern)
         self._job, self._pattern, self._words = job, pattern, words
         self.past = None

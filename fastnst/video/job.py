@@ -1,19 +1,25 @@
-"""The folder beside an unfinished output that holds what is painted already.
+"""What an unfinished film is made with: three stages that run at once, and the folder that it is resumed from.
 
-It is called `.NAME.painting`, where NAME is the output's name, and goes when the output is whole. A folder or a link of
-that name can come with somebody else's files: nothing is written or deleted unless all that is in there is a job's.
+Reading, painting and writing each have a thread, joined by short queues, with bounded memory and no way to hang:
+whichever stage fails, the others stop, all threads end, and the caller gets the error of the stage that failed.
+
+The folder beside an unfinished output, `.NAME.painting`, where NAME is the output's name, holds what is painted already
+and goes when the output is whole. A folder or a link of that name can come with somebody else's files: nothing is
+written or deleted unless all that is in there is a job's.
 """
 
 import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 from fastnst.errors import OutputError
 from fastnst.io.files import RemovableLock, move_exclusively, read_regular, write_atomically
@@ -37,13 +43,10 @@ class JobFolder:
     """
 
     def __init__(self, output: Path, identity: Mapping[str, object], *, resume: bool | Literal["force"] = True) -> None:
-        """Describe the job.
+        """Describe the job; identity is all that the painted frames depend on: what another one left behind is dropped.
 
-        Args:
-            output: the file or folder to be made.
-            identity: all that the painted frames depend on; what another identity left behind is dropped.
-            resume: go on from what an earlier run left; with "force" entering raises OutputError where that had
-                another identity.
+        With `resume` it goes on from what an earlier run left; with "force" entering raises OutputError where that had
+        another identity.
         """
         self.output = output
         self.folder = job_folder(output)
@@ -188,3 +191,121 @@ def writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+# A wait without end cannot be interrupted by Ctrl-C on Windows.
+_WAIT_S = 0.5
+
+
+class Channel(Generic[T]):
+    """A bounded queue from one thread to another that either end can close.
+
+    The giver calls `put`, then `finish`; the taker iterates, and calls `abandon` if it leaves early.
+    """
+
+    def __init__(self, depth: int) -> None:
+        """Make a channel that holds at most `depth` items."""
+        self._items: deque[T] = deque()
+        self._depth = depth
+        self._changed = threading.Condition()
+        self._finished = self._abandoned = False
+        self._error: BaseException | None = None
+
+    def put(self, item: T) -> bool:
+        """Wait for room and add an item. False: nobody takes any more, stop."""
+        with self._changed:
+            while len(self._items) >= self._depth and not self._abandoned:
+                self._changed.wait(_WAIT_S)
+            if not self._abandoned:
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._abandoned
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Say that no more items come; `error` is raised in the taker after the last one."""
+        with self._changed:
+            self._finished, self._error = True, error
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Say that nobody takes any more; drops what is waiting."""
+        with self._changed:
+            self._abandoned = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                while not self._items and not self._finished and not self._abandoned:
+                    self._changed.wait(_WAIT_S)
+                if not self._items:
+                    break
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+
+@contextmanager
+def overlapping(
+    source: Iterable[A], sink: Callable[[B], None], *, depth: int = 4
+) -> Iterator[tuple[Iterable[A], Callable[[B], bool]]]:
+    """Read in one thread and write in another, while the block works in the caller's, so that Ctrl-C reaches it.
+
+        with overlapping(frames, writer.write) as (read, write):
+            for frame in read:
+                if not write(work(frame)):
+                    break
+
+    Order is kept. All that `source` gave before it failed still comes to the block, and what that writes to `sink`:
+    False means that it has failed, and the block should end. A generator is closed in its own thread. `depth` items
+    wait between two stages at most. Raises what the block or `source` raised, else what `sink` raised.
+    """
+    read: Channel[A] = Channel(depth)
+    done: Channel[B] = Channel(depth)
+    failures: list[BaseException] = []
+    threads = (
+        threading.Thread(target=_feed, args=(source, read), name="reader", daemon=True),
+        threading.Thread(target=_drain, args=(done, sink, failures), name="writer", daemon=True),
+    )
+    for thread in threads:
+        thread.start()
+    try:
+        yield read, done.put
+    finally:
+        read.abandon()
+        done.finish()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _feed(source: Iterable[A], channel: Channel[A]) -> None:
+    error: BaseException | None = None
+    try:
+        for item in source:
+            if not channel.put(item):
+                break
+        if isinstance(source, Generator):
+            source.close()
+    except BaseException as caught:
+        error = caught
+    finally:
+        channel.finish(error)
+
+
+def _drain(channel: Channel[B], sink: Callable[[B], None], failures: list[BaseException]) -> None:
+    try:
+        for item in channel:
+            sink(item)
+    except BaseException as error:
+        failures.append(error)
+    finally:
+        channel.abandon()

@@ -138,18 +138,11 @@ class FilmPlan:
 def plan_film(
     source: Path, output: Path, settings: VideoSettings | None = None, *, overwrite: bool = False
 ) -> FilmPlan:
-    """Look at a film and settle how it will be written.
+    """Look at a film, or numbered pictures, and settle how it will be written.
 
-    Args:
-        source: a film, or numbered pictures: their folder, or a pattern such as `frames/%04d.png`.
-        output: a film (.mp4 .m4v .mov .mkv .webm .gif) or a pattern for numbered pictures.
-        settings: how; None: the defaults.
-        overwrite: replace what is there.
-
-    Raises:
-        InputError: no film, or one that cannot be read or painted.
-        OutputError: an output that cannot hold the film, or that is there already.
-        SettingError: settings that do not fit.
+    Those are their folder, or a pattern such as `frames/%04d.png`; the output is a film (.mp4 .m4v .mov .mkv .webm
+    .gif) or such a pattern. Raises InputError for no film, or one that cannot be read or painted; OutputError for an
+    output that cannot hold the film, or that is there already; SettingError for settings that do not fit.
     """
     settings = settings or VideoSettings()
     _check_settings(settings)

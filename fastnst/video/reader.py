@@ -51,14 +51,9 @@ _MICRO = 1_000_000
 
 
 def probe(path: Path, start: Fraction | None = None) -> Film:
-    """Find out what a film is made of; decodes one frame.
+    """Find out what a film is made of; decodes one frame, at `start` seconds, where pictures change on the way.
 
-    Args:
-        path: the film.
-        start: seconds at which to look, for films whose pictures change on the way; None: at the beginning.
-
-    Raises:
-        InputError: no film, or one of which nothing can be decoded.
+    Raises InputError for no film, or one of which nothing can be decoded.
     """
     with open_film(path) as container:
         name = container.format.name
@@ -199,18 +194,10 @@ def read_frames(
 ) -> Iterator[FilmFrame]:
     """Decode the frames of a film that lie in a span, in the order they are shown.
 
-    Args:
-        film: from `probe`.
-        span: the wanted part.
-        done: frames of the span to leave out, because they are painted already.
-        last_done: `pts` of the last of them: allows to jump there instead of decoding all that comes before.
-        tolerate: go on after damage, counting it in `damage`; otherwise it is an error.
-        damage: where to count.
-        threads: threads of the decoder; None lets FFmpeg choose.
-        deinterlace: turn interlaced frames into whole pictures.
-
-    Raises:
-        InputError: damage, or pictures that change their size.
+    The first `done` of them are left out, because they are painted already; `last_done`, `pts` of the last of them,
+    allows to jump there instead of decoding all that comes before. With `tolerate` damage is counted; otherwise it is
+    an error. Threads of the decoder: None lets FFmpeg choose. Raises InputError for damage, or pictures that change
+    their size.
     """
     reader = _Reader(film, span, done, tolerate, damage or FilmDamage(), threads, deinterlace)
     jump = last_done if last_done is not None else span.start

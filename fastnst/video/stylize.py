@@ -25,10 +25,9 @@ from fastnst.video.decoder import FilmDamage
 from fastnst.video.encoder import SEGMENT_FRAMES
 from fastnst.video.film import Film, FilmFrame, each_field, swaps_sides, turn_back, turn_upright
 from fastnst.video.frame_files import ANIMATED_WEBP, FrameFileWriter, find_frames, read_animation, read_frame_files
-from fastnst.video.job import JobFolder, left_identity
+from fastnst.video.job import JobFolder, left_identity, overlapping
 from fastnst.video.plan import FilmPlan, refuse_existing
 from fastnst.video.reader import read_frames
-from fastnst.video.stages import overlapping
 from fastnst.video.tracks import Cut
 from fastnst.video.writer import Segment, SegmentedEncoder
 
@@ -70,18 +69,11 @@ def stylize_film(
     """Stylize a film. Decoding, painting and encoding overlap; the output appears when it is whole.
 
     What is painted when something stops it stays beside the output, in `.NAME.painting`, and the next call with the
-    same plan and pipeline goes on from there.
+    same plan and pipeline goes on from there. `on_progress` is called after each painted frame.
 
-    Args:
-        pipeline: what paints; holds frames to those before as the plan says.
-        plan: from `plan_film`.
-        on_progress: called after each painted frame.
-
-    Raises:
-        InputError: a film that is damaged or changes its size.
-        OutputError: no space, or an encoder that fails.
-        StyleError: a network that changes the size.
-        SettingError: the provider that a stopped job was begun with is gone, or its precision.
+    Raises InputError for a film that is damaged or changes its size; OutputError for no space, or an encoder that
+    fails; StyleError for a network that changes the size; SettingError where the provider that a stopped job was begun
+    with is gone, or its precision.
     """
     started, damage = time.perf_counter(), FilmDamage()
     with _as_begun(pipeline, plan) as own, _open_job(own, plan) as job:

@@ -13,9 +13,8 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from fastnst.video.clock import MendedClock
 from fastnst.video.codecs import Transcoder, add_transcoder, encoded_layout, encoder_for
-from fastnst.video.containers import TrackChange, container_language, make_room, sound_description
+from fastnst.video.containers import MendedClock, TrackChange, container_language, make_room, sound_description
 from fastnst.video.decoder import AnyPacket, main_video, open_film
 from fastnst.video.film import Film, Track
 
@@ -73,17 +72,9 @@ def add_tracks(
     tracks: Sequence[Track],
     changes: dict[int, TrackChange],
 ) -> dict[int, Stream | Transcoder]:
-    """Add tracks to a file to be written.
+    """Add tracks of a film to a file; returns those with packets to copy or to encode anew, by their numbers.
 
-    Args:
-        target: the file.
-        source: the film, opened.
-        film: from `probe`.
-        tracks: which of its tracks.
-        changes: gets what is to be changed in the finished file, by the places of the tracks in it.
-
-    Returns:
-        Those with packets to copy or to encode anew, by their number in the source.
+    `changes` gets what is to be changed in the finished file, by the places of the tracks in it.
     """
     added: dict[int, Stream | Transcoder] = {}
     for track in tracks:
@@ -129,14 +120,9 @@ def add_track(target: OutputContainer, stream: Stream) -> tuple[Stream, TrackCha
 def copied_packets(
     source: InputContainer, film: Film, targets: dict[int, Stream | Transcoder], cut: Cut, *, strict: bool
 ) -> Iterator[AnyPacket]:
-    """Read the packets of the tracks, ready to be written, in the order of the file.
+    """Read the packets of the tracks from `add_tracks`, ready to be written, in the order of the file.
 
-    Args:
-        source: the film, opened.
-        film: from `probe`.
-        targets: from `add_tracks`.
-        cut: the part of the source that is wanted.
-        strict: the container takes no two packets of a track at the same time.
+    `cut` is the part of the source that is wanted; `strict`: the container takes no two packets of a track at one time.
     """
     last: dict[int, int] = {}
     clock = MendedClock(source, main_video(source, film.path))
@@ -230,14 +216,10 @@ def _codec(stream: Stream) -> str:
 
 
 def split_by_fit(film: Film, container: str, *, encode: bool = False) -> tuple[list[Track], list[Track]]:
-    """Sort a film's tracks into those that a container format can hold and those that it cannot.
+    """Sort a film's tracks into those that a container format, in FFmpeg's word, can hold and those that it cannot.
 
     Found out by writing a file in memory with that track's first packets: the lists that FFmpeg has are not complete.
-
-    Args:
-        film: from `probe`.
-        container: FFmpeg's word: mp4, mov, matroska, webm, gif.
-        encode: sound and subtitles in another codec count as held.
+    With `encode` sound and subtitles in another codec count as held.
     """
     fitting: list[Track] = []
     others: list[Track] = []

@@ -167,13 +167,9 @@ class SegmentedEncoder:
     def __init__(
         self, job: JobFolder | SharedFolder, encoding: Encoding, *, held: bool = False, first: int = 0
     ) -> None:
-        """Load what there is.
+        """Load what there is; `first` is the number of the first segment, those before are somebody else's.
 
-        Args:
-            job: for the segments.
-            encoding: how to encode.
-            held: frames depend on those before; kept is what the first frame of the next segment depends on.
-            first: the number of the first segment; those before are somebody else's.
+        Where frames are `held` to those before, what the first frame of the next segment depends on is kept.
         """
         self._job, self._encoding, self._first, self._held = job, encoding, first, held
         palette = encoding.pixel_format == "pal8"
@@ -212,8 +208,7 @@ class SegmentedEncoder:
     def write(self, painted: FilmFrame) -> None:
         """Encode a frame.
 
-        Raises:
-            OutputError: no space, or an encoder that gives up.
+        Raises OutputError: no space, or an encoder that gives up.
         """
         coded = self._convert(painted.frame, painted.alpha)
         coded = coded if self._mark is None else self._mark(coded)

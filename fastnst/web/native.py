@@ -29,6 +29,7 @@ from fastnst.inference.paintings import STEPS
 from fastnst.inference.session import StyleSession
 from fastnst.io.noise import MAX_LEVELS, with_noise
 from fastnst.io.styles import find_network, installed_styles
+from fastnst.machine import install_line
 from fastnst.web.server import HOST
 from fastnst.web.work import KINDS, MOST_TRAINING_S, Work, do
 
@@ -304,7 +305,7 @@ def serving_native(page: str, options: NativeOptions, token: str) -> Iterator[in
     try:
         from websockets.sync.server import serve  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise MissingPackageError('--native needs websockets; pip install "fastnst[web]"') from error
+        raise MissingPackageError(f"--native needs websockets; {install_line('web')}") from error
     port = urlsplit(page).port
     origins = [f"http://{name}:{port}" for name in (HOST, "localhost")]
     with tempfile.TemporaryDirectory(prefix="fastnst-uploads-") as folder:

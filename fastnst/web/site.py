@@ -168,7 +168,7 @@ def web_model(path: Path) -> bytes | None:
     """A network in the layout web; None for one that fastnst export did not write."""
     import onnx  # noqa: PLC0415 - takes a moment
 
-    from fastnst.backends.wrapping import to_web  # noqa: PLC0415
+    from fastnst.backends.forms import to_web  # noqa: PLC0415
 
     try:
         return bytes(to_web(onnx.load(path)).SerializeToString())

@@ -155,7 +155,7 @@ def _train(work: Work, report: Report) -> str:
 
 def _content(work: Work) -> Path:
     from fastnst.io.styles import sample_picture  # noqa: PLC0415
-    from fastnst.training.coco import default_root  # noqa: PLC0415
+    from fastnst.training.photographs import default_root  # noqa: PLC0415
 
     if work.content is not None:
         return work.content

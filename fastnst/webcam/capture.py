@@ -42,8 +42,7 @@ class Newest(Generic[T]):
     def take(self, timeout_s: float) -> T | None:
         """Fetch the item, waiting for one; None if none came in time or none will come any more.
 
-        Raises:
-            BaseException: the error that the giver closed with, once the last item is fetched.
+        Raises BaseException: the error that the giver closed with, once the last item is fetched.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
@@ -91,9 +90,7 @@ class Camera(Protocol):
     def read(self) -> Frame:
         """Wait for the next frame.
 
-        Raises:
-            CameraLostError: it gives no more; opening it anew may help.
-            SourceEndedError: there are no more.
+        Raises CameraLostError: it gives no more; opening it anew may help; SourceEndedError: there are no more.
         """
         ...
 
@@ -118,12 +115,7 @@ class Capture:
     """Reads a camera in a thread of its own; `newest` holds its latest picture."""
 
     def __init__(self, open_camera: Callable[[], Camera], *, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Prepare.
-
-        Args:
-            open_camera: opens the camera; called again, in the thread, when it was lost. Raises InputError.
-            clock: seconds.
-        """
+        """Prepare; `open_camera` is called again, in the thread, when the camera was lost. It raises InputError."""
         self._open, self._clock = open_camera, clock
         self.newest: Newest[Shot] = Newest()
         self.captured = 0

@@ -77,14 +77,9 @@ class OpenCvCamera:
 
 
 def open_camera(settings: CameraSettings, *, capture: Callable[..., Any] = cv2.VideoCapture) -> OpenCvCamera:
-    """Open a camera with the first back-end that gives a picture.
+    """Open a camera with the first back-end that gives a picture; InputError where none does says what was tried.
 
-    Args:
-        settings: which camera and what to ask of it.
-        capture: opens a device, its number or address and the back-end given.
-
-    Raises:
-        InputError: none does; says what was tried.
+    `capture` opens a device, its number or address and the back-end given.
     """
     if "OPENCV_LOG_LEVEL" not in os.environ:
         # Each failed attempt, and each late picture, prints lines to stderr.

@@ -43,17 +43,7 @@ class FilmPlayer:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Open a film.
-
-        Args:
-            path: the film.
-            loop: begin again at its end.
-            clock: seconds.
-            sleep: waits so many seconds.
-
-        Raises:
-            InputError: no film that can be read.
-        """
+        """Open a film, which begins again at its end with `loop`; raises InputError for none that can be read."""
         self._film, self._loop = probe(path), loop
         self._clock, self._sleep = clock, sleep
         self.name = path.name
@@ -67,9 +57,7 @@ class FilmPlayer:
     def read(self) -> Frame:
         """Wait until the next frame is due.
 
-        Raises:
-            SourceEndedError: the film is over.
-            InputError: it cannot be read any further.
+        Raises SourceEndedError: the film is over; InputError: it cannot be read any further.
         """
         while True:
             frame = self._next()
@@ -147,16 +135,10 @@ class FilmRecorder:
     """Encodes pictures with the times at which they were captured (H.264 in MP4, MOV or Matroska)."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, *, overwrite: bool = False) -> None:
-        """Open a file beside `path` that takes its name at the end.
+        """Open a file beside `path` (.mp4 .mov .mkv) that takes its name at the end, for about `fps` pictures a second.
 
-        Args:
-            path: ends in .mp4, .mov or .mkv.
-            size: of the film; odd sides lose their last row or column, which H.264 as players show it cannot hold.
-            fps: about how many pictures a second will come.
-            overwrite: replace a file that is there.
-
-        Raises:
-            OutputError: another suffix, a file that is there, or one that cannot be written.
+        Odd sides lose their last row or column, which H.264 as players show it cannot hold. Raises OutputError for
+        another suffix, a file that is there, or one that cannot be written.
         """
         check_path(path, overwrite=overwrite)
         self._overwrite = overwrite

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ from fastnst.backends.contract import MAX_STRENGTH
 from fastnst.errors import FastNSTError
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam.capture import Newest, Shot
 from fastnst.webcam.settings import Controls, split_view
 
@@ -62,12 +62,7 @@ class SizeKeeper:
     """Chooses the size from how long each picture took."""
 
     def __init__(self, fps: float, *, long_side: int | None = None) -> None:
-        """Begin small: the first measurements then let the size grow at once.
-
-        Args:
-            fps: frames a second that are wanted.
-            long_side: paint at this size always; None: adapt.
-        """
+        """Begin small: the first measurements then let the size grow at once; a given long side is always kept."""
         self._budget_ms = 1000 / fps * _BUDGET
         self._long_side = long_side
         self._times: deque[float] = deque(maxlen=_WINDOW)
@@ -179,23 +174,14 @@ class InferenceThread(threading.Thread):
     def __init__(
         self,
         pipeline: StylePipeline,
-        styles: Mapping[str, Path],
+        styles: Mapping[str, StyleChoice],
         shots: Newest[Shot],
         keeper: SizeKeeper,
         *,
         controls: Controls,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Prepare; `start` begins.
-
-        Args:
-            pipeline: what stylizes, with the network of the style that `controls` name.
-            styles: network files by name, for the controls.
-            shots: where pictures come from.
-            keeper: chooses the size to paint at.
-            controls: what to begin with.
-            clock: seconds.
-        """
+        """Prepare; `start` begins, with controls whose style the pipeline has; network files are known by name."""
         super().__init__(name="inference", daemon=True)
         self.stylized: Newest[StylizedShot] = Newest()
         self.controls = controls
@@ -205,8 +191,9 @@ class InferenceThread(threading.Thread):
         """What the viewer should know: a style that is being loaded, or cannot be."""
 
         self._pipeline, self._shots, self._keeper, self._clock = pipeline, shots, keeper, clock
-        self._names, self._paths = list(styles), list(styles.values())
+        self._names, self._choices = list(styles), list(styles.values())
         self._style, self._tried = self._names[controls.style], controls.style
+        self._weights = pipeline.weights
         self._ending = threading.Event()
 
     def run(self) -> None:
@@ -222,7 +209,8 @@ class InferenceThread(threading.Thread):
                     self._try_switch(controls.style)
                 started = self._clock()
                 self._keeper.fit((shot.frame.shape[0], shot.frame.shape[1]))
-                size, shares = self._keeper.size, controls.shares(self._pipeline.session.style_names)
+                size = self._keeper.size
+                shares = controls.shares(self._pipeline.session.style_names, self._weights)
                 asked: dict[str, Any] = {"size": size, "style_weights": shares}
                 asked |= {"strength": controls.strength, "preserve_color": controls.preserve_color}
                 picture = self._pipeline(shot.frame, **asked)
@@ -255,12 +243,13 @@ class InferenceThread(threading.Thread):
 
     def _try_switch(self, style: int) -> None:
         """Load another style; if that fails, say so and go on with the one there is."""
-        self._tried = style
-        self.note = f"loading {self._names[style]}"
-        try:
-            self._pipeline.switch(self._paths[style])
-        except FastNSTError as error:
-            self.note = str(error)
-        else:
-            self.note, self._style = "", self._names[style]
+        self._tried, choice = style, self._choices[style]
+        if choice.path != self._pipeline.session.path:
+            self.note = f"loading {self._names[style]}"
+            try:
+                self._pipeline.switch(choice.path)
+            except FastNSTError as error:
+                self.note = str(error)
+                return
             self._keeper.restart()
+        self.note, self._style, self._weights = "", self._names[style], choice.weights

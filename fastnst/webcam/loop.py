@@ -9,17 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam.capture import Camera, Capture
-from fastnst.webcam.dashboard import Dashboard, Meter
 from fastnst.webcam.devices import Screen
 from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
-from fastnst.webcam.outlets import Outlets
+from fastnst.webcam.outlets import Dashboard, Meter, Outlets
 from fastnst.webcam.settings import MIXING, Action, WebcamResult, WebcamSettings, action_of, change_controls
 
 Clock: TypeAlias = Callable[[], float]
@@ -31,7 +29,7 @@ _REFRESH_S = 0.2
 
 
 def run_webcam(
-    styles: Mapping[str, Path],
+    styles: Mapping[str, StyleChoice],
     open_pipeline: Callable[[], StylePipeline],
     open_camera: Callable[[], Camera],
     screen: Screen,
@@ -42,20 +40,12 @@ def run_webcam(
 ) -> WebcamResult:
     """Stylize a camera's pictures until the user quits, Ctrl-C, or the end of a film that stands in for the camera.
 
-    Args:
-        styles: network files by name, for the keys.
-        open_pipeline: opens what stylizes, with the network of the style to begin with. Raises FastNSTError.
-        open_camera: opens the camera; again when it was lost. Raises InputError.
-        screen: where to show.
-        settings: what the user asks for.
-        tell: called with a line when something happens: camera lost and found, file written.
-        clock: seconds.
+    Network files are known by name, for the keys. The pipeline is opened with the style to begin with, and the camera
+    again when it was lost; `tell` is called with a line when something happens: camera lost and found, file written.
 
-    Raises:
-        StyleError: the style cannot be loaded.
-        InputError: the camera cannot be opened, or a film not be read on.
-        OutputError: the recording's name cannot be.
-        SettingError: there is no virtual camera, or a strength or a mix that a network does not take.
+    Raises StyleError where the style cannot be loaded; InputError where the camera cannot be opened, or a film not be
+    read on; OutputError where the recording's name cannot be; SettingError for no virtual camera, or a strength or a
+    mix that a network does not take.
     """
     with ExitStack() as stack:
         ending = stack.enter_context(_ending_on_signals())
@@ -70,7 +60,7 @@ def run_webcam(
         keeper = SizeKeeper(settings.fps, long_side=settings.long_side)
         pipeline = stack.enter_context(open_pipeline())
         pipeline.steady(settings.steady)
-        controls = replace(settings.controls, weights=pipeline.weights)
+        controls = settings.controls
         inference = InferenceThread(pipeline, styles, capture.newest, keeper, controls=controls, clock=clock)
         stack.callback(inference.stop)
         inference.start()

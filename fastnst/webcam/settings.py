@@ -26,10 +26,10 @@ class Controls:
     """0 leaves the photo, 1 is the full style; more for networks that take a strength."""
 
     mix: float | None = None
-    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: by `weights`."""
+    """For a network that mixes S styles: 0 is its first, 0.5 halfway to its second, up to S; None: the style's own."""
 
-    weights: Mapping[str, float] | None = None
-    """The same by the styles' names; None: all alike."""
+    even: bool = False
+    """All styles of the network alike."""
 
     preserve_color: bool = False
     """Only brightness is stylized."""
@@ -37,13 +37,16 @@ class Controls:
     split: bool = False
     """The left half shows the photo."""
 
-    def shares(self, names: tuple[str, ...]) -> tuple[float, ...] | None:
-        """Shares of the styles of these names, whose sum is 1; None for a network that knows but one."""
+    def shares(self, names: tuple[str, ...], own: Mapping[str, float] | None) -> tuple[float, ...] | None:
+        """Shares of the styles of these names, whose sum is 1; None for a network that knows but one.
+
+        `own` are those of the style that is chosen, by name; None: all alike.
+        """
         if len(names) < 2:
             return None
         if self.mix is not None:
             return mix_weights(self.mix, len(names))
-        return even_weights(len(names)) if self.weights is None else to_shares(names, self.weights)
+        return even_weights(len(names)) if self.even or own is None else to_shares(names, own)
 
 
 def mix_weights(mix: float, styles: int) -> tuple[float, ...]:
@@ -191,20 +194,16 @@ def action_of(key: str) -> Action | None:
 
 
 def change_controls(controls: Controls, key: str, styles: int, mixes: int, most: float = 1.0) -> Controls:
-    """Return the controls after a key was pressed; the same where the key has no say in them.
+    """Return the controls after a key, as `Binding.keys` or a digit, was pressed; the same where it has no say in them.
 
-    Args:
-        controls: as they were.
-        key: as `Binding.keys`, or a digit.
-        styles: how many styles are installed.
-        mixes: how many styles the network can mix.
-        most: the largest strength that it takes.
+    So many styles are installed, so many the network can mix; `most` is the largest strength that it takes.
     """
     if key.isdecimal() and 1 <= int(key) <= min(9, styles):
         return _choose(controls, int(key) - 1)
     action = action_of(key)
     if action in MIXING:
-        return replace(controls, mix=_mix(controls.mix, action, mixes), weights=None) if mixes > 1 else controls
+        even = action is Action.MIX_EVEN
+        return replace(controls, mix=_mix(controls.mix, action, mixes), even=even) if mixes > 1 else controls
     changed = controls
     match action:
         case Action.NEXT_STYLE:
@@ -230,7 +229,7 @@ def help_lines(styles: list[str]) -> tuple[str, ...]:
 
 
 def _choose(controls: Controls, style: int) -> Controls:
-    return controls if style == controls.style else replace(controls, style=style, mix=None, weights=None)
+    return controls if style == controls.style else replace(controls, style=style, mix=None, even=False)
 
 
 def _mix(mix: float | None, action: Action | None, mixes: int) -> float | None:

@@ -1,5 +1,6 @@
 """Accelerators, with ONNX Runtime's CPU standing in for them: sessions by size, bound memory, no quiet way out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fastnst.backends.onnx_device import (
 )
 from fastnst.errors import SettingError
 from fastnst.inference.stylizer import Stylizer
+from fastnst.machine import install_line
 
 FRAMES = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
 CONVOLVE = """
@@ -190,7 +192,7 @@ def test_named_sizes(write_network: Any, invert: Path) -> None:
 def test_what_onnx_runtime_was_built_without_and_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     for accelerator, words in (
-        ("cuda", "built without CUDA; pip install 'fastnst\\[gpu\\]'"),
+        ("cuda", re.escape(f"built without CUDA; {install_line('gpu')}")),
         ("tensorrt", "built without TensorRT"),
         ("coreml", "exists on macOS only"),
         ("directml", "an environment of its own"),

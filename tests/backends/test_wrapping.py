@@ -9,7 +9,7 @@ import pytest
 from onnx import parser
 
 from fastnst.backends.cpu import CPU, open_session
-from fastnst.backends.wrapping import to_web
+from fastnst.backends.forms import to_web
 from fastnst.errors import StyleError
 from fastnst.inference.session import StyleSession
 from fastnst.io.styles import bundled_styles_folder

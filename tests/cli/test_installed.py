@@ -23,6 +23,8 @@ ABSENT = Finding("providers", "openvino", "absent", "not installed [yet]", "pyth
 WRONG = Finding("codecs", "av1", "wrong", "missing", "python -m pip install --force-reinstall av")
 BROKEN = Finding("versions", "onnxruntime", "broken", "not installed")
 
+NO_TORCH = [Finding("versions", name, "absent", "not installed", "pip install it") for name in ("torch", "torchvision")]
+
 
 def diagnose(monkeypatch: pytest.MonkeyPatch, *findings: Finding, arguments: tuple[str, ...] = ()) -> int:
     monkeypatch.setattr(examining, "examine", lambda: Diagnosis(findings))
@@ -35,20 +37,20 @@ def test_what_doctor_says_and_how_it_ends(monkeypatch: pytest.MonkeyPatch, capfd
     assert diagnose(monkeypatch, FINE, ABSENT) == 0
     assert capfd.readouterr().out == (
         "providers\n  ok  cpu\n  --  openvino: not installed [yet]\n        python -m pip install openvino\n"
-        "All is well.\n"
+        "Stylizing and training work; training also needs photos: --content DIR, or fastnst coco fetches some.\n"
     )
-    assert diagnose(monkeypatch, FINE, WRONG) == 0
+    assert diagnose(monkeypatch, FINE, *NO_TORCH, WRONG) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[2:] == [
+    assert lines[7:] == [
         "codecs",
         "  !!  av1: missing",
         "        python -m pip install --force-reinstall av",
-        "1 thing is wrong (av1); pictures can be stylized.",
+        "1 thing is wrong: av1. Stylizing works; training needs torch, torchvision: pip install it",
     ]
     assert diagnose(monkeypatch, BROKEN, WRONG) == 1
     out = capfd.readouterr().out
     assert "  XX  onnxruntime: not installed\n" in out
-    assert out.endswith("2 things are wrong (onnxruntime, av1); no picture can be stylized before that is fixed.\n")
+    assert out.endswith("2 things are wrong: onnxruntime, av1. No picture can be stylized before that is fixed.\n")
     assert diagnose(monkeypatch, BROKEN, arguments=("--as-json",)) == 1
     read = json.loads(capfd.readouterr().out)
     assert read["works"] is False

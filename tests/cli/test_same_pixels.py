@@ -13,6 +13,7 @@ from fastnst import Effects, Stylizer
 from fastnst.cli import main
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam.capture import Newest, Shot
 from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper
 from fastnst.webcam.settings import Controls
@@ -79,9 +80,9 @@ def live(photo: Frame, effects: Effects) -> Frame:
     stroke = effects.stroke_for(SIZE)
     shots: Newest[Shot] = Newest()
     with StylePipeline("duo.onnx", effects, provider="cpu") as pipeline:
-        controls = Controls(strength=effects.strength, preserve_color=effects.preserve_color, weights=pipeline.weights)
+        controls = Controls(strength=effects.strength, preserve_color=effects.preserve_color)
         keeper = SizeKeeper(30, long_side=max(SIZE))
-        thread = InferenceThread(pipeline, {"duo": Path("duo.onnx")}, shots, keeper, controls=controls)
+        thread = InferenceThread(pipeline, {"duo": StyleChoice(Path("duo.onnx"))}, shots, keeper, controls=controls)
         thread.start()
         shots.put(Shot(photo, 0.0, 0))
         stylized = thread.stylized.take(20)

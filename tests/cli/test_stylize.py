@@ -14,6 +14,8 @@ from PIL import Image
 
 from fastnst.backends import choosing
 from fastnst.cli import main
+from fastnst.errors import DownloadError
+from fastnst.inference import looks
 from fastnst.io.images import read_frame
 from fastnst.machine import installed_version
 
@@ -307,3 +309,18 @@ def test_what_was_chosen_is_said_and_kept(
     assert said in capfd.readouterr().err.splitlines()
     with Image.open(output) as written:
         assert written.getexif()[0x000B] == f"fastnst {installed_version()}: {said}"
+
+
+def test_a_portrait_says_what_it_fetches_before_all_else(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise DownloadError("no network")
+
+    monkeypatch.delenv("FASTNST_YUNET", raising=False)
+    monkeypatch.setattr(looks, "user_cache_path", lambda *_args, **_kwargs: tmp_path / "cache")
+    monkeypatch.setattr(looks, "fetch", offline)
+    assert on_cpu(photo, "--look", "portrait", "-o", tmp_path / "out.png") == 1
+    first, last = capfd.readouterr().err.splitlines()
+    assert first.startswith("--look portrait: fetching YuNet, which finds faces (230 kB, once). Offline: --faces MASK")
+    assert "cannot be fetched (no network); --faces MASK says where faces are" in last

@@ -116,7 +116,7 @@ def test_few_photographs_are_warned_of(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: int, warned: bool
 ) -> None:
     stopped_before_it_trains(monkeypatch)
-    monkeypatch.setattr("fastnst.training.crops.list_pictures", lambda _folder: ["photo.jpg"] * found)
+    monkeypatch.setattr("fastnst.training.photographs.list_pictures", lambda _folder: ["photo.jpg"] * found)
     status, said = run(capsys, "--recipe", str(recipe))
     assert status == 0, said
     assert ("199 photographs are few; 200 or more" in said) == warned

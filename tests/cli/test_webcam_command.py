@@ -19,7 +19,7 @@ from fastnst.cli import main
 from fastnst.cli.webcam import _first_style, _styles
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.io.images import read_frame
-from fastnst.io.styles import LIVE
+from fastnst.io.styles import LIVE, StyleChoice, bundled_styles_folder
 
 START = "import sys; from fastnst.cli import main; main(sys.argv[1:])"
 
@@ -129,7 +129,7 @@ def test_loads_no_more_than_it_needs(style: str) -> None:
         "sys.modules['pyvirtualcam'] = sys\n"
         "try: main(['webcam', *sys.argv[1:]])\n"
         "except SystemExit as end: print(end.code)\n"
-        "print(sorted({'torch', 'onnx', 'av'} & set(sys.modules)))"
+        "print(sorted({'torch', 'av'} & set(sys.modules)))"
     )
     given = ["--style", style, "--camera", "77", "--virtual-camera"]
     done = subprocess.run([sys.executable, "-c", code, *given], check=True, capture_output=True, text=True)
@@ -222,4 +222,7 @@ def test_without_a_style_the_one_for_live_pictures_begins(
     assert _first_style(PLAIN) == "gallery-live@starry_night"
     assert _first_style(Effects(mix="great_wave:0.5,mosaic:0.5")) == "gallery-live"
     styles, chosen = _styles("gallery-live@starry_night")
-    assert list(styles)[chosen] == "gallery-live"
+    assert (list(styles)[chosen], chosen) == ("gallery-live@starry_night", 0)
+    styles, chosen = _styles("gallery@the_scream")
+    assert (list(styles)[chosen], chosen) == ("gallery@the_scream", 2)
+    assert list(styles.values())[3] == StyleChoice(bundled_styles_folder() / "gallery.onnx", "composition_vii")

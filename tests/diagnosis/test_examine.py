@@ -23,6 +23,7 @@ from fastnst.diagnosis.examine import (
 )
 from fastnst.diagnosis.probes import Answer
 from fastnst.inference.style_files import StyleFile
+from fastnst.machine import install_line
 
 FINE = {package.module: Answer([{"imported": package.module}]) for package in PACKAGES}
 VERSIONS = {
@@ -77,7 +78,7 @@ def test_packages_that_are_not_there(versions: dict[str, str]) -> None:
     assert only(findings, "av").status == "wrong"
     for name in ("torch", "torchvision", "onnxscript", "tensorboard", "matplotlib"):
         assert only(findings, name) == Finding(
-            *("versions", name, "absent", "not installed; for training"), 'python -m pip install "fastnst[train]"'
+            *("versions", name, "absent", "not installed; for training"), f"python -m {install_line('train')}"
         )
 
 
@@ -195,15 +196,15 @@ def test_providers_that_run() -> None:
         ("openvino", "not installed; pip install openvino", "onnxruntime", False, "absent", "install openvino"),
         ("openvino", "a test picture", "onnxruntime", False, "wrong", "install --force-reinstall openvino"),
         ("cuda", "no NVIDIA driver was found", "onnxruntime-gpu", False, "absent", None),
-        ("cuda", "could not load", "onnxruntime-gpu", True, "wrong", 'install "fastnst[gpu]"'),
-        ("cuda", "built without CUDA", "onnxruntime", True, "absent", 'install "fastnst[gpu]"'),
+        ("cuda", "could not load", "onnxruntime-gpu", True, "wrong", install_line("gpu")[4:]),
+        ("cuda", "built without CUDA", "onnxruntime", True, "absent", install_line("gpu")[4:]),
         (
             *("cuda", "built without CUDA", "onnxruntime-gpu", True, "wrong"),
             "install --force-reinstall --no-deps onnxruntime-gpu",
         ),
         (
             *("cuda", "built without CUDA", "onnxruntime-directml", True, "wrong"),
-            'uninstall -y onnxruntime-directml && python -m pip install "fastnst[gpu]"',
+            f"uninstall -y onnxruntime-directml && python -m {install_line('gpu')}",
         ),
         ("tensorrt", "no NVIDIA driver was found", "onnxruntime-gpu", False, "absent", None),
         ("tensorrt", "could not load", "onnxruntime-gpu", True, "absent", "install tensorrt"),

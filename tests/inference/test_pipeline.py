@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from fastnst.errors import InputError, SettingError, StyleError
-from fastnst.inference.effects import Effects, read_effects
-from fastnst.inference.looks import face_weights, find_faces
+from fastnst.inference.effects import Effects, face_weights, find_faces, read_effects
 from fastnst.inference.paintings import Refinement, choose_refinement
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.inference.session import StyleSession

@@ -8,6 +8,7 @@ import pytest
 from fastnst.errors import InputError
 from fastnst.io import folders
 from fastnst.io.folders import find_pictures, name_left_out, walk
+from fastnst.machine import install_line
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_pictures_that_are_not_read_are_counted_and_named(photos: Path, monkeypa
     left_out: list[Path] = []
     assert len(find_pictures([photos], left_out=left_out)) == 4
     assert name_left_out(left_out) == [
-        f"2 HEIC files are left out, {photos / 'x.HEIC'} first; pip install 'fastnst[heif]' lets them be read",
+        f"2 HEIC files are left out, {photos / 'x.HEIC'} first; {install_line('heif')} lets them be read",
         f"1 raw file is left out, {photos / 'z.CR2'}; export them as TIFF, PNG or JPEG",
     ]
     for name in ("a.PNG", "b.jpg"):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fastnst.errors import SettingError
-from fastnst.losses.precision import autocast, hardware, has_bfloat16, resolve_precision
+from fastnst.losses.weights import autocast, hardware, has_bfloat16, resolve_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 QUESTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

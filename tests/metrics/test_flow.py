@@ -9,7 +9,7 @@ import pytest
 
 from fastnst.errors import InputError
 from fastnst.io.images import read_frame
-from fastnst.metrics.flow import estimate_flow, find_visible, read_flow, still, warp
+from fastnst.metrics.scenes import estimate_flow, find_visible, read_flow, still, warp
 
 SHARED = Path(__file__).parents[3] / "shared"
 

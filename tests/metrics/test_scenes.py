@@ -5,8 +5,7 @@ import pytest
 
 from fastnst.errors import InputError
 from fastnst.io.images import Frame
-from fastnst.metrics.flow import estimate_flow, warp
-from fastnst.metrics.scenes import MOTIONS, Motion, moving_scene, moving_scenes, noisy_scene
+from fastnst.metrics.scenes import MOTIONS, Motion, estimate_flow, moving_scene, moving_scenes, noisy_scene, warp
 
 
 def ramp(height: int, width: int) -> Frame:

@@ -10,7 +10,6 @@ import pytest
 
 from fastnst.errors import InputError, StyleError
 from fastnst.io.images import Frame, Picture, write_picture
-from fastnst.metrics.flow import still
 from fastnst.metrics.scenes import (
     Scene,
     estimated_scene,
@@ -19,6 +18,7 @@ from fastnst.metrics.scenes import (
     noisy_scene,
     read_clip,
     read_flow_scenes,
+    still,
 )
 from fastnst.metrics.temporal import Steadiness, evaluate_video, gather_scenes, measure, static_parts, warp_error
 

@@ -26,7 +26,7 @@ from fastnst.research.compare import (
     shown_steps,
     time_painting,
 )
-from fastnst.research.networks import EvaluatedNetwork, open_network
+from fastnst.research.judge import EvaluatedNetwork, open_network
 from fastnst.research.settings import CompareSettings
 
 

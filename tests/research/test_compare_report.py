@@ -20,7 +20,7 @@ from fastnst.research.compare_report import (
     summary,
     write_comparison,
 )
-from fastnst.research.networks import open_network
+from fastnst.research.judge import open_network
 from fastnst.research.settings import CompareSettings
 
 BLANK = np.zeros((40, 60, 3), np.uint8)

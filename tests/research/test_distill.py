@@ -114,7 +114,7 @@ def test_the_command(
     settings: DistillSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("fastnst.research.refining.BASIS_PICTURES", 6)
+    monkeypatch.setattr("fastnst.research.fitting.BASIS_PICTURES", 6)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("images-per-round = 3\nrounds = 1\ncrop-size = 32\nrefine-steps = 2\nrefine-crop-size = 32\n")
     folder = tmp_path / "out"

@@ -28,8 +28,7 @@ from fastnst.research.evaluate import (
     read_sized,
 )
 from fastnst.research.evaluation_report import baseline_verdicts, gate_verdicts, pair_verdicts, picture_grid, summarize
-from fastnst.research.judge import APPEARANCE, MEASURES, PERCEPTUAL, Judge
-from fastnst.research.networks import EvaluatedNetwork, digest
+from fastnst.research.judge import APPEARANCE, MEASURES, PERCEPTUAL, EvaluatedNetwork, Judge, digest
 
 
 def pooled(image: Tensor) -> Features:

@@ -13,8 +13,7 @@ from fastnst.losses.settings import LossSettings
 from fastnst.metrics.perceptual import STYLE_SIZE, PerceptualMetrics, load_perceptual_metrics
 from fastnst.research.evaluate import MATCHED, choose_evenly, evaluate
 from fastnst.research.evaluation_report import Thresholds, check_appearance, check_gate
-from fastnst.research.judge import APPEARANCE, Judge, Photo
-from fastnst.research.networks import open_network
+from fastnst.research.judge import APPEARANCE, Judge, Photo, open_network
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"

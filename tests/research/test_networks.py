@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from fastnst.errors import StyleError
-from fastnst.research.networks import count_parameters, open_network, open_networks
+from fastnst.research.judge import count_parameters, open_network, open_networks
 
 OURS = """
 g (uint8[N, H, W, 3] frame) => (uint8[N, H, W, 3] stylized) <uint8 white = {255}> { stylized = Sub(white, frame) }"""

@@ -22,7 +22,7 @@ from fastnst.metrics.perceptual import PerceptualDistances, PerceptualMetrics
 from fastnst.models.checkpoint import ModelInfo
 from fastnst.models.export import to_onnx
 from fastnst.models.live import LiveNet
-from fastnst.research.networks import count_parameters
+from fastnst.research.judge import count_parameters
 from fastnst.research.quantization import QuantizationCheck, compare_painters, condition_inputs, quantize
 
 

@@ -11,7 +11,7 @@ import torch
 from fastnst.errors import DivergedError
 from fastnst.losses.compact import LAYERS, CompactFeatures, load_compact
 from fastnst.losses.settings import LossSettings
-from fastnst.research import refining
+from fastnst.research import fitting
 from fastnst.research.distill import CHECKPOINT, DistillProgress, distill, finish, load_state, save_state
 from fastnst.research.distill_pictures import PictureDescent, Pictures, advance, draw_plan, near_pairs, plans
 from fastnst.research.settings import DistillSettings
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("small_network", "short_descents")
 
 @pytest.fixture
 def refined(settings: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> DistillSettings:
-    monkeypatch.setattr(refining, "BASIS_PICTURES", 6)
+    monkeypatch.setattr(fitting, "BASIS_PICTURES", 6)
     return replace(settings, rounds=1, refine_steps=2, refine_crop_size=32)
 
 
@@ -31,9 +31,9 @@ def test_errors_of_responses_and_changes_by_hand() -> None:
     # Two pictures of two components and one place each; the second half of the batch is what they are compared with.
     given = torch.tensor([[3.0, 0.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])[..., None, None]
     wanted = torch.tensor([[4.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])[..., None, None]
-    torch.testing.assert_close(refining.relative_errors(given, wanted), torch.tensor([1 / 16, 2 / 4, 0.0, 2.0]))
+    torch.testing.assert_close(fitting.relative_errors(given, wanted), torch.tensor([1 / 16, 2 / 4, 0.0, 2.0]))
     # Changes: (2, 0) for (3, 0) and (0, 1) for (0, 1).
-    changes = refining.relative_errors(refining.change_of(given), refining.change_of(wanted))
+    changes = fitting.relative_errors(fitting.change_of(given), fitting.change_of(wanted))
     torch.testing.assert_close(changes, torch.tensor([1 / 9, 0.0]))
 
 
@@ -41,14 +41,14 @@ def test_errors_of_responses_and_changes_by_hand() -> None:
 def test_a_refinement_lowers_both_errors(
     refined: DistillSettings, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refining, "STYLE_WEIGHT", 0.0)  # of three channels it would drown the others
+    monkeypatch.setattr(fitting, "STYLE_WEIGHT", 0.0)  # of three channels it would drown the others
     told: list[DistillProgress] = []
     longer = replace(refined, refine_steps=60, refine_pairs=2, refine_rate=6e-3)
     distill(longer, photos, tmp_path, on_progress=told.append, device=CPU)
     steps = [progress.missed for progress in told if progress.missed is not None]
     assert len(steps) == 60
 
-    def mean(part: list[dict[str, refining.Missed]], name: str) -> float:
+    def mean(part: list[dict[str, fitting.Missed]], name: str) -> float:
         return fmean(getattr(missed[layer], name) for missed in part for layer in LAYERS)
 
     for name in ("responses", "changes"):
@@ -89,7 +89,7 @@ def test_an_error_that_is_no_number_ends_it_and_the_checkpoint_stays(
 ) -> None:
     distill(refined, photos, tmp_path, device=CPU)
     kept = (tmp_path / CHECKPOINT).read_bytes()
-    monkeypatch.setattr(refining, "relative_errors", lambda given, _: given.flatten(1).sum(1) * torch.nan)
+    monkeypatch.setattr(fitting, "relative_errors", lambda given, _: given.flatten(1).sum(1) * torch.nan)
     with pytest.raises(DivergedError, match="step 3: the error is no longer a number; take a lower --refine-rate"):
         distill(replace(refined, refine_steps=5), photos, tmp_path, resume=True, device=CPU)
     assert (tmp_path / CHECKPOINT).read_bytes() == kept
@@ -174,5 +174,5 @@ def test_what_is_drawn_does_not_hang_on_the_workers(photos: Path, style_picture:
 def test_errors_of_gram_matrices_changes() -> None:
     # Twice as strong answers: the changes of the Gram matrix are four times those wanted, so the error is 9.
     features = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
-    own, theirs = (refining.change_of(refining.gram_matrix(value)) for value in (2 * features, features))
-    torch.testing.assert_close(refining.relative_errors(own, theirs), torch.full((2,), 9.0))
+    own, theirs = (fitting.change_of(fitting.gram_matrix(value)) for value in (2 * features, features))
+    torch.testing.assert_close(fitting.relative_errors(own, theirs), torch.full((2,), 9.0))

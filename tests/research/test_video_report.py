@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnst.metrics.flow import still
-from fastnst.metrics.scenes import Scene
+from fastnst.metrics.scenes import Scene, still
 from fastnst.metrics.temporal import Steadiness
 from fastnst.report.blocks import Facts, Heading, Interval, PictureGrid, Plot, Table
 from fastnst.report.report import Report

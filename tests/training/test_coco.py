@@ -25,8 +25,8 @@ from fastnst import cli
 from fastnst.cli.console import content_folder
 from fastnst.errors import DownloadError, SettingError
 from fastnst.io import addresses
-from fastnst.training import coco
-from fastnst.training.coco import ARCHIVES, Archive, coco_folder, default_root
+from fastnst.training import photographs
+from fastnst.training.photographs import ARCHIVES, Archive, coco_folder, default_root
 
 NAMES = ["000000000139.jpg", "000000000285.jpg", "000000000632.jpg"]
 CONTENT = {name: bytes([i]) * 5000 for i, name in enumerate(NAMES)}
@@ -267,8 +267,8 @@ def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypat
 def test_training_names_the_way_without_coco_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
-    monkeypatch.setattr(coco, "default_root", lambda: tmp_path)
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setattr(photographs, "default_root", lambda: tmp_path)
     server.status = 404
     words = (
         r"^--content DIR takes a folder of your own photographs, 200 or more; COCO's val2017 could not be fetched: http"
@@ -308,7 +308,7 @@ def test_only_pictures_are_unpacked_and_none_outside(server: Server, tmp_path: P
 KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from fastnst.training.coco import Archive, coco_folder
+from fastnst.training.photographs import Archive, coco_folder
 copy, copied = shutil.copyfileobj, []
 def killed(source, to):
     if copied:
@@ -371,7 +371,7 @@ def test_a_disk_full_while_unpacking_keeps_the_archive(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(coco.shutil, "copyfileobj", full)
+        patch.setattr(photographs.shutil, "copyfileobj", full)
         with pytest.raises(DownloadError, match=r"cannot be written \(No space left.*run the command again") as caught:
             log.fetch(tmp_path, server.archive)
     assert "\n" not in str(caught.value)
@@ -426,7 +426,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def served(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setitem(coco.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
     return server
 
 

@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 
 from fastnst.errors import InputError, SettingError
 from fastnst.io.decoding import reason
-from fastnst.training.crops import Corruption, Framing, draw_framing, list_pictures, read_square
 from fastnst.training.data import (
     Batch,
     ContentImages,
@@ -26,7 +25,8 @@ from fastnst.training.data import (
     held_out,
     shared,
 )
-from fastnst.training.distributed import Processes
+from fastnst.training.photographs import Corruption, Framing, draw_framing, list_pictures, read_square
+from fastnst.training.processes import Processes
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:

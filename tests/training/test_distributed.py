@@ -20,7 +20,7 @@ from fastnst.cli import main
 from fastnst.models import export
 from fastnst.models.checkpoint import read_safetensors
 from fastnst.training.checkpoint import CHECKPOINT
-from fastnst.training.distributed import Processes, is_main, joined, store_of_restart, usual_device
+from fastnst.training.processes import Processes, is_main, joined, store_of_restart, usual_device
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not torch.distributed.is_available(), reason="gloo processes are started as on Linux"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from fastnst.models.network import StyleNetwork
 from fastnst.training import engine, setup
 from fastnst.training.checkpoint import CHECKPOINT, new_state, saved_settings
 from fastnst.training.engine import TrainCallbacks
-from fastnst.training.objective import TrainingObjective
+from fastnst.training.objective import ImitationObjective, TrainingObjective
 from fastnst.training.results import model_info
 from fastnst.training.run import GRADIENT_CLIPPING
 from fastnst.training.settings import TrainSettings
@@ -55,8 +56,8 @@ class _Shifted(torch.nn.Module):
         return images + 0.2
 
 
-def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
-    images = 0.7 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+def test_the_difference_is_that_of_the_features_and_of_the_pixels(tiny: TrainSettings) -> None:
+    images = 0.7 * squares()
     settings = replace(tiny, checkerboard_weight=0.0, teacher_weight=3.0, input_noise=0.0)
     with_teacher, without = objective(settings, _Shifted()), objective(settings, None)
     losses, plain = (judge(lambda x: x, images, range(2))[0] for judge in (with_teacher, without))
@@ -66,12 +67,40 @@ def test_the_difference_is_that_of_the_features(tiny: TrainSettings) -> None:
         for layer in own
         for n in range(2)
     ]
-    expected = torch.stack(errors).mean()
+    expected = torch.stack(errors).mean() + apart(images, images + 0.2)
     torch.testing.assert_close(losses.values["distillation"], expected)
     torch.testing.assert_close(losses.total, plain.total + 3 * expected)
     assert "distillation" not in plain.values
     imitated = with_teacher(lambda x: x + 0.2, images, range(2))[0]
     assert imitated.values["distillation"] < 1e-8
+
+
+def squares() -> Tensor:
+    """Pictures in [0, 1] of squares and noise, (2, 3, 64, 64)."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 3, 8, 8, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    return 0.7 * coarse + 0.3 * torch.rand(2, 3, 64, 64, generator=generator)
+
+
+def apart(given: Tensor, wanted: Tensor) -> float:
+    """`pixel_error`, by NumPy."""
+    errors = []
+    for side in (1, 2, 4, 8):
+        cut = [np.reshape(images.numpy(), (2, 3, 64 // side, side, 64 // side, side)) for images in (given, wanted)]
+        one, other = (blocks.mean(axis=(3, 5)).astype(np.float64) for blocks in cut)
+        spread = np.abs(other - other.mean(axis=(2, 3), keepdims=True)).mean()
+        errors.append(np.abs(one - other).mean() / spread)
+    return float(np.mean(errors))
+
+
+def test_pictures_of_the_teacher_are_imitated_by_their_pixels_alone(tiny: TrainSettings) -> None:
+    images = 0.3 * squares()
+    imitation = ImitationObjective(objective(replace(tiny, input_noise=0.0), _Shifted()))
+    losses, stylized = imitation(lambda x: x / 2, images, range(2))
+    assert list(losses.values) == ["imitation"]
+    assert float(losses.total) == pytest.approx(apart(images / 2, images + 0.2), rel=1e-5)
+    assert float(imitation(lambda x: x + 0.2, images, range(2))[0].total) < 1e-6
+    torch.testing.assert_close(stylized, images / 2)
 
 
 @pytest.mark.slow
@@ -82,7 +111,7 @@ def test_a_network_comes_nearer_to_its_teacher(
         seen: list[float] = []
         settings = replace(tiny, steps=20, learning_rate=4e-3, teacher=teacher, teacher_weight=weight)
         # Upsampling as the teacher does.
-        settings = replace(settings, content_weight=0.0, style_weight=0.0, upsampling="nearest")
+        settings = replace(settings, content_weight=0.0, style_weight=0.0, upsampling="nearest", imitation_fraction=0.0)
         engine.run_training(
             settings, photos, tmp_path / name, on_step=lambda step: seen.append(step.losses["distillation"])
         )
@@ -100,6 +129,8 @@ def test_files_tell_of_the_teacher(tiny: TrainSettings, teacher: Path) -> None:
 def test_teachers_that_cannot_be(tiny: TrainSettings, teacher: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="--teacher-weight is -1"):
         replace(tiny, teacher_weight=-1.0)
+    with pytest.raises(SettingError, match=r"--imitation-fraction is 1\.5"):
+        replace(tiny, imitation_fraction=1.5)
     several = save(tmp_path / "several.safetensors", {"kind": "johnson", "width": 2, "blocks": 1, "styles": 2})
     with pytest.raises(CheckpointError, match=r"several\.safetensors: has 2 styles and no strength input"):
         engine.run_training(replace(tiny, teacher=several), photos, tmp_path / "a")
@@ -196,7 +227,8 @@ def test_a_live_network_learns_from_a_teacher_that_is_trained_first(
     assert whole.trained.files is not None
     large, info = load_model(whole.folder / "teacher" / "student.safetensors")
     assert (info.network["kind"], large.width) == ("johnson", 2)
-    assert [("distillation" in names) for names in whole.steps] == [False] * 4 + [True] * 4
+    kinds = [[name for name in ("content", "imitation", "distillation") if name in names] for names in whole.steps]
+    assert kinds == [["content"]] * 4 + [["imitation"]] * 2 + [["content", "distillation"]] * 2
     assert any(note.startswith("First its teacher") for note in whole.notes)
     _, own = load_model(whole.trained.files.model)
     assert "imitating student.safetensors (sha256 " in own.provenance

@@ -10,7 +10,7 @@ import av
 import pytest
 from av import Packet
 
-from fastnst.video.clock import MendedClock
+from fastnst.video.containers import MendedClock
 from fastnst.video.film import Span
 from fastnst.video.reader import probe, read_frames
 

@@ -11,9 +11,8 @@ from fastnst.batch.jobs import Shard
 from fastnst.batch.run import work_here
 from fastnst.cli import main
 from fastnst.errors import OutputError
-from fastnst.video.batch import FilmWorkshop
+from fastnst.video.batch import FilmWorkshop, early_frames, frame_times, plan_segments, stylize_in_segments
 from fastnst.video.plan import VideoSettings, plan_film
-from fastnst.video.segments import early_frames, frame_times, plan_segments, stylize_in_segments
 from fastnst.video.stylize import stylize_film
 
 MakeClip = Callable[..., Path]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastnst.video.stages import Channel, overlapping
+from fastnst.video.job import Channel, overlapping
 
 WITHIN_S = 5
 

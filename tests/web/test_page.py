@@ -165,9 +165,8 @@ def test_a_network_of_several_styles_and_a_mix_of_two(page: Any, photo: Path, tm
     drop(page, photo)
     choose(page, 3, "gallery")  # number 0 is starry-live
     shows(page, "waves.png")
-    given = pixels(photo)
     with StyleSession(bundled_styles_folder() / "gallery.onnx", provider="cpu") as gallery:
-        names = gallery.style_names
+        names, given = gallery.style_names, with_noise(pixels(photo), gallery.input_noise)
         one = snapshot(page, tmp_path, "gallery")
         assert difference(one, gallery(given, style_weights={names[2]: 1})) <= TOLERANCE
         page.select_option("#mix", str(7))

@@ -60,7 +60,7 @@ def test_the_page_paints_by_the_numbers_of_the_command_line() -> None:
         "noise.js": (f"TILE = {TILE};", f"UNITS = {UNITS};"),
         "network.js": (f"MAX_NOISE = {MAX_LEVELS:g};",),
         "size.js": (f"[STROKE_SIDE, SHORTEST] = [{STROKE_SIDE}, {effects._SHORTEST}];",),
-        "large.js": (f"DETAIL_FROM = {DETAIL_FROM:g};", f"DETAIL_SIDE = {DETAIL_SIDE};"),
+        "large.js": (f"DETAIL_FROM = {DETAIL_FROM:g};", f"DETAIL_SIDE = {DETAIL_SIDE // 2};"),
     }
     for name, numbers in said.items():
         text = (bundled_page() / name).read_text()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastnst.webcam import dashboard as dashboard_module
+from fastnst.webcam import outlets
 from fastnst.webcam.capture import Shot
-from fastnst.webcam.dashboard import Dashboard, Meter, Panel, dim, write_on
 from fastnst.webcam.inference_thread import StylizedShot
+from fastnst.webcam.outlets import Dashboard, Meter, Panel, dim, write_on
 from fastnst.webcam.settings import Controls
 
 GREY = np.full((240, 320, 3), 100, np.uint8)
@@ -92,7 +92,7 @@ PAINTED = StylizedShot(Shot(PICTURE, 0.0, 0), PICTURE, (24, 32), Controls(), "tr
 
 def status(painted: StylizedShot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     shown: list[Panel] = []
-    monkeypatch.setattr(dashboard_module, "write_on", lambda picture, panels: shown.extend(panels) or picture)
+    monkeypatch.setattr(outlets, "write_on", lambda picture, panels: shown.extend(panels) or picture)
     Dashboard(["trio"], Meter()).compose(painted, 1.0, trouble="", note="", recorded_s=None)
     return shown[0].lines[0].split("   ")
 

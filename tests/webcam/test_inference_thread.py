@@ -17,6 +17,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import PLAIN, Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam.capture import Capture, Newest, Shot
 from fastnst.webcam.films import FilmPlayer
 from fastnst.webcam.inference_thread import InferenceThread, Size, SizeKeeper, StylizedShot, sizes_below
@@ -54,8 +55,8 @@ class Studio:
         for name in networks:
             (folder / f"{name}.onnx").touch()
         self.shots: Newest[Shot] = Newest()
-        styles = {name: folder / f"{name}.onnx" for name in networks}
-        first = str(styles["a"])
+        styles = {name: StyleChoice(folder / f"{name}.onnx") for name in networks}
+        first = str(styles["a"].path)
         self.pipeline = StylePipeline(first, effects, provider="cpu", open_session=self.open)  # type: ignore[arg-type]
         self.thread = InferenceThread(
             self.pipeline,
@@ -161,10 +162,32 @@ def test_mixing_goes_to_networks_that_mix(studio: MakeStudio, fill: Fill) -> Non
     painted = work.paint(Controls(style=1, mix=1.25))
     assert mixing.calls[-1][1] == (0, 0.75, 0.25)
     assert painted.mixed == (("ann", 0), ("bob", 0.75), ("cy", 0.25))
-    painted = work.paint(Controls(style=1, weights={"cy": 1, "ann": 3}))
-    assert mixing.calls[-1][1] == (0.75, 0, 0.25)
     work.paint(Controls(style=1))
     assert mixing.calls[-1][1] == pytest.approx((1 / 3,) * 3)
+
+
+def test_styles_of_one_network_follow_each_other_without_loading(tmp_path: Path, fake_session: Any) -> None:
+    path = tmp_path / "duo.onnx"
+    path.touch()
+    session = fake_session(lambda frame: frame, ("ann", "bob"), path=path)
+    shots: Newest[Shot] = Newest()
+    opened: list[Path] = []
+
+    def open_session(path: Path, **_options: object) -> Any:
+        opened.append(path)
+        return session
+
+    with StylePipeline(f"{path}@bob", PLAIN, open_session=open_session) as pipeline:
+        styles = {name: StyleChoice(path, name) for name in ("ann", "bob")}
+        thread = InferenceThread(pipeline, styles, shots, SizeKeeper(30, long_side=64), controls=Controls(style=1))
+        thread.start()
+        for style in (1, 0):
+            thread.controls = Controls(style=style)
+            shots.put(Shot(PHOTO, 0.0, 0))
+            assert thread.stylized.take(20) is not None
+        thread.stop()
+    assert [weights for _, weights, _ in session.calls] == [(0, 1), (1, 0)]
+    assert opened == [path]
 
 
 def test_a_network_that_breaks_is_an_error_in_the_taker(studio: MakeStudio, fake_session: type) -> None:
@@ -253,7 +276,7 @@ def test_a_film_as_the_camera_is_stylized_as_by_the_pipeline(tmp_path: Path, inv
     shown: list[StylizedShot] = []
     with StylePipeline(str(invert), effects, provider="cpu") as pipeline:
         keeper = SizeKeeper(30, long_side=32)
-        thread = InferenceThread(pipeline, {"invert": invert}, capture.newest, keeper, controls=controls)
+        thread = InferenceThread(pipeline, {"invert": StyleChoice(invert)}, capture.newest, keeper, controls=controls)
         thread.start()
         capture.start()
         while not thread.stylized.ended:

@@ -17,6 +17,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.images import Frame, read_frame
+from fastnst.io.styles import StyleChoice
 from fastnst.webcam import capture as capture_module
 from fastnst.webcam.capture import CameraLostError, SourceEndedError
 from fastnst.webcam.loop import run_webcam
@@ -99,7 +100,8 @@ def run(tmp_path: Path, fake_session: type) -> Run:
             )
 
         asked = WebcamSettings(**settings)  # type: ignore[arg-type]
-        return run_webcam(styles, pipeline, opener, screen or FakeScreen(), asked, tell=tell)
+        choices = {name: StyleChoice(path) for name, path in styles.items()}
+        return run_webcam(choices, pipeline, opener, screen or FakeScreen(), asked, tell=tell)
 
     return start
 
@@ -278,7 +280,7 @@ def test_a_style_that_cannot_be_loaded_is_an_error_before_the_camera_is_opened()
         raise AssertionError
 
     with pytest.raises(StyleError, match="not a readable"):
-        run_webcam({"bad": Path("bad.onnx")}, pipeline, opener, FakeScreen(), WebcamSettings())
+        run_webcam({"bad": StyleChoice(Path("bad.onnx"))}, pipeline, opener, FakeScreen(), WebcamSettings())
 
 
 def test_a_network_that_breaks_ends_it_with_its_error_and_a_whole_recording(run: Run, tmp_path: Path) -> None:
@@ -361,6 +363,6 @@ def test_the_mix_to_begin_with_and_all_alike_by_key(tmp_path: Path, fake_session
         return StylePipeline(str(path), Effects(mix="bob"), open_session=lambda *_path, **_options: session)
 
     camera, screen = FakeCamera(every_s=0.02), FakeScreen({3: "m", 12: "q"})
-    run_webcam({"duo": path}, pipeline, lambda: camera, screen, WebcamSettings())
+    run_webcam({"duo": StyleChoice(path)}, pipeline, lambda: camera, screen, WebcamSettings())
     weights = [weights for _, weights, _ in session.calls]
     assert (weights[0], weights[-1]) == ((0, 1), (0.5, 0.5))

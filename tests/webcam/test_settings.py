@@ -99,11 +99,12 @@ def test_mixing() -> None:
     assert change_controls(controls, "m", 1, mixes=3).mix is None
     assert change_controls(Controls(), ".", 1, mixes=1).mix is None
     # What was asked for at the start ends with the first such key, and with another style.
-    named = Controls(weights={"munch": 1})
-    assert change_controls(named, ".", 1, mixes=3) == Controls(mix=0)
-    assert change_controls(named, "m", 1, mixes=3) == Controls()
-    assert change_controls(named, "+", 1, mixes=3, most=1.5).weights == {"munch": 1}
-    assert change_controls(named, "n", 2, mixes=3).weights is None
+    names, own = ("monet", "munch", "udnie"), {"munch": 1.0}
+    assert Controls().shares(names, own) == (0, 1, 0)
+    even = change_controls(Controls(), "m", 1, mixes=3)
+    assert even.shares(names, own) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert change_controls(even, ".", 1, mixes=3).shares(names, own) == (1, 0, 0)
+    assert change_controls(even, "n", 2, mixes=3).shares(names, own) == (0, 1, 0)
 
 
 def test_no_key_has_two_meanings() -> None:
