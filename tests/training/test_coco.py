@@ -113,17 +113,14 @@ def test_an_archive_put_there_by_hand_is_used(tmp_path: Path, log: Log) -> None:
     assert_complete(log.fetch(tmp_path, archive))
 
 
-def test_an_unknown_split_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="did you mean 'val2017'"):
-        coco_folder("val2016", tmp_path, announce=print, progress=lambda done, total: None)
-
-
-def test_the_announced_archives_are_cocos_over_https_and_held_to_a_sha256_sum() -> None:
+def test_splits_are_cocos_over_https_and_held_to_a_sha256_sum(tmp_path: Path) -> None:
     assert sorted(ARCHIVES) == ["train2017", "val2017"]
     for split, archive in ARCHIVES.items():
         assert archive.url.startswith("https://")
         assert archive.url.endswith(f"/{split}.zip")
         assert len(bytes.fromhex(archive.sha256)) == 32
+    with pytest.raises(SettingError, match="did you mean 'val2017'"):
+        coco_folder("val2016", tmp_path, announce=print, progress=lambda done, total: None)
 
 
 def test_the_default_place_is_data_coco_where_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
