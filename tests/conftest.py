@@ -3,7 +3,10 @@
 import hashlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -139,6 +142,53 @@ def small(loss_weights: Path) -> OptimizeSettings:
         loss_weights=loss_weights,
         precision="float32",
     )
+
+
+class FileServer(ThreadingHTTPServer):
+    """Serves `content` under any name; each of `drops` ends one answer after that many bytes."""
+
+    content, ranges, status = b"", True, 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.drops: list[int] = []
+        self.asked: list[str | None] = []
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, FileServer)
+        asked = self.headers.get("Range")
+        server.asked.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
+        size = len(server.content)
+        if server.status != 200:
+            self.send_error(server.status)
+            return
+        if start >= size:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.end_headers()
+            return
+        self.send_response(206 if asked and server.ranges else 200)
+        self.send_header("Content-Length", str(size - start))
+        self.end_headers()
+        end = start + server.drops.pop(0) if server.drops else size
+        self.wfile.write(server.content[start:end])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with FileServer() as server:
+        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 _MIX = """<ir_version: 8, opset_import: ["" : 17]>

@@ -125,17 +125,11 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_memory_of_the_machine(container: Path) -> None:
+def test_memory_of_the_machine_and_of_a_container(container: Path) -> None:
     assert machine.available_memory() == 8000 * 1024
-
-
-def test_a_container_without_a_limit(container: Path) -> None:
     (container / "memory.max").write_text("max\n")
     (container / "memory.current").write_text("123\n")
     assert machine.available_memory() == 8000 * 1024
-
-
-def test_a_container_with_a_limit(container: Path) -> None:
     (container / "memory.max").write_text("5000000\n")
     (container / "memory.current").write_text("4000000\n")
     (container / "memory.stat").write_text("anon 3000000\ninactive_file 700000\n")

@@ -105,7 +105,7 @@ def test_no_memory_for_a_second_session(accelerated: list[Any], invert: Path, mo
     assert accelerated == [None, "tried"]
 
 
-def test_a_result_owns_its_memory_and_inputs_are_not_changed(accelerated: Any, invert: Path) -> None:
+def test_results_own_their_memory_and_inputs_stay_where_they_are(accelerated: Any, invert: Path) -> None:
     backend = DeviceBackend(invert, "cuda")
     given = FRAMES.copy()
     first = backend.run({"frame": given})
@@ -113,9 +113,6 @@ def test_a_result_owns_its_memory_and_inputs_are_not_changed(accelerated: Any, i
     np.testing.assert_array_equal(given, FRAMES)
     np.testing.assert_array_equal(first, 255 - FRAMES)
     assert first.flags.owndata
-
-
-def test_inputs_stay_where_they_are_from_call_to_call(invert: Path) -> None:
     bound = BoundSession(open_session(invert, [CPU], 1), "cpu")
     bound.run({"frame": FRAMES})
     place = bound._held["frame"].data_ptr()

@@ -56,13 +56,10 @@ def test_says_what_sides_must_be_multiples_of() -> None:
         assert (said["layout"], said["stride"], said["style"]) == ("web", stride, name)
 
 
-def test_only_files_of_fastnst_export() -> None:
+def test_only_files_of_fastnst_are_turned_and_other_commands_name_the_layout(tmp_path: Path) -> None:
     other = parser.parse_model('<ir_version: 10, opset_import: ["": 18]> g (float[N] x) => (float[N] y) {y = Neg (x)}')
     with pytest.raises(StyleError, match="export it again"):
         to_web(other)
-
-
-def test_other_commands_name_the_layout(tmp_path: Path) -> None:
     path = tmp_path / "page.onnx"
     path.write_bytes(to_web(onnx.load(bundled_styles_folder() / "starry-live.onnx")).SerializeToString())
     with pytest.raises(StyleError, match="has the layout web, for pages"):

@@ -95,26 +95,16 @@ def explained(capfd: pytest.CaptureFixture[str]) -> str:
     return said
 
 
-def test_photos_of_one_name_are_refused(
+def test_what_is_in_the_way_is_one_line(
     options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other").mkdir()
     Image.open(photos / "photo0.png").save(tmp_path / "other" / "photo0.bmp")
     assert status_of(["compare", str(photos / "photo0.png"), str(tmp_path / "other"), *options]) == 1
     assert "another photo is called photo0" in explained(capfd)
-
-
-def test_a_comparison_has_one_writer(
-    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
     with sole_writer(tmp_path / "out", folder=True):
         assert status_of(["compare", str(photos / "photo0.png"), *options]) == 1
     assert "another fastnst is writing it" in explained(capfd)
-
-
-def test_an_output_that_is_a_file_is_refused_at_once(
-    options: list[str], photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
     (tmp_path / "out").write_text("here")
     assert status_of(["compare", str(photos / "photo0.png"), *options]) == 1
     assert "is a file" in explained(capfd)

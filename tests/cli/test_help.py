@@ -33,7 +33,7 @@ def test_commands_are_in_groups_each_in_one(capsys: pytest.CaptureFixture[str]) 
     assert sorted(grouped) == sorted([*cli.COMMANDS, "research"])
 
 
-def test_train_begins_with_what_most_people_need(capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_and_optimize_begin_with_what_most_people_need(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "train")
     assert TITLES.findall(text) == ["Basics", "Look", "Schedule", "Loss", "Research"]
     first = options(text, "Basics")
@@ -42,9 +42,6 @@ def test_train_begins_with_what_most_people_need(capsys: pytest.CaptureFixture[s
     assert {"--steps", "--learning-rate"} <= set(options(text, "Schedule"))
     assert {"--style-layers", "--loss-network"} <= set(options(text, "Loss"))
     assert {"--normalization", "--seed"} <= set(options(text, "Research"))
-
-
-def test_optimize_begins_with_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "optimize")
     assert TITLES.findall(text) == ["Arguments", "Basics", "Look", "Schedule", "Loss", "Research"]
     assert options(text, "Basics")[:5] == ["--style", "--output", "--preset", "--steps", "--size"]
@@ -62,16 +59,15 @@ def test_no_option_empties_a_list_and_required_ones_are_first(
         assert marks == sorted(marks, reverse=True)
 
 
-def test_help_says_a_sentence_of_each_option_and_more_with_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_a_sentence_of_each_option_with_its_default_and_more_with_verbose(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     short, long = (words_of(shown(capsys, "train", *more)) for more in ((), ("--verbose",)))
     first = "Weight of the penalty on flicker: the same picture, moved and with noise, must be stylized alike."
     assert first in short
     assert f"{first} For films and cameras 0.3 to 1;" in long
     assert "vgg19 and vgg16 have torchvision's weights" in short, "what choices mean is part of the sentence"
     assert "By default auto for networks for live pictures" in short
-
-
-def test_defaults_are_shown_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
     text = words_of(shown(capsys, "train"))
     assert "[default: relu1_1 relu2_1 relu3_1 relu4_1 relu5_1]" in text
     assert re.findall(r"""\[default: (?:"|\(|\[|False)""", text + words_of(shown(capsys, "optimize"))) == []

@@ -156,15 +156,12 @@ def test_the_sample_picture_is_in_the_wheel() -> None:
     assert wheel["force-include"][place] == f"fastnst/{place}"
 
 
-def test_sheet_without_a_sample_picture(
+def test_sheets_that_cannot_be(
     network: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("fastnst.io.styles.sample_picture", lambda: None)
     assert run("styles", "--sheet", network.parent / "sheet.png") == 1
     assert capfd.readouterr().err == "fastnst: no picture came with this fastnst; name one by --photo\n"
-
-
-def test_the_photo_is_not_overwritten_by_its_sheet(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
     photo = network.parent / "photo.png"
     Image.new("RGB", (80, 60), "red").save(photo)
     before = photo.read_bytes()

@@ -25,14 +25,13 @@ def test_a_folder_that_may_not_be_entered_is_one_line(
     assert capfd.readouterr().err == "fastnst: locked/starry.onnx: the system refuses (Permission denied)\n"
 
 
-def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_names_too_long_or_with_control_characters_stay_on_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / f"{'n' * 300}.png"
     with pytest.raises(SystemExit, match="1"):
         main(["stylize", "photo.png", "--style", "starry", "-o", str(output)])
     assert capfd.readouterr().err == f"fastnst: {output}: the system refuses (File name too long)\n"
-
-
-def test_a_name_with_control_characters_stays_on_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["bench", "--style", "a\x1b[31m\nb.onnx"])
     assert capfd.readouterr().err == "fastnst: a\\x1b[31m\\nb.onnx: no such file; expected a style's .onnx\n"
@@ -92,12 +91,15 @@ def test_commands_that_moved_go_on_under_their_old_names(command: str, capfd: py
     assert f" {command} " not in capfd.readouterr().out
 
 
-def test_an_unknown_command_below_research_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_and_a_missing_option_are_named(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["research", "studdy"])
     assert capfd.readouterr().err == (
         "fastnst: no command 'studdy' (see fastnst research --help); did you mean 'study'?\n"
     )
+    with pytest.raises(SystemExit, match="2"):
+        main(["stylize", "photo.jpg", "--style", "starry"])
+    assert capfd.readouterr().err.startswith("fastnst: --output or -o is missing; expected it with a value.")
 
 
 def test_ctrl_c_while_it_is_imported_is_said() -> None:
@@ -147,12 +149,6 @@ def test_a_torchvision_of_another_pytorch_is_one_line(
     said = capfd.readouterr().err
     assert said.startswith("fastnst: PyTorch and torchvision do not fit together")
     assert "fastnst doctor" in said and said.count("\n") == 1
-
-
-def test_an_option_that_is_missing_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["stylize", "photo.jpg", "--style", "starry"])
-    assert capfd.readouterr().err.startswith("fastnst: --output or -o is missing; expected it with a value.")
 
 
 @pytest.mark.parametrize(
@@ -223,15 +219,12 @@ def test_names(name: str, shown: str, terminal: bool) -> None:
         assert printed == f"{shown}: stylized\n{shown}"
 
 
-def test_the_model_is_never_overwritten(tmp_path: Path) -> None:
+def test_models_are_never_overwritten_and_onnx_is_none(tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     model.write_bytes(b"trained for hours")
     with pytest.raises(OutputError, match=r"model\.safetensors: is no name of an ONNX file; let it end in \.onnx"):
         export(str(model), output=model, overwrite=True)
     assert model.read_bytes() == b"trained for hours"
-
-
-def test_onnx_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "starry.onnx").touch()
     with pytest.raises(InputError, match=r"starry\.onnx: is ONNX already; name another output by -o"):
         export(str(tmp_path / "starry.onnx"))

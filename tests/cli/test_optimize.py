@@ -177,14 +177,17 @@ def test_nothing_is_overwritten_unasked(
         (tmp_path / name).unlink()
 
 
-def test_the_given_pictures_are_never_overwritten(
-    arguments: list[str], photos: Path, style_picture: Path, capsys: pytest.CaptureFixture[str]
+def test_given_pictures_and_the_painted_one_are_never_replaced_by_numbers(
+    arguments: list[str], photos: Path, style_picture: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for path in (photos / "photo0.png", style_picture):
         before = path.read_bytes()
         assert status_of([*arguments, "--json", str(path), "--overwrite"]) == 1
         assert "is one of the given pictures" in capsys.readouterr().err
         assert path.read_bytes() == before
+    assert status_of([*arguments, "--json", str(tmp_path / "." / "out.png"), "--overwrite"]) == 1
+    assert "out.png: --json and --output name the same file" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -225,14 +228,6 @@ def test_errors_come_before_the_work(
     assert lines[-1].startswith("fastnst: ")
     assert message in lines[-1]
     assert not any("Traceback" in line for line in lines)
-
-
-def test_numbers_do_not_take_the_pictures_place(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status_of([*arguments, "--json", str(tmp_path / "." / "out.png"), "--overwrite"]) == 1
-    assert "out.png: --json and --output name the same file" in capsys.readouterr().err
-    assert not (tmp_path / "out.png").exists()
 
 
 def settings_of(arguments: list[str], tmp_path: Path) -> dict[str, object]:

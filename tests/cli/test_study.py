@@ -127,12 +127,11 @@ def test_names_that_are_no_text(arguments: list[str], photos: Path, tmp_path: Pa
     assert "phot\\\\udce9" in (folder / "study" / "study.json").read_text()
 
 
-def test_a_study_has_one_writer(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_has_one_writer_and_a_known_name(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with sole_writer(tmp_path / "study", folder=True):
         assert status_of(["pooling", *arguments]) == 1
     assert "study: another fastnst is writing it at this moment" in capsys.readouterr().err
-
-
-def test_unknown_study(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["poolign", *arguments]) == 2
     assert "pooling" in capsys.readouterr().err

@@ -96,11 +96,14 @@ def test_a_provider_that_cannot_run_ends_it(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_size_reduces_and_never_enlarges(photo: Path, style: str, tmp_path: Path) -> None:
+def test_size_reduces_and_never_enlarges_and_overwrite_replaces(photo: Path, style: str, tmp_path: Path) -> None:
     assert on_cpu(photo, "--style", style, "-o", tmp_path / "a.png", "--size", "32") == 0
     assert on_cpu(photo, "--style", style, "-o", tmp_path / "b.png", "--size", "3200") == 0
     assert read_frame(tmp_path / "a.png").shape == (24, 32, 3)
     assert read_frame(tmp_path / "b.png").shape == (48, 64, 3)
+    (tmp_path / "out.png").touch()
+    assert on_cpu(photo, "--style", style, "-o", tmp_path / "out.png", "--overwrite") == 0
+    assert (tmp_path / "out.png").stat().st_size > 0
 
 
 def test_strength_colors_and_mask(photo: Path, style: str, tmp_path: Path) -> None:
@@ -243,12 +246,6 @@ def test_mistakes_get_one_line(
     assert err.count("\n") == 1
     assert Path("there.png").stat().st_size == 0
     assert not Path("out.png").exists()
-
-
-def test_overwrite(photo: Path, style: str, tmp_path: Path) -> None:
-    (tmp_path / "out.png").touch()
-    assert on_cpu(photo, "--style", style, "-o", tmp_path / "out.png", "--overwrite") == 0
-    assert (tmp_path / "out.png").stat().st_size > 0
 
 
 def test_painting_needs_neither_torch_nor_opencv(photo: Path, style: str, tmp_path: Path) -> None:

@@ -58,11 +58,17 @@ def only(findings: list[Finding], name: str) -> Finding:
 # Packages
 
 
-def test_all_packages_load(versions: dict[str, str]) -> None:
+def test_packages_that_load_do_not_or_take_too_long(versions: dict[str, str]) -> None:
     findings = judge_installation(FINE | {"torch": Answer([{"imported": "torch", "device": "H200"}])})
     assert {finding.status for finding in findings} == {"ok"}
     assert only(findings, "torch").detail == "2.11, computes on H200"
     assert [finding.name for finding in findings] == ["Python", "fastnst", *VERSIONS]
+    found = only(judge_installation(FINE | {"torch": Answer([{"error": "OSError: libcudart"}])}), "torch")
+    assert (found.status, found.mend) == ("wrong", "python -m pip install --force-reinstall torch")
+    found = only(judge_installation(FINE | {"onnx": Answer([], "gave no answer in 90 s")}), "onnx")
+    assert found.status == "wrong"
+    assert "gave no answer in 90 s, maybe because this computer is busy; for large pictures" in found.detail
+    assert found.mend == "fastnst doctor"
 
 
 def test_packages_that_are_not_there(versions: dict[str, str]) -> None:
@@ -82,11 +88,6 @@ def test_packages_that_are_not_there(versions: dict[str, str]) -> None:
         )
 
 
-def test_torch_that_does_not_load_is_wrong(versions: dict[str, str]) -> None:
-    found = only(judge_installation(FINE | {"torch": Answer([{"error": "OSError: libcudart"}])}), "torch")
-    assert (found.status, found.mend) == ("wrong", "python -m pip install --force-reinstall torch")
-
-
 def test_a_package_that_does_not_load(versions: dict[str, str]) -> None:
     findings = judge_installation(
         FINE
@@ -104,13 +105,6 @@ def test_a_package_that_does_not_load(versions: dict[str, str]) -> None:
     assert (runtime.status, runtime.detail) == ("broken", "1.24 does not load (crashed (signal 11)); for painting")
     assert runtime.mend == "python -m pip install --force-reinstall onnxruntime"
     assert only(findings, "openvino").status == "wrong"
-
-
-def test_a_package_that_takes_too_long_is_not_to_be_installed_again(versions: dict[str, str]) -> None:
-    found = only(judge_installation(FINE | {"onnx": Answer([], "gave no answer in 90 s")}), "onnx")
-    assert found.status == "wrong"
-    assert "gave no answer in 90 s, maybe because this computer is busy; for large pictures" in found.detail
-    assert found.mend == "fastnst doctor"
 
 
 @pytest.mark.parametrize("cuda", [True, False])
@@ -183,10 +177,16 @@ def fails(error: str) -> Answer:
     return Answer([{"error": error}])
 
 
-def test_providers_that_run() -> None:
+def test_providers_that_run_crash_or_hang_and_are_those_of_the_system() -> None:
     assert provider("cpu", RUNS) == Finding("providers", "cpu", "ok")
     coarse = Answer([{"precision": "bfloat16", "on_cpu": ["Pad", "Resize"]}])
     assert provider("openvino", coarse).detail == "in bfloat16; Pad, Resize on the CPU"
+    assert provider("cuda", Answer([], "crashed (signal 11)"), driver=True).detail == "crashed (signal 11)"
+    # It answered, and then fell over: nothing to rely on.
+    assert provider("openvino", Answer(RUNS.lines, "gave no answer in 90 s")).status == "wrong"
+    assert providers_of("linux") == ("cpu", "openvino", "cuda", "tensorrt", "webgpu")
+    assert providers_of("win32") == ("cpu", "openvino", "cuda", "tensorrt", "directml", "webgpu")
+    assert providers_of("darwin") == ("cpu", "openvino", "coreml", "webgpu")
 
 
 @pytest.mark.parametrize(
@@ -225,18 +225,6 @@ def test_providers_that_do_not(
     finding = provider(name, fails(error), runtime, driver)
     assert (finding.status, finding.detail) == (status, error)
     assert finding.mend == (None if mend is None else f"python -m pip {mend}")
-
-
-def test_a_provider_that_crashes_or_hangs() -> None:
-    assert provider("cuda", Answer([], "crashed (signal 11)"), driver=True).detail == "crashed (signal 11)"
-    # It answered, and then fell over: nothing to rely on.
-    assert provider("openvino", Answer(RUNS.lines, "gave no answer in 90 s")).status == "wrong"
-
-
-def test_providers_by_system() -> None:
-    assert providers_of("linux") == ("cpu", "openvino", "cuda", "tensorrt", "webgpu")
-    assert providers_of("win32") == ("cpu", "openvino", "cuda", "tensorrt", "directml", "webgpu")
-    assert providers_of("darwin") == ("cpu", "openvino", "coreml", "webgpu")
 
 
 # Cameras and codecs
@@ -301,10 +289,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_no_weights_yet(hub: Path) -> None:
+def test_no_weights_yet_and_those_of_the_environment(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = judge_weights()
     assert (found.status, found.mend) == ("absent", None)
     assert str(hub) in found.detail
+    monkeypatch.setenv(examine.WEIGHTS_VARIABLE, str(hub / "a.pth"))
+    (found,) = judge_weights()
+    assert (found.status, found.detail) == ("wrong", f"{hub / 'a.pth'}: no such file")
+    (hub / "a.pth").touch()
+    assert judge_weights() == [Finding("weights", examine.WEIGHTS_VARIABLE, "ok", str(hub / "a.pth"))]
 
 
 def test_weights_that_torch_has_fetched(hub: Path) -> None:
@@ -318,14 +311,6 @@ def test_weights_that_torch_has_fetched(hub: Path) -> None:
     assert "is damaged" in damaged.detail
     assert damaged.mend is not None
     assert str(bad) in damaged.mend
-
-
-def test_weights_in_the_environment(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(examine.WEIGHTS_VARIABLE, str(hub / "a.pth"))
-    (found,) = judge_weights()
-    assert (found.status, found.detail) == ("wrong", f"{hub / 'a.pth'}: no such file")
-    (hub / "a.pth").touch()
-    assert judge_weights() == [Finding("weights", examine.WEIGHTS_VARIABLE, "ok", str(hub / "a.pth"))]
 
 
 def test_where_torch_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +352,7 @@ def test_styles() -> None:
 # Reports
 
 
-def test_only_what_is_broken_stops_everything() -> None:
+def test_only_what_is_broken_stops_everything_also_as_json() -> None:
     fine = Finding("providers", "cpu", "ok")
     wrong, broken = Finding("codecs", "av1", "wrong"), Finding("providers", "cpu", "broken")
     absent = Finding("cameras", "cameras", "absent")
@@ -375,9 +360,6 @@ def test_only_what_is_broken_stops_everything() -> None:
     assert Diagnosis((fine, absent, wrong)).wrong == [wrong]
     assert not Diagnosis((wrong, broken)).works
     assert Diagnosis((wrong, broken)).wrong == [wrong, broken]
-
-
-def test_json() -> None:
     read = json.loads(Diagnosis((Finding("providers", "cpu", "broken", "x", "y"),)).as_json())
     assert read == {
         "works": False,

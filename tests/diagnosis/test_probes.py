@@ -22,9 +22,11 @@ from fastnst.diagnosis.probes import (
 )
 
 
-def test_a_probe_answers() -> None:
+def test_a_probe_answers_or_that_is_an_error() -> None:
     assert probe("import", "json") == Answer([{"imported": "json"}])
     assert probe("import", "nonsuch").first == {"error": "ModuleNotFoundError: No module named 'nonsuch'"}
+    assert Answer([], "crashed (signal 11)").first == {"error": "crashed (signal 11)"}
+    assert Answer().first == {"error": "gave no answer"}
 
 
 @pytest.mark.parametrize(
@@ -39,11 +41,6 @@ def test_a_probe_answers() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals have other numbers there")
 def test_ends_of_all_kinds(code: str, lines: Any, failure: str | None) -> None:
     assert probe("x", timeout_s=2 if "sleep" in code else 6, module=("-c", code)) == Answer(lines, failure)
-
-
-def test_no_answer_is_an_error() -> None:
-    assert Answer([], "crashed (signal 11)").first == {"error": "crashed (signal 11)"}
-    assert Answer().first == {"error": "gave no answer"}
 
 
 def test_what_libraries_print_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,22 +50,16 @@ def test_brightness_by_hand_matched_and_of_flat_pictures() -> None:
     assert (match_brightness(photo, flat) == 200).all()
 
 
-def test_own_hues_keeps_i_and_q_and_takes_the_brightness() -> None:
+def test_own_hues_and_own_brightness_keep_theirs_and_take_the_others() -> None:
     photo, image = random_image(0, 0.4, 0.6), random_image(1, 0.4, 0.6)
     kept = OwnHues(photo).constrain(image)
     assert_close(hues(kept), hues(photo), atol=1e-4, rtol=0)
     assert_close(brightness(kept), brightness(image), atol=1e-5, rtol=0)
     assert_close(OwnHues(photo).constrain(kept), kept)
-
-
-def test_own_brightness_keeps_y_and_takes_the_hues() -> None:
     photo, image = random_image(0, 0.4, 0.6), random_image(1, 0.4, 0.6)
     kept = OwnBrightness(photo).constrain(image)
     assert_close(brightness(kept), brightness(photo), atol=1e-5, rtol=0)
     assert_close(hues(kept), hues(image), atol=1e-4, rtol=0)
-
-
-def test_colours_out_of_range_fade_towards_the_right_brightness() -> None:
     photo, image = random_image(0), random_image(1)
     kept = OwnBrightness(photo).constrain(image)
     assert kept.min() >= 0
@@ -143,7 +137,7 @@ def test_matched_histograms() -> None:
     assert red.mean() == pytest.approx(0.3, abs=0.05)
 
 
-def test_recoloured_style(photo: Frame, painting: Frame) -> None:
+def test_recoloured_style_also_for_a_grey_photo(photo: Frame, painting: Frame) -> None:
     for choice in ("style", "chroma"):
         assert recolour_style(painting, photo, choice) is painting
     for choice in ("match", "histogram"):
@@ -151,9 +145,6 @@ def test_recoloured_style(photo: Frame, painting: Frame) -> None:
         assert np.abs(recoloured.mean((0, 1)) - photo.mean((0, 1))).max() < 6
     grey = recolour_style(painting, photo, "luminance")
     assert (grey == grey[..., :1]).all()
-
-
-def test_a_grey_photo_makes_a_grey_style(painting: Frame) -> None:
     photo = np.repeat(np.arange(100, 200, dtype=np.uint8).reshape(10, 10, 1), 3, axis=2)
     for choice in ("match", "histogram"):
         recoloured = recolour_style(painting, photo, choice).astype(int)

@@ -167,16 +167,13 @@ def test_impossible_polish(changes: dict[str, object], message: str) -> None:
         OptimizeSettings(**changes)
 
 
-def test_forgetting_lbfgs_begins_anew() -> None:
+def test_forgetting_begins_lbfgs_anew_and_keeps_adams_rate() -> None:
     descent, image = LBFGSDescent(), torch.full((1, 3, 4, 6), 0.5)
     for gradient in (0.2, 0.1, 0.05):
         image = descent.propose(image, 1.0, torch.full_like(image, gradient))
     descent.forget()
     # A loss ten times as high is no rise: it is another loss.
     assert torch.allclose(descent.propose(image, 10.0, torch.ones_like(image)), image - 1 / 255)
-
-
-def test_forgetting_adam_keeps_its_rate() -> None:
     # From 0.03 to 0.01 over two updates; the third has a gradient of the other sign, and no memory.
     descent, image = AdamDescent(0.03, 0.01, 2), torch.full((1, 3, 4, 6), 0.5)
     for _ in range(2):

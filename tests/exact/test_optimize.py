@@ -114,12 +114,17 @@ def test_the_best_picture_is_kept_not_the_last(
     assert not np.array_equal(result.frame, frames[0])
 
 
-def test_init_from_a_picture(settings: OptimizeSettings, photo: Frame, tmp_path: Path) -> None:
+def test_init_from_a_picture_and_from_noise_of_the_whole_range(
+    settings: OptimizeSettings, photo: Frame, tmp_path: Path
+) -> None:
     Image.new("RGB", (60, 20), (255, 0, 51)).save(tmp_path / "start.png")
     photo_image = to_image(to_frame_of(photo))
     start = initial_image(photo_image, replace(settings, init=tmp_path / "start.png"))
     assert start.shape == photo_image.shape
     assert start[0, :, 5, 5].tolist() == pytest.approx([1, 0, 0.2])
+    noise = initial_image(torch.zeros(1, 3, 30, 40), replace(settings, init="noise"))
+    assert 0 <= noise.min() < 0.01
+    assert 0.99 < noise.max() <= 1
 
 
 def test_init_from_a_trained_network(settings: OptimizeSettings, photo: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +150,6 @@ def test_init_from_a_trained_network(settings: OptimizeSettings, photo: Frame, m
 def test_init_from_an_unknown_style(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
     with pytest.raises(StyleError, match="nowhere"):
         optimize(photo, painting, replace(settings, init=Path("fast:nowhere")))
-
-
-def test_noise_covers_the_whole_range(settings: OptimizeSettings) -> None:
-    noise = initial_image(torch.zeros(1, 3, 30, 40), replace(settings, init="noise"))
-    assert 0 <= noise.min() < 0.01
-    assert 0.99 < noise.max() <= 1
 
 
 def test_style_size_defaults_to_size(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
@@ -238,7 +237,7 @@ def test_gradient_that_is_not_finite_is_named(
         optimize(photo, painting, settings)
 
 
-def test_a_step_takes_in_terms_of_any_name() -> None:
+def test_a_step_takes_in_terms_of_any_name_and_each_that_diverges_is_named() -> None:
     losses = {"total": 4.0, "content": 1.0, "style": 2.0, "total_variation": 0.5, "brightness": 0.25}
     step = Step.of(3, losses, 1.5, Level(24, 5, fine_tune=True))
     assert step.losses == losses
@@ -246,9 +245,6 @@ def test_a_step_takes_in_terms_of_any_name() -> None:
     assert Step(*json.loads(json.dumps(astuple(step)))) == step  # as a checkpoint keeps it
     with pytest.raises(DivergedError, match="the brightness loss is nan, from the start; lower the weights"):
         Trace().add(Step.of(1, losses | {"brightness": math.nan}, 0.0, Level(24, 5)), torch.zeros(1, 3, 2, 2))
-
-
-def test_each_term_that_diverges_is_named() -> None:
     good = Step(1, 1.0, 1.0, 1.0, 1.0, 0.0, 24)
     for term, option in (("content", "content"), ("style", "style"), ("total_variation", "tv")):
         trace = Trace()
@@ -364,7 +360,9 @@ def test_report_is_complete_json(settings: OptimizeSettings, photo: Frame, paint
     assert told["interrupted"] is False
 
 
-def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
+def test_a_pyramid_paints_small_first_and_takes_the_best_of_the_largest(
+    settings: OptimizeSettings, photo: Frame, painting: Frame
+) -> None:
     seen: list[OptimizeProgress] = []
     result = optimize(photo, painting, replace(settings, size=48, pyramid_levels=2, steps=8), callback=seen.append)
     assert [step.long_side for step in result.history] == [24] * 8 + [48] * 4
@@ -372,10 +370,6 @@ def test_a_pyramid_paints_small_first(settings: OptimizeSettings, photo: Frame, 
     assert {progress.steps for progress in seen} == {12}
     assert [max(progress.best_image.shape) for progress in seen] == [24] * 8 + [48] * 4
     assert result.frame.shape == (35, 48, 3)
-
-
-def test_the_best_is_the_best_of_the_largest_size(settings: OptimizeSettings, photo: Frame, painting: Frame) -> None:
-    result = optimize(photo, painting, replace(settings, size=48, pyramid_levels=2, steps=8))
     assert result.best.long_side == 48
     assert result.best == min(result.history[8:], key=lambda step: step.total)
 

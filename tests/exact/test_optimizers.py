@@ -159,10 +159,15 @@ def test_lbfgs_forgets_when_halving_does_not_help() -> None:
     assert_close(again, origin - 1 / 255)
 
 
-def test_lbfgs_keeps_no_more_history_than_asked(start: Tensor, target: Tensor, steepness: Tensor) -> None:
+def test_settings_choose_the_descent_and_its_history(start: Tensor, target: Tensor, steepness: Tensor) -> None:
     descent = LBFGSDescent(history=3)
     go(descent, bowl(target, steepness), start, 12)
     assert len(descent._pairs) == 3
+    lbfgs = new_descent(OptimizeSettings(history=7, learning_rate=0.5))
+    assert isinstance(lbfgs, LBFGSDescent)
+    assert lbfgs._pairs.maxlen == 7
+    assert lbfgs.learning_rate == 0.5
+    assert isinstance(new_descent(OptimizeSettings(optimizer="adam")), AdamDescent)
 
 
 def test_learning_rate_scales_the_steps(start: Tensor, target: Tensor, steepness: Tensor) -> None:
@@ -216,9 +221,6 @@ def test_lbfgs_leaves_out_pixels_that_are_pushed_against_a_wall() -> None:
     image, gradient = torch.tensor([0.0, 1.0, 0.0, 0.5]), torch.tensor([10.0, -10.0, 10.0, 10.0])
     moved = LBFGSDescent().propose(image, 1.0, gradient)
     assert_close(moved, torch.tensor([0.0, 1.0, 0.0, 0.5 - 4 / 255]))
-
-
-def test_lbfgs_keeps_a_stuck_pixel_where_curvature_would_move_it() -> None:
     # By the two-loop recursion with this one pair, (0, -1) becomes (1/15, -7/15).
     descent = LBFGSDescent()
     descent._pairs.append(CurvaturePair(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 2.0]), 3.0))
@@ -293,14 +295,6 @@ def test_growing_lbfgs_begins_anew(start: Tensor, target: Tensor, steepness: Ten
     assert_close(descent.propose(image, 1.0, gradient), image - 1 / 255)
 
 
-def test_settings_choose_the_descent() -> None:
-    lbfgs = new_descent(OptimizeSettings(history=7, learning_rate=0.5))
-    assert isinstance(lbfgs, LBFGSDescent)
-    assert lbfgs._pairs.maxlen == 7
-    assert lbfgs.learning_rate == 0.5
-    assert isinstance(new_descent(OptimizeSettings(optimizer="adam")), AdamDescent)
-
-
 SIZES = [(12, 16), (11, 9), (8, 13)]
 
 
@@ -369,14 +363,11 @@ def test_no_band_goes_to_extremes() -> None:
     assert lengths.min() == 1 / LONGEST
 
 
-def test_growth_is_that_of_the_newest_change() -> None:
+def test_growth_is_that_of_the_newest_change_and_older_steps_fade() -> None:
     spectrum, newest = taught(), noise((12, 16), 5)
     spectrum.learn(noise((12, 16), 6), newest)
     wanted = (newest * spectrum.stretch(newest)).sum() / newest.square().sum()
     assert spectrum.growth() == pytest.approx(wanted.item(), rel=1e-5)
-
-
-def test_older_steps_fade() -> None:
     size = (12, 16)
     spectrum, anew = taught(), Spectrum()
     for step in (spectrum, anew):

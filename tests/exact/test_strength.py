@@ -100,12 +100,9 @@ def test_pilots_aim_higher_since_content_comes_back(
     assert wanted == [pytest.approx(0.3)]
 
 
-def test_without_a_strength_nothing_changes(settings: OptimizeSettings, frames: list[Frame]) -> None:
+def test_strength_replaces_the_weights_and_is_used_up(settings: OptimizeSettings, frames: list[Frame]) -> None:
     network, _ = load_loss_network(settings)
     assert weigh(Subject(*frames[:2], settings), network, settings, CPU, None) is settings
-
-
-def test_strength_replaces_the_weights_and_is_used_up(settings: OptimizeSettings, frames: list[Frame]) -> None:
     network, _ = load_loss_network(settings)
     asked = replace(settings, content_target=0.3, content_weight=0.0, style_weight=0.0, tv_weight=1.0)
     found = weigh(Subject(*frames[:2], asked), network, asked, CPU, None)

@@ -43,14 +43,11 @@ def test_bright_and_opaque_is_painted_and_stretched_to_the_picture(tmp_path: Pat
     np.testing.assert_array_equal(weights, [[0, 64, 191, 255]] * 2)
 
 
-def test_a_mask_of_another_shape_is_refused() -> None:
+def test_masks_of_another_shape_are_refused_and_weights_of_a_size_kept() -> None:
     mask = Mask(Path("mask.png"), [np.zeros((480, 640), np.uint8)])
     mask.weights((2160, 2881))  # as near as whole pixels come
     with pytest.raises(InputError, match=r"mask\.png: 640x480 is not the shape of the picture, 1920x1080"):
         mask.weights((1080, 1920))
-
-
-def test_weights_are_kept_for_pictures_of_one_size() -> None:
     mask = Mask(Path("mask.png"), [np.zeros((48, 64), np.uint8)])
     assert mask.weights((96, 128)) is mask.weights((96, 128))
     assert mask.weights((48, 64))[0].shape == (48, 64)
@@ -86,6 +83,12 @@ def test_regions_by_color(quarters: Path) -> None:
     red, blue = mask.weights((40, 40))
     np.testing.assert_array_equal(red, quarter(0, 0))
     np.testing.assert_array_equal(blue, quarter(1, 0))
+    mask = read_regions(quarters, {"red": 0, "blue": None, "yellow": 0}, rest=True)
+    rest, own = mask.weights((40, 40))
+    yellow = np.zeros((40, 40), np.uint8)
+    yellow[30:34, 30:34] = 255
+    np.testing.assert_array_equal(own, quarter(0, 0) + yellow)
+    np.testing.assert_array_equal(rest, quarter(0, 1) + quarter(1, 1) - yellow)
 
 
 def test_green_is_the_green_that_people_paint_masks_in(quarters: Path) -> None:
@@ -94,15 +97,6 @@ def test_green_is_the_green_that_people_paint_masks_in(quarters: Path) -> None:
         picture.save(quarters)
     (weights,) = read_regions(quarters, {"green": 0}).weights((40, 40))
     np.testing.assert_array_equal(weights, quarter(0, 1))
-
-
-def test_two_colors_of_one_painting_one_of_the_photo_and_the_rest(quarters: Path) -> None:
-    mask = read_regions(quarters, {"red": 0, "blue": None, "yellow": 0}, rest=True)
-    rest, own = mask.weights((40, 40))
-    yellow = np.zeros((40, 40), np.uint8)
-    yellow[30:34, 30:34] = 255
-    np.testing.assert_array_equal(own, quarter(0, 0) + yellow)
-    np.testing.assert_array_equal(rest, quarter(0, 1) + quarter(1, 1) - yellow)
 
 
 def test_single_pixels_of_other_colors_belong_to_the_nearest_region(quarters: Path) -> None:

@@ -300,11 +300,13 @@ def test_faces_of_a_portrait_keep_more_of_the_photo(fake_session: Callable[..., 
     np.testing.assert_array_equal(stylized[:, 20:], 155)
 
 
-def test_faces_are_ellipses_that_end_softly() -> None:
+def test_faces_are_ellipses_that_end_softly_of_portraits(tmp_path: Path) -> None:
     weights = face_weights((100, 100), [(30.0, 20.0, 40.0, 60.0)])
     assert weights[50, 50] == weights[50, 31] == 255
     assert 100 < weights[50, 20] < 156
     assert weights[50, 5] == weights[0, 0] == 0
+    with pytest.raises(SettingError, match="without --look portrait"):
+        Effects(faces=tmp_path / "faces.png")
 
 
 def test_faces_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -314,11 +316,6 @@ def test_faces_without_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "none.onnx").write_bytes(b"no network")
     with pytest.raises(SettingError, match="OpenCV cannot run it"):
         find_faces(PHOTO)
-
-
-def test_faces_need_a_portrait(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="without --look portrait"):
-        Effects(faces=tmp_path / "faces.png")
 
 
 class Brighter:

@@ -43,16 +43,13 @@ def test_batches_and_views(invert: Path) -> None:
     )
 
 
-def test_contiguous_frame_is_not_copied(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_not_copied_and_results_own_their_memory(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stylizer = Stylizer(invert, provider="cpu")
     seen: list[np.ndarray] = []
     run = cpu.OnnxBackend.run
     monkeypatch.setattr(cpu.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1])
     stylizer(FRAME)
     assert np.shares_memory(seen[0], FRAME)
-
-
-def test_a_result_owns_its_memory(invert: Path) -> None:
     # Else a small result would keep the network's whole working memory alive.
     painted = Stylizer(invert)(FRAME)
     owner = painted if painted.base is None else painted.base
@@ -112,6 +109,7 @@ def test_style_weights_and_strength(write_network: Any) -> None:
     stylizer = Stylizer(write_network(MIX), provider="cpu")
     assert stylizer.styles == 2
     assert stylizer.style_names == ("1", "2")
+    assert stylizer(FRAME)[0, 0, 0] == 101  # all alike: sqrt(20^2 + 100^2) = 101.98
     assert stylizer(FRAME, style_weights=(1, 0))[0, 0, 0] == 40
     assert stylizer(FRAME, style_weights=[0, 1], strength=0.5)[0, 0, 0] == 100
     assert stylizer(np.stack([FRAME, FRAME]), style_weights=(0, 1))[1, 4, 6, 2] == 200
@@ -133,10 +131,6 @@ def test_styles_by_name(write_network: Any) -> None:
     assert stylizer(FRAME, style_weights={"mu": 5})[0, 0, 0] == 40
     with pytest.raises(SettingError, match=r"'m' fits several styles; known: monet, munch"):
         stylizer(FRAME, style_weights={"m": 5})
-
-
-def test_by_default_all_styles_alike_at_full_strength(write_network: Any) -> None:
-    assert Stylizer(write_network(MIX), provider="cpu")(FRAME)[0, 0, 0] == 101  # sqrt(20^2 + 100^2) = 101.98
 
 
 def test_weights_that_do_not_fit(write_network: Any, invert: Path) -> None:

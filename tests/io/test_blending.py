@@ -19,9 +19,16 @@ def flat(*rgb: int) -> Frame:
     return np.full((2, 3, 3), rgb, np.uint8)
 
 
-def test_blend_by_hand() -> None:
+def test_blend_is_a_straight_line_also_of_batches_and_mirrored_pictures() -> None:
     # A quarter of the way from 100 to 200, from 50 to 10, from 0 to 255.
     np.testing.assert_array_equal(blend(flat(200, 10, 255), flat(100, 50, 0), 0.25), flat(125, 40, 64))
+    painted, photo = noise(0), noise(1)
+    exact = photo + 0.6 * (painted.astype(float) - photo)
+    assert np.abs(blend(painted, photo, 0.6) - exact).max() <= 1
+    painted, photo = noise(0, (2, 3, 4, 3)), noise(1, (2, 3, 4, 3))
+    np.testing.assert_array_equal(blend(painted, photo, 0.5)[1], blend(painted[1], photo[1], 0.5))
+    mirrored = blend(painted[:, :, ::-1], photo[:, :, ::-1], 0.5)
+    np.testing.assert_array_equal(mirrored, blend(painted, photo, 0.5)[:, :, ::-1])
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0.0, 1), (1.0, 0)])
@@ -30,40 +37,21 @@ def test_the_ends_of_blending_are_exact(strength: float, expected: int) -> None:
     np.testing.assert_array_equal(blend(*pictures, strength), pictures[expected])
 
 
-def test_blend_is_a_straight_line() -> None:
-    painted, photo = noise(0), noise(1)
-    exact = photo + 0.6 * (painted.astype(float) - photo)
-    assert np.abs(blend(painted, photo, 0.6) - exact).max() <= 1
-
-
-def test_blend_of_a_batch_and_of_mirrored_pictures() -> None:
-    painted, photo = noise(0, (2, 3, 4, 3)), noise(1, (2, 3, 4, 3))
-    np.testing.assert_array_equal(blend(painted, photo, 0.5)[1], blend(painted[1], photo[1], 0.5))
-    mirrored = blend(painted[:, :, ::-1], photo[:, :, ::-1], 0.5)
-    np.testing.assert_array_equal(mirrored, blend(painted, photo, 0.5)[:, :, ::-1])
-
-
-def test_an_enlarged_change_leaves_detail() -> None:
+def test_an_enlarged_change_leaves_detail_and_one_of_the_same_size_is_the_painting() -> None:
     photo = noise(0) // 2
     given, painted = np.full((300, 2, 3), 100, np.uint8), np.full((300, 2, 3), (110, 80, 255), np.uint8)
     expected = np.clip(photo.astype(int) + np.array([10, -20, 155]), 0, 255)
     np.testing.assert_array_equal(add_change(photo, given, painted), expected)
-
-
-def test_a_change_of_the_same_size_is_the_painting() -> None:
     np.testing.assert_array_equal(add_change(noise(0), noise(0), noise(1)), noise(1))
 
 
-def test_brightness_kept_by_hand() -> None:
+def test_brightness_is_kept_where_it_is() -> None:
     # Y of the painting 50, of the photo 90 over all areas: the strokes, 20 up and down, stand on 90 then.
     strokes = np.full((*TALL, 3), 50, np.uint8)
     strokes[::2], strokes[1::2] = 30, 70
     kept = keep_brightness(strokes, np.full((*TALL, 3), 90, np.uint8))
     assert np.abs(kept[::2].astype(int) - 70).max() <= 1
     assert np.abs(kept[1::2].astype(int) - 110).max() <= 1
-
-
-def test_brightness_is_kept_where_it_is() -> None:
     photo = np.zeros((64, 96, 3), np.uint8)
     photo[:, :48] = 200
     kept = keep_brightness(np.full((64, 96, 3), 100, np.uint8), photo)[..., 0].astype(int)
@@ -71,23 +59,17 @@ def test_brightness_is_kept_where_it_is() -> None:
     assert kept[:, -16:].max() < 20
 
 
-def test_keep_colors_by_hand() -> None:
+def test_keep_colors_exchanges_y_and_leaves_cb_and_cr() -> None:
     # Y of the photo: 0.299 * 100 + 0.587 * 150 + 0.114 * 200 = 140.75, so 141; of the painting 50: all fall by 91.
     np.testing.assert_array_equal(keep_colors(flat(50, 50, 50), flat(100, 150, 200)), flat(9, 59, 109))
     # Up by 200 - 141 = 59; blue ends at 255.
     np.testing.assert_array_equal(keep_colors(flat(200, 200, 200), flat(100, 150, 200)), flat(159, 209, 255))
-
-
-def test_keep_colors_exchanges_y_and_leaves_cb_and_cr() -> None:
     # Dull colours, so that nothing leaves 0..255.
     painted, photo = noise(0) // 4 + 96, noise(1) // 4 + 96
     y, cb, cr = np.moveaxis(np.array(Image.fromarray(keep_colors(painted, photo)).convert("YCbCr"), int), -1, 0)
     wanted_y = np.array(Image.fromarray(painted).convert("L"), int)
     _, wanted_cb, wanted_cr = np.moveaxis(np.array(Image.fromarray(photo).convert("YCbCr"), int), -1, 0)
     assert max(np.abs(y - wanted_y).max(), np.abs(cb - wanted_cb).max(), np.abs(cr - wanted_cr).max()) <= 1
-
-
-def test_a_grey_painting_of_the_same_brightness_changes_nothing() -> None:
     photo = noise(1)
     np.testing.assert_array_equal(keep_colors(photo, photo), photo)
 
@@ -100,9 +82,6 @@ def test_combine_by_hand() -> None:
     # A fifth of the first, two fifths of the second, the rest black.
     np.testing.assert_array_equal(combined[0, 2], [51, 21, 3])
     np.testing.assert_array_equal(combined[1], photo[1])
-
-
-def test_combine_rounds_to_the_nearest_level() -> None:
     photo, painted, weights = noise(0), noise(1), noise(2, TALL)
     exact = photo + (painted.astype(float) - photo) * (weights[..., None] / 255)
     np.testing.assert_array_equal(combine(photo, [(painted, weights)]), np.rint(exact))
@@ -131,22 +110,13 @@ def test_matched_colors_have_mean_and_covariance_of_the_painting() -> None:
     wanted = painting.reshape(-1, 3).astype(float)
     assert matched.mean(0) == pytest.approx(wanted.mean(0), abs=0.2)
     assert np.cov(matched.T) == pytest.approx(np.cov(wanted.T), abs=2)
-
-
-def test_matching_a_picture_with_itself_changes_nothing() -> None:
     photo = picture(1, 20, 230)
     np.testing.assert_array_equal(match_colors(photo, photo), photo)
-
-
-def test_matching_does_not_swap_colors_that_fit() -> None:
     # Spread along red only and along red only: red must stay red.
     ramp = np.zeros((1, 101, 3), np.uint8)
     ramp[..., 0] = np.arange(101)
     matched = match_colors(ramp, ramp * np.uint8(2))
     np.testing.assert_array_equal(matched[..., 0], ramp[..., 0] * 2)
-
-
-def test_a_grey_photo_takes_the_mean_and_one_direction() -> None:
     grey = np.repeat(picture(1, 0, 255)[..., :1], 3, axis=2)
     painting = picture(2, 90, 160)
     matched = match_colors(grey, painting)

@@ -1,9 +1,7 @@
 import hashlib
 import pickle
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,49 +37,12 @@ def state() -> dict[str, Tensor]:
     return {"features.0.weight": weight, "features.0.bias": torch.randn(64, generator=generator)}
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `content` under any name, from the byte that is asked for on; the first answer may end early."""
-
-    content = b""
-    first_ends_at: int | None = None
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.asked: list[str | None] = []
-
-    def publish(self, state: dict[str, Tensor], folder: Path, digest: str | None = None) -> str:
-        """Put weights on the server; returns their address, which ends with their hash or the given one."""
-        torch.save(state, folder / "weights.pth")
-        self.content = (folder / "weights.pth").read_bytes()
-        digest = digest or hashlib.sha256(self.content).hexdigest()[:8]
-        return f"http://127.0.0.1:{self.server_port}/vgg19-{digest}.pth"
-
-
-class Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        asked = self.headers.get("Range")
-        server.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        end = server.first_ends_at if len(server.asked) == 1 else None
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(server.content) - start))
-        self.end_headers()
-        self.wfile.write(server.content[start:end])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def upload(server: Any, state: dict[str, Tensor], folder: Path, digest: str | None = None) -> str:
+    """Put weights on the server; returns their address, which ends with their hash or the given one."""
+    torch.save(state, folder / "weights.pth")
+    server.content = (folder / "weights.pth").read_bytes()
+    digest = digest or hashlib.sha256(server.content).hexdigest()[:8]
+    return f"http://127.0.0.1:{server.server_port}/vgg19-{digest}.pth"
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, url: str, *, blue_first: bool = False) -> None:
@@ -90,9 +51,9 @@ def publish(monkeypatch: pytest.MonkeyPatch, url: str, *, blue_first: bool = Fal
 
 
 def test_download_with_the_right_hash(
-    state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Tensor], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = server.publish(state, tmp_path)
+    url = upload(server, state, tmp_path)
     publish(monkeypatch, url)
     found = find_weights("vgg19")
     assert_close(dict(found.state), state)
@@ -103,11 +64,11 @@ def test_download_with_the_right_hash(
 
 
 def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
-    state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Tensor], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, server.publish(state, tmp_path))
+    publish(monkeypatch, upload(server, state, tmp_path))
     monkeypatch.setattr("fastnst.io.addresses.PAUSES_S", (0.0,))
-    server.first_ends_at = 1000
+    server.drops = [1000]
     said, done = [], []
     file = fetch_weights("vgg19", announce=said.append, progress=lambda *bytes_: done.append(bytes_))
     assert file == tmp_path / "hub" / "checkpoints" / SOURCES["vgg19"].url.rsplit("/", 1)[1]
@@ -119,9 +80,9 @@ def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
 
 
 def test_download_with_a_wrong_hash(
-    state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Tensor], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, server.publish(state, tmp_path, digest="0123abcd"))
+    publish(monkeypatch, upload(server, state, tmp_path, digest="0123abcd"))
     with pytest.raises(WeightsError, match=r"its SHA-256 begins with .*, expected 0123abcd; removed it"):
         find_weights("vgg19")
     assert not list((tmp_path / "hub").rglob("*.pth*[!k]"))
@@ -140,9 +101,9 @@ def test_no_network_and_no_file_names_both_ways_out(monkeypatch: pytest.MonkeyPa
 
 
 def test_caffe_download_is_turned_from_blue_first(
-    state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Tensor], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, server.publish(state, tmp_path), blue_first=True)
+    publish(monkeypatch, upload(server, state, tmp_path), blue_first=True)
     found = find_weights("vgg19")
     assert_close(found.state["features.0.weight"][:, 0], state["features.0.weight"][:, 2])
     assert_close(found.state["features.0.weight"][:, 1], state["features.0.weight"][:, 1])
@@ -150,9 +111,9 @@ def test_caffe_download_is_turned_from_blue_first(
 
 
 def test_turned_caffe_weights_answer_to_red_as_the_originals_to_bgr(
-    state: dict[str, Tensor], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: dict[str, Tensor], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(monkeypatch, server.publish(state, tmp_path), blue_first=True)
+    publish(monkeypatch, upload(server, state, tmp_path), blue_first=True)
     settings = LossSettings(content_layers=("conv1_1",), style_layers=())
     network, _ = load_loss_network(settings)
     image = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(1))

@@ -144,6 +144,7 @@ def test_the_report_is_written_with_every_picture(comparer: Comparer, tmp_path: 
     assert "waves.png" in written["facts"]["style image"]
 
 
+@pytest.mark.usefixtures("sketched_plots")
 def test_seconds_of_different_processors_are_not_passed_off_as_comparable(
     comparer: Comparer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,19 +46,13 @@ def test_crops_batches_and_steps_by_hand() -> None:
     assert planned(1e6, crop_size=200).crop == 200
 
 
-def test_where_a_batch_is_compared_it_stays_large_and_steps_are_fewer() -> None:
+def test_batches_that_are_compared_or_shared_and_small_crops_are_allowed_for() -> None:
     # 200 steps of 3 pictures of 192^2 at 1e-5 s a pixel are 221 s, of 128^2 98 s.
     found = [planned(left_s, batch_size=3, statistics_over="batch") for left_s in (240, 110, 60, 12)]
     assert [(plan.crop, plan.batch) for plan in found] == [(192, 3), (128, 3), (128, 2), (128, 2)]
-
-
-def test_processes_still_share_the_batch() -> None:
     settings = TrainSettings(style=Path("x.png"), crop_size=128, batch_size=6, statistics_over="image")
     batches = [plan_budget(settings, left_s, 1e-5, reserve_s=0, processes=2).batch for left_s in (1e6, 450, 200, 1)]
     assert batches == [6, 4, 2, 2]
-
-
-def test_small_crops_first_are_allowed_for() -> None:
     # Half of the time on crops of a quarter of the pixels: there 4 times as many steps, 2.5 times as many in all.
     whole, half = planned(1e5), planned(1e5, progressive_resizing=0.5)
     assert half.steps == pytest.approx(2.5 * whole.steps, rel=1e-3)

@@ -11,10 +11,8 @@ import sys
 import threading
 import zipfile
 from collections import namedtuple
-from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -43,61 +41,18 @@ def tiny_zip(extra: dict[str, bytes] | None = None) -> bytes:
     return packed.getvalue()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `content`; each entry of `drops` ends one answer after that many bytes."""
-
-    content = tiny_zip()
-    ranges = True
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.drops: list[int] = []
-        self.asked: list[str | None] = []
-
-    @property
-    def archive(self) -> Archive:
-        url = f"http://127.0.0.1:{self.server_port}/zips/val2017.zip"
-        return Archive(url, len(self.content), hashlib.sha256(self.content).hexdigest(), len(NAMES))
-
-
-class Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        asked = self.headers.get("Range")
-        server.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
-        size = len(server.content)
-        if server.status != 200:
-            self.send_error(server.status)
-            return
-        if start >= size:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{size}")
-            self.end_headers()
-            return
-        self.send_response(206 if asked and server.ranges else 200)
-        self.send_header("Content-Length", str(size - start))
-        self.end_headers()
-        end = start + server.drops.pop(0) if server.drops else size
-        self.wfile.write(server.content[start:end])
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+def archive_of(server: Any) -> Archive:
+    url = f"http://127.0.0.1:{server.server_port}/zips/val2017.zip"
+    return Archive(url, len(server.content), hashlib.sha256(server.content).hexdigest(), len(NAMES))
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(addresses, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(addresses, "CHUNK_BYTES", 1000)
-    with Server() as server:
-        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    server.content = tiny_zip()
+    return server
 
 
 class Log:
@@ -131,8 +86,8 @@ def assert_complete(folder: Path) -> None:
 # The normal way
 
 
-def test_it_says_what_is_downloaded_then_unpacks_it(server: Server, tmp_path: Path, log: Log) -> None:
-    archive = Archive(server.archive.url, 815_585_330, server.archive.sha256, 5000)
+def test_it_says_what_is_downloaded_then_unpacks_it(server: Any, tmp_path: Path, log: Log) -> None:
+    archive = Archive(archive_of(server).url, 815_585_330, archive_of(server).sha256, 5000)
     folder = log.fetch(tmp_path / "data" / "coco", archive)
     assert folder == tmp_path / "data" / "coco" / "val2017"
     assert_complete(folder)
@@ -146,9 +101,9 @@ def test_it_says_what_is_downloaded_then_unpacks_it(server: Server, tmp_path: Pa
     assert log.progress[-1] == (15000, 15000)  # unpacked
 
 
-def test_an_empty_folder_is_not_taken_for_the_pictures(server: Server, tmp_path: Path, log: Log) -> None:
+def test_an_empty_folder_is_not_taken_for_the_pictures(server: Any, tmp_path: Path, log: Log) -> None:
     (tmp_path / "val2017").mkdir()
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
 
 
 def test_an_archive_put_there_by_hand_is_used(tmp_path: Path, log: Log) -> None:
@@ -158,17 +113,14 @@ def test_an_archive_put_there_by_hand_is_used(tmp_path: Path, log: Log) -> None:
     assert_complete(log.fetch(tmp_path, archive))
 
 
-def test_an_unknown_split_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="did you mean 'val2017'"):
-        coco_folder("val2016", tmp_path, announce=print, progress=lambda done, total: None)
-
-
-def test_the_announced_archives_are_cocos_over_https_and_held_to_a_sha256_sum() -> None:
+def test_splits_are_cocos_over_https_and_held_to_a_sha256_sum(tmp_path: Path) -> None:
     assert sorted(ARCHIVES) == ["train2017", "val2017"]
     for split, archive in ARCHIVES.items():
         assert archive.url.startswith("https://")
         assert archive.url.endswith(f"/{split}.zip")
         assert len(bytes.fromhex(archive.sha256)) == 32
+    with pytest.raises(SettingError, match="did you mean 'val2017'"):
+        coco_folder("val2016", tmp_path, announce=print, progress=lambda done, total: None)
 
 
 def test_the_default_place_is_data_coco_where_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,67 +133,67 @@ def test_the_default_place_is_data_coco_where_that_is_there(tmp_path: Path, monk
 # Connections
 
 
-def test_a_dropped_connection_goes_on_where_it_stopped(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_dropped_connection_goes_on_where_it_stopped(server: Any, tmp_path: Path, log: Log) -> None:
     server.drops = [3000, 4000]
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
     assert server.asked == [None, "bytes=3000-", "bytes=7000-"]
     assert sum("interrupted" in line for line in log.lines) == 2
 
 
-def test_a_download_that_gets_further_each_time_is_not_given_up(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_download_that_gets_further_each_time_is_not_given_up(server: Any, tmp_path: Path, log: Log) -> None:
     server.drops = [1000] * 8  # more than the two pauses allowed to one that stands still
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
 
 
 def test_a_connection_that_stays_dead_is_an_error_and_the_next_run_goes_on(
-    server: Server, tmp_path: Path, log: Log
+    server: Any, tmp_path: Path, log: Log
 ) -> None:
     server.drops = [3000, 0, 0]
     with pytest.raises(DownloadError, match=r"ended at byte 3,000 .*go on at byte 3,000") as caught:
-        log.fetch(tmp_path, server.archive)
+        log.fetch(tmp_path, archive_of(server))
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 3
     assert not (tmp_path / "val2017").exists()
     again = Log()
-    assert_complete(again.fetch(tmp_path, server.archive))
+    assert_complete(again.fetch(tmp_path, archive_of(server)))
     assert server.asked[3:] == ["bytes=3000-"]
     assert "are there" in again.lines[0]
 
 
-def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_server_without_ranges_starts_again(server: Any, tmp_path: Path, log: Log) -> None:
     server.ranges = False
     server.drops = [3000]
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
     assert server.asked == [None, "bytes=3000-"]
 
 
-def test_a_server_without_ranges_that_always_drops_is_given_up(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_server_without_ranges_that_always_drops_is_given_up(server: Any, tmp_path: Path, log: Log) -> None:
     server.ranges = False
     server.drops = [3000, 2000] * 25
     with pytest.raises(DownloadError, match="go on"):
-        log.fetch(tmp_path, server.archive)
+        log.fetch(tmp_path, archive_of(server))
     assert len(server.asked) < 6
 
 
-def test_a_whole_part_file_is_only_moved(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_whole_part_file_is_only_moved(server: Any, tmp_path: Path, log: Log) -> None:
     (tmp_path / "val2017.zip.part").write_bytes(server.content)
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
     assert server.asked == [f"bytes={len(server.content)}-"]
 
 
-def test_a_part_file_longer_than_the_archive_is_thrown_away(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_part_file_longer_than_the_archive_is_thrown_away(server: Any, tmp_path: Path, log: Log) -> None:
     (tmp_path / "val2017.zip.part").write_bytes(server.content + b"more")
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
     assert server.asked[1:] == [None]
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(404, 1), (503, 3)])
 def test_a_refusal_is_final_an_overloaded_server_is_asked_again(
-    server: Server, tmp_path: Path, log: Log, status: int, attempts: int
+    server: Any, tmp_path: Path, log: Log, status: int, attempts: int
 ) -> None:
     server.status = status
     with pytest.raises(DownloadError, match=rf"val2017\.zip: the server answered {status}"):
-        log.fetch(tmp_path, server.archive)
+        log.fetch(tmp_path, archive_of(server))
     assert len(server.asked) == attempts
 
 
@@ -265,9 +217,9 @@ def test_without_a_network_nobody_waits_long(tmp_path: Path, log: Log, monkeypat
 
 
 def test_training_names_the_way_without_coco_first(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", archive_of(server))  # type: ignore[arg-type]
     monkeypatch.setattr(photographs, "default_root", lambda: tmp_path)
     server.status = 404
     words = (
@@ -280,25 +232,25 @@ def test_training_names_the_way_without_coco_first(
 # Damage
 
 
-def test_a_wrong_checksum_removes_the_file(server: Server, tmp_path: Path, log: Log) -> None:
-    wrong = Archive(server.archive.url, len(server.content), "0" * 32, 3)
+def test_a_wrong_checksum_removes_the_file(server: Any, tmp_path: Path, log: Log) -> None:
+    wrong = Archive(archive_of(server).url, len(server.content), "0" * 32, 3)
     with pytest.raises(DownloadError, match=f"expected {'0' * 32}; removed"):
         log.fetch(tmp_path, wrong)
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_a_file_that_is_no_archive_is_an_error(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_file_that_is_no_archive_is_an_error(server: Any, tmp_path: Path, log: Log) -> None:
     server.content = b"a page of a hotel's network"
     with pytest.raises(DownloadError, match=r"val2017\.zip: no archive of pictures"):
-        log.fetch(tmp_path, server.archive)
+        log.fetch(tmp_path, archive_of(server))
     assert not (tmp_path / "val2017").exists()
 
 
-def test_only_pictures_are_unpacked_and_none_outside(server: Server, tmp_path: Path, log: Log) -> None:
+def test_only_pictures_are_unpacked_and_none_outside(server: Any, tmp_path: Path, log: Log) -> None:
     root = tmp_path / "a" / "b"
     names = ["../../evil.jpg", "..\\..\\sly.jpg", "/rooted.jpg", "C:drive.jpg", "run.sh", "val2017/.hidden.jpg"]
     server.content = tiny_zip(dict.fromkeys(names, b"x"))
-    log.fetch(root, server.archive)
+    log.fetch(root, archive_of(server))
     unpacked = {path.name for path in (root / "val2017").iterdir()}
     assert unpacked == {*NAMES, "evil.jpg", "sly.jpg", "rooted.jpg", "drive.jpg"}
     files = [path for path in tmp_path.rglob("*.jpg") if path.is_file()]
@@ -320,8 +272,8 @@ coco_folder("val2017", Path(sys.argv[1]), announce=print, progress=print, archiv
 """
 
 
-def test_a_killed_unpacking_is_not_taken_for_complete(server: Server, tmp_path: Path, log: Log) -> None:
-    archive = server.archive
+def test_a_killed_unpacking_is_not_taken_for_complete(server: Any, tmp_path: Path, log: Log) -> None:
+    archive = archive_of(server)
     command = [sys.executable, "-c", KILLED, tmp_path, archive.url, archive.sha256]
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 9
     assert not (tmp_path / "val2017").exists()
@@ -337,35 +289,35 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.mark.parametrize(("free", "enough"), [(2.1, True), (1.9, False)])
 def test_archive_and_pictures_must_find_room(
-    server: Server, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch, free: float, enough: bool
+    server: Any, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch, free: float, enough: bool
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, int(free * len(server.content))))
     if enough:
-        assert_complete(log.fetch(tmp_path, server.archive))
+        assert_complete(log.fetch(tmp_path, archive_of(server)))
     else:
         with pytest.raises(DownloadError, match=r"free, .*needed.*--content"):
-            log.fetch(tmp_path, server.archive)
+            log.fetch(tmp_path, archive_of(server))
         assert not (tmp_path / "val2017.zip.part").exists()
 
 
 def test_what_is_downloaded_already_needs_no_more_room(
-    server: Server, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "val2017.zip.part").write_bytes(server.content[:10_000])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 2 * len(server.content) - 10_000))
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_full_while_downloading_is_an_error_at_once(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_disk_full_while_downloading_is_an_error_at_once(server: Any, tmp_path: Path, log: Log) -> None:
     (tmp_path / "val2017.zip.part").symlink_to("/dev/full")
     with pytest.raises(DownloadError, match=r"val2017\.zip\.part: cannot be written \(No space left"):
-        log.fetch(tmp_path, server.archive)
+        log.fetch(tmp_path, archive_of(server))
     assert len(server.asked) == 1
 
 
 def test_a_disk_full_while_unpacking_keeps_the_archive(
-    server: Server, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(source: object, to: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -373,17 +325,17 @@ def test_a_disk_full_while_unpacking_keeps_the_archive(
     with monkeypatch.context() as patch:
         patch.setattr(photographs.shutil, "copyfileobj", full)
         with pytest.raises(DownloadError, match=r"cannot be written \(No space left.*run the command again") as caught:
-            log.fetch(tmp_path, server.archive)
+            log.fetch(tmp_path, archive_of(server))
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} - {".val2017.lock"} == {"val2017.zip"}
-    assert_complete(log.fetch(tmp_path, server.archive))
+    assert_complete(log.fetch(tmp_path, archive_of(server)))
     assert len(server.asked) == 1
 
 
-def test_a_place_that_cannot_be_written_is_an_error(server: Server, tmp_path: Path, log: Log) -> None:
+def test_a_place_that_cannot_be_written_is_an_error(server: Any, tmp_path: Path, log: Log) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DownloadError, match=r"file.*cannot be written"):
-        log.fetch(tmp_path / "file" / "coco", server.archive)
+        log.fetch(tmp_path / "file" / "coco", archive_of(server))
 
 
 def test_a_second_process_waits_and_uses_the_first_ones(tmp_path: Path, log: Log) -> None:
@@ -425,13 +377,13 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 
 @pytest.fixture
-def served(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setitem(photographs.ARCHIVES, "val2017", server.archive)  # type: ignore[arg-type]
+def served(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(photographs.ARCHIVES, "val2017", archive_of(server))  # type: ignore[arg-type]
     return server
 
 
 def test_the_command_fetches_and_prints_the_folder(
-    served: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    served: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.drops = [3000]
     status, out, said = command(capsys, "--split", "val2017", "--folder", str(tmp_path / "here"))
@@ -443,7 +395,7 @@ def test_the_command_fetches_and_prints_the_folder(
 
 
 def test_the_command_puts_it_where_training_looks(
-    served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data" / "coco").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

@@ -91,11 +91,6 @@ def test_resuming_with_another_setting_or_style_is_refused(
         engine.run_training(other, photos, tmp_path, resume=True)
 
 
-def test_resuming_nothing_is_refused(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such file"):
-        engine.run_training(settings, photos, tmp_path, resume=True)
-
-
 def test_tensorboard_has_scalars_and_pictures(settings: TrainSettings, photos: Path, tmp_path: Path) -> None:
     engine.run_training(settings, photos, tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -211,9 +206,11 @@ def test_starts_from_a_style_in_the_package_by_its_name(settings: TrainSettings)
         new_state(dataclasses.replace(settings, init_from=Path("nothing")), torch.device("cpu"))
 
 
-def test_of_two_trainings_in_one_folder_the_second_is_refused(
+def test_a_second_training_in_a_folder_and_one_of_nothing_are_refused(
     settings: TrainSettings, photos: Path, tmp_path: Path
 ) -> None:
     with alone_in(tmp_path), pytest.raises(OutputError, match="another fastnst is writing there"):
         train(settings, tmp_path, content=photos)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(CheckpointError, match="no such file"):
+        engine.run_training(settings, photos, tmp_path, resume=True)

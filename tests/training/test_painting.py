@@ -97,11 +97,14 @@ def test_pictures_without_strokes(cache: Path, tmp_path: Path, frame: Frame, wor
     assert not list(cache.rglob("*.onnx"))
 
 
-def test_no_painting_and_no_time(tmp_path: Path, painting: Path) -> None:
+def test_paintings_that_are_not_there_or_not_known_and_no_time(tmp_path: Path, painting: Path) -> None:
     with pytest.raises(StyleError, match="no such file"):
         network_of(tmp_path / "none.jpg")
     with pytest.raises(SettingError, match="--fit is -1"):
         network_of(painting, -1)
+    with pytest.raises(StyleError, match="--style-image"):
+        find_references(Path("mine.onnx"), {"mine": 1.0})
+    assert beside(Path("mine.onnx")) == Path("mine.painting.safetensors")
 
 
 def test_references_come_back_from_a_file(tmp_path: Path) -> None:
@@ -123,12 +126,6 @@ def test_refining_comes_nearer_to_photo_and_painting(painting: Path) -> None:
     far = [float(np.abs(one.astype(int) - given).mean()) for one in (painted, refined)]
     assert refined.shape == given.shape
     assert far[1] < far[0]
-
-
-def test_refining_by_an_unknown_painting() -> None:
-    with pytest.raises(StyleError, match="--style-image"):
-        find_references(Path("mine.onnx"), {"mine": 1.0})
-    assert beside(Path("mine.onnx")) == Path("mine.painting.safetensors")
 
 
 def test_shipped_styles_are_known() -> None:

@@ -25,7 +25,7 @@ from fastnst.training.engine import TrainCallbacks
 from fastnst.training.objective import ImitationObjective, TrainingObjective
 from fastnst.training.results import model_info
 from fastnst.training.run import GRADIENT_CLIPPING
-from fastnst.training.settings import TrainSettings
+from fastnst.training.settings import _SIZES, TrainSettings
 from fastnst.training.train import Trained, teacher_of, train, wants_teacher
 
 CPU = torch.device("cpu")
@@ -178,12 +178,15 @@ def test_a_gradient_far_longer_than_the_last_ones_is_cut(
 # Trained first
 
 
-WIDTH = "fastnst.training.train.TEACHER_WIDTH"
+def teachers_are_small(patch: pytest.MonkeyPatch) -> None:
+    """As large as what other tests export, too."""
+    patch.setattr("fastnst.training.train.TEACHER_WIDTH", 2)
+    patch.setitem(_SIZES, "johnson", ("johnson", 16, 1))
 
 
 @pytest.fixture
 def live(tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
-    monkeypatch.setattr(WIDTH, 2)
+    teachers_are_small(monkeypatch)
     return replace(tiny, network="live", width=16, name="student", steps=4)
 
 
@@ -204,7 +207,7 @@ def whole(tiny: TrainSettings, photos: Path, tmp_path_factory: pytest.TempPathFa
     # Early exports come after a second: less than the teacher takes, more than the student.
     settings = replace(tiny, network="live", width=16, name="student", steps=4, early_export_s=1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WIDTH, 2)
+        teachers_are_small(patch)
         trained = train(settings, folder, content=photos, callbacks=calls)
     return Distilled(folder, trained, notes, steps)
 
@@ -319,16 +322,13 @@ def test_what_is_wrong_with_the_student_is_known_before(live: TrainSettings, pho
     assert not (tmp_path / "out").exists()
 
 
-def test_the_teachers_size_and_start(tiny: TrainSettings) -> None:
-    of = teacher_of(TrainSettings(style=tiny.style, network="live"))
+def test_the_teachers_start_and_budget(tiny: TrainSettings) -> None:
+    student = TrainSettings(style=tiny.style, network="live", name="student")
+    of = teacher_of(replace(student, budget="3m"))
     assert new_state(of, CPU).network.width == 16
     assert of.init_model == bundled_models() / "gallery.safetensors"
-
-
-def test_half_of_a_budget_is_the_teachers(live: TrainSettings) -> None:
-    of = teacher_of(replace(live, budget="3m"))
     assert (of.budget, of.network, of.teacher, of.name) == ("90s", "johnson", "none", "student")
-    assert teacher_of(live).budget == ""
+    assert teacher_of(student).budget == ""
 
 
 def test_names_may_be_given_as_words_in_python(tiny: TrainSettings) -> None:

@@ -324,10 +324,16 @@ def test_animated_pictures_are_films(paint: Fixture, read: Fixture, tmp_path: Pa
     assert len(read(tmp_path / "again.mp4").stamps) == 2
 
 
-def test_a_still_webp_is_no_film(tmp_path: Path) -> None:
+def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "still.webp")
     with pytest.raises(InputError, match="is no film; for single pictures"):
         plan_film(tmp_path / "still.webp", tmp_path / "out.mp4")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "5" * 64 + "\nsize 1234567\n"
+    (tmp_path / "film.mp4").write_text(pointer)
+    with pytest.raises(InputError, match=r"is a Git LFS pointer.*git lfs pull"):
+        plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4")
+    with pytest.raises(InputError, match=re.escape("rtsp://127.0.0.1:1/x: is the address of a stream")):
+        plan_films(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
 
 
 def test_a_film_without_its_index(make_clip: Fixture, tmp_path: Path) -> None:
@@ -338,18 +344,6 @@ def test_a_film_without_its_index(make_clip: Fixture, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cut\.mp4: has no index \(moov\)") as caught:
         plan_film(tmp_path / "cut.mp4", tmp_path / "out.mp4")
     assert "\n" not in str(caught.value)
-
-
-def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "5" * 64 + "\nsize 1234567\n"
-    (tmp_path / "film.mp4").write_text(pointer)
-    with pytest.raises(InputError, match=r"is a Git LFS pointer.*git lfs pull"):
-        plan_film(tmp_path / "film.mp4", tmp_path / "out.mp4")
-
-
-def test_an_address_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=re.escape("rtsp://127.0.0.1:1/x: is the address of a stream")):
-        plan_films(["rtsp://127.0.0.1:1/x"], tmp_path / "out.mp4")
 
 
 @pytest.mark.parametrize("suffix", [".3g2", ".mod", ".tod", ".dv", ".divx", ".m2v", ".f4v", ".qt", ".MTS", ".mjpeg"])

@@ -43,14 +43,11 @@ def test_a_site_has_the_page_the_styles_and_their_thumbnails(page: Path) -> None
     assert layout == "web"
 
 
-def test_every_file_that_the_page_loads_is_there(page: Path) -> None:
+def test_every_file_that_the_page_loads_is_there_in_the_version_that_is_fetched(page: Path) -> None:
     kept = (bundled_page() / "sw.js").read_text()
     for path in bundled_page().glob("*.js"):
         assert path.name == "sw.js" or f'"{path.name}"' in kept, f"sw.js does not keep {path.name}"
         assert (page / path.name).read_bytes() == path.read_bytes()
-
-
-def test_the_page_looks_for_the_version_that_is_fetched() -> None:
     assert f'RUNTIME = "./{site.RUNTIME.as_posix()}/"' in (bundled_page() / "worker.js").read_text()
 
 

@@ -97,10 +97,7 @@ def status(painted: StylizedShot, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return shown[0].lines[0].split("   ")
 
 
-def test_a_plain_style(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_styles_with_shares_and_strength(monkeypatch: pytest.MonkeyPatch) -> None:
     assert status(PAINTED, monkeypatch) == ["trio", "0 fps", "0 ms", "32 x 24"]
-
-
-def test_shares_of_styles_and_strength(monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = replace(PAINTED, mixed=(("munch", 0.75), ("monet", 0.0), ("klee", 0.25)), controls=Controls(strength=1.3))
     assert status(mixed, monkeypatch)[4:] == ["munch 75%", "klee 25%", "strength 1.3"]

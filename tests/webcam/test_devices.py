@@ -95,13 +95,15 @@ def test_a_camera_is_asked_for_compressed_pictures_first_and_a_short_queue() -> 
     ]
 
 
-def test_a_network_camera_is_taken_as_it_is() -> None:
+def test_network_cameras_are_taken_as_they_are_and_dead_ones_named() -> None:
     device = Device(BLUE_LEFT)
     devices = Devices(device)
     camera = open_camera(CameraSettings(camera="rtsp://door/1"), capture=devices)
     assert devices.asked == [("rtsp://door/1", cv2.CAP_ANY)]
     assert device.asked == []
     assert camera.name == "rtsp://door/1"
+    with pytest.raises(InputError, match=r"rtsp://127\.0\.0\.1:1/x: no camera answers at this address; check"):
+        open_camera(CameraSettings(camera="rtsp://127.0.0.1:1/x"), capture=Devices(Device(opens=False)))
 
 
 def test_mirror_exchanges_left_and_right() -> None:
@@ -134,11 +136,6 @@ def test_a_camera_in_use_says_so() -> None:
     devices = Devices(Device(), Device())
     with pytest.raises(InputError, match="opens but gives no pictures; is another program using it"):
         open_camera(CameraSettings(), capture=devices)
-
-
-def test_a_dead_address_is_not_taken_for_a_camera_that_is_unplugged() -> None:
-    with pytest.raises(InputError, match=r"rtsp://127\.0\.0\.1:1/x: no camera answers at this address; check"):
-        open_camera(CameraSettings(camera="rtsp://127.0.0.1:1/x"), capture=Devices(Device(opens=False)))
 
 
 def test_the_environment_is_prepared_but_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +190,12 @@ def linux(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_a_display_that_does_not_answer(linux: pytest.MonkeyPatch) -> None:
+def test_displays_that_do_not_answer_and_other_systems(linux: pytest.MonkeyPatch) -> None:
     linux.setenv("DISPLAY", ":98765")
     assert why_no_window() == "the screen DISPLAY=:98765 does not answer"
+    linux.delenv("DISPLAY", raising=False)
+    linux.setattr(devices.sys, "platform", "win32")
+    assert why_no_window() == ""
 
 
 def test_opencv_without_windows(linux: pytest.MonkeyPatch) -> None:
@@ -207,12 +207,6 @@ def test_opencv_without_windows(linux: pytest.MonkeyPatch) -> None:
 
     linux.setattr(cv2, "currentUIFramework", raises)
     assert "opencv-python-headless" in why_no_window()
-
-
-def test_other_systems_have_a_screen(linux: pytest.MonkeyPatch) -> None:
-    linux.delenv("DISPLAY", raising=False)
-    linux.setattr(devices.sys, "platform", "win32")
-    assert why_no_window() == ""
 
 
 def test_without_xlib_the_socket_is_asked(linux: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -323,21 +323,15 @@ def test_sizes_by_hand() -> None:
     assert all(side % 16 == 0 for size in sizes_below(CAMERA)[:-1] for side in size)
 
 
-def test_a_quick_network_paints_at_the_cameras_size_within_a_second() -> None:
+def test_networks_are_given_what_they_can_paint_in_time() -> None:
     sizes = keeper()
     changes = run(sizes, 1, ms_per_megapixel=15)
     assert sizes.size == CAMERA
     assert len(changes) == 1
-
-
-def test_a_slow_network_is_given_what_it_can_paint_in_time() -> None:
     sizes = keeper()
     run(sizes, 10, ms_per_megapixel=300)
     painted_ms = 300 * sizes.size[0] * sizes.size[1] / 1e6
     assert 0.6 * 30 < painted_ms <= 30
-
-
-def test_a_steady_load_changes_nothing_any_more() -> None:
     sizes = keeper()
     run(sizes, 5, ms_per_megapixel=300)
     assert run(sizes, 100, ms_per_megapixel=300, begin_s=5) == []
@@ -367,7 +361,12 @@ def test_just_over_the_budget_falls_by_a_step_and_just_under_stays() -> None:
     assert sizes.size < (480, 640)
 
 
-def test_three_far_too_slow_pictures_are_enough_but_the_first_of_a_size_does_not_count() -> None:
+def test_single_slow_pictures_change_nothing_but_three_in_a_row_do() -> None:
+    sizes = keeper((480, 640))
+    sizes.size = (480, 640)
+    for number in range(60):
+        sizes.note(200.0 if number % 5 == 0 else 25.0, number / 30)
+    assert sizes.size == (480, 640)
     sizes = keeper((480, 640))
     sizes.size = (480, 640)
     for number in range(3):
@@ -377,20 +376,23 @@ def test_three_far_too_slow_pictures_are_enough_but_the_first_of_a_size_does_not
     assert sizes.size < (480, 640)
 
 
-def test_single_slow_pictures_change_nothing() -> None:
-    sizes = keeper((480, 640))
-    sizes.size = (480, 640)
-    for number in range(60):
-        sizes.note(200.0 if number % 5 == 0 else 25.0, number / 30)
-    assert sizes.size == (480, 640)
-
-
-def test_never_below_the_smallest_nor_above_the_camera() -> None:
+def test_sizes_end_at_the_smallest_at_the_camera_and_where_they_are_fixed() -> None:
     slow, quick = keeper(), keeper()
     run(slow, 20, ms_per_megapixel=100_000)
     assert slow.size == (96, 160)
     run(quick, 20, ms_per_megapixel=0.001)
     assert quick.size == CAMERA
+    sizes = keeper(long_side=320)
+    assert sizes.size == (180, 320)
+    run(sizes, 5, ms_per_megapixel=100_000)
+    assert sizes.size == (180, 320)
+    assert keeper((100, 120), long_side=320).size == (100, 120)
+    sizes = keeper()
+    run(sizes, 5, ms_per_megapixel=100)
+    sizes.fit((480, 640))
+    assert max(sizes.size) <= 640
+    assert sizes.size in sizes_below((480, 640))
+    sizes.fit((480, 640))
 
 
 def test_growing_that_had_to_be_taken_back_is_tried_less_and_less_often() -> None:
@@ -406,23 +408,6 @@ def test_growing_that_had_to_be_taken_back_is_tried_less_and_less_often() -> Non
     pauses = [later - earlier for earlier, later in itertools.pairwise(grown)]
     assert len(grown) < 10
     assert pauses[-1] > 2 * pauses[1]
-
-
-def test_a_fixed_size_stays() -> None:
-    sizes = keeper(long_side=320)
-    assert sizes.size == (180, 320)
-    run(sizes, 5, ms_per_megapixel=100_000)
-    assert sizes.size == (180, 320)
-    assert keeper((100, 120), long_side=320).size == (100, 120)
-
-
-def test_another_camera_has_other_sizes() -> None:
-    sizes = keeper()
-    run(sizes, 5, ms_per_megapixel=100)
-    sizes.fit((480, 640))
-    assert max(sizes.size) <= 640
-    assert sizes.size in sizes_below((480, 640))
-    sizes.fit((480, 640))
 
 
 @pytest.mark.parametrize("restart", [True, False])

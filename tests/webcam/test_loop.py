@@ -305,14 +305,11 @@ def test_a_film_that_cannot_be_read_on_ends_it_with_its_error(run: Run) -> None:
         run(FakeCamera(5, then=InputError("film.mp4: changes from 4x4 to 8x8")))
 
 
-def test_a_recording_that_fails_ends_a_run_without_a_screen(run: Run, tmp_path: Path) -> None:
+def test_a_recording_that_fails_ends_a_run_without_a_screen_alone(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(FakeCamera(), FakeScreen(visible=False), record=tmp_path / "file" / "film.mp4")
     assert len(result.failures) == 1
     assert "cannot be written" in result.failures[0]
-
-
-def test_with_a_screen_it_goes_on(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(FakeCamera(), record=tmp_path / "file" / "film.mp4", frames=10)
     assert len(result.failures) == 1

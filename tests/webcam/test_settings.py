@@ -107,15 +107,12 @@ def test_mixing() -> None:
     assert change_controls(even, "n", 2, mixes=3).shares(names, own) == (0, 1, 0)
 
 
-def test_no_key_has_two_meanings() -> None:
+def test_help_names_keys_that_have_one_meaning_and_styles() -> None:
     keys = [key for binding in BINDINGS for key in binding.keys]
     assert len(keys) == len(set(keys))
     assert {binding.action for binding in BINDINGS} == set(Action)
     assert action_of("escape") is Action.QUIT
     assert action_of("x") is None
-
-
-def test_help_names_keys_and_styles() -> None:
     lines = help_lines(["starry", "wave"])
     assert "s:  snapshot" in lines
     assert "q  Esc:  quit" in lines
