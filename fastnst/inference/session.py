@@ -361,7 +361,8 @@ def look_in_words(
     if effects.preserve_color:
         words.append("own colors")
     if effects.stroke != 1:
-        words.append(f"stroke {effects.stroke}")
+        # As earlier versions wrote it into the jobs of films.
+        words.append(f"stroke {'auto' if effects.stroke == 'reduce' else effects.stroke}")
     if effects.detail == "photo":
         words.append("the photo's detail")
     if effects.input_noise != "auto":
