@@ -4,7 +4,6 @@ where portraits have their faces.
 H height, W width. Frames are uint8 (H, W, 3) RGB, weights uint8 (H, W), 255 for all of a face.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from fastnst.errors import DownloadError, SettingError
 from fastnst.inference.masks import Mask, read_mask, read_regions
 from fastnst.io.addresses import fetch
 from fastnst.io.blending import load_opencv, resample
+from fastnst.io.files import sha256_of
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import StyleChoice, choose_style, read_mix
@@ -82,7 +82,7 @@ def yunet(announce: Callable[[str], None] = _silent) -> Path:
         raise SettingError(
             f"--look portrait finds faces by YuNet, which cannot be fetched ({error}); {remedy}"
         ) from error
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:
+    if sha256_of(path) != _SHA256:
         path.unlink()
         raise SettingError(f"{_URL}: is not the file that was expected; {remedy}")
     return path
