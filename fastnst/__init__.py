@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from fastnst.errors import FastNSTError
     from fastnst.exact.engine import optimize
     from fastnst.exact.presets import preset_settings
-    from fastnst.exact.settings import OptimizeSettings
-    from fastnst.exact.style import Style
+    from fastnst.exact.settings import OptimizeSettings, Style
     from fastnst.inference.effects import Effects
     from fastnst.inference.stylizer import Stylizer
     from fastnst.io.images import Picture, read_frame, read_picture, write_picture
@@ -53,7 +52,7 @@ _HOMES = {
     "FastNSTError": "fastnst.errors",
     "OptimizeSettings": "fastnst.exact.settings",
     "Picture": "fastnst.io.images",
-    "Style": "fastnst.exact.style",
+    "Style": "fastnst.exact.settings",
     "Stylizer": "fastnst.inference.stylizer",
     "TrainCallbacks": "fastnst.training.engine",
     "TrainSettings": "fastnst.training.settings",

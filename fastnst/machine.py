@@ -1,4 +1,5 @@
-"""What this computer has, and what of it this process may use: processors, memory, GPUs; and what pip has installed.
+"""What this computer has, and what of it this process may use: processors, memory, GPUs; what pip has installed; and
+signals.
 
 Of fastnst's extras stylizing needs none.
 """
@@ -8,11 +9,15 @@ import json
 import math
 import os
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -261,3 +266,31 @@ def check_training_installed(what: str) -> None:
         raise MissingPackageError(
             f"{what} needs what is not installed for training: {', '.join(missing)}; {install_line('train')}"
         )
+
+
+@contextmanager
+def flag_on_signals(*numbers: signal.Signals) -> Iterator[threading.Event]:
+    """Give a flag that signals set, so that the work at hand is finished; after the first they act as usual again.
+
+    Outside the main thread, where no signals arrive, it stays unset.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        flag.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield flag
+    finally:
+        restore()

@@ -33,7 +33,7 @@ from fastnst.inference.session import StyleSession
 from fastnst.inference.steadying import Steadier
 from fastnst.io.images import Frame
 from fastnst.machine import describe_machine, peak_memory_mb
-from fastnst.metrics.temporal import evaluate_video, gather_scenes
+from fastnst.research.video_report import evaluate_video, gather_scenes
 from fastnst.video import stylize
 from fastnst.video.job import JobFolder
 from fastnst.video.plan import FilmPlan, VideoSettings, plan_film

@@ -30,8 +30,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fastnst.io.styles import live_style, network_of_style
 from fastnst.machine import describe_machine
-from fastnst.web.runtime import runtime_folder
-from fastnst.web.server import PageHandler, serving
+from fastnst.web.server import PageHandler, runtime_folder, serving
 from fastnst.web.site import RUNTIME, write_site
 
 CHROMIUM = Path("/usr/bin/chromium")

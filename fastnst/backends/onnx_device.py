@@ -75,10 +75,7 @@ def why_not_loaded(accelerator: Accelerator) -> str:
 
 
 def prepare(accelerator: Accelerator) -> None:
-    """Load what the accelerator needs.
-
-    Raises UnavailableError: it cannot run here.
-    """
+    """Load what the accelerator needs. Raises UnavailableError: it cannot run here."""
     if accelerator == "webgpu":
         _prepare_webgpu()
     elif ORT_NAMES[accelerator] not in onnxruntime.get_available_providers():

@@ -145,10 +145,7 @@ def _from_environment(place: int, count: int, origin: str) -> Shard:
 
 
 def read_names(list_file: str) -> list[str]:
-    """Read a list of files, one a line, or - for standard input; empty lines are passed over.
-
-    Raises InputError.
-    """
+    """Read a list of files, one a line, or - for standard input; empty lines are passed over. Raises InputError."""
     try:
         data = sys.stdin.buffer.read() if list_file == "-" else Path(list_file).read_bytes()
     except OSError as error:

@@ -18,8 +18,7 @@ from fastnst.cli import call
 from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weights, optimization_bar, show_steps
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, is_colour
+from fastnst.exact.settings import OptimizeSettings, Style, is_colour
 from fastnst.io.files import read_regular, sole_writer, write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, signed, write_picture
 from fastnst.losses.settings import LOOK

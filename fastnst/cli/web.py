@@ -70,7 +70,7 @@ def web(
     if output is not None and native:
         raise SettingError("--native is for the page on this machine; leave out it or --output")
     # ONNX Runtime takes a moment to import: only now that the options are known to be right.
-    from fastnst.web.runtime import runtime_folder  # noqa: PLC0415
+    from fastnst.web.server import runtime_folder  # noqa: PLC0415
     from fastnst.web.site import RUNTIME, write_site  # noqa: PLC0415
 
     console = Console(stderr=True)

@@ -24,8 +24,7 @@ from fastnst.errors import CheckpointError, OutputError
 from fastnst.exact.optimizers import PixelOptimizer
 from fastnst.exact.pyramid import Level
 from fastnst.exact.result import OptimizationRun, OptimizeProgress, Step, Trace
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, Styles
+from fastnst.exact.settings import OptimizeSettings, Style, Styles
 from fastnst.io.files import atomic_path, check_kinds, parse_table, reading
 from fastnst.io.images import Frame, Picture, write_picture
 from fastnst.io.tensors import to_frame

@@ -5,7 +5,7 @@ is Y of YIQ (ITU-R BT.601), on the colours as they are stored. Equal shifts of r
 leave I and Q, the hues, as they are.
 """
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,39 +25,23 @@ _ROTATIONS = 20
 _SAMPLE = 40_000
 
 
-class ColourRule(Protocol):
-    """Which colours an image may have, and what of it is judged."""
+class ColourRule:
+    """Which colours an image may have, and what of it is judged: here every colour is allowed, and all of it judged."""
 
     def view(self, image: Tensor) -> Tensor:
         """What the loss sees of an image, (1, 3, H, W)."""
-        ...
+        return image
 
     def constrain(self, image: Tensor) -> Tensor:
         """The nearest image that is allowed, within [0, 1]."""
-        ...
+        return image
 
     def project(self, gradient: Tensor) -> Tensor:
         """The part of a gradient along changes that are allowed."""
-        ...
-
-
-class AnyColour:
-    """Every colour is allowed and judged."""
-
-    def view(self, image: Tensor) -> Tensor:
-        """The image."""
-        return image
-
-    def constrain(self, image: Tensor) -> Tensor:
-        """The image."""
-        return image
-
-    def project(self, gradient: Tensor) -> Tensor:
-        """The gradient."""
         return gradient
 
 
-class OwnHues:
+class OwnHues(ColourRule):
     """Brightness alone is painted and judged: each pixel keeps the photo's I and Q.
 
     Gatys et al. (2016, "Preserving color in neural artistic style transfer", section 3.2) optimise a grey picture and
@@ -81,16 +65,12 @@ class OwnHues:
         return gradient.mean(1, keepdim=True).expand_as(gradient)
 
 
-class OwnBrightness:
+class OwnBrightness(ColourRule):
     """Hues alone are painted: each pixel keeps the photo's brightness."""
 
     def __init__(self, photo: Tensor) -> None:
         """Take the content image, (1, 3, H, W)."""
         self._brightness = brightness(photo)
-
-    def view(self, image: Tensor) -> Tensor:
-        """The image."""
-        return image
 
     def constrain(self, image: Tensor) -> Tensor:
         """The image, made as bright as the photo; where a colour would leave the range, it fades."""
@@ -108,7 +88,7 @@ def colour_rule(choice: ColorChoice, photo: Tensor) -> ColourRule:
     """The rule for an image that is painted from a photo, (1, 3, H, W)."""
     if choice == "luminance":
         return OwnHues(photo)
-    return OwnBrightness(photo) if choice == "chroma" else AnyColour()
+    return OwnBrightness(photo) if choice == "chroma" else ColourRule()
 
 
 def recolour_style(style: Frame, photo: Frame, choice: ColorChoice) -> Frame:

@@ -42,8 +42,7 @@ from fastnst.exact.result import (
     Step,
     Trace,
 )
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Styles
+from fastnst.exact.settings import OptimizeSettings, Styles
 from fastnst.io.blending import add_change
 from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, fit_long_side, resize_frame

@@ -22,8 +22,7 @@ from fastnst.errors import InputError, SettingError
 from fastnst.exact.color_control import ColorChoice, colour_rule, recolour_style
 from fastnst.exact.optimizers import LBFGSDescent
 from fastnst.exact.regions import Guides
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, Styles, check_picture, crop_to, fitted_size, share_out
+from fastnst.exact.settings import OptimizeSettings, Style, Styles, check_picture, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, resize_frame
 from fastnst.io.tensors import to_frame, to_image
 from fastnst.losses.losses import relative_error

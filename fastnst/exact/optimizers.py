@@ -11,7 +11,7 @@ Images are float32 (1, 3, H, W) RGB in [0, 1], H height and W width; both ways k
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class LBFGSDescent:
         self._halvings = 0
 
     def propose(self, image: Tensor, loss: float, gradient: Tensor) -> Tensor:
-        """Return the next image to evaluate."""
+        """Return the next image to evaluate, new memory; the arguments are left as they are."""
         if self._stand is not None:
             origin, before, gradient_before = self._stand
             self._learn(image - origin, gradient - gradient_before)
@@ -67,7 +67,7 @@ class LBFGSDescent:
         self.forget()
 
     def forget(self) -> None:
-        """Drop all curvature: the next step is a first one."""
+        """Drop all curvature, which does not hold for another image or another loss: the next step is a first one."""
         self._pairs.clear()
         self._spectrum.forget()
         self._stand, self._halvings = None, 0
@@ -256,46 +256,6 @@ def _bands(values: Tensor) -> Tensor:
     return (BANDS - 1 + 2 * octaves).round_().clamp_(0, BANDS - 1).long()
 
 
-DescentState = dict[str, Tensor]
-
-
-class PixelOptimizer(Protocol):
-    """A way down: told the loss and its gradient where it stands, it says which image to evaluate next."""
-
-    def propose(self, image: Tensor, loss: float, gradient: Tensor) -> Tensor:
-        """Return the next image to evaluate, new memory; the arguments are left as they are."""
-        ...
-
-    def grow(self, size: tuple[int, int]) -> None:
-        """Go on with images of another size, (height, width): what was learnt is carried over or forgotten."""
-        ...
-
-    def forget(self) -> None:
-        """Go on from another image or down another loss: what was learnt does not hold there."""
-        ...
-
-    def state(self) -> DescentState:
-        """All that changes, for a checkpoint: loaded into a new descent of the same settings, it goes on alike."""
-        ...
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave."""
-        ...
-
-
-def new_descent(settings: OptimizeSettings) -> PixelOptimizer:
-    """The way down that the settings name."""
-    if settings.optimizer == "adam":
-        return AdamDescent(
-            settings.learning_rate or 10 / 255,
-            settings.learning_rate_end,
-            settings.learning_rate_steps or settings.steps,
-            (settings.adam_beta1, settings.adam_beta2),
-            settings.adam_epsilon,
-        )
-    return LBFGSDescent(settings.learning_rate or 1.0, settings.history)
-
-
 class AdamDescent:
     """Adam (Kingma and Ba 2015, algorithm 1), the pixels clamped to [0, 1] after each update."""
 
@@ -341,7 +301,7 @@ class AdamDescent:
         self._updates = 0
         self._mean = self._square = torch.empty(0)
 
-    def state(self) -> DescentState:
+    def state(self) -> dict[str, Tensor]:
         """The two moments and the number of updates."""
         counts = torch.tensor([self._done, self._updates])
         return {"counts": counts, "mean": self._mean, "square": self._square}
@@ -352,3 +312,20 @@ class AdamDescent:
         self._mean, self._square = state["mean"].clone(), state["square"].clone()
         if min(self._done, self._updates) < 0 or (self._updates and self._mean.ndim != 4):
             raise ValueError("the moments do not fit the number of updates")
+
+
+PixelOptimizer: TypeAlias = LBFGSDescent | AdamDescent
+"""A way down: told the loss and its gradient where it stands, it says which image to evaluate next."""
+
+
+def new_descent(settings: OptimizeSettings) -> PixelOptimizer:
+    """The way down that the settings name."""
+    if settings.optimizer == "adam":
+        return AdamDescent(
+            settings.learning_rate or 10 / 255,
+            settings.learning_rate_end,
+            settings.learning_rate_steps or settings.steps,
+            (settings.adam_beta1, settings.adam_beta2),
+            settings.adam_epsilon,
+        )
+    return LBFGSDescent(settings.learning_rate or 1.0, settings.history)

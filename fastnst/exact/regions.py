@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, one_hot
 
 from fastnst.errors import InputError, SettingError
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, check_frame, crop_to
+from fastnst.exact.settings import OptimizeSettings, Style, check_frame, crop_to
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.terms import Positions

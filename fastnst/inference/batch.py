@@ -14,10 +14,9 @@ from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places
 from fastnst.batch.run import Perform, Task
 from fastnst.errors import FastNSTError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.layers import describe_look
 from fastnst.inference.paintings import NONE, Refinement
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.session import TileChoice
+from fastnst.inference.session import TileChoice, describe_look
 from fastnst.io.addresses import delivered, fetched, is_address
 from fastnst.io.folders import READ_SUFFIXES, each_picture
 from fastnst.io.images import (

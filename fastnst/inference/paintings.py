@@ -107,7 +107,7 @@ class Refinement:
         """
         if not self.steps:
             return None
-        check_training_installed("--refine")
+        check_training_installed("--quality or --refine, steps of the exact method,")
         painting = None if self.painting is None else read_frame(self.painting)
         # By its name: nothing on the side of inference imports torch.
         return cast(Refine, import_module("fastnst.exact.engine").PictureRefiner(self.steps, painting))

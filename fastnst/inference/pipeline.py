@@ -20,10 +20,9 @@ import numpy as np
 from fastnst.backends.choosing import Choice
 from fastnst.backends.contract import MAX_STRENGTH, ProviderChoice
 from fastnst.inference.effects import FACE, LOOKS, PLAIN, Effects, Look, face_weights, find_faces, read_effects
-from fastnst.inference.layers import Layer, look_in_words, shares_by_name
 from fastnst.inference.masks import read_mask
 from fastnst.inference.paintings import NONE, Refine, Refinement
-from fastnst.inference.session import StyleSession, TileChoice
+from fastnst.inference.session import Layer, StyleSession, TileChoice, look_in_words, shares_by_name
 from fastnst.inference.steadying import Past, Steadier
 from fastnst.io.blending import add_change, blend, combine, keep_brightness, keep_colors, resample
 from fastnst.io.images import Frame, fit_long_side

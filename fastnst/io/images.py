@@ -206,10 +206,7 @@ def write_picture(path: str | Path, picture: "Picture | Frame", *, overwrite: bo
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a path's suffix stands for.
-
-    Raises OutputError: the suffix is none that fastnst writes.
-    """
+    """Return the format that a path's suffix stands for. Raises OutputError: the suffix is none that fastnst writes."""
     kind = WRITE_FORMATS.get(path.suffix.lower())
     if kind is None:
         found = f"suffix {path.suffix!r}" if path.suffix else "no suffix"

@@ -9,56 +9,18 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TypeAlias
 
 from fastnst.errors import OutputError
 from fastnst.io.addresses import FileStamp, connect, find_objects, first_line, is_address, local_stamp, object_stamp
 from fastnst.io.files import atomic_path, check_folder_for_results
 
 
-class Storage(Protocol):
-    """Files below a root. All raise OutputError where the system refuses to write."""
-
-    root: str
-
-    def stamp(self, name: str, *, fresh: bool = False) -> FileStamp | None:
-        """Size and time of a file, None where there is none; without `fresh` as known since this was opened."""
-
-    def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; none where it is missing."""
-
-    def read(self, name: str, start: int = 0) -> bytes:
-        """The bytes from `start` on; none where the file is missing."""
-
-    def lines(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The lines from byte `start` on, one after another; without the last one where it has no end yet."""
-
-    def append(self, name: str, text: str) -> None:
-        """Append to a file that no other process writes."""
-
-    def create(self, name: str, content: bytes) -> bool:
-        """Write a new file; False where there is one of that name: of several processes, one gets True."""
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole, or replace it."""
-
-    def write_lines(self, name: str, lines: Iterable[bytes]) -> None:
-        """Write a file whole, or replace it, as its lines come; it outlives a loss of power from then on."""
-
-    def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
-
-    def check(self) -> None:
-        """Raise OutputError where nothing can be written."""
-
-
-def open_storage(root: str | Path) -> Storage:
-    """Open a folder of this computer, which need not exist yet, or an address."""
-    return RemoteStorage(str(root)) if is_address(root) else LocalStorage(Path(root))
-
-
 class LocalStorage:
-    """A folder of this computer, or of a disk that several computers share."""
+    """A folder of this computer, or of a disk that several computers share.
+
+    All methods raise OutputError where the system refuses to write.
+    """
 
     def __init__(self, root: Path) -> None:
         """Take the folder; it need not exist."""
@@ -66,11 +28,11 @@ class LocalStorage:
         self._made: set[Path] = set()
 
     def stamp(self, name: str, *, fresh: bool = False) -> FileStamp | None:  # noqa: ARG002 - it always is
-        """Size and time of a file."""
+        """Size and time of a file, None where there is none; elsewhere, without `fresh`, as this was opened."""
         return local_stamp(f"{self.root}{os.sep}{name}")
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder."""
+        """Names of the files in a folder, sorted; none where it is missing."""
         with contextlib.suppress(OSError):
             return sorted(
                 each.name for each in os.scandir(self.path / folder) if each.name[0] != "." and each.is_file()
@@ -78,14 +40,14 @@ class LocalStorage:
         return []
 
     def read(self, name: str, start: int = 0) -> bytes:
-        """The bytes from `start` on."""
+        """The bytes from `start` on; none where the file is missing."""
         with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb") as file:
             file.seek(start)
             return file.read()
         return b""
 
     def lines(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The lines from `start` on, of which one at a time is in memory."""
+        """The lines from byte `start` on, of which one is in memory; without the last one where it has no end yet."""
         with contextlib.suppress(FileNotFoundError), (self.path / name).open("rb") as file:
             file.seek(start)
             for line in file:
@@ -93,12 +55,12 @@ class LocalStorage:
                     yield line
 
     def append(self, name: str, text: str) -> None:
-        """Append in one piece."""
+        """Append in one piece to a file that no other process writes."""
         with self._writing(name) as path, path.open("ab", buffering=0) as file:
             file.write(text.encode("utf-8"))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a new file, unless there is one."""
+        """Write a new file; False where there is one of that name: of several processes, one gets True."""
         with self._writing(name) as path:
             try:
                 handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -109,7 +71,7 @@ class LocalStorage:
         return True
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole."""
+        """Write a file whole, or replace it."""
         with self._writing(name) as path:
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
             try:
@@ -120,12 +82,12 @@ class LocalStorage:
                 raise
 
     def write_lines(self, name: str, lines: Iterable[bytes]) -> None:
-        """Write a file whole, as its lines come."""
+        """Write a file whole, or replace it, as its lines come; it outlives a loss of power from then on."""
         with atomic_path(self.path / name) as part, part.open("wb") as file:
             file.writelines(lines)
 
     def remove(self, name: str) -> None:
-        """Delete a file."""
+        """Delete a file, if it is there."""
         with contextlib.suppress(OSError):
             (self.path / name).unlink(missing_ok=True)
 
@@ -240,3 +202,12 @@ class RemoteStorage:
             raise
         except Exception as error:  # each store has errors of its own
             raise OutputError(f"{self.root}/{name}: cannot be written ({first_line(error)})") from error
+
+
+Storage: TypeAlias = LocalStorage | RemoteStorage
+"""Files below a root; both kinds have the same methods, which `LocalStorage` describes."""
+
+
+def open_storage(root: str | Path) -> Storage:
+    """Open a folder of this computer, which need not exist yet, or an address."""
+    return RemoteStorage(str(root)) if is_address(root) else LocalStorage(Path(root))

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, Self, TextIO, TypeAlias
+from typing import Any, Self, TextIO
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def run_benchmark(
     threads: int | None = None,
     on_run: Callable[[], None] | None = None,
     warm_up: int = WARM_UP,
-    open_case: "OpenCase | None" = None,
+    open_case: "Callable[[Case, int | None, Path], CaseProcess] | None" = None,
 ) -> Benchmark:
     """Time all cases. Those of one size take turns (A B A B), so that what else the computer does strikes all alike.
 
@@ -146,7 +146,7 @@ def _measure_in_turns(
     turns: tuple[int, int],
     threads: int | None,
     on_run: Callable[[], None],
-    open_case: "OpenCase",
+    open_case: "Callable[[Case, int | None, Path], CaseProcess]",
 ) -> list[Measurement]:
     with TemporaryDirectory() as folder, ExitStack() as stack:
         results = [Path(folder) / f"{number}.npy" for number in range(len(cases))]
@@ -182,25 +182,6 @@ def _compare(measured: Sequence[Measurement], results: Sequence[Path]) -> list[M
     return compared
 
 
-class OpenedCase(Protocol):
-    """A case that is ready to run; closed by `with`."""
-
-    def run(self, *, counts: bool) -> None:
-        """Run once; of those before the first that counts nothing is kept."""
-        ...
-
-    def finish(self) -> Measurement:
-        """What was measured; the picture is in the file."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: Any) -> None: ...
-
-
-OpenCase: TypeAlias = Callable[[Case, int | None, Path], OpenedCase]
-
-
 class CaseProcess:
     """One case in its process, which runs `serve`. A case that fails stays failed and costs no other."""
 
@@ -222,14 +203,14 @@ class CaseProcess:
         self._ran_on = str(self._ask(json.dumps(asked)).get("ran_on", ""))
 
     def run(self, *, counts: bool) -> None:
-        """Run once."""
+        """Run once; of those before the first that counts nothing is kept."""
         answer = self._ask("run")
         if counts and self._error is None:
             self._times.append(answer["elapsed_ms"])
             self._cpu_times.append(answer["cpu_ms"])
 
     def finish(self) -> Measurement:
-        """What was measured."""
+        """What was measured; the picture is in the file."""
         peak = self._ask("finish").get("peak_memory_mb")
         if self._error is not None:
             return Measurement(self._case, self._error)

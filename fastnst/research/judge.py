@@ -259,10 +259,7 @@ class Judge:
         return {key: column for key, column in MEASURES.items() if self._alexnet or key not in SECOND_OPINION}
 
     def measure_photo(self, frame: Frame) -> Photo:
-        """Measure a photo once for all pictures made from it.
-
-        Raises InputError for one that is too narrow.
-        """
+        """Measure a photo once for all pictures made from it. Raises InputError for one that is too narrow."""
         if min(frame.shape[:2]) < max(SMALLEST, SMALLEST_SIDE):
             height, width = frame.shape[:2]
             raise InputError(f"a picture of {width}x{height}; expected sides of at least {SMALLEST} px")

@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from fastnst.errors import InputError
 from fastnst.exact.presets import PresetName
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style
+from fastnst.exact.settings import OptimizeSettings, Style
 from fastnst.io.images import Frame
 
 

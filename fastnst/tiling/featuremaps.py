@@ -72,10 +72,7 @@ class FeatureMap:
         self._bands[band] = np.empty((self._channels, rows, self._width), np.float16)
 
     def close_band(self, band: int) -> None:
-        """A band is complete: it goes into the file, if there is one.
-
-        Raises OutputError: the disk is full.
-        """
+        """A band is complete: it goes into the file, if there is one. Raises OutputError: the disk is full."""
         if self._file is not None:
             left = self._bands.pop(band).data.cast("B")
             try:

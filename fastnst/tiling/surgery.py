@@ -81,10 +81,7 @@ class Graph:
 
 
 def load_graph(path: Path) -> Graph:
-    """Read an exported network.
-
-    Raises StyleError: it cannot be read, or cannot be painted in tiles.
-    """
+    """Read an exported network. Raises StyleError: it cannot be read, or cannot be painted in tiles."""
     model = _plainly_shuffled(_read(path))
     opset = max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset < MINIMUM_OPSET:

@@ -3,15 +3,13 @@
 Images are float (B, 3, H, W) RGB in [0, 1].
 """
 
-import contextlib
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TypeAlias
 
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 
 from fastnst.io.tensors import quiet_tensorboard
 from fastnst.losses.weights import hardware
+from fastnst.machine import flag_on_signals
 from fastnst.training.checkpoint import Resume, check_folder
 from fastnst.training.failures import Failures, length, spread
 from fastnst.training.processes import is_main, joined, usual_device
@@ -69,7 +68,9 @@ class TrainCallbacks:
     """With one line on what the user should know: plans, failures, what was done about them."""
 
 
-def train_network(run: TrainingRun, callbacks: TrainCallbacks, interrupt: "Interrupt", monitor: Monitor | None) -> None:
+def train_network(
+    run: TrainingRun, callbacks: TrainCallbacks, interrupt: threading.Event, monitor: Monitor | None
+) -> None:
     """Train until all is done; the checkpoint is the last thing written. Only the main process has a monitor."""
     state, processes, stopwatch = run.state, run.processes, run.stopwatch
     network, optimizer = processes.wrap(state.network), state.optimizer
@@ -100,7 +101,7 @@ def train_network(run: TrainingRun, callbacks: TrainCallbacks, interrupt: "Inter
             failure = failures.of_step(values)
             if failure is None:
                 pictures, took_s = run.count(batch, values["gradient"]), time.monotonic() - started
-                stopping = run.tick(took_s, stop=interrupt.requested)
+                stopping = run.tick(took_s, stop=interrupt.is_set())
                 failures.note_good_step(objective)
 
                 # Log, and look at the held-out pictures now and then.
@@ -168,7 +169,7 @@ def run_training(
             callbacks = TrainCallbacks()
         setup = Setup(settings, content, folder, device=device, processes=processes, say=callbacks.on_note)
         run = setup.run(began, resume=resume)
-        with deferred_interrupt() as interrupt:
+        with flag_on_signals(signal.SIGINT) as interrupt:
             if processes.is_main:
                 with quiet_tensorboard(), Monitor(folder, run.state.step, callbacks.on_note) as monitor:
                     train_network(run, callbacks, interrupt, monitor)
@@ -188,30 +189,3 @@ def run_training(
         hardware=hardware(device, run.dtype),
         settings=run.settings,
     )
-
-
-class Interrupt:
-    """Whether Ctrl-C was pressed: the step at hand is finished and its state saved; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-
-@contextlib.contextmanager
-def deferred_interrupt() -> Iterator[Interrupt]:
-    """Give a flag that Ctrl-C sets; outside the main thread, where signals do not arrive, it stays unset."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        interrupt.requested = True
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

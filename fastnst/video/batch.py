@@ -24,9 +24,8 @@ from fastnst.batch.jobs import WHOLE, BatchPlan, Job, Shard, each_object, places
 from fastnst.batch.run import Attempt, BatchRun, BatchTally, Perform, Task, Work, Workshop
 from fastnst.errors import InputError, OutputError
 from fastnst.inference.effects import PLAIN, Effects
-from fastnst.inference.layers import describe_look
 from fastnst.inference.pipeline import StylePipeline
-from fastnst.inference.session import TileChoice
+from fastnst.inference.session import TileChoice, describe_look
 from fastnst.inference.steadying import Past
 from fastnst.io.addresses import delivered, fetched, is_address
 from fastnst.io.files import atomic_path

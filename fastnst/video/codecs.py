@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Protocol
+from typing import TypeAlias
 
 import av
 from av import AudioFrame, AudioResampler
@@ -196,20 +196,6 @@ _ASS_FIELDS = 8
 _TAGS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
-class Transcoder(Protocol):
-    """Takes the packets of a track and gives those to be written."""
-
-    target: Stream
-    """The track in the file to be written."""
-
-    undecodable: int
-    """Packets that gave nothing."""
-
-    def encode(self, packet: AnyPacket | None) -> Iterator[AnyPacket]:
-        """Encode a packet; None: what is still held back at the end."""
-        ...
-
-
 def encoder_for(stream: Stream, container: str) -> str | None:
     """Name what a track is to be encoded with for a file format; None: it cannot be."""
     if isinstance(stream, AudioStream) and stream.codec_context is not None:
@@ -217,13 +203,6 @@ def encoder_for(stream: Stream, container: str) -> str | None:
     if stream.type == "subtitle" and stream.codec_context is not None and _name(stream) in _TEXTS:
         return TEXT_ENCODERS.get(container)
     return None
-
-
-def add_transcoder(target: OutputContainer, stream: Stream, encoder: str) -> Transcoder:
-    """Add a track to a file to be written that will hold what `stream` holds, encoded anew."""
-    if isinstance(stream, AudioStream):
-        return _Sound(target, stream, encoder)
-    return _Words(target, stream, encoder)
 
 
 def encoded_layout(stream: AudioStream) -> str:
@@ -295,6 +274,20 @@ class _Words:
         rewritten.stream, rewritten.time_base = self.target, packet.time_base
         rewritten.pts, rewritten.dts, rewritten.duration = packet.pts, packet.dts, packet.duration
         yield rewritten
+
+
+Transcoder: TypeAlias = _Sound | _Words
+"""Takes the packets of a track, with None what is held back at the end, and gives those to be written to its `target`.
+
+It counts the packets that gave nothing, `undecodable`.
+"""
+
+
+def add_transcoder(target: OutputContainer, stream: Stream, encoder: str) -> Transcoder:
+    """Add a track to a file to be written that will hold what `stream` holds, encoded anew."""
+    if isinstance(stream, AudioStream):
+        return _Sound(target, stream, encoder)
+    return _Words(target, stream, encoder)
 
 
 def _plain(content: bytes, codec: str) -> str:

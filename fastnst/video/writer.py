@@ -206,10 +206,7 @@ class SegmentedEncoder:
         return max(self.segments[-1].pts) if self.segments else None
 
     def write(self, painted: FilmFrame) -> None:
-        """Encode a frame.
-
-        Raises OutputError: no space, or an encoder that gives up.
-        """
+        """Encode a frame. Raises OutputError: no space, or an encoder that gives up."""
         coded = self._convert(painted.frame, painted.alpha)
         coded = coded if self._mark is None else self._mark(coded)
         coded.pts, coded.time_base, coded.duration = painted.pts, self._encoding.time_base, painted.duration

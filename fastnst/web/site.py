@@ -19,7 +19,7 @@ from fastnst.io.files import sole_writer, write_atomically
 from fastnst.io.images import Frame, read_frame, resize_long_side
 from fastnst.io.noise import noise_tile, with_noise
 from fastnst.io.styles import LIVE, bundled_page, find_network, installed_styles, network_of_style, sample_picture
-from fastnst.web.runtime import VERSION, copy_runtime
+from fastnst.web.server import VERSION, copy_runtime
 
 RUNTIME = Path("runtime") / VERSION
 """Where the page looks for onnxruntime-web: worker.js says the same."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -166,33 +166,11 @@ _X_PORT = 6000
 _CONNECT_S = 2.0
 
 
-class Screen(Protocol):
-    """Where pictures are shown and keys come from."""
-
-    visible: bool
-    """Somebody sees the pictures."""
-
-    def show(self, picture: Frame) -> None:
-        """Show a picture."""
-        ...
-
-    def pressed(self) -> Sequence[str]:
-        """Keys pressed since the last call, as `keys.Binding` names them; a closed window counts as q."""
-        ...
-
-    def toggle_full_screen(self) -> None:
-        """Fill the screen, or go back to a window."""
-        ...
-
-    def close(self) -> None:
-        """Take the window away."""
-        ...
-
-
 class NoScreen:
     """For machines without a screen: the pictures only go into a file or a virtual camera."""
 
     visible = False
+    """Somebody sees the pictures."""
 
     def show(self, picture: Frame) -> None:
         """Do nothing."""
@@ -233,7 +211,7 @@ class Window:
         cv2.imshow(self._title, self._on_black(bgr) if self._full else bgr)
 
     def pressed(self) -> Sequence[str]:
-        """Let the window draw itself and answer; gives at most one key."""
+        """Let the window draw itself and answer; gives at most one key, as `Binding.keys`; q for a closed one."""
         if self._shown == 0:
             return ()
         try:
@@ -269,6 +247,10 @@ class Window:
         rows = max(0, round(bgr.shape[1] * height / width) - bgr.shape[0]) // 2
         columns = max(0, round(bgr.shape[0] * width / height) - bgr.shape[1]) // 2
         return cv2.copyMakeBorder(bgr, rows, rows, columns, columns, cv2.BORDER_CONSTANT)
+
+
+Screen: TypeAlias = Window | NoScreen
+"""Where pictures are shown and keys come from."""
 
 
 def key_name(code: int) -> str:

@@ -5,15 +5,14 @@ buffers of one. H height, W width in pixels; times are seconds of one clock.
 """
 
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TypeAlias
 
 from fastnst.inference.pipeline import StylePipeline
 from fastnst.io.styles import StyleChoice
+from fastnst.machine import flag_on_signals
 from fastnst.webcam.capture import Camera, Capture
 from fastnst.webcam.devices import Screen
 from fastnst.webcam.inference_thread import InferenceThread, SizeKeeper, StylizedShot
@@ -48,7 +47,7 @@ def run_webcam(
     mix that a network does not take.
     """
     with ExitStack() as stack:
-        ending = stack.enter_context(_ending_on_signals())
+        ending = stack.enter_context(flag_on_signals(signal.SIGINT, signal.SIGTERM))
         stack.callback(screen.close)
         outlets = Outlets(settings.folder, settings.fps, tell)
         stack.callback(outlets.close)
@@ -72,31 +71,6 @@ def run_webcam(
         ended_s = clock()
         outlets.close()
         return show.result(ended_s, pipeline.choice.provider)
-
-
-@contextmanager
-def _ending_on_signals() -> Iterator[threading.Event]:
-    """Give a flag that Ctrl-C and SIGTERM set; a second one ends at once. Unset outside the main thread."""
-    ending = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield ending
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        ending.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield ending
-    finally:
-        restore()
 
 
 class _Show:

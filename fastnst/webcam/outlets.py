@@ -282,10 +282,7 @@ class Outlets:
         self._wants_virtual = True
 
     def send(self, picture: Frame, captured_s: float) -> str:
-        """Hand a picture on, which must not change any more.
-
-        Raises SettingError: there is no virtual camera.
-        """
+        """Hand a picture on, which must not change any more. Raises SettingError: there is no virtual camera."""
         size = (picture.shape[0], picture.shape[1])
         if self._wants_virtual:
             self._wants_virtual = False

@@ -134,7 +134,8 @@ def test_a_size_that_the_graph_holds_is_painted_in_pieces(tmp_path: Path) -> Non
         assert stylizer.metadata["wrapped"] == "wrapped: float32 (1, 3, 64, 64) in 0..255"
         (note,) = stylizer._pipeline.notes
         assert (
-            "painted in pieces of 64x64, whose colors and strokes do not quite match; --size 64 paints in one" in note
+            "painted in pieces of 64x64, whose colors and strokes do not quite match; stylize --size 64 paints in one"
+            in note
         )
         painted, small = stylizer(frame), stylizer(frame[:40, :64])
         several = stylizer(np.stack([frame, frame]))

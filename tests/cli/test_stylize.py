@@ -15,7 +15,7 @@ from PIL import Image
 from fastnst.backends import choosing
 from fastnst.cli import main
 from fastnst.errors import DownloadError
-from fastnst.inference import looks
+from fastnst.inference import effects
 from fastnst.io.images import read_frame
 from fastnst.machine import installed_version
 
@@ -315,8 +315,8 @@ def test_a_portrait_says_what_it_fetches_before_all_else(
         raise DownloadError("no network")
 
     monkeypatch.delenv("FASTNST_YUNET", raising=False)
-    monkeypatch.setattr(looks, "user_cache_path", lambda *_args, **_kwargs: tmp_path / "cache")
-    monkeypatch.setattr(looks, "fetch", offline)
+    monkeypatch.setattr(effects, "user_cache_path", lambda *_args, **_kwargs: tmp_path / "cache")
+    monkeypatch.setattr(effects, "fetch", offline)
     assert on_cpu(photo, "--look", "portrait", "-o", tmp_path / "out.png") == 1
     first, last = capfd.readouterr().err.splitlines()
     assert first.startswith("--look portrait: fetching YuNet, which finds faces (230 kB, once). Offline: --faces MASK")

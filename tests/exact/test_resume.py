@@ -16,8 +16,7 @@ from fastnst.exact import checkpoint
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import PixelObjective
 from fastnst.exact.result import OptimizeDivergedError, OptimizeProgress, OptimizeResult
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style
+from fastnst.exact.settings import OptimizeSettings, Style
 from fastnst.io.files import alone_in
 from fastnst.io.images import Frame, read_frame
 

@@ -9,8 +9,7 @@ from torch.testing import assert_close
 from fastnst.errors import InputError, SettingError
 from fastnst.exact.engine import optimize
 from fastnst.exact.objective import MeasuredStyle, PixelObjective, Subject, blend_images, make_targets
-from fastnst.exact.settings import OptimizeSettings
-from fastnst.exact.style import Style, crop_to, fitted_size, share_out
+from fastnst.exact.settings import OptimizeSettings, Style, crop_to, fitted_size, share_out
 from fastnst.io.images import Frame, read_frame
 from fastnst.losses.perceptual import PerceptualLoss
 from fastnst.losses.weights import load_loss_network

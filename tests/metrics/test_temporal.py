@@ -20,7 +20,7 @@ from fastnst.metrics.scenes import (
     read_flow_scenes,
     still,
 )
-from fastnst.metrics.temporal import Steadiness, evaluate_video, gather_scenes, measure, static_parts, warp_error
+from fastnst.research.video_report import Steadiness, evaluate_video, gather_scenes, measure, static_parts, warp_error
 
 
 def soft(height: int, width: int, seed: int = 0) -> Frame:

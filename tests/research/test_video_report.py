@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fastnst.metrics.scenes import Scene, still
-from fastnst.metrics.temporal import Steadiness
 from fastnst.report.blocks import Facts, Heading, Interval, PictureGrid, Plot, Table
 from fastnst.report.report import Report
 from fastnst.research.video_report import (
+    Steadiness,
     add_video,
     change_picture,
     error_table,

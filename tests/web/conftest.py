@@ -11,8 +11,7 @@ import pytest
 from onnx import parser
 
 from fastnst.errors import SettingError
-from fastnst.web.runtime import runtime_folder
-from fastnst.web.server import serving
+from fastnst.web.server import runtime_folder, serving
 from fastnst.web.site import RUNTIME, write_site
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -19,9 +19,8 @@ from fastnst.inference.effects import STROKE_SIDE
 from fastnst.inference.pipeline import DETAIL_FROM, DETAIL_SIDE
 from fastnst.io.noise import MAX_LEVELS, TILE, UNITS, noise_tile
 from fastnst.io.styles import bundled_page
-from fastnst.web import runtime, site
-from fastnst.web.runtime import FILES, RuntimeFile, runtime_folder
-from fastnst.web.server import serving
+from fastnst.web import site
+from fastnst.web.server import FILES, VERSION, RuntimeFile, runtime_folder, serving
 from fastnst.web.site import write_site
 
 
@@ -103,8 +102,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (folder / "ort.wasm").write_bytes(b"\0asm")
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     files = {name: RuntimeFile((folder / name).stat().st_size, sums[name]) for name in sums}
-    monkeypatch.setattr(runtime, "FILES", files)
-    monkeypatch.setattr(runtime, "user_cache_path", lambda *_names, **_options: tmp_path / "cache")
+    monkeypatch.setattr("fastnst.web.server.FILES", files)
+    monkeypatch.setattr("fastnst.web.server.user_cache_path", lambda *_names, **_options: tmp_path / "cache")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -132,7 +131,7 @@ def test_another_file_than_was_published_is_removed(published: str, tmp_path: Pa
     (tmp_path / "published" / "ort.wasm").write_bytes(b"evil")
     with pytest.raises(DownloadError, match="has SHA-256"):
         fetched(published)
-    assert not (tmp_path / "cache" / f"onnxruntime-web-{runtime.VERSION}" / "ort.wasm").exists()
+    assert not (tmp_path / "cache" / f"onnxruntime-web-{VERSION}" / "ort.wasm").exists()
 
 
 def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +142,7 @@ def test_without_a_network_one_line_says_both_ways(published: str, monkeypatch: 
 
 
 def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=f"npm install onnxruntime-web@{runtime.VERSION}"):
+    with pytest.raises(SettingError, match=f"npm install onnxruntime-web@{VERSION}"):
         runtime_folder(tmp_path, announce=print, progress=lambda _done, _total: None)
     for name in FILES:
         (tmp_path / name).write_bytes(b"")
