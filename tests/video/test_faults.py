@@ -113,7 +113,8 @@ def test_disk_full_in_the_middle_of_putting_together(
     monkeypatch.setattr("fastnst.video.assembly._write", full)
     with pytest.raises(OutputError, match="No space left on device"):
         paint(source, output)
-    assert sorted(path.name for path in job_folder(output).iterdir()) == ["000000.segment", "job.json", "lock"]
+    kept = {path.name for path in job_folder(output).iterdir()} - {"lock"}  # which filelock 3.24 removes, and 4 keeps
+    assert kept == {"000000.segment", "job.json"}
 
 
 @pytest.mark.parametrize(
