@@ -38,7 +38,7 @@ COMMANDS = {
     "optimize": "Stylize one picture with the exact, slow method (Gatys et al. 2016).",
     "train": "Train a style picture into a network and export it to ONNX.",
     "coco": "Fetch COCO's photographs, which networks learn from.",
-    "export": "Turn a trained network into an ONNX file.",
+    "export": "Turn a style into a file for other programs: ONNX, OpenVINO, Core ML, LiteRT.",
     "compare": "See how close a trained style comes to the exact method.",
     "quantize": "Turn a style into 8-bit integers, if its pictures stay as good.",
     "evaluate": "Measure trained styles side by side, in figures and pictures.",

@@ -17,17 +17,9 @@ from fastnst.machine import install_line
 _EXTRA_SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".jxl": "JPEG XL"}
 _INSTALLED = {kind for kind, module in EXTRA_READERS.items() if importlib.util.find_spec(module) is not None}
 
+_FURTHER = "apng avif dib gif jp2 pbm pgm pnm ppm tga"
 READ_SUFFIXES = frozenset(WRITE_FORMATS) | {
-    ".apng",
-    ".avif",
-    ".dib",
-    ".gif",
-    ".jp2",
-    ".pbm",
-    ".pgm",
-    ".pnm",
-    ".ppm",
-    ".tga",
+    *(f".{kind}" for kind in _FURTHER.split()),
     *(suffix for suffix, kind in _EXTRA_SUFFIXES.items() if kind in _INSTALLED),
 }
 """Files that a search takes for pictures: those that can be read here."""

@@ -306,7 +306,7 @@ def fetch_weights(
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f".{file.name}.lock")):  # of several processes, one fetches
             if not file.is_file():
-                announce(f"The weights of {name} are fetched once, from {source.url} to {file}.")
+                announce(f"The weights of {name}, some 550 MB, are fetched once, from {source.url} to {file}.")
                 unchecked = file.with_name(f"{file.name}.unchecked")
                 fetch(source.url, unchecked, announce=announce, progress=progress, check_room=lambda *_: None)
                 _check_hash(unchecked, source.url)

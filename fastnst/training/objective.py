@@ -230,7 +230,8 @@ class TrainingObjective:
         self.lap = lap
         self.device, self.dtype, self.teacher = device, dtype, teacher
         self.conditions = conditions_of(settings.network_spec)
-        sized = (resize_long_side(style, settings.style_size) for style in styles)
+        sizes = zip(styles, settings.style_sizes, strict=True)
+        sized = [resize_long_side(style, side) for style, side in sizes]
         with autocast(device, dtype):
             self.styles = loss.measure_styles([to_image(style).to(device) for style in sized])
 

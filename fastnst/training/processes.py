@@ -205,9 +205,10 @@ def _check_style(settings: TrainSettings, objective: TrainingObjective, pixels: 
     copies = _STYLE_COPIES if isinstance(objective.loss.network, CompactFeatures) else 1.0
     needed = _FURTHER_BYTES + copies * pixels * (sum(sizes) + 2 * max(sizes)) / side**2
     if needed > free:
-        fitting = int(settings.style_size * ((free - _FURTHER_BYTES) / (needed - _FURTHER_BYTES)) ** 0.5)
+        side = max(settings.style_sizes)
+        fitting = int(side * ((free - _FURTHER_BYTES) / (needed - _FURTHER_BYTES)) ** 0.5)
         raise SettingError(
-            f"a style picture of --style-size {settings.style_size} takes about {needed / 1e9:.2f} GB of memory, "
+            f"a style picture of --style-size {side} takes about {needed / 1e9:.2f} GB of memory, "
             f"{free / 1e9:.2f} GB are free; --style-size {max(1, fitting)} fits"
         )
 

@@ -162,8 +162,9 @@ class TrainSettings(LossSettings):
     """Weight of the penalty on patterns that repeat every 4 or 8 pixels, as networks that work at a quarter or an
     eighth of the size make."""
 
-    style_size: Annotated[int, LOOK] = 1024
-    """Longest side of the style picture, pixels: the larger, the larger the strokes."""
+    style_size: Annotated[tuple[int, ...], LOOK] = (1024,)
+    """Longest side of the style picture, pixels: the larger, the larger the strokes. Of several pictures one number for
+    all, or one for each."""
 
     seed: Annotated[int, RESEARCH] = 0
     """Random seed: of the network's first weights and of the order and the crops of the pictures."""
@@ -191,6 +192,11 @@ class TrainSettings(LossSettings):
     def style_names(self) -> tuple[str, ...]:
         """Names of the pictures' styles, in which letters, digits, - and _ are left."""
         return tuple(re.sub(r"[^\w-]+", "_", path.stem) for path in self.style)
+
+    @property
+    def style_sizes(self) -> tuple[int, ...]:
+        """Longest side of each style picture, pixels."""
+        return self.style_size if len(self.style_size) == len(self.style) else self.style_size * len(self.style)
 
     @property
     def network_spec(self) -> dict[str, int | str]:
@@ -234,7 +240,7 @@ class TrainSettings(LossSettings):
         self._check_styles()
         self._check_teacher()
         self._check_fine_tuning()
-        for name in ("width", "blocks", "steps", "batch_size", "crop_size", "style_size", "preview_every"):
+        for name in ("width", "blocks", "steps", "batch_size", "crop_size", "preview_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{option_of(name)} is {value}; expected at least 1")
@@ -300,6 +306,12 @@ class TrainSettings(LossSettings):
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"--style: two pictures are called {name}; rename one, a mix names styles by them")
+        if isinstance(self.style_size, int):
+            object.__setattr__(self, "style_size", (self.style_size,))
+        sides = self.style_size
+        if len(sides) not in (1, len(self.style)) or not all(side > 0 for side in sides):
+            words = " ".join(map(str, sides))
+            raise SettingError(f"--style-size is {words}; expected one number of pixels, or one for each style picture")
         if not 0 <= self.temporal_weight < math.inf:
             raise SettingError(f"--temporal-weight is {self.temporal_weight}; expected 0 or a weight above, e.g. 5")
 
@@ -322,7 +334,10 @@ def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     network = {"width": 32 if kind == "johnson" else width, "blocks": blocks, "upsampling": "nearest"}
     loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
-    return {"init_from": "none", "input_noise": 0.0, **network, **loss} | with_new_names(saved)
+    known = with_new_names(saved)
+    if isinstance(known.get("style_size"), int):  # one for all styles
+        known["style_size"] = [known["style_size"]]
+    return {"init_from": "none", "input_noise": 0.0, **network, **loss} | known
 
 
 def _plain(value: Any) -> Any:

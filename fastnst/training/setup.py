@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fastnst.errors import CheckpointError, SettingError
-from fastnst.io.images import Frame, fit_long_side, read_frame, resize_frame
+from fastnst.io.images import Frame, fit_long_side, read_frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.perceptual import PerceptualLoss, search_style_weight
 from fastnst.losses.vgg import LossNetwork
@@ -144,8 +144,9 @@ class Setup:
         """Raise SettingError where a step does not fit into memory; accelerators say so themselves."""
         if self.device.type != "cpu":
             return
-        last, network, small = self.fine_tuning_network, self.state.network, replace(self.settings, style_size=SIDE)
-        pixels = max(math.prod(fit_long_side(style.shape[:2], self.settings.style_size)) for style in self.styles)
+        last, network, small = self.fine_tuning_network, self.state.network, replace(self.settings, style_size=(SIDE,))
+        sizes = zip(self.styles, self.settings.style_sizes, strict=True)
+        pixels = max(math.prod(fit_long_side(style.shape[:2], side)) for style, side in sizes)
         for loss_network in (self.loss_network, last) if last is not self.loss_network else (last,):
             make = partial(self._objective, loss_network, teacher, small)
             check_step(self.settings, make, network, pixels, processes=self.processes.count)
@@ -280,7 +281,8 @@ def find_style_weight(
     """
     if settings.normalization != "balanced" or not settings.content_layers or not settings.style_layers:
         raise SettingError("--style-weight auto needs --normalization balanced and layers for content and style")
-    found = [_find(network, settings, style, images, dtype) for style in styles]
+    sizes = zip(styles, settings.style_sizes, strict=True)
+    found = [_find(network, settings, resize_long_side(style, side), images, dtype) for style, side in sizes]
     return math.exp(sum(map(math.log, found)) / len(found))
 
 
@@ -288,10 +290,9 @@ def _find(
     network: LossNetwork, settings: TrainSettings, style: Frame, images: Tensor, dtype: torch.dtype | None
 ) -> float:
     device = images.device
-    size = fit_long_side(style.shape[:2], settings.style_size)
     with autocast(device, dtype):
         loss = PerceptualLoss(network, replace(settings, style_weight=FIRST_WEIGHT))
-        reference = loss.measure_style(to_image(resize_frame(style, size)).to(device))
+        reference = loss.measure_style(to_image(style).to(device))
         content = loss.measure_content(images)
 
     def lost(style_weight: float) -> float:

@@ -40,38 +40,11 @@ from fastnst.video.plan import CONTAINERS, FilmPlan, VideoSettings, plan_film, r
 from fastnst.video.stylize import FilmProgress, FilmResult, as_stored, assembly_of, by_fields, read_plan, stylize_film
 from fastnst.video.writer import Segment, SegmentedEncoder, load_segment, segment_name
 
-FILM_SUFFIXES = frozenset(CONTAINERS) | {
-    ".3g2",
-    ".3gp",
-    ".apng",
-    ".asf",
-    ".avi",
-    ".divx",
-    ".dv",
-    ".f4v",
-    ".flv",
-    ".m2t",
-    ".m2ts",
-    ".m2v",
-    ".mjpeg",
-    ".mjpg",
-    ".mod",
-    ".mpe",
-    ".mpeg",
-    ".mpg",
-    ".mts",
-    ".mxf",
-    ".ogm",
-    ".ogv",
-    ".qt",
-    ".rm",
-    ".rmvb",
-    ".tod",
-    ".ts",
-    ".vob",
-    ".wmv",
-    ".wtv",
-}
+_FILMS = (
+    "3g2 3gp apng asf avi divx dv f4v flv m2t m2ts m2v mjpeg mjpg mod mpe mpeg mpg mts mxf ogm ogv qt rm "
+    "rmvb tod ts vob wmv wtv"
+)
+FILM_SUFFIXES = frozenset(CONTAINERS) | {f".{kind}" for kind in _FILMS.split()}
 """Files that a search takes for films."""
 
 

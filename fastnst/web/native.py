@@ -293,12 +293,7 @@ def _free(folder: Path, stem: str, suffix: str) -> Path:
 
 @contextmanager
 def serving_native(page: str, options: NativeOptions, token: str) -> Iterator[int]:
-    """Listen while the block runs; gives the port.
-
-    Args:
-        page: address of the page; only it may connect.
-        options: what computes, and where results go.
-        token: that the address must have.
+    """Listen while the block runs, to the page at one address alone, which must have the token; gives the port.
 
     Raises MissingPackageError.
     """

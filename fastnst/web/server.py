@@ -209,15 +209,9 @@ class PageHandler(SimpleHTTPRequestHandler):
 def serving(
     folders: Mapping[str, Path], port: int, token: str = "", handler: type[PageHandler] = PageHandler
 ) -> Iterator[int]:
-    """Serve folders while the block runs; gives the port.
+    """Serve folders, by the beginning of the address ("" is the page), while the block runs; gives the port.
 
-    Args:
-        folders: by the beginning of the address; "" is the page.
-        port: 0 takes a free one.
-        token: that addresses below results/ must have.
-        handler: what answers.
-
-    Raises OutputError where the port is taken.
+    Port 0 takes a free one; addresses below results/ must have the token. Raises OutputError where the port is taken.
     """
     try:
         server = ThreadingHTTPServer((HOST, port), partial(handler, folders=folders, token=token))

@@ -71,18 +71,14 @@ def write_site(
     overwrite: bool = False,
     announce: Callable[[str], None] = lambda _line: None,
 ) -> SiteResult:
-    """Write the page into a folder.
+    """Write the page into a folder; one with other things in it is refused.
 
-    Args:
-        folder: made where it is missing; one with other things in it is refused.
-        styles: names of installed styles, or ONNX files; empty: all installed ones.
-        runtime: folder of onnxruntime-web, copied; None: leave it out, the server has it elsewhere.
-        overwrite: replace what an earlier call wrote there.
-        announce: called with a line for each network that is left out.
+    Styles are names of installed ones, or ONNX files; without any all that are installed. A folder of onnxruntime-web
+    is copied; None: the server has it elsewhere. With `overwrite` it replaces what an earlier call wrote there.
+    `announce` is called with a line for each network that is left out.
 
-    Raises:
-        OutputError: the folder has something else in it, or cannot be written.
-        StyleError: no such style, or none that paints.
+    Raises OutputError where the folder has something else in it, or cannot be written; StyleError for no such style, or
+    none that paints.
     """
     _check_target(folder, overwrite)
     files = {Path(style).stem: find_network(style) for style in styles} if styles else installed_styles()

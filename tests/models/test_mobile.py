@@ -51,16 +51,17 @@ def test_the_network_of_one_size_is_the_usual_one(kind: str, conditions: Conditi
 @pytest.mark.slow
 def test_litert_runs_it_and_paints_alike(model: Path, tmp_path: Path) -> None:
     pytest.importorskip("litert_torch")
-    assert save_litert(model, tmp_path / "two.tflite", (50, 75), overwrite=False) <= 1
+    assert save_litert(model, tmp_path / "two.tflite", (50, 75), noise=12, overwrite=False) <= 1
     assert (tmp_path / "two.tflite").stat().st_size > 0
 
 
 @pytest.mark.slow
 def test_coreml_describes_images_and_the_mix(model: Path, tmp_path: Path) -> None:
     tools = pytest.importorskip("coremltools")
-    save_coreml(model, tmp_path / "two.mlpackage", (50, 75), fp16=False, overwrite=False)
+    save_coreml(model, tmp_path / "two.mlpackage", (50, 75), noise=12, fp16=False, overwrite=False)
     said = tools.utils.load_spec(str(tmp_path / "two.mlpackage")).description
     assert [port.name for port in said.input] == ["frame", "style_weights"]
     assert said.input[0].type.imageType.width == said.output[0].type.imageType.width == 75
     assert said.metadata.userDefined["styles"] == "a,b"
+    assert said.metadata.userDefined["noise_in_graph"] == "12"
     assert {path.name for path in tmp_path.iterdir()} == {"two.safetensors", "two.mlpackage"}

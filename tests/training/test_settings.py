@@ -12,7 +12,7 @@ from fastnst.models.checkpoint import read_safetensors
 from fastnst.renamed import RENAMED
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.engine import run_training
-from fastnst.training.settings import TrainSettings, with_new_names
+from fastnst.training.settings import TrainSettings, of_their_time, with_new_names
 
 
 def test_old_names_become_new_ones() -> None:
@@ -20,6 +20,10 @@ def test_old_names_become_new_ones() -> None:
     assert set(RENAMED["train"].values()) <= names
     assert not RENAMED["train"].keys() & names
     assert with_new_names({"batch": 3, "steps": 9}) == {"batch_size": 3, "steps": 9}
+
+
+def test_one_size_of_all_style_pictures_was_a_number() -> None:
+    assert of_their_time({"style_size": 512})["style_size"] == [512]
 
 
 def test_a_checkpoint_of_version_0_1_goes_on(

@@ -99,15 +99,22 @@ def test_styles_that_cannot_be(settings: TrainSettings, paintings: tuple[Path, .
         dataclasses.replace(settings, style=(*paintings, tmp_path / "blue.jpg"))
     with pytest.raises(SettingError, match="--style is missing"):
         dataclasses.replace(settings, style=())
+    for sizes in ((64, 0), (64, 64, 64), ()):
+        with pytest.raises(SettingError, match=r"--style-size is .*; expected one number of pixels, or one for each"):
+            dataclasses.replace(settings, style_size=sizes)
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(SettingError, match="--temporal-weight is"):
             dataclasses.replace(settings, temporal_weight=weight)
 
 
-def test_each_picture_is_judged_by_its_own_style(settings: TrainSettings, images: Tensor) -> None:
+def test_each_picture_is_judged_by_its_own_style_at_its_size(settings: TrainSettings, images: Tensor) -> None:
+    settings = dataclasses.replace(settings, style_size=(64, 40))
     judge = objective(settings)
     total = judge(lambda image, _weights: image, images, range(1, 4))[0].floats()
-    ones = [dataclasses.replace(settings, style=(settings.style[n % 2],)) for n in range(1, 4)]
+    ones = [
+        dataclasses.replace(settings, style=(settings.style[n % 2],), style_size=(settings.style_size[n % 2],))
+        for n in range(1, 4)
+    ]
     alone = [
         objective(one)(lambda image: image, images[place : place + 1], range(1))[0].floats()
         for place, one in enumerate(ones)

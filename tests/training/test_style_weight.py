@@ -68,7 +68,8 @@ def test_paintings_of_other_contrast_get_other_weights_and_a_lower_goal_takes_le
     faint = (style.astype(int) // 4 + 96).astype(np.uint8)
     found = [find_style_weight(network, settings, [picture], images, None) for picture in (style, faint)]
     assert abs(np.log(found[0] / found[1])) > 0.1
-    both = find_style_weight(network, settings, [style, faint], images, None)
+    two = dataclasses.replace(settings, style=(*settings.style, Path("faint.png")))
+    both = find_style_weight(network, two, [style, faint], images, None)
     assert both == pytest.approx((found[0] * found[1]) ** 0.5, rel=1e-3)
     lower = dataclasses.replace(settings, content_target=settings.content_target / 4)
     assert find_style_weight(network, lower, [style], images, None) < found[0]
