@@ -12,7 +12,8 @@ import pytest
 
 import fastnst
 from fastnst.errors import InputError, nearest_hint, on_one_line
-from fastnst.training.settings import TrainSettings, with_new_names
+from fastnst.renamed import with_current_names
+from fastnst.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -127,7 +128,7 @@ def test_dependencies_of_the_design_card_are_declared() -> None:
 @pytest.mark.parametrize("recipe", [path for path in (REPOSITORY / "train").glob("*.toml") if path.stem != "compact"])
 def test_every_recipe_of_a_training_makes_settings(recipe: Path) -> None:
     values = {name.replace("-", "_"): value for name, value in tomllib.loads(recipe.read_text("utf-8")).items()}
-    settings = TrainSettings(style=(Path("painting.jpg"),), **with_new_names(values))
+    settings = TrainSettings(style=(Path("painting.jpg"),), **with_current_names("train", values))
     assert settings.style_name == recipe.stem
     assert settings.license == "CC0-1.0"
     assert recipe.read_text("utf-8").startswith("# "), "what it is, what it took and what came of it"

@@ -26,10 +26,10 @@ from safetensors import safe_open
 from fastnst.errors import FastNSTError, InputError
 from fastnst.io.files import write_atomically
 from fastnst.models.checkpoint import find_model, load_model
+from fastnst.renamed import with_current_names
 from fastnst.report.report import MARKERS, Theme, draw_plot
 from fastnst.training.checkpoint import CHECKPOINT
 from fastnst.training.run import TABLE
-from fastnst.training.settings import with_new_names
 
 SAME = ("crop_size", "style_size", "loss_network", "content_layers", "style_layers", "normalization")
 """Settings without which the losses of two trainings do not compare."""
@@ -92,11 +92,13 @@ def _settings(folder: Path) -> dict[str, Any]:
     with safe_open(path if path.exists() else made[0], framework="numpy") as opened:
         metadata = opened.metadata()
     if path.exists():
-        settings = with_new_names(json.loads(metadata["settings"]))
+        settings = with_current_names("train", json.loads(metadata["settings"]))
     else:
         info = json.loads(metadata["info"])
         # The picture itself is not in the file; its name begins the sentence on what the network was trained on.
-        settings = with_new_names(info["training"]["settings"]) | {"style": info["provenance"].partition(",")[0]}
+        settings = with_current_names("train", info["training"]["settings"]) | {
+            "style": info["provenance"].partition(",")[0]
+        }
     style = settings.get("style")
     names = ", ".join(Path(name).name for name in ([style] if isinstance(style, str) else style or []))
     pictures = {"style picture": names.removeprefix("trained on ") or None, "its SHA-256": metadata.get("style_sha256")}

@@ -1,6 +1,5 @@
 """What `fastnst optimize` is given besides settings: presets, styles with weights, masks."""
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,7 +18,7 @@ from fastnst.cli.console import Console, Resume, asks_to_resume, fetch_loss_weig
 from fastnst.errors import DivergedError, InputError, OutputError, SettingError
 from fastnst.exact.presets import PresetName, preset_values
 from fastnst.exact.settings import OptimizeSettings, Style, is_colour
-from fastnst.io.files import read_regular, sole_writer, write_atomically
+from fastnst.io.files import read_regular, sha256_of, sole_writer, write_atomically
 from fastnst.io.images import Frame, Picture, format_of, read_frame, read_picture, resize_frame, signed, write_picture
 from fastnst.losses.settings import LOOK
 
@@ -298,7 +297,7 @@ def _write_json(
 
 def _made_by(styles: list[Path], settings: OptimizeSettings) -> str:
     """How a picture is made, for its EXIF block: the style pictures, and what is not as usual."""
-    names = [f"{path.name} ({hashlib.sha256(path.read_bytes()).hexdigest()[:12]})" for path in styles]
+    names = [f"{path.name} ({sha256_of(path)[:12]})" for path in styles]
     values = {name: getattr(settings, name) for name in OptimizeSettings.__dataclass_fields__}
     chosen = [
         f"{name.replace('_', ' ')} {value.name if isinstance(value, Path) else value}"

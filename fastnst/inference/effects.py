@@ -4,7 +4,6 @@ where portraits have their faces.
 H height, W width. Frames are uint8 (H, W, 3) RGB, weights uint8 (H, W), 255 for all of a face.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from fastnst.errors import DownloadError, SettingError
 from fastnst.inference.masks import Mask, read_mask, read_regions
 from fastnst.io.addresses import fetch
 from fastnst.io.blending import load_opencv, resample
+from fastnst.io.files import sha256_of
 from fastnst.io.images import Frame, fit_long_side
 from fastnst.io.noise import MAX_LEVELS
 from fastnst.io.styles import StyleChoice, choose_style, read_mix
@@ -82,7 +82,7 @@ def yunet(announce: Callable[[str], None] = _silent) -> Path:
         raise SettingError(
             f"--look portrait finds faces by YuNet, which cannot be fetched ({error}); {remedy}"
         ) from error
-    if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:
+    if sha256_of(path) != _SHA256:
         path.unlink()
         raise SettingError(f"{_URL}: is not the file that was expected; {remedy}")
     return path
@@ -130,10 +130,14 @@ PHOTO = "photo"
 
 
 STROKE_SIDE = 1024
-"""Long side, pixels, that a picture with automatic strokes is painted at, at most: chosen by blind judges over 512."""
+"""Long side, pixels, that a picture with automatic strokes is painted at: chosen by blind judges over 512."""
+
+_LEAST_AUTOMATIC = 0.5
+"""Smallest automatic stroke: twice a picture's own size takes four times as long."""
 
 _SHORTEST = 256
-"""Short side, pixels, that such a picture is not painted below, where it has as many: panoramas."""
+"""Short side, pixels, that such a picture is not painted below, where it has as many: panoramas. What is not even as
+long is an icon, and is painted as it is."""
 
 _FINEST, _LARGEST = 0.25, 64.0
 
@@ -154,10 +158,11 @@ class Effects:
     """STYLE:WEIGHT,..., how a network that knows several styles mixes them, such as munch:2,monet:1; by default all
     alike. Weights are divided by their sum."""
 
-    stroke: float | Literal["auto"] = "auto"
+    stroke: float | Literal["auto", "reduce"] = "auto"
     """Size of the strokes: 2 makes them twice as large, by painting at half the size and adding what changed to the
-    picture, so that its detail stays; 0.5 half as large, in four times the time. auto paints what is longer than
-    1024 pixels as large as a picture of 1024 pixels would be: it looks the same at any size."""
+    picture, so that its detail stays; 0.5 half as large, in four times the time. auto paints every picture as large as
+    one of 1024 pixels would be, a small one at most at twice its size: it looks the same at any size. reduce leaves
+    small ones as they are, which is quicker; films and cameras take that for auto, and so do refined pictures."""
 
     detail: Literal["auto", "painted", "photo"] = "auto"
     """What is finer than large strokes: painted, by stylizing the result once more at the picture's own size, up to
@@ -194,8 +199,8 @@ class Effects:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= MAX_STRENGTH:
             raise SettingError(f"--strength is {self.strength:g}; expected 0 to 1, or to {MAX_STRENGTH:g}")
-        if self.stroke != "auto" and not _FINEST <= self.stroke <= _LARGEST:
-            raise SettingError(f"--stroke is {self.stroke:g}; expected auto, or {_FINEST:g} to {_LARGEST:g}")
+        if not isinstance(self.stroke, str) and not _FINEST <= self.stroke <= _LARGEST:
+            raise SettingError(f"--stroke is {self.stroke:g}; expected auto, reduce, or {_FINEST:g} to {_LARGEST:g}")
         if self.input_noise != "auto" and not 0 <= self.input_noise <= MAX_LEVELS:
             raise SettingError(f"--input-noise is {self.input_noise:g}; expected auto, or 0 to {MAX_LEVELS:g} levels")
         if not 0 <= self.feather <= 1000:
@@ -209,14 +214,27 @@ class Effects:
         if self.feather and self.mask is None:
             raise SettingError("--feather is given without --mask, whose borders it softens")
 
-    def stroke_for(self, size: tuple[int, int]) -> float:
-        """How many times larger than in a picture painted as it is strokes are in one of `size` = (height, width)."""
-        stroke = _automatic_stroke(size) if self.stroke == "auto" else self.stroke
-        return stroke * LOOKS[self.look].stroke
+    def stroke_for(self, size: tuple[int, int], factor: float = 1.0) -> float:
+        """How many times larger than in a picture painted as it is strokes are in one of `size` = (height, width).
+
+        They are `factor` times as large as the effects say, though not smaller than automatic ones can be.
+        """
+        factor *= LOOKS[self.look].stroke
+        if not isinstance(self.stroke, str):
+            return self.stroke * factor
+        long, short = max(size) / STROKE_SIDE, min(size) / _SHORTEST
+        stroke = min(long, short) if min(long, short) > 1 else min(1.0, long)
+        least = 1.0 if self.stroke == "reduce" or max(size) < _SHORTEST else _LEAST_AUTOMATIC
+        return max(_LEAST_AUTOMATIC, max(least, stroke) * factor)
 
     def of_film(self) -> "Effects":
         """These effects for the frames of a film or a camera, where time and flicker count."""
-        return replace(self, detail="photo") if self.detail == "auto" else self
+        quick = replace(self, detail="photo") if self.detail == "auto" else self
+        return quick.of_own_size()
+
+    def of_own_size(self) -> "Effects":
+        """These effects, with automatic strokes that no picture is enlarged for."""
+        return replace(self, stroke="reduce") if self.stroke == "auto" else self
 
     def regions(self) -> dict[str, str]:
         """Styles by colour, in the order given. Raises SettingError for what is not COLOR=STYLE."""
@@ -229,10 +247,6 @@ class Effects:
                 raise SettingError(f"--region {text}: {color} is given twice")
             found[color] = style
         return found
-
-
-def _automatic_stroke(size: tuple[int, int]) -> float:
-    return max(1.0, min(max(size) / STROKE_SIDE, min(size) / _SHORTEST))
 
 
 PLAIN = Effects()

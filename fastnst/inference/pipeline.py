@@ -69,7 +69,7 @@ class StylePipeline:
         self.asked = provider
         """The provider that was asked for."""
 
-        self._effects, self._refinement = effects, refine
+        self._effects, self._refinement = effects.of_own_size() if refine.steps else effects, refine
         self._refine: Refine | None = None
         self._open = partial(open_session, threads=threads, tile=tile)
         self._steadier: Steadier | None = None
@@ -279,7 +279,7 @@ class StylePipeline:
     ) -> tuple[int, int]:
         """Say at which size the networks paint a picture of size `own`, not larger than `most`."""
         height, width = own
-        stroke = factor * self._effects.stroke_for((height, width))
+        stroke = self._effects.stroke_for((height, width), factor)
         size = (height, width) if stroke == 1 else fit_long_side((height, width), max(1, round(max(own) / stroke)))
         return size if most is None or most[0] * most[1] >= size[0] * size[1] else most
 

@@ -5,7 +5,6 @@ What stands here of a stopped film's look must stay as it is: earlier versions w
 S styles that a network can mix. Frames are uint8 (H, W, 3) RGB.
 """
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from fastnst.errors import InputError, SettingError, StyleError
 from fastnst.inference.effects import Effects, read_effects
 from fastnst.inference.masks import Mask, read_mask
 from fastnst.inference.paintings import NONE, Refinement
+from fastnst.io.files import sha256_of
 from fastnst.io.images import Frame
 from fastnst.io.styles import MIX_SIGN, StyleWeights, bundled_styles_folder, even_weights, to_shares
 from fastnst.machine import check_threads
@@ -317,7 +317,7 @@ class Layer:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the network file, in hexadecimal digits."""
-        return _sha256(self.session.path)
+        return sha256_of(self.session.path)
 
     def named(self, style_weights: StyleWeights | None = None) -> str:
         """The style with its mix, or the given one, and the first digits of the file's SHA-256: starry (5d0c9f2a71)."""
@@ -337,7 +337,7 @@ def describe_look(style: str | None, effects: Effects, refinement: Refinement = 
     Raises StyleError, InputError, SettingError as a `StylePipeline`.
     """
     choices, mask = read_effects(style, effects)
-    networks = [f"{_sha256(choice.path)}{_mix(choice.weights)}" for choice in choices]
+    networks = [f"{sha256_of(choice.path)}{_mix(choice.weights)}" for choice in choices]
     faces = None if effects.faces is None else read_mask(effects.faces)
     return look_in_words(networks, effects, mask, faces, refinement)
 
@@ -345,10 +345,6 @@ def describe_look(style: str | None, effects: Effects, refinement: Refinement = 
 def _mix(weights: dict[str, float] | None) -> str:
     words = (f"{name}:{weight:g}" for name, weight in (weights or {}).items())
     return "" if weights is None else MIX_SIGN + ",".join(words)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def look_in_words(
@@ -361,7 +357,8 @@ def look_in_words(
     if effects.preserve_color:
         words.append("own colors")
     if effects.stroke != 1:
-        words.append(f"stroke {effects.stroke}")
+        # As earlier versions wrote it into the jobs of films.
+        words.append(f"stroke {'auto' if effects.stroke == 'reduce' else effects.stroke}")
     if effects.detail == "photo":
         words.append("the photo's detail")
     if effects.input_noise != "auto":

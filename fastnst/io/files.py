@@ -338,3 +338,8 @@ def set_aside(path: Path) -> Path:
     """Give a file or a folder a name of its own beside the one it had; raises OSError."""
     places = (path.with_stem(f"{path.stem}-before-{number}") for number in count(1))
     return path.rename(next(place for place in places if not place.exists()))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,7 +11,6 @@ Shapes: B batch, C channels, H and W height and width.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import SettingError, WeightsError, nearest_hint
-from fastnst.io.files import parse_table, reading, write_atomically
+from fastnst.io.files import parse_table, reading, sha256_of, write_atomically
 from fastnst.io.styles import bundled_models
 from fastnst.losses.settings import LossSettings
 from fastnst.losses.vgg import Features
@@ -186,7 +185,7 @@ def load_compact(settings: LossSettings, layers: Sequence[str]) -> tuple[Compact
     state, info = _read(path)
     with reading(path, "install fastnst again, or name another --loss-weights", WeightsError):
         network.load_state_dict({name: state[name].float() for name in network.state_dict()})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    digest = sha256_of(path)[:8]
     return network, f"compact (stands in for {info.teacher}), {path.name} (sha256 {digest})"
 
 

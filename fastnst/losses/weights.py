@@ -18,6 +18,7 @@ from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from fastnst.errors import DownloadError, SettingError, WeightsError
 from fastnst.io.addresses import Announce, Progress, fetch
+from fastnst.io.files import sha256_of
 from fastnst.losses.compact import load_compact, stands_in
 from fastnst.losses.settings import LossNetworkName, LossSettings, Precision, VGGName
 from fastnst.losses.vgg import Architecture, LossNetwork, Preprocessing, VGGFeatures
@@ -229,7 +230,7 @@ def _from_file(name: VGGName, file: Path) -> LossWeights:
         blue_first = False
     else:
         state = _read_pth(file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    digest = sha256_of(file)[:8]
     kind = f"{source.architecture}, {normalization} normalisation"
     return LossWeights(
         _red_first(state) if blue_first else state,

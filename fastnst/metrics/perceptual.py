@@ -7,7 +7,6 @@ Shapes: H and W height and width, B batch, C channels of a layer. Frames are uin
 activations of a network by layer name, (B, C, H, W). docs/research/metrics.md says what each figure means.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastnst.errors import InputError, WeightsError
+from fastnst.io.files import sha256_of
 from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.tensors import to_image
 from fastnst.losses.losses import covariance_matrix, gram_matrix, relative_error
@@ -224,7 +224,7 @@ def _from_file(file: Path) -> tuple[dict[str, Tensor], str]:
         state = load_file(file)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file}: not a readable safetensors file ({error})") from error
-    return state, f"AlexNet and LPIPS v0.1, {file.name} (sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:8]})"
+    return state, f"AlexNet and LPIPS v0.1, {file.name} (sha256 {sha256_of(file)[:8]})"
 
 
 def _from_downloads() -> tuple[dict[str, Tensor], str]:

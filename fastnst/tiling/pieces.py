@@ -41,14 +41,9 @@ def one_piece_bytes(numbers: float, pixels: int, provider: Provider = "cpu", pre
     return PROCESS_BYTES + round(pixels * (numbers * each + FRAMES * 3))
 
 
-def usable_memory() -> int:
-    """Bytes that may be planned with."""
-    return int(available_memory() * USABLE)
-
-
 def reachable_memory() -> int:
     """Bytes of resident memory that this process may reach: what it takes itself is taken already."""
-    return PROCESS_BYTES + usable_memory()
+    return PROCESS_BYTES + int(available_memory() * USABLE)
 
 
 def one_piece_limit() -> int:

@@ -70,7 +70,7 @@ class TiledStylizer:
         if tile < SMALLEST_TILE:
             raise SettingError(f"tile {tile}; expected at least {SMALLEST_TILE} pixels")
         self._network = Tileable.load(Path(path))
-        self._max_memory = _usual_memory() if max_memory is None else max_memory
+        self._max_memory = min(DEFAULT_MEMORY, reachable_memory()) if max_memory is None else max_memory
         self._provider: TileProvider = provider
         self._folder = Path(folder) if folder is not None else Path(tempfile.gettempdir())
         if not self._folder.is_dir():
@@ -164,10 +164,6 @@ class TiledStylizer:
             raise InputError(f"{len(batch)} pictures at once; in tiles expected one, uint8 (H, W, 3)")
         single: Frame = batch[0]
         return single
-
-
-def _usual_memory() -> int:
-    return min(DEFAULT_MEMORY, reachable_memory())
 
 
 class _Report:

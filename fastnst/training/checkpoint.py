@@ -18,7 +18,6 @@ from fastnst.errors import CheckpointError, OutputError
 from fastnst.io.files import check_kinds, parse_table, read_table, reading, set_aside, write_atomically
 from fastnst.losses.settings import option_of
 from fastnst.models.checkpoint import (
-    ModelInfo,
     build_network,
     check_finite,
     convolutions_of,
@@ -29,7 +28,8 @@ from fastnst.models.checkpoint import (
     styles_of_names,
 )
 from fastnst.models.network import StyleNetwork
-from fastnst.training.settings import TrainSettings, of_their_time, plain, with_new_names
+from fastnst.renamed import with_current_names
+from fastnst.training.settings import TrainSettings, of_their_time, plain
 
 
 @dataclass
@@ -87,7 +87,7 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
                 f"{_described(settings.network_spec)}"
             )
         init_from(network, trained, styles_of_names(settings.style_names, info))
-        already = _arithmetic(info)
+        already = float(info.training.get("multiply_adds", 0.0))
     network.to(memory_format=torch.channels_last).to(device).train()
     return TrainState(
         network,
@@ -95,11 +95,6 @@ def new_state(settings: TrainSettings, device: torch.device) -> TrainState:
         start_ema(network) if settings.ema_decay else None,
         multiply_adds=already,
     )
-
-
-def _arithmetic(info: ModelInfo) -> float:
-    """Multiply-adds that a network was trained with; 0 where its file does not say."""
-    return float(info.training.get("multiply_adds", 0.0))
 
 
 def _described(spec: dict[str, int | str]) -> str:
@@ -196,7 +191,7 @@ def load_checkpoint(path: Path, state: TrainState) -> tuple[dict[str, Any], str]
         if state.ema is not None:  # version 0.1 called it average
             state.ema.load_state_dict(_below("ema.", tensors) or _below("average.", tensors))
         _load_optimizer(state.optimizer, _below("optimizer.", tensors))
-        settings = with_new_names(parse_table(metadata["settings"]))
+        settings = with_current_names("train", parse_table(metadata["settings"]))
         progress = parse_table(metadata["progress"])
         progress.setdefault("images", progress["step"] * settings["batch_size"])  # the first version had no such entry
         _check_progress(progress)

@@ -1,7 +1,6 @@
 """What a training leaves: checkpoints and early exports on the way; at its end the model, the ONNX file and a card."""
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 
 from fastnst.errors import OutputError, on_one_line
-from fastnst.io.files import atomic_path, write_atomically
+from fastnst.io.files import atomic_path, sha256_of, write_atomically
 from fastnst.io.images import read_frame, resize_long_side
 from fastnst.io.noise import with_noise
 from fastnst.io.styles import sample_picture
@@ -247,8 +246,4 @@ def _row(style: str, losses: dict[str, float]) -> str:
 def _origin(settings: TrainSettings) -> str:
     origins = (("starting from", settings.init_model), ("imitating", settings.teacher))
     named = [(what, find_model(path)) for what, path in origins if isinstance(path, Path)]
-    return "".join(f"{what} {path.name} (sha256 {_digest(path)}), " for what, path in named)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return "".join(f"{what} {path.name} (sha256 {sha256_of(path)[:8]}), " for what, path in named)

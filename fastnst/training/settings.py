@@ -322,11 +322,6 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
-def with_new_names(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, as an earlier version wrote them, under today's names."""
-    return with_current_names("train", saved)
-
-
 def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings, with what was the default when older ones were saved: random weights, a johnson of 32 with the
     nearest neighbor on the way back to full size, a loss of one scale and each picture's own statistics, without the
@@ -334,7 +329,7 @@ def of_their_time(saved: Mapping[str, Any]) -> dict[str, Any]:
     kind, width, blocks = _SIZES[saved.get("network", "johnson")]
     network = {"width": 32 if kind == "johnson" else width, "blocks": blocks, "upsampling": "nearest"}
     loss = {"style_scales": [1], "statistics_over": "image", **dict.fromkeys(FURTHER_TERMS, 0.0)}
-    known = with_new_names(saved)
+    known = with_current_names("train", saved)
     if isinstance(known.get("style_size"), int):  # one for all styles
         known["style_size"] = [known["style_size"]]
     return {"init_from": "none", "input_noise": 0.0, **network, **loss} | known

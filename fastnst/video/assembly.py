@@ -119,7 +119,7 @@ def assemble(
             targets = add_tracks(film, source, assembly.source, assembly.tracks, changes)
             strict = encoding.container in {"mp4", "mov"}
             copied = copied_packets(source, assembly.source, targets, assembly.cut, strict=strict)
-            packets = heapq.merge(packets, copied, key=_decode_time)
+            packets = heapq.merge(packets, copied, key=lambda packet: float((packet.dts or 0) * packet.time_base))
         if encoding.keeps_alpha_aside:
             pictures.metadata["alpha_mode"] = "1"
         if 0 in changes:
@@ -213,10 +213,6 @@ def _options(assembly: Assembly, source: InputContainer | None) -> dict[str, str
 
 def _counts_milliseconds(film: Film | None) -> bool:
     return film is not None and film.container.startswith("matroska")
-
-
-def _decode_time(packet: AnyPacket) -> float:
-    return float((packet.dts or 0) * packet.time_base)
 
 
 @contextmanager

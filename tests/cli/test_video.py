@@ -300,7 +300,7 @@ def test_lines_of_progress(clock: list[float]) -> None:
         "film.mp4: 2030 of 2330 frames, 0.5 fps, 0:10:00 left"
     ]
     assert lines(clock, (60, FilmProgress(600, None, 0))) == ["film.mp4: 600 frames, 10.0 fps"]
-    assert lines(clock, (120, FilmProgress(600, 500, 0))) == ["film.mp4: 600 of 600 frames, 10.0 fps, 0:00:00 left"]
+    assert lines(clock, (60, FilmProgress(600, 500, 0))) == ["film.mp4: 600 of 600 frames, 10.0 fps, 0:00:00 left"]
 
 
 def test_bar_on_a_terminal(clock: list[float]) -> None:

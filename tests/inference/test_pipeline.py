@@ -171,17 +171,12 @@ def test_larger_strokes_are_painted_smaller_and_detail_stays(fake_session: Calla
         assert sizes.pop() == size
 
 
-def test_automatic_strokes_paint_large_pictures_at_one_size() -> None:
-    effects = Effects()
-    assert [
-        effects.stroke_for(size) for size in ((300, 1000), (1024, 100), (3072, 512), (1536, 2048), (6000, 8000))
-    ] == [
-        1,
-        1,
-        2,
-        2,
-        7.8125,
-    ]
+def test_automatic_strokes_paint_every_picture_at_one_size() -> None:
+    sizes = ((100, 255), (100, 256), (300, 900), (1024, 100), (3072, 512), (1536, 2048), (6000, 8000))
+    strokes = [Effects().stroke_for(size) for size in sizes]
+    assert strokes == pytest.approx([1, 0.5, 900 / 1024, 1, 2, 2, 7.8125])
+    assert [Effects().of_film().stroke_for(size) for size in sizes] == [1, 1, 1, 1, 2, 2, 7.8125]
+    assert Effects(stroke=0.25).of_film().stroke_for((100, 300)) == 0.25
 
 
 @pytest.mark.parametrize("stroke", [0.1, 100.0, float("nan")])

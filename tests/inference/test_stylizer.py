@@ -47,8 +47,9 @@ def test_frames_are_not_copied_and_results_own_their_memory(invert: Path, monkey
     stylizer = Stylizer(invert, provider="cpu")
     seen: list[np.ndarray] = []
     run = cpu.OnnxBackend.run
-    monkeypatch.setattr(cpu.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1])
-    stylizer(FRAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.OnnxBackend, "run", lambda self, feeds: (seen.append(feeds["frame"]), run(self, feeds))[1])
+        stylizer(FRAME)
     assert np.shares_memory(seen[0], FRAME)
     # Else a small result would keep the network's whole working memory alive.
     painted = Stylizer(invert)(FRAME)

@@ -9,17 +9,17 @@ import torch
 from safetensors.torch import save_file
 
 from fastnst.models.checkpoint import read_safetensors
-from fastnst.renamed import RENAMED
+from fastnst.renamed import RENAMED, with_current_names
 from fastnst.training.checkpoint import CHECKPOINT, saved_settings
 from fastnst.training.engine import run_training
-from fastnst.training.settings import TrainSettings, of_their_time, with_new_names
+from fastnst.training.settings import TrainSettings, of_their_time
 
 
 def test_old_names_become_new_ones() -> None:
     names = {field.name.replace("_", "-") for field in dataclasses.fields(TrainSettings)}
     assert set(RENAMED["train"].values()) <= names
     assert not RENAMED["train"].keys() & names
-    assert with_new_names({"batch": 3, "steps": 9}) == {"batch_size": 3, "steps": 9}
+    assert with_current_names("train", {"batch": 3, "steps": 9}) == {"batch_size": 3, "steps": 9}
 
 
 def test_one_size_of_all_style_pictures_was_a_number() -> None:

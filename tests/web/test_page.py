@@ -112,7 +112,7 @@ def test_a_dropped_picture_is_painted_as_by_the_command_line(page: Any, photo: P
     drop(page, photo)
     shows(page, "waves.png")
     given = pixels(photo)
-    with Stylizer("starry-live", provider="cpu") as stylizer:
+    with Stylizer("starry-live", Effects(stroke="reduce"), provider="cpu") as stylizer:
         painted = stylizer(given)
     assert difference(snapshot(page, tmp_path, "plain"), painted) <= TOLERANCE
     set_slider(page, "strength", 40)
@@ -140,7 +140,7 @@ def test_a_large_picture_is_painted_as_by_the_command_line(page: Any, tmp_path: 
     drop(page, tmp_path / "large.png")
     shows(page, "large.png")
     page.check("#keep-colors", force=True)
-    with StylePipeline("starry-live", Effects(preserve_color=True), provider="cpu") as pipeline:
+    with StylePipeline("starry-live", Effects(preserve_color=True, stroke="reduce"), provider="cpu") as pipeline:
         expected = pipeline(given)
     assert difference(snapshot(page, tmp_path, "kept"), expected) <= TOLERANCE
 
@@ -235,7 +235,7 @@ def test_the_camera_is_painted_frozen_recorded_and_taken_away(page: Any, tmp_pat
     original = snapshot(page, tmp_path, "original")
     set_slider(page, "strength", 100)
     painted = snapshot(page, tmp_path, "painted")
-    with Stylizer("starry-live", provider="cpu") as stylizer:
+    with Stylizer("starry-live", Effects(stroke="reduce"), provider="cpu") as stylizer:
         assert difference(painted, stylizer(original)) <= TOLERANCE
     page.keyboard.press("z")
     page.wait_for_function("window.fastnst.state.source.live")
@@ -278,7 +278,7 @@ def test_styles_that_are_dropped(page: Any, photo: Path, tmp_path: Path) -> None
     drop(page, own)
     page.wait_for_function("window.fastnst.engine.network.key.endsWith('mine') && !window.fastnst.state.opening")
     page.wait_for_function("document.querySelector('.strip label:last-child img').src.startsWith('data:')")
-    with Stylizer(own, provider="cpu") as stylizer:
+    with Stylizer(own, Effects(stroke="reduce"), provider="cpu") as stylizer:
         assert difference(snapshot(page, tmp_path, "own"), stylizer(pixels(photo))) <= TOLERANCE
 
     loud = tmp_path / "loud.onnx"
@@ -378,7 +378,7 @@ def test_the_workshop(native_page: Any, photo: Path, tmp_path: Path, address: st
     with native_page.expect_download() as download:
         native_page.click(".jobs a")
     download.value.save_as(tmp_path / "from_page.png")
-    with Stylizer("starry-live", provider="cpu") as stylizer:
+    with Stylizer("starry-live", Effects(stroke="reduce"), provider="cpu") as stylizer:
         assert difference(pixels(tmp_path / "from_page.png"), stylizer(pixels(photo))) <= 1
     # A style that was learnt is there to be chosen, with its picture, and paints.
     native_page.evaluate("window.workshop.hear({ job: '1', done: '9 steps', style: 'starry' })")

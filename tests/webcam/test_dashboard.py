@@ -101,3 +101,13 @@ def test_styles_with_shares_and_strength(monkeypatch: pytest.MonkeyPatch) -> Non
     assert status(PAINTED, monkeypatch) == ["trio", "0 fps", "0 ms", "32 x 24"]
     mixed = replace(PAINTED, mixed=(("munch", 0.75), ("monet", 0.0), ("klee", 0.25)), controls=Controls(strength=1.3))
     assert status(mixed, monkeypatch)[4:] == ["munch 75%", "klee 25%", "strength 1.3"]
+
+
+def test_a_notice_is_shown_for_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Panel] = []
+    monkeypatch.setattr(outlets, "write_on", lambda picture, panels: shown.append(panels[1]) or picture)
+    dashboard = Dashboard(["trio"], Meter())
+    dashboard.notice("saved", 1.0)
+    for now_s in (1.5, 60.0):
+        dashboard.compose(PAINTED, now_s, trouble="", note="", recorded_s=None)
+    assert [panel.lines for panel in shown] == [("saved",), ("",)]

@@ -111,11 +111,12 @@ def test_mirror_exchanges_left_and_right() -> None:
     np.testing.assert_array_equal(camera.read()[0], [[0, 0, 0], [0, 0, 0], [0, 0, 255], [0, 0, 255]])
 
 
-@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 1), (2, 4, 4)])
-def test_grey_and_transparent_cameras(shape: tuple[int, ...]) -> None:
-    picture = np.full(shape, 90, np.uint8)
-    frame = open_camera(CameraSettings(), capture=Devices(Device(picture, picture))).read()
-    np.testing.assert_array_equal(frame, np.full((2, 4, 3), 90))
+def test_grey_and_transparent_cameras() -> None:
+    grey = np.full((2, 4), 90, np.uint8)
+    clear = np.full((2, 4, 4), (30, 60, 90, 7), np.uint8)
+    for picture, color in ((grey, (90, 90, 90)), (grey[..., None], (90, 90, 90)), (clear, (90, 60, 30))):
+        frame = open_camera(CameraSettings(), capture=Devices(Device(picture, picture))).read()
+        np.testing.assert_array_equal(frame, np.full((2, 4, 3), color))
 
 
 def test_damaged_pictures_are_passed_over() -> None:
