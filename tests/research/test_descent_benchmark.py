@@ -103,7 +103,7 @@ def test_json_and_plot(tmp_path: Path) -> None:
     plot = loss_plot(curves)
     (tmp_path / "plot.png").write_bytes(plot.light)
     with Image.open(tmp_path / "plot.png") as drawn:
-        assert drawn.size == (920, 840)
+        assert drawn.size in {(919, 840), (920, 840)}  # matplotlib 3.10 and 3.11 round otherwise
 
 
 def test_settings_survive_json(settings: OptimizeSettings, tmp_path: Path) -> None:

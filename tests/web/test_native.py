@@ -17,6 +17,7 @@ from fastnst.web.native import NativeOptions, named_styles, serving_native
 from fastnst.web.work import Work, do
 
 sync = pytest.importorskip("websockets.sync.client", reason="pip install websockets")
+websockets = pytest.importorskip("websockets.exceptions")
 
 PAGE = "http://127.0.0.1:8090"
 TOKEN = "a-token"
@@ -58,7 +59,7 @@ def ask(connection: Any, what: dict[str, Any], content: bytes | None = None) -> 
     ],
 )
 def test_pages_from_elsewhere_and_without_the_token_are_refused(port: int, token: str, origin: str | None) -> None:
-    with pytest.raises(sync.InvalidStatus, match="HTTP 403"):
+    with pytest.raises(websockets.InvalidStatus, match="HTTP 403"):
         connect(port, token, origin)
 
 
