@@ -42,7 +42,8 @@ _FINISH = {
 _CROP = """
     origin = Constant <value = int64[2] {0, 0}> ()
     axes = Constant <value = int64[2] {2, 3}> ()
-    stylized = Slice (painted, origin, size, axes)
+    cropped = Slice (painted, origin, size, axes)
+    stylized = Identity (cropped)
 """
 
 

@@ -43,7 +43,7 @@ def export(
 ) -> None:
     """Turn a style into a file for other programs: ONNX for pictures of any size, or another form.
 
-    It is run before it is written, and compared with torch where it is made of a trained network, otherwise with the
+    The file adds its noise by itself. It is run before it is written, and compared with torch where it is made of a trained network, otherwise with the
     style's usual file. Only trained networks, and files for phones, need the extra train.
 
     Parameters
@@ -67,8 +67,8 @@ def export(
         Width and height of the pictures, pixels, as WIDTHxHEIGHT: the file then takes these alone, as some chips want,
         and as Core ML and LiteRT need.
     input_noise:
-        Smooth noise that the file adds to its input by itself, levels of 255: by default what the network was trained
-        with, as fastnst adds it. 0 leaves it to the program that runs the file.
+        Smooth noise on what a network gets, levels of 255, from which flat parts of a photo become strokes instead of a
+        regular pattern: more gives more, 0 none. Pictures are stylized (auto) with what it was trained with.
     to:
         Program that the file is for: openvino, coreml (iOS, macOS) or litert (Android); each has an extra of its name.
     overwrite:

@@ -121,7 +121,7 @@ def test_tiles_paint_what_a_live_network_paints(
     live = export(network, tmp_path / "live.onnx", layout)
     for size in ((203, 301), (129, 65), (37, 45)):
         frame = draw(*size)
-        with Stylizer(live, provider="cpu") as stylizer:
+        with Stylizer(live, Effects(stroke=1), provider="cpu") as stylizer:
             assert_same(in_tiles(live, frame, tile=64), stylizer(frame))
 
 
