@@ -43,8 +43,9 @@ def export(
 ) -> None:
     """Turn a style into a file for other programs: ONNX for pictures of any size, or another form.
 
-    The file adds its noise by itself. It is run before it is written, and compared with torch where it is made of a trained network, otherwise with the
-    style's usual file. Only trained networks, and files for phones, need the extra train.
+    The file adds its noise by itself. It is run before it is written, and compared with torch where it is made of a
+    trained network, otherwise with the style's usual file. Only trained networks, and files for phones, need the extra
+    train.
 
     Parameters
     ----------
