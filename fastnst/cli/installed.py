@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, validators
 
 from fastnst.cli.console import Console, fitted
-from fastnst.errors import InputError, OutputError
+from fastnst.errors import InputError, OutputError, StyleError
 from fastnst.inference.effects import PLAIN
 from fastnst.inference.paintings import FIT_S
 from fastnst.io.styles import is_painting
@@ -168,12 +168,22 @@ def _show(found: "list[StyleFile]") -> None:
         if style.error:
             console.print(f"{style.name}: cannot be used: {style.error}", style="red")
         if style.styles:
-            console.print(
-                f"In {style.name}, each named by itself, as --style {style.styles[0]}: {', '.join(style.styles)}"
-            )
+            console.print(f"In {style.name}, {_named(style)}: {', '.join(style.styles)}")
         for line in filter(None, (style.provenance, str(style.path))):
             console.note(f"{style.name}: {line}")
     console.note(f"Your own are kept in {user_styles_folder()}")
+
+
+def _named(style: "StyleFile") -> str:
+    """How one of a network's styles is named: alone, where that means this network."""
+    from fastnst.io.styles import MIX_SIGN, choose_style  # noqa: PLC0415
+
+    first = style.styles[0]
+    try:
+        alone = choose_style(first).path == style.path
+    except StyleError:
+        alone = False
+    return f"each named by itself, as --style {first}" if alone else f"as --style {style.name}{MIX_SIGN}{first}"
 
 
 _TITLES = ("name", "styles", "network", "size", "license", "from")

@@ -29,7 +29,7 @@ class CompareSettings(LossSettings):
     steps: int = 500
     """Optimizer steps: those of the exact method."""
 
-    style_size: Annotated[int, LOOK] = 512
+    style_size: Annotated[int, LOOK] = 1024
     """Longest side of the style picture, pixels; that of the network's training, or the two aim at different
     strokes."""
 

@@ -207,7 +207,6 @@ def test_needs_no_torch(network: Path) -> None:
 
 def test_the_styles_of_a_network_of_several_are_named(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("styles") == 0
-    assert (
-        "\nIn gallery, each named by itself, as --style starry_night: starry_night, great_wave, "
-        in capfd.readouterr().out
-    )
+    out = capfd.readouterr().out
+    assert "\nIn gallery, each named by itself, as --style starry_night: starry_night, great_wave, " in out
+    assert "\nIn gallery-live, as --style gallery-live@starry_night: starry_night, great_wave, " in out
