@@ -23,6 +23,7 @@ import numpy as np
 from fastnst.backends.choosing import draw_picture, psnr_db
 from fastnst.backends.contract import Precision, Provider, ProviderChoice, first_line
 from fastnst.errors import FastNSTError
+from fastnst.inference.effects import PLAIN
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame
 from fastnst.machine import check_threads, describe_machine, peak_memory_mb
@@ -275,7 +276,9 @@ def serve(questions: TextIO, answers: TextIO) -> None:
                 np.save(result, painted)
             elif paint is None:
                 asked = json.loads(line)
-                paint = Stylizer(Path(asked["path"]), provider=asked["provider"], threads=asked["threads"])
+                paint = Stylizer(
+                    Path(asked["path"]), PLAIN.of_own_size(), provider=asked["provider"], threads=asked["threads"]
+                )
                 result = asked["result"]
                 frame = _draw(asked["height"], asked["width"])
                 answer = {"ran_on": _in_words(paint.choice.provider, paint.choice.precision)}

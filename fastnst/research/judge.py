@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from fastnst.errors import InputError, StyleError, WeightsError
+from fastnst.inference.effects import PLAIN
 from fastnst.inference.stylizer import Stylizer
 from fastnst.io.images import Frame, resize_long_side
 from fastnst.io.styles import MIX_SIGN, StyleChoice, StyleWeights, choose_style
@@ -76,7 +77,9 @@ def open_network(
     choice = choose_style(style)
     variant = choice.mix if strength is None else f"{choice.mix} strength {strength:g}"
     # ONNX Runtime in float32: what is fastest here may compute in bfloat16.
-    paint = NetworkPainter(Stylizer(choice.path, provider="cpu", threads=threads), choice.weights, strength)
+    paint = NetworkPainter(
+        Stylizer(choice.path, PLAIN.of_own_size(), provider="cpu", threads=threads), choice.weights, strength
+    )
     return EvaluatedNetwork(
         name or _name(choice), choice.path, paint, count_parameters(onnx.load(choice.path)), variant
     )

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fastnst.backends.choosing import draw_picture
 from fastnst.cli import main
 from fastnst.errors import StyleError
+from fastnst.inference.effects import Effects
 from fastnst.inference.style_files import add_style, read_style
 from fastnst.inference.stylizer import Stylizer
 
@@ -97,7 +98,7 @@ def expected(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
 def test_the_form_is_found_and_any_size_is_painted(form: dict[str, object], words: str, tmp_path: Path) -> None:
     path = zoo(tmp_path / "zoo.onnx", **form)  # type: ignore[arg-type]
     frame = draw_picture((150, 330))[0]
-    with Stylizer(path, provider="cpu") as stylizer:
+    with Stylizer(path, Effects(stroke=1), provider="cpu") as stylizer:
         assert stylizer.metadata["wrapped"] == words
         assert np.abs(stylizer(frame) - expected(frame)).max() <= 1
         odd = stylizer(frame[:75, :131])
