@@ -535,8 +535,8 @@ function fitControls() {
  */
 function fitNoise(network) {
   const slider = input("input-noise");
-  if (slider.dataset.network === network) return;
-  const own = engine.opened?.contract.inputNoise ?? 0;
+  if (slider.dataset.network === network || !engine.opened) return;
+  const own = engine.opened.contract.inputNoise;
   slider.max = String(Math.max(MOST_NOISE, own));
   slider.valueAsNumber = own;
   slider.dataset.network = network;

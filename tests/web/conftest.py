@@ -173,7 +173,7 @@ def page(opened_page: Any, mistakes: list[str]) -> Iterator[Any]:
 
 AS_AT_FIRST = """() => {
   document.querySelector("#notice").hidden = true;
-  const usual = { strength: 100, stroke: 0, share: 50, mix: -1, size: 320, "input-noise": 0 };
+  const usual = { strength: 100, stroke: 0, share: 50, mix: -1, size: 320 };
   for (const [name, value] of Object.entries(usual)) {
     document.querySelector(`#${name}`).value = value;
     document.querySelector(`#${name}`).dispatchEvent(new Event("input"));
@@ -181,7 +181,9 @@ AS_AT_FIRST = """() => {
   document.querySelector("#input-noise").dataset.network = "";  // each network's own
   for (const button of document.querySelectorAll("button[aria-pressed=true]")) button.click();
   if (document.querySelector("#keep-colors").checked) document.querySelector("#keep-colors").click();
-  document.querySelector("input[name=style]").click();
+  const first = document.querySelector("input[name=style]");
+  first.checked = true;
+  first.dispatchEvent(new Event("change"));
 }"""
 
 

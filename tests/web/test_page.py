@@ -158,7 +158,7 @@ def test_noise_as_the_command_line_has_it(page: Any, tmp_path: Path) -> None:
     kept = keep_colors(255 - with_noise(given, 7.5), given)
     assert difference(snapshot(page, tmp_path, "more"), kept) == 0
     choose(page, 0, "starry-live")
-    assert page.inner_text("#input-noise-value") == "0 levels"
+    assert page.inner_text("#input-noise-value") == "12 levels"
 
 
 def test_a_network_of_several_styles_and_a_mix_of_two(page: Any, photo: Path, tmp_path: Path) -> None:
