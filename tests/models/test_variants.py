@@ -101,7 +101,8 @@ def test_starry_live_is_what_export_takes_out_of_gallery_live() -> None:
     frame = draw_picture((80, 96))[0]
     whole = bundled_styles_folder() / "gallery-live.onnx"
     with StyleSession(STYLE, provider="cpu") as alone, StyleSession(whole, provider="cpu") as live:
-        assert (alone(frame) == live(frame, style_weights={"starry_night": 1})).all()
+        expected = live(frame, style_weights={"starry_night": 1}).astype(int)
+        assert np.abs(alone(frame) - expected).max() <= 1
 
 
 def test_a_network_of_one_style_is_no_mix(capfd: pytest.CaptureFixture[str]) -> None:
