@@ -59,7 +59,7 @@ def to_web(model: ModelProto) -> ModelProto:
     finish = _finish(core, f"(float[N, C, PH, PW] raw) => (float[N, 3, H, W] painted) {{ {_FINISH[phases]} }}")
     whole = compose.merge_models(core, finish, io_map=[("raw", "raw")])
     del whole.opset_import[1:]
-    _rename(whole, {"levels": "frame", "painted": "stylized"})
+    rename_values(whole, {"levels": "frame", "painted": "stylized"})
     whole.producer_name, whole.graph.name = model.producer_name, model.graph.name
     return _with_planes(whole, {**_said(model), "layout": "web", "stride": str(stride)})
 
@@ -145,7 +145,8 @@ def _stride(model: ModelProto) -> int:
     return int(values[0]) if values else int.from_bytes(value.t.raw_data[:8], "little")
 
 
-def _rename(model: ModelProto, names: dict[str, str]) -> None:
+def rename_values(model: ModelProto, names: dict[str, str]) -> None:
+    """Give values and ports of a network other names."""
     for port in (*model.graph.input, *model.graph.output):
         port.name = names.get(port.name, port.name)
     for node in model.graph.node:

@@ -19,7 +19,7 @@ from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_help
 
 from fastnst.backends.choosing import draw_picture
 from fastnst.backends.contract import Array
-from fastnst.backends.forms import NOISE, is_exported, stored_noise, to_planes, to_web, with_noise_inside
+from fastnst.backends.forms import NOISE, is_exported, rename_values, stored_noise, to_planes, to_web, with_noise_inside
 from fastnst.errors import MissingPackageError, SettingError, StyleError
 from fastnst.io.files import write_atomically
 from fastnst.io.noise import with_noise
@@ -178,14 +178,6 @@ def _parts(model: ModelProto) -> dict[str, int]:
     return {"ir": model.ir_version, "opset": next(entry.version for entry in model.opset_import if not entry.domain)}
 
 
-def _renamed(model: ModelProto, names: dict[str, str]) -> None:
-    for port in (*model.graph.input, *model.graph.output):
-        port.name = names.get(port.name, port.name)
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-
-
 def _part(text: str, prefix: str, model: ModelProto, **values: object) -> ModelProto:
     part = parser.parse_model(text.format(**_parts(model), **values))
     return compose.add_prefix(part, prefix)
@@ -195,12 +187,12 @@ def _put_between(first: ModelProto, model: ModelProto, last: ModelProto) -> Mode
     """`first` before the frame, `last` after the stylized frame; the ports keep their names."""
     made, given = first.graph.output[0].name, last.graph.input[0].name
     frame, stylized = f"{made}_inner", f"{given}_inner"
-    _renamed(model, {"frame": frame, "stylized": stylized})
+    rename_values(model, {"frame": frame, "stylized": stylized})
     kept = [port.name for port in model.graph.output]
     whole = compose.merge_models(first, model, io_map=[(made, frame)], outputs=kept)
     whole = compose.merge_models(whole, last, io_map=[(stylized, given)])
     del whole.opset_import[1:]
-    _renamed(whole, {first.graph.input[0].name: "frame", last.graph.output[0].name: "stylized"})
+    rename_values(whole, {first.graph.input[0].name: "frame", last.graph.output[0].name: "stylized"})
     whole.producer_name, whole.graph.name = model.producer_name, model.graph.name
     del whole.graph.value_info[:]
     return whole
